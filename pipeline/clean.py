@@ -1,0 +1,28 @@
+"""clean: archive -> manifest of the pictures that are kept, and the rejects with their reasons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agecascade import params
+from agecascade.archives import open_archives
+from agecascade.datasets import reader
+from agecascade.datasets.cleaning import clean
+from agecascade.files import write_json, write_table
+from common import run
+
+
+def main(name: str) -> None:
+    """Clean the data set `name`: data/raw -> data/manifest/<name>.parquet, <name>.rejects.parquet, metrics/clean/<name>.json."""
+    settings = params.load()
+    dataset = settings.datasets[name]
+    with open_archives(Path("data/raw") / name) as archive:
+        result = clean(archive, reader(dataset.reader), dataset.clean, dataset.options, name=name, workers=settings.compute.workers)
+    write_table(Path("data/manifest") / f"{name}.parquet", result.manifest)
+    write_table(Path("data/manifest") / f"{name}.rejects.parquet", result.rejects)
+    write_json(Path("metrics/clean") / f"{name}.json", result.counts)
+    print(f"clean {name}: {result.counts}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,35 @@
+"""What stage scripts share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from agecascade.errors import AgecascadeError
+
+
+def run(main: Callable[..., None]) -> None:
+    """Call `main` with the command line's arguments; an error that the user can act on ends the stage with one line."""
+    try:
+        main(*sys.argv[1:])
+    except AgecascadeError as error:
+        sys.exit(f"error: {error}")
+
+
+def train(stage: str, step: str, models: Path, predictions: Path | None) -> None:
+    """Train `step` of params.yaml into `models`; pretrainings and cascade steps differ by their block alone."""
+    import pyarrow.parquet as pq
+
+    from agecascade import params
+    from agecascade.fetch import repository_root
+    from agecascade.loading import load_faces
+    from agecascade.tracking import Tracker
+    from agecascade.training.cascade import train_step
+
+    study = params.load("params.yaml")
+    dataset = {**study.pretrain, **study.cascade}[step].dataset
+    faces = load_faces(f"data/aligned/{dataset}", study.image_size)
+    splits = pq.read_table(f"data/splits/{dataset}.parquet").to_pandas()
+    tracker = Tracker(study.study, stage)
+    train_step(study, step, faces, splits, Path("models"), models, predictions, tracker, repository_root() / ".agecascade" / "work")

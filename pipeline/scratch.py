@@ -1,0 +1,17 @@
+"""Write the freshly initialised networks that every chain of the cascade starts from."""
+
+from __future__ import annotations
+
+from agecascade import params
+from agecascade.files import written_beside
+from agecascade.training.cascade import initialise
+from common import run
+
+
+def main() -> None:
+    with written_beside("models/scratch") as folder:
+        initialise(params.load("params.yaml"), folder)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,84 @@
+"""The command line: `agecascade predict | study | tables`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agecascade.errors import AgecascadeError, FaceError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Age models from archive to MAE table.")
+
+
+def one_line(command: Callable[..., None]) -> Callable[..., None]:
+    """End a command with one line and exit code 1 on an error that the user can act on."""
+
+    @wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except AgecascadeError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+@app.command()
+@one_line
+def predict(
+    model: Annotated[Path, typer.Option(help="Folder with a model.json, or its parent: then the folds are averaged.")],
+    source: Annotated[Path, typer.Option("--input", help="A picture, or a folder that is searched through.")],
+    output: Annotated[Path, typer.Option(help="CSV file to write.")],
+    aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are crops already; no face is looked for.")] = False,
+) -> None:
+    """Write one row per face: path, face, value, low, high, box, score, error."""
+    if not source.exists():
+        raise FaceError(f"{source} does not exist; --input takes a picture or a folder of pictures")
+    from tqdm import tqdm
+
+    from agecascade.estimator import Estimator, pictures_in
+    from agecascade.files import written_beside
+
+    paths = pictures_in(source) if source.is_dir() else [source]
+    estimator = Estimator.load(model)
+    faces = failures = 0
+    with written_beside(output) as temporary, tqdm(paths, desc="predict", unit="picture") as bar:
+        for number, frame in enumerate(estimator.predict_batches(bar, aligned)):
+            _append(temporary, frame, header=number == 0)
+            failures += int(frame["error"].notna().sum())
+            faces += int(frame["error"].isna().sum())
+    typer.echo(f"{output}: {faces} faces of {len(paths)} pictures, {failures} rows with an error")
+
+
+@app.command()
+@one_line
+def study(
+    name: Annotated[str, typer.Argument(help="A file of studies/ without its suffix: sample, fgnet, utkface, ...")],
+) -> None:
+    """Rewrite params.yaml as studies/sample.yaml with the overlay studies/NAME.yaml, and print the difference."""
+    from agecascade.study import apply
+
+    typer.echo(apply(name, Path.cwd()))
+
+
+@app.command()
+@one_line
+def tables(runs: Annotated[bool, typer.Option("--runs", help="Over all DVC experiments and MLflow runs.")] = False) -> None:
+    """Print the MAE tables of the current pipeline, or of all runs."""
+    from agecascade.evaluation.tables import collect
+
+    typer.echo(collect(runs, Path.cwd()))
+
+
+def _append(path: Path, frame: pd.DataFrame, header: bool) -> None:
+    """Append rows to a CSV file; a box is four numbers with spaces between."""
+    frame = frame.assign(box=[None if box is None else " ".join(map(str, box)) for box in frame["box"]])
+    frame.to_csv(path, mode="a", header=header, index=False, float_format="%.6g")

@@ -1,0 +1,45 @@
+"""AgeDB: 16,488 pictures of 567 subjects, named `<n>_<Name>_<age>_<f|m>.jpg` (Moschoglou et al., 2017)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from agecascade.archives import Archive
+from agecascade.datasets.base import PICTURE_SUFFIXES, Reject, Row, Source, parse_options, stem
+from agecascade.params import Block
+
+_NAME = re.compile(r"(?P<number>\d+)_(?P<subject>.+)_(?P<age>\d{1,3})_(?P<gender>[fm])")
+_GENDERS = {"f": "female", "m": "male"}
+_INSTRUCTIONS = "ask its authors for it at https://ibug.doc.ic.ac.uk/resources/agedb/ (for research only)"
+
+
+class Options(Block):
+    """What params.yaml may say of AgeDB."""
+
+    file: str = "AgeDB.zip"
+
+
+def sources(options: Mapping[str, Any]) -> list[Source]:
+    """The one archive, which is to be asked for."""
+    return [Source(parse_options(Options, options).file, instructions=_INSTRUCTIONS)]
+
+
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+    """Every picture, with the age, gender and subject that its name tells."""
+    parse_options(Options, options)
+    for member in archive.members(PICTURE_SUFFIXES):
+        name = stem(member.name)
+        match = _NAME.fullmatch(name)
+        if match is None:
+            yield Reject(member.name, "name_does_not_parse", f"{PurePosixPath(member.name).name} is not <n>_<Name>_<age>_<f|m>")
+            continue
+        yield Row(
+            sample_id=name,
+            member=member.name,
+            subject=match["subject"],
+            label=float(match["age"]),
+            gender=_GENDERS[match["gender"]],
+        )

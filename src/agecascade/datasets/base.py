@@ -1,0 +1,88 @@
+"""What a reader of a published data set says and is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Protocol, TypeVar
+
+from pydantic import ValidationError
+
+from agecascade.archives import Archive
+from agecascade.errors import ParamsError, unknown_name
+from agecascade.params import Block
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A picture and what its publisher says of it: the columns of schema.MANIFEST, and what only cleaning asks for."""
+
+    sample_id: str
+    member: str
+    subject: str | None = None
+    label: float | None = None
+    label_sigma: float | None = None
+    label_low: float | None = None
+    label_high: float | None = None
+    group: str | None = None
+    gender: str | None = None
+    ethnicity: str | None = None
+    box: tuple[float, ...] | None = None  # left, top, right, bottom in pixels
+    landmarks: tuple[float, ...] | None = None  # x, y in pixels, flattened, the five points first
+    official: str | None = None
+
+    central_box: float | None = None  # the box is this share of each side, at the picture's centre: cleaning knows the size
+    face_score: float | None = None  # the publisher's detector; -inf where it found no face
+    second_face_score: float | None = None  # null where there is no second face
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A picture or row that is left out, and why."""
+
+    member: str
+    reason: str  # short, counted
+    detail: str  # for a person
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that a data set needs, with its address or what to do where there is none."""
+
+    file: str  # name in data/raw/<name>/, in the mirror and in archives/
+    url: str | None = None
+    sha256: str | None = None
+    instructions: str = ""  # for a person: where to get it, and which file
+
+
+class Reader(Protocol):
+    """A module of agecascade.datasets: one published data set."""
+
+    def sources(self, options: Mapping[str, Any]) -> list[Source]:
+        """The files to fetch. Raises ParamsError on options that the reader does not know."""
+
+    def rows(self, archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+        """Every picture the publisher lists, as a row or a reject. Raises ArchiveError where the archive is of another data set."""
+
+
+Options = TypeVar("Options", bound=Block)
+
+
+def parse_options(kind: type[Options], options: Mapping[str, Any]) -> Options:
+    """The reader's `options` block of params.yaml, checked; raises ParamsError naming the key."""
+    try:
+        return kind.model_validate(dict(options))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            raise ParamsError(f"options.{key}: {unknown_name('key', key, kind.model_fields)}") from None
+        raise ParamsError(f"options.{key}: {fault['msg']}, found {fault['input']!r}") from None
+
+
+def stem(member: str) -> str:
+    """File name up to its first dot, without the spaces around it: publishers write `.jpg.chip.jpg`."""
+    return PurePosixPath(member).name.split(".", 1)[0].strip()

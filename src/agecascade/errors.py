@@ -1,0 +1,54 @@
+"""Errors that name the file or key at fault and what to do about it; each ends a stage with one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AgecascadeError(Exception):
+    """Base of all errors that a user can act on."""
+
+
+class ParamsError(AgecascadeError):
+    """A key of params.yaml is unknown, mistyped or contradicts another."""
+
+
+class ArchiveError(AgecascadeError):
+    """An archive is missing, damaged or of another data set."""
+
+
+class FetchError(AgecascadeError):
+    """A file could not be had from the mirror, the archives folder or its publisher."""
+
+
+class RejectRateError(AgecascadeError):
+    """More rows or pictures were rejected than `max_reject_rate` allows."""
+
+
+class FaceError(AgecascadeError):
+    """A detector cannot run, or was given what it cannot use."""
+
+
+class TrainingError(AgecascadeError):
+    """A training cannot start or go on."""
+
+
+class ModelError(AgecascadeError):
+    """A model folder is missing, incomplete or does not fit."""
+
+
+class RegressorError(AgecascadeError):
+    """A regressor or its environment cannot run."""
+
+
+class TrackingError(AgecascadeError):
+    """The tracking store cannot be read."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """One line saying that `name` is no `kind`, with the nearest known ones first."""
+    known = sorted(known)
+    near = get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return f"unknown {kind} {name!r}; {hint}"

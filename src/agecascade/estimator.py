@@ -1,0 +1,189 @@
+"""A trained model at work: pictures in, one row per face out, through the same alignment as the align stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from agecascade import model_folder
+from agecascade.errors import FaceError, ModelError
+from agecascade.faces import detectors
+from agecascade.faces.alignment import Frame, Image, transform, usable, warp
+from agecascade.faces.crops import SUFFIXES, decode_image
+from agecascade.faces.detectors import Annotation, Face
+from agecascade.methods.base import Method
+from agecascade.model_folder import ModelCard
+from agecascade.models.heads import PooledNetwork
+from agecascade.training.inference import predict_values
+
+COLUMNS = ["path", "face", "value", "low", "high", "box", "score", "error"]
+BATCH_ROWS = 256  # pictures are let go of as soon as they are cropped; this many crops are held at once
+
+
+@dataclass(eq=False)
+class Row:
+    """One face, or a picture without one, before its value is known."""
+
+    path: str
+    face: int | None = None
+    box: list[int] | None = None  # left, top, right, bottom in the picture's pixels
+    score: float = np.nan
+    error: str | None = None
+    crop: Image | None = None  # (S, S, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One trained network with all that its use needs."""
+
+    network: PooledNetwork
+    method: Method
+    card: ModelCard
+
+    @property
+    def frame(self) -> Frame:
+        """How the network's faces are cropped."""
+        crop = self.card.crop
+        return Frame(crop.size, crop.margin, tuple((float(x), float(y)) for x, y in crop.template))
+
+    def predict(self, crops: Image) -> np.ndarray:
+        """Value, low and high (3, N) in label units of crops (N, S, S, 3); low and high are NaN where the model has no interval."""
+        card = self.card
+        value, distribution = predict_values(
+            self.network, self.method, crops, card.image_size, card.channels, flip=card.flip, batch_size=BATCH_ROWS
+        )
+        if card.interval is None:
+            return np.stack([value, np.full_like(value, np.nan), np.full_like(value, np.nan)])
+        return np.stack([value, *card.interval.bounds(value, distribution, np.array(card.grid))])  # (3, N)
+
+
+class Estimator:
+    """One model, or the mean over the folds of one."""
+
+    def __init__(self, folds: list[Fold]) -> None:
+        self.folds = folds
+        self.frame = folds[0].frame
+
+    @classmethod
+    def load(cls, folder: Path | str, device: str | None = None) -> Estimator:
+        """Read a folder with a model.json, or its parent: then all of its fold<k> are averaged.
+
+        device: torch's name; the default is CUDA where there is one. Raises ModelError where a file is missing or does not fit.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ModelError(f"{folder} is no folder; a model folder holds model.json and model.safetensors")
+        found = [folder] if (folder / "model.json").is_file() else sorted(path.parent for path in folder.glob("fold*/model.json"))
+        if not found:
+            raise ModelError(f"{folder} holds no model.json, nor does a fold<k> in it; train the model first (`dvc repro`)")
+        folds = [_load_fold(path, device) for path in found]
+        for path, fold in zip(found, folds, strict=True):
+            if fold.frame != folds[0].frame:
+                raise ModelError(f"{path}/model.json: `crop` differs from {found[0].name}'s; folds of one model share their crops")
+        return cls(folds)
+
+    def predict(self, images: Any, aligned: bool = False) -> pd.DataFrame:
+        """One row per face: path, face (0 is the largest), value, low, high, box, score, error.
+
+        images: one or several RGB uint8 arrays (H, W, 3) or paths, or a folder, which is searched through. Arrays get their
+        position as `path`. A picture that cannot be read or has no face gives one row with `error` and a value of NaN.
+        aligned: each picture is a crop already. Values and the interval's ends are in label units, box in pixels.
+        Raises FaceError where the detector cannot run, a folder holds no picture, or an array is no RGB picture.
+        """
+        frames = list(self.predict_batches(images, aligned))
+        return pd.concat(frames, ignore_index=True) if frames else _frame([], np.empty((3, 0)))
+
+    def predict_batches(self, images: Any, aligned: bool = False) -> Iterator[pd.DataFrame]:
+        """As `predict`, in frames of some 256 rows, so that memory does not grow with the number of pictures."""
+        rows: list[Row] = []
+        for name, picture in _named(images):
+            rows += self._rows(name, picture, aligned)
+            if len(rows) >= BATCH_ROWS:
+                yield self._valued(rows)
+                rows = []
+        if rows:
+            yield self._valued(rows)
+
+    def _rows(self, name: str, picture: Any, aligned: bool) -> list[Row]:
+        """The cropped faces of one picture, or one row that says why there are none."""
+        if not isinstance(picture, np.ndarray):
+            try:
+                picture = decode_image(Path(picture).read_bytes())
+            except OSError as error:
+                return [Row(name, error=f"cannot be read: {error.strerror or error}")]
+            except FaceError as error:
+                return [Row(name, error=str(error))]
+        elif picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
+            raise FaceError(f"picture {name}: RGB uint8 (H, W, 3) is wanted, found {picture.dtype} {picture.shape}")
+        faces = detectors.create("whole" if aligned else "yunet")(picture, Annotation())
+        # a crop as it was cut holds its margin already
+        frame = Frame(self.frame.size) if aligned else self.frame
+        return [_row(name, i, picture, face, frame) for i, face in enumerate(faces)] or [Row(name, error="no face found")]
+
+    def _valued(self, rows: list[Row]) -> pd.DataFrame:
+        crops = [row.crop for row in rows if row.crop is not None]
+        values = np.full((3, len(rows)), np.nan)  # value, low, high
+        if crops:
+            of_folds = [fold.predict(np.stack(crops)) for fold in self.folds]
+            values[:, [row.crop is not None for row in rows]] = np.mean(of_folds, axis=0)  # (3, N)
+        return _frame(rows, values)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """All pictures of a folder and those below it, sorted; raises FaceError where there is none."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
+        raise FaceError(f"{folder} holds no picture; looked for {', '.join(SUFFIXES)}")
+    return paths
+
+
+def _named(images: Any) -> Iterator[tuple[str, Any]]:
+    """(name, array or path) of each picture; an array's name is its position."""
+    if isinstance(images, (str, Path)):
+        images = pictures_in(Path(images)) if Path(images).is_dir() else [images]
+    elif isinstance(images, np.ndarray) and images.ndim == 3:
+        images = [images]
+    pictures: Iterable[Any] = images
+    for i, picture in enumerate(pictures):
+        yield (str(i) if isinstance(picture, np.ndarray) else str(picture)), picture
+
+
+def _row(name: str, number: int, picture: Image, face: Face, frame: Frame) -> Row:
+    row = Row(name, number, [round(float(edge)) for edge in face.box], np.nan if face.score is None else face.score)
+    matrix = transform(face.points, face.box, frame)
+    if usable(matrix, picture.shape, frame):
+        row.crop = warp(picture, matrix, frame.size)
+    else:
+        row.error = "the points found make no face"
+    return row
+
+
+def _frame(rows: list[Row], values: np.ndarray) -> pd.DataFrame:
+    """Rows with their value, low and high (3, N) as the public columns."""
+    columns = {
+        "path": pd.Series([row.path for row in rows], dtype="str"),
+        "face": pd.Series([row.face for row in rows], dtype="Int64"),
+        "value": values[0],
+        "low": values[1],
+        "high": values[2],
+        "box": pd.Series([row.box for row in rows], dtype="object"),
+        "score": pd.Series([row.score for row in rows], dtype="float64"),
+        "error": pd.Series([row.error for row in rows], dtype="str"),
+    }
+    return pd.DataFrame(columns, columns=COLUMNS)
+
+
+def _load_fold(folder: Path, device: str | None) -> Fold:
+    """One model folder; raises ModelError."""
+    network, method, card = model_folder.load(folder)
+    if card.method == "identity":
+        raise ModelError(f"{folder} recognises identities and estimates nothing; give a model of a cascade step, models/<step>/...")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device)
+    return Fold(network, method.to(device), card)

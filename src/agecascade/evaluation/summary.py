@@ -1,0 +1,74 @@
+"""The figures of one row of a table from its predictions on test pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from agecascade import metrics
+from agecascade.evaluation.confidence import bootstrap_interval, t_interval
+
+# with two folds a t interval has one degree of freedom and says nothing
+FEWEST_FOLDS_FOR_T = 3
+
+
+def fold_maes(predictions: pd.DataFrame) -> pd.Series:
+    """The MAE of each fold, by fold; predictions: the columns of schema.PREDICTIONS."""
+    return (predictions["prediction"] - predictions["label"]).abs().groupby(predictions["fold"]).mean()
+
+
+def summarise(predictions: pd.DataFrame, levels: Sequence[float], confidence: float, seed: int) -> dict[str, float | str]:
+    """Figures of one row as plain numbers, ready for JSON; what is undefined is left out.
+
+    predictions: the columns of schema.PREDICTIONS, test pictures only; levels: n of CS(n) and CA(n), label units.
+    `mae` is the mean of the fold MAEs and `mae_low`, `mae_high` its interval, of the kind that `interval` names; all
+    other figures but `fold_mae_*` are over the pictures of all folds together. Raises ValueError on predictions that
+    are empty, not finite, or twice of one picture in one fold.
+    """
+    predictions = predictions.sort_values(["fold", "sample_id"])  # so that sums and draws do not depend on the order
+    twice = predictions.duplicated(["sample_id", "fold"])
+    if twice.any():
+        raise ValueError(f"predictions: {predictions.loc[twice, 'sample_id'].iloc[0]!r} stands twice in one fold")
+    prediction, label = predictions["prediction"].to_numpy(np.float64), predictions["label"].to_numpy(np.float64)
+    pooled_mae = metrics.mae(prediction, label)  # first, for it checks the numbers
+    maes = fold_maes(predictions)
+    kind, (low, high) = _interval(predictions, maes, confidence, seed)
+    figures: dict[str, float | str] = {
+        "mae": float(maes.mean()),
+        "mae_low": low,
+        "mae_high": high,
+        "interval": kind,
+        "pooled_mae": pooled_mae,
+        "median_absolute_error": metrics.median_absolute_error(prediction, label),
+        "rmse": metrics.rmse(prediction, label),
+    }
+    if np.ptp(prediction) > 0 and np.ptp(label) > 0:
+        figures["pearson"] = metrics.pearson(prediction, label)
+    for n in levels:
+        figures[f"cs_{n:g}"] = metrics.cumulative_score(prediction, label, n)
+        figures[f"ca_{n:g}"] = metrics.cumulative_accuracy(prediction, label, n)
+    if predictions["label_sigma"].notna().all():
+        figures["epsilon_error"] = metrics.epsilon_error(prediction, label, predictions["label_sigma"])
+    return {**figures, **_spread(maes), "pictures": len(predictions), "folds": len(maes)}
+
+
+def _interval(predictions: pd.DataFrame, maes: pd.Series, confidence: float, seed: int) -> tuple[str, tuple[float, float]]:
+    """The kind of interval that the number of folds allows, and its ends."""
+    if len(maes) >= FEWEST_FOLDS_FOR_T:
+        return "t over folds", t_interval(maes, confidence)
+    errors = (predictions["prediction"] - predictions["label"]).abs()
+    by_fold = [group.to_numpy(np.float64) for _, group in errors.groupby(predictions["fold"])]
+    return "bootstrap over pictures", bootstrap_interval(by_fold, confidence, seed)
+
+
+def _spread(maes: pd.Series) -> dict[str, float]:
+    """Mean, median and quartiles of the fold MAEs."""
+    quartile_1, median, quartile_3 = np.quantile(maes, [0.25, 0.5, 0.75])
+    return {
+        "fold_mae_mean": float(maes.mean()),
+        "fold_mae_median": float(median),
+        "fold_mae_quartile_1": float(quartile_1),
+        "fold_mae_quartile_3": float(quartile_3),
+    }

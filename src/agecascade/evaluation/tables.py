@@ -1,0 +1,112 @@
+"""Tables of figures, for papers and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from agecascade.errors import AgecascadeError
+from agecascade.files import written_beside
+
+BOUNDED = "† bounded by time: does not regenerate exactly"
+RATES = ("CS(", "CA(")
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One line of an MAE table."""
+
+    dataset: str
+    method: str
+    backbone: str
+    chain: Sequence[str]  # the steps up to the one that is tested, in order of training
+    seed: int
+    summary: Mapping[str, float | str]  # agecascade.evaluation.summary.summarise
+    bounded: bool = False  # by time, so that it does not regenerate exactly
+
+
+def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFrame:
+    """The MAE table, sorted by data set and else as given; a figure that no row has gets no column.
+
+    MAE: mean of the fold MAEs, with its interval, over what `CI over` says; all other figures are pooled over folds.
+    """
+    interval = f"{100 * confidence:g} % CI"
+    lines = []
+    for row in sorted(rows, key=lambda row: row.dataset):
+        figures = row.summary
+        lines.append(
+            {
+                "data set": row.dataset,
+                "method": row.method,
+                "backbone": row.backbone,
+                "cascade": " > ".join(row.chain),
+                "seed": row.seed,
+                "folds": figures["folds"],
+                "n": figures["pictures"],
+                "MAE": figures["mae"],
+                interval: f"{figures['mae_low']:.2f} to {figures['mae_high']:.2f}",
+                "CI over": str(figures["interval"]).rpartition(" ")[2],
+                "pooled MAE": figures["pooled_mae"],
+                "RMSE": figures["rmse"],
+                "Pearson": figures.get("pearson"),
+                **_rates(figures),
+                "epsilon": figures.get("epsilon_error"),
+                "note": "†" if row.bounded else "",
+            }
+        )
+    frame = pd.DataFrame(lines)
+    empty = [column for column in frame if frame[column].isna().all() or (frame[column] == "").all()]
+    return frame.drop(columns=empty)
+
+
+def _rates(figures: Mapping[str, float | str]) -> dict[str, float | str]:
+    """CS(5), the usual one, and CA(n) of every level."""
+    chosen = [key for key in figures if key == "cs_5" or key.startswith("ca_")]
+    return {f"{key[:2].upper()}({key[3:]})": figures[key] for key in sorted(chosen, key=lambda key: key[:2] != "cs")}
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """The table in Markdown: errors to the hundredth, rates and correlations to the thousandth; numbers to the right."""
+    columns = list(table.columns)
+    cells = [[_cell(column, value) for column, value in zip(columns, line, strict=True)] for line in table.itertuples(index=False)]
+    rules = ["---:" if pd.api.types.is_numeric_dtype(table[column]) else "---" for column in columns]
+    lines = ["| " + " | ".join(map(str, line)) + " |" for line in [columns, rules, *cells]]
+    footnote = ["", BOUNDED] if "note" in columns and (table["note"] == "†").any() else []
+    return "\n".join([*lines, *footnote]) + "\n"
+
+
+def _cell(column: str, value: object) -> str:
+    if pd.isna(value):  # type: ignore[call-overload]
+        return ""
+    if not isinstance(value, float):
+        return str(value).replace("|", "\\|")
+    if column in ("lambda", "sigma"):
+        return f"{value:g}"
+    return f"{value:.3f}" if column.startswith(RATES) or column in ("Pearson", "epsilon") else f"{value:.2f}"
+
+
+def write_csv(path: Path | str, table: pd.DataFrame) -> None:
+    """The table as CSV, numbers to four decimals."""
+    with written_beside(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
+
+
+def collect(runs: bool, root: Path) -> str:
+    """The tables of the current pipeline, or with `runs` one table over DVC experiments and MLflow runs, in Markdown.
+
+    root: the repository's root. Raises AgecascadeError where there is nothing to show yet.
+    """
+    if runs:
+        from agecascade.evaluation.runs import runs_table
+
+        table = runs_table(root)
+        if table.empty:
+            raise AgecascadeError(f"{root}: neither DVC nor MLflow knows an evaluation yet; run `dvc repro` or `dvc exp run`")
+        return to_markdown(table)
+    texts = [f"{path.stem}\n\n{path.read_text(encoding='utf-8').strip()}\n" for path in sorted((root / "metrics" / "tables").glob("*.md"))]
+    if not texts:
+        raise AgecascadeError(f"{root}/metrics/tables holds no table yet; run `dvc repro`")
+    return "\n".join(texts)

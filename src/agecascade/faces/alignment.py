@@ -1,0 +1,112 @@
+"""One similarity transform and one warp from a picture to an upright crop, whatever found the face.
+
+Coordinates are continuous: pixel i covers i to i + 1, so that scaling a picture scales its points by the same factor.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Points = NDArray[np.float64]
+
+# Right eye, left eye (the subject's own), nose, right and left mouth corner in the unit square, "the face square": the mean
+# framing of the published UTKFace crops as YuNet sees them, so that those crops taken whole agree with aligned faces of other sets.
+TEMPLATE = ((0.30, 0.30), (0.70, 0.30), (0.50, 0.56), (0.345, 0.705), (0.655, 0.705))
+
+SMALLEST_SIDE = 4.0  # pixels of a face square; what is smaller is a collapsed annotation, not a face
+LARGEST_SIDE = 4.0  # of a face square, in longer sides of its picture; what is larger shows next to nothing but border
+LARGEST_CANVAS = 8192  # pixels; OpenCV warps nothing beyond 32,767
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How a face square is cropped: the crop's side in pixels, the margin on each side as a share of the square, the template."""
+
+    size: int
+    margin: float = 0.0
+    template: tuple[tuple[float, float], ...] = TEMPLATE
+
+    @property
+    def points(self) -> Points:
+        """(5, 2) pixels at which the template's points stand in the crop."""
+        return (np.array(self.template) + self.margin) / (1 + 2 * self.margin) * self.size
+
+
+def similarity(points: Points, target: Points) -> Points:
+    """The (2, 3) rotation, scale and shift that takes `points` nearest to `target` in least squares (Umeyama 1991, no reflection).
+
+    points, target: (N, 2). As complex numbers, a similarity of the plane is z -> a z + b, and the least squares are linear.
+    Points that coincide give infinities or NaN, which `usable` refuses.
+    """
+    plane = np.array([1, 1j])
+    with np.errstate(all="ignore"):
+        source, goal = points @ plane, target @ plane  # (N,)
+        centred = source - source.mean()
+        a = np.vdot(centred, goal - goal.mean()) / np.vdot(centred, centred).real
+        b = goal.mean() - a * source.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])  # (2, 3)
+
+
+def square_similarity(box: Points, frame: Frame) -> Points:
+    """The (2, 3) scale and shift for a box that stands for the face square: its centre, its longer side.
+
+    box: (4,) left, top, right, bottom in pixels.
+    """
+    left, top, right, bottom = (float(edge) for edge in box)
+    side = max(right - left, bottom - top)
+    scale = frame.size / ((1 + 2 * frame.margin) * side) if side > 0 else math.nan
+    x, y = (left + right) / 2, (top + bottom) / 2
+    return np.array([[scale, 0.0, frame.size / 2 - scale * x], [0.0, scale, frame.size / 2 - scale * y]])
+
+
+def transform(points: Points | None, box: Points | None, frame: Frame) -> Points:
+    """The (2, 3) similarity from the picture to the crop: by the five points where there are any, else by the box."""
+    if points is not None:
+        return similarity(np.asarray(points, dtype=np.float64), frame.points)
+    if box is None:
+        raise ValueError("a face needs points or a box")
+    return square_similarity(np.asarray(box, dtype=np.float64), frame)
+
+
+def scale_of(matrix: Points) -> float:
+    """Crop pixels per picture pixel."""
+    return math.hypot(matrix[0, 0], matrix[1, 0])
+
+
+def usable(matrix: Points, shape: tuple[int, ...], frame: Frame) -> bool:
+    """Whether the crop is a finite, reasonably sized square centred inside a picture of this shape (H, W, ...)."""
+    scale = scale_of(matrix)
+    if not (np.isfinite(matrix).all() and scale > 0):
+        return False
+    side = frame.size / (1 + 2 * frame.margin) / scale
+    x, y = np.linalg.solve(matrix[:, :2], frame.size / 2 - matrix[:, 2])  # the crop's centre in the picture
+    inside = bool(0 <= x <= shape[1] and 0 <= y <= shape[0])
+    return inside and SMALLEST_SIDE <= side <= LARGEST_SIDE * max(shape[:2])
+
+
+def place(points: Points, matrix: Points) -> Points:
+    """Where a (2, 3) transform takes points (N, 2)."""
+    return points @ matrix[:, :2].T + matrix[:, 2]  # (N, 2)
+
+
+def warp(image: Image, matrix: Points, size: int) -> Image:
+    """The crop (size, size, 3) of an RGB picture (H, W, 3) under a (2, 3) transform; the picture's border is continued.
+
+    The picture is sampled once, at least as densely as its own pixels, and each block of samples is averaged into one pixel of
+    the crop: a strong reduction shows no aliasing, and a picture that is the crop already comes out bit for bit.
+    """
+    dense = math.ceil(1 / scale_of(matrix) - 1e-6)
+    dense = max(1, min(dense, LARGEST_CANVAS // size))
+    # OpenCV counts from the centres of the pixels
+    sampled = matrix * dense
+    sampled[:, 2] += 0.5 * (sampled[:, 0] + sampled[:, 1]) - 0.5
+    canvas = (size * dense, size * dense)
+    crop: Any = cv2.warpAffine(image, sampled, canvas, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return crop if dense == 1 else np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)

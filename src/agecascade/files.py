@@ -1,0 +1,49 @@
+"""Outputs are written beside their place and renamed, so that nobody ever reads a half-written file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+@contextmanager
+def written_beside(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path next to `path`; on success it replaces `path`, on failure it is removed.
+
+    Works for a file and for a folder that the caller makes at the temporary path.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # the suffix stays last, for writers that choose a format by it
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield temporary
+        if path.is_dir():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, content: Any) -> None:
+    """Write `content` as indented JSON with a final newline; NaN is an error, for it is no JSON."""
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    with written_beside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_table(path: Path | str, table: pa.Table) -> None:
+    """Write an Arrow table as Parquet (zstd)."""
+    with written_beside(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")

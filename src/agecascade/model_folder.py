@@ -1,0 +1,128 @@
+"""A trained model on disk: model.safetensors, model.json (all that use needs to know) and history.csv."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from agecascade import methods, models
+from agecascade.conformal import Interval
+from agecascade.errors import ModelError
+from agecascade.files import write_json
+from agecascade.methods.base import Method
+from agecascade.methods.identity import Identity
+from agecascade.models.heads import PooledNetwork
+from agecascade.params import Normalisation
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Crop:
+    """How a picture becomes the network's input: the detector for pictures in the wild, and the alignment."""
+
+    detector: str
+    size: int  # pixels
+    margin: float
+    template: list[list[float]]  # five points in the unit square
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The content of model.json; every number in label units unless it says otherwise."""
+
+    study: str
+    step: str
+    chain: list[str]  # steps from scratch to this one
+    backbone: str
+    head: str
+    pooling: str
+    outputs: int
+    method: str
+    method_options: dict[str, Any]
+    grid: list[float]
+    image_size: int  # pixels
+    normalisation: dict[str, list[float]]
+    crop: Crop
+    flip: bool  # average with the mirror image
+    seed: int
+    fold: int
+    interval: Interval | None = None
+    validation: dict[str, float] | None = None
+    format: int = FORMAT
+
+    def network(self) -> PooledNetwork:
+        """A network of this shape, freshly initialised."""
+        return models.create(self.backbone, head=self.head, outputs=self.outputs, pooling=self.pooling)
+
+    def objective(self) -> Method:
+        """The method that the model was trained with."""
+        grid = torch.tensor(self.grid)
+        return Identity(grid) if self.method == "identity" else methods.create(self.method, grid, **self.method_options)
+
+    @property
+    def channels(self) -> Normalisation:
+        return Normalisation(**self.normalisation)
+
+
+def save(folder: Path, network: PooledNetwork, card: ModelCard, history: Sequence[dict[str, float]]) -> None:
+    """Write a model folder; the caller makes it appear at once (`files.written_beside`)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # contiguous: a channels-last weight would be stored in another order than it is read
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    write_json(folder / "model.json", asdict(card))
+    pd.DataFrame(list(history)).to_csv(folder / "history.csv", index=False, float_format="%.6g")
+
+
+def read_card(folder: Path | str) -> ModelCard:
+    """The model.json of a folder. Raises ModelError where it is missing or not of this format."""
+    path = Path(folder) / "model.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["crop"] = Crop(**content["crop"])
+        content["interval"] = Interval(**content["interval"]) if content["interval"] else None
+        card = ModelCard(**content)
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; give a folder that `dvc repro` wrote below models/") from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is no model description: {error}; train the model again") from None
+    if card.format != FORMAT:
+        raise ModelError(f"{path} has format {card.format}, this version reads {FORMAT}; use the version that wrote it")
+    return card
+
+
+def read_weights(folder: Path | str) -> dict[str, torch.Tensor]:
+    """The tensors of a model folder; safetensors runs no code. Raises ModelError where they cannot be read."""
+    path = Path(folder) / "model.safetensors"
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; train the model again") from None
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is damaged ({error}); `dvc checkout` restores it") from None
+
+
+def load(folder: Path | str) -> tuple[PooledNetwork, Method, ModelCard]:
+    """A trained network in evaluation mode, its method and its card. Raises ModelError where they do not fit."""
+    card = read_card(folder)
+    network = card.network()
+    try:
+        network.load_state_dict(read_weights(folder))
+    except RuntimeError as error:
+        raise ModelError(f"{folder}: the weights do not fit model.json: {' '.join(str(error).split())}") from None
+    return network.eval(), card.objective(), card
+
+
+def digest(folder: Path | str) -> str:
+    """SHA-256 of the weights: the name under which a tracker knows the model."""
+    return hashlib.sha256((Path(folder) / "model.safetensors").read_bytes()).hexdigest()

@@ -1,0 +1,28 @@
+"""Backbones by name. A network maps (B, 3, H, W) normalised pictures to (B, outputs)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agecascade.errors import ModelError, unknown_name
+from agecascade.models.heads import POOLINGS, PooledNetwork
+from agecascade.models.thinagenet import Backbone, thin_vgg16
+
+BACKBONES: dict[str, Callable[[], Backbone]] = {
+    "thinagenet": lambda: thin_vgg16(0.5),
+    "tinyagenet": lambda: thin_vgg16(0.25),
+}
+
+
+def create(backbone: str, head: str = "pooled", outputs: int = 101, pooling: str = "hybrid") -> PooledNetwork:
+    """A freshly initialised network; torch's global random state decides the weights.
+
+    Raises ModelError for an unknown backbone, head or pooling, naming the nearest known ones.
+    """
+    if backbone not in BACKBONES:
+        raise ModelError(unknown_name("backbone", backbone, BACKBONES))
+    if head != "pooled":
+        raise ModelError(unknown_name("head", head, ["pooled"]))
+    if pooling not in POOLINGS:
+        raise ModelError(unknown_name("pooling", pooling, POOLINGS))
+    return PooledNetwork(BACKBONES[backbone](), outputs, pooling)

@@ -1,0 +1,46 @@
+"""What stands behind a backbone: pooling and one linear layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from agecascade.models.thinagenet import Backbone
+
+
+def hybrid_pooling() -> nn.Module:
+    """A 2x2 max-pool, then the global average (DLDL-v2, section 3.4)."""
+    return nn.Sequential(nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def average_pooling() -> nn.Module:
+    """The global average."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def max_pooling() -> nn.Module:
+    """The global maximum."""
+    return nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
+
+
+POOLINGS: dict[str, Callable[[], nn.Module]] = {"hybrid": hybrid_pooling, "average": average_pooling, "max": max_pooling}
+
+
+class PooledNetwork(nn.Module):
+    """Backbone -> pooling -> linear (Eq. 7): (B, 3, H, W) -> (B, outputs)."""
+
+    def __init__(self, backbone: Backbone, outputs: int, pooling: str) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pool = POOLINGS[pooling]()
+        self.head = nn.Linear(backbone.channels, outputs)
+        nn.init.kaiming_normal_(self.head.weight, mode="fan_in", nonlinearity="linear")
+        nn.init.zeros_(self.head.bias)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The pooled activations f of Eq. 7."""
+        return self.pool(self.backbone(images))  # (B, C)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))  # (B, outputs)

@@ -1,0 +1,39 @@
+"""ThinAgeNet and TinyAgeNet: VGG-16's convolutions, thinner and with batch norm (DLDL-v2, section 3.4)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+class Backbone(nn.Module):
+    """Convolution blocks with a 2x2 max-pool after all but the last: (B, 3, H, W) -> (B, channels, H/16, W/16)."""
+
+    def __init__(self, blocks: tuple[tuple[int, ...], ...]) -> None:
+        super().__init__()
+        self.channels = blocks[-1][-1]
+        layers: list[nn.Module] = []
+        inputs = 3
+        for index, block in enumerate(blocks):
+            if index:
+                layers.append(nn.MaxPool2d(2))
+            for width in block:
+                layers += [nn.Conv2d(inputs, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+                inputs = width
+        self.layers = nn.Sequential(*layers)
+        self.apply(_initialise)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The last block's activation maps F (Eq. 23)."""
+        return self.layers(images)  # (B, C, H/16, W/16)
+
+
+def thin_vgg16(width: float) -> Backbone:
+    """VGG-16's 13 convolutions with `width` times its channels: 0.5 is ThinAgeNet, 0.25 TinyAgeNet."""
+    return Backbone(tuple(tuple(round(channels * width) for channels in block) for block in VGG16_BLOCKS))
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):  # He's fan-out rule keeps the variance of the gradients
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,0 +1,356 @@
+"""Typed view of params.yaml: every key is checked, the unknown and the mistyped are named with the nearest known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from agecascade.errors import ParamsError, unknown_name
+
+SCRATCH = "scratch"  # the step before all others: freshly initialised networks
+
+
+class Block(BaseModel):
+    """A mapping of params.yaml: strict types (YAML 1.1 reads 1e-4 as text), no unknown keys, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+
+class Compute(Block):
+    """Where the data stages run."""
+
+    backend: Literal["local", "dask", "ray"] = "local"
+    workers: int = Field(2, ge=1)
+
+
+class Grid(Block):
+    """The label grid low, low + step, ..., high in the data set's unit."""
+
+    low: float
+    high: float
+    step: float = Field(1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _spans(self) -> Grid:
+        steps = (self.high - self.low) / self.step
+        if steps < 1 or abs(steps - round(steps)) > 1e-6:
+            raise ValueError(f"high - low must be a positive multiple of step, not {steps:g} steps")
+        return self
+
+    @property
+    def values(self) -> list[float]:
+        """The K grid values."""
+        return [self.low + i * self.step for i in range(round((self.high - self.low) / self.step) + 1)]
+
+
+class Draw(Block):
+    """What the synthetic writer draws."""
+
+    pictures: int = Field(ge=1)
+    subjects: int = Field(ge=1)
+
+
+class Clean(Block):
+    """Filters of the clean stage; null switches a filter off. The label range is that of `low` and `high`."""
+
+    low: float | None = None
+    high: float | None = None
+    min_face_score: float | None = None
+    max_second_face_score: float | None = None
+    require_gender: bool = False
+    min_images_per_identity: int = Field(1, ge=1)
+    max_reject_rate: float = Field(0.2, ge=0, le=1)
+
+
+class Dataset(Block):
+    """One data set of the study, from its archive to its splits."""
+
+    reader: str
+    origin: Literal["synthetic", "publisher"]
+    draw: Draw | None = None
+    options: dict[str, Any] = Field(default_factory=dict)  # the reader's own
+    grid: Grid | None = None  # null in identity sets
+    clean: Clean = Clean()
+    detector: Literal["annotation", "whole", "yunet"]
+    protocol: Literal["random", "subject_kfold", "leave_one_subject_out", "official"]
+    folds: int = Field(1, ge=1)
+    test: float = Field(0.2, ge=0, lt=1)  # share, in the random protocol
+    validation: float = Field(0.1, ge=0, lt=1)  # share of what is not test
+
+    @model_validator(mode="after")
+    def _drawn(self) -> Dataset:
+        if (self.origin == "synthetic") != (self.draw is not None):
+            raise ValueError("origin: synthetic needs `draw`, and only that origin has one")
+        return self
+
+
+class Align(Block):
+    """How faces are cropped, for training and for use alike."""
+
+    size: int = Field(64, ge=16)
+    margin: float = Field(0.0, ge=-0.2, le=2)  # added on each side, as a share of the template's side
+    encoding: Literal["jpeg", "png", "webp"] = "jpeg"
+    quality: int = Field(95, ge=1, le=100)
+    part_mib: int = Field(256, ge=1, le=256)
+    if_no_face: Literal["reject", "whole"] = "reject"
+    max_reject_rate: float = Field(0.2, ge=0, le=1)
+
+
+class Normalisation(Block):
+    """Channel means and deviations of RGB pictures in 0..1."""
+
+    mean: list[float] = Field(min_length=3, max_length=3)
+    std: list[float] = Field(min_length=3, max_length=3)
+
+
+class Augment(Block):
+    """Random changes of each training picture; zero switches one off."""
+
+    flip: float = Field(0.5, ge=0, le=1)  # probability
+    gray: float = Field(0.5, ge=0, le=1)  # probability
+    downscale: float = Field(0.5, gt=0, le=1)  # smallest side of the random down-scale, as a share
+    rotation: float = Field(15.0, ge=0, le=180)  # degrees, either way
+    shift: float = Field(0.0, ge=0, le=0.5)  # share of the side, either way
+    zoom: float = Field(0.0, ge=0, lt=1)  # scale factor 1 - zoom .. 1 + zoom
+    jitter: float = Field(0.4, ge=0, lt=1)  # brightness, contrast, saturation: factor 1 - jitter .. 1 + jitter
+
+
+class Schedule(Block):
+    """The learning rate over the epochs."""
+
+    name: Literal["step", "cosine", "plateau", "constant"]
+    every: int = Field(30, ge=1)  # step: epochs between two drops
+    factor: float = Field(0.1, gt=0, lt=1)  # step and plateau: what a drop multiplies with
+    patience: int = Field(5, ge=0)  # plateau: epochs without a better validation loss before a drop
+    warmup: float = Field(0.0, ge=0)  # cosine: epochs of linear rise
+
+
+class Recipe(Block):
+    """How a network is trained."""
+
+    epochs: int = Field(ge=0)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Schedule
+    trainable: Literal["head", "all"] = "all"
+    select: Literal["last", "best"] = "last"  # best: the epoch of the lowest validation MAE (identities: error)
+
+
+class Training(Recipe):
+    """A recipe on a data set; `init` names the step, the pretraining or `scratch` that it starts from."""
+
+    dataset: str
+    init: str
+
+
+class Pretrain(Training):
+    """Softmax over identities."""
+
+
+class Step(Training):
+    """One step of the cascade."""
+
+    by_backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    def recipe(self, backbone: str) -> Step:
+        """This step with what `by_backbone` says of one backbone."""
+        changes = self.by_backbone.get(backbone, {})
+        return Step.model_validate({**self.model_dump(), "by_backbone": {}, **changes})
+
+    @model_validator(mode="after")
+    def _backbones_fit(self) -> Step:
+        for changes in self.by_backbone.values():
+            Step.model_validate({**self.model_dump(), "by_backbone": {}, **changes})
+        return self
+
+
+class Row(NamedTuple):
+    """One row of the MAE table: what is trained through the whole cascade."""
+
+    method: str
+    backbone: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its folder below a step."""
+        return f"{self.method}-{self.backbone}-s{self.seed}"
+
+
+class Compare(Block):
+    """Further rows of the MAE table, besides the main one of `method`, `backbone` and `seed`."""
+
+    methods: list[str] = Field(default_factory=list)
+    backbones: list[str] = Field(default_factory=list)
+    seeds: list[int] = Field(default_factory=list)
+
+
+class Features(Block):
+    """Pooled features of the main row of a cascade step or pretraining (the key), over a data set."""
+
+    dataset: str
+
+
+class Regressor(Block):
+    """A regressor on features; the options are its own."""
+
+    features: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Evaluate(Block):
+    """What the tables hold."""
+
+    target: str  # the data set of the main table
+    levels: list[float] = Field(default_factory=lambda: [3.0, 5.0, 7.0])  # n of CS(n) and CA(n), label units
+    confidence: float = Field(0.95, gt=0, lt=1)
+    coverage: float = Field(0.8, gt=0, lt=1)  # of the conformal intervals
+
+
+class Params(Block):
+    """The whole of params.yaml."""
+
+    study: str
+    seed: int = Field(ge=0)
+    lambda_er: float = Field(alias="lambda", ge=0)
+    kl_reduction: Literal["batch", "batch_and_bins"] = "batch"
+    method: str
+    backbone: str
+    head: Literal["pooled"] = "pooled"
+    pooling: Literal["hybrid", "average", "max"]
+    image_size: int = Field(ge=16)
+    sigma: float = Field(gt=0)
+    precision: Literal["fp32", "bf16"]
+    compute: Compute
+    align: Align
+    normalisation: Normalisation
+    augment: Augment
+    datasets: dict[str, Dataset] = Field(min_length=1)
+    pretrain: dict[str, Pretrain]
+    cascade: dict[str, Step] = Field(min_length=1)
+    compare: Compare
+    features: dict[str, Features]
+    regressors: dict[str, Regressor]
+    evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Params:
+        for key, dataset in _mentions(self):
+            if dataset not in self.datasets:
+                raise ValueError(f"{key}: {unknown_name('data set', dataset, self.datasets)}")
+        models = {SCRATCH, *self.pretrain, *self.cascade}
+        if len(models) != 1 + len(self.pretrain) + len(self.cascade):
+            raise ValueError(f"pretrain and cascade: a name stands twice, or one is called {SCRATCH}")
+        for name in self.features:
+            if name not in models:
+                raise ValueError(f"features.{name}: {unknown_name('step', name, models)}")
+        for name, regressor in self.regressors.items():
+            if regressor.features not in self.features:
+                raise ValueError(f"regressors.{name}.features: {unknown_name('features', regressor.features, self.features)}")
+        for name in [*self.pretrain, *self.cascade]:
+            self.chain(name)
+        for name, step in self.cascade.items():
+            if self.datasets[step.dataset].grid is None:
+                raise ValueError(f"cascade.{name}.dataset: {step.dataset} has no grid")
+        return self
+
+    def chain(self, step: str) -> list[str]:
+        """The steps from scratch (left out) to `step`, in order of training."""
+        steps: dict[str, Training] = {**self.pretrain, **self.cascade}
+        names: list[str] = []
+        while step != SCRATCH:
+            if step in names:
+                raise ValueError(f"cascade: {' <- '.join([*names, step])} runs in a circle")
+            if step not in steps:
+                raise ValueError(f"init: {unknown_name('step', step, [SCRATCH, *steps])}")
+            names.append(step)
+            step = steps[step].init
+        return names[::-1]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every row: the main one first, then those of `compare`."""
+        methods = dict.fromkeys([self.method, *self.compare.methods])
+        backbones = dict.fromkeys([self.backbone, *self.compare.backbones])
+        seeds = dict.fromkeys([self.seed, *self.compare.seeds])
+        return [Row(method, backbone, seed) for method in methods for backbone in backbones for seed in seeds]
+
+
+def _mentions(params: Params) -> list[tuple[str, str]]:
+    """(key, data set) of every mention of a data set."""
+    blocks: dict[str, Mapping[str, Training | Features]]
+    blocks = {"pretrain": params.pretrain, "cascade": params.cascade, "features": params.features}
+    named = [(f"{block}.{name}.dataset", entry.dataset) for block, entries in blocks.items() for name, entry in entries.items()]
+    return [*named, ("evaluate.target", params.evaluate.target)]
+
+
+def check(content: Any, source: str = "params.yaml") -> Params:
+    """The content of a params file as `Params`; raises ParamsError with one line per fault."""
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(fault, content) for fault in error.errors()]
+        raise ParamsError(f"{source}: " + f"\n{source}: ".join(lines)) from None
+
+
+def load(path: Path | str = "params.yaml") -> Params:
+    """Read and check a params file."""
+    return check(read_yaml(path), str(path))
+
+
+def read_yaml(path: Path | str) -> Any:
+    """The plain content of a YAML 1.2 file, in which 1e-4 is a number."""
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(Path(path))
+    except FileNotFoundError:
+        raise ParamsError(f"{path} is missing; `agecascade study sample` writes the default") from None
+    except YAMLError as error:
+        raise ParamsError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+
+
+def _explain(fault: Any, content: Any) -> str:
+    """One line for one of pydantic's faults."""
+    location = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        parent, key = fault["loc"][:-1], str(fault["loc"][-1])
+        return f"{location}: {unknown_name('key', key, _known_keys(parent))}"
+    if fault["type"] == "missing":
+        return f"{location}: this key is missing"
+    found = fault.get("input")
+    shown = "" if isinstance(found, (dict, list)) and len(str(found)) > 60 else f", found {type(found).__name__} {found!r}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if isinstance(found, str) and _is_number(found):
+        shown += " (YAML 1.1 tools read it as text: write 1.0e-4, not 1e-4, and no quotes)"
+    return f"{location + ': ' if location else ''}{message}{shown if fault['type'] != 'value_error' else ''}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _known_keys(path: tuple[Any, ...]) -> list[str]:
+    """The keys that the block at `path` may have."""
+    block: Any = Params
+    for part in path:
+        if isinstance(block, type) and issubclass(block, Block):
+            fields = {field.alias or name: field.annotation for name, field in block.model_fields.items()}
+            block = fields[str(part)]
+        else:  # dict[str, Block]: any name, then the block
+            block = block.__args__[1]
+        block = _without_none(block)
+    return [field.alias or name for name, field in block.model_fields.items()]
+
+
+def _without_none(annotation: Any) -> Any:
+    options = [option for option in getattr(annotation, "__args__", ()) if option is not type(None)]
+    return options[0] if len(options) == 1 else annotation

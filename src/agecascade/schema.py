@@ -1,0 +1,80 @@
+"""The Arrow schemas that stages exchange. Columns marked nullable may be empty; all others must be filled."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+# What is known of a picture besides its pixels; travels from the manifest into the aligned Parquet.
+LABEL_COLUMNS = [
+    pa.field("subject", pa.string()),  # identity within the data set
+    pa.field("label", pa.float64()),  # in the data set's unit (years, score points); null in identity sets
+    pa.field("label_sigma", pa.float64()),  # deviation of the raters, same unit
+    pa.field("label_low", pa.float64()),  # ends of a group label, same unit
+    pa.field("label_high", pa.float64()),
+    pa.field("group", pa.string()),  # name of a group label
+    pa.field("gender", pa.string()),  # "female" or "male"
+    pa.field("ethnicity", pa.string()),  # the publisher's own name
+]
+
+MANIFEST = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),  # unique in the data set; the member without what never varies
+        pa.field("member", pa.string(), nullable=False),  # path inside the archive
+        *LABEL_COLUMNS,
+        pa.field("box", pa.list_(pa.float32())),  # left, top, right, bottom in pixels
+        # x, y in pixels, flattened; the first five points are right eye, left eye (the subject's own), nose tip,
+        # right and left mouth corner; a publisher's further points follow
+        pa.field("landmarks", pa.list_(pa.float32())),
+        pa.field("official", pa.string()),  # the publisher's role: train, validation, test, or fold<k>
+    ]
+)
+
+REJECTS = pa.schema(
+    [
+        pa.field("member", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),  # short, counted: label_out_of_range, unreadable, ...
+        pa.field("detail", pa.string(), nullable=False),  # for a person
+    ]
+)
+
+ALIGNED = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("image", pa.binary(), nullable=False),  # encoded
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("detector", pa.string(), nullable=False),
+        pa.field("face_score", pa.float32()),
+        pa.field("landmarks", pa.list_(pa.float32())),  # five points in the crop, pixels
+        *LABEL_COLUMNS,
+    ]
+)
+
+SPLITS = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("protocol", pa.string(), nullable=False),
+        pa.field("fold", pa.int32(), nullable=False),
+        pa.field("role", pa.string(), nullable=False),  # train, validation, test
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("fold", pa.int32(), nullable=False),
+        pa.field("label", pa.float64(), nullable=False),
+        pa.field("label_sigma", pa.float64()),
+        pa.field("prediction", pa.float64(), nullable=False),
+        pa.field("distribution", pa.list_(pa.float32())),  # over the data set's grid
+    ]
+)
+
+FEATURES = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("feature", pa.list_(pa.float32()), nullable=False),
+        pa.field("label", pa.float64(), nullable=False),
+        pa.field("label_sigma", pa.float64()),
+    ]
+)

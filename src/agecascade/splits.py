@@ -1,0 +1,142 @@
+"""Which rows are learned from, chosen on, and tested on: four protocols, fold by fold.
+
+A share is of pictures. The result depends on ids, subjects and seed alone, not on the order of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from agecascade import schema
+from agecascade.errors import ParamsError, unknown_name
+
+Roles = np.ndarray  # (N,) of "train", "validation", "test", or None for a row that the fold leaves out
+
+
+def split(table: pd.DataFrame, protocol: str, folds: int, test: float, validation: float, seed: int) -> pa.Table:
+    """Give every row one role in every fold (schema.SPLITS).
+
+    table: columns sample_id, subject, label, official. test: share of the random protocol; validation: share of what
+    is not test, drawn by subject where the protocol separates subjects. What `folds` and the columns mean:
+
+    - random: one draw, or with folds > 1 as many parts, each the test set once. Subjects may stand on two sides. Where
+      no row has a label (identities to be told apart) each identity keeps a training picture.
+    - subject_kfold: subjects in `folds` parts of about equal numbers of pictures.
+    - leave_one_subject_out: a fold per subject, in their order; `folds` is not used.
+    - official: the publisher's roles, or its fold<k> as the test sets of as many folds; rows to which it gives no role
+      are left out.
+
+    Raises ParamsError, beginning with the key at fault, where the data set is too small or lacks a column.
+    """
+    rows = table.sort_values("sample_id", ignore_index=True)
+    if rows["sample_id"].duplicated().any():
+        raise ParamsError(f"protocol: the sample_id {rows['sample_id'][rows['sample_id'].duplicated()].iloc[0]!r} stands twice")
+    shares = {"train": 1.0, "test": test, "validation": validation}
+    parts = []
+    for fold, roles in enumerate(_draw(rows, protocol, folds, test, validation, seed)):
+        for role, share in shares.items():
+            if share > 0 and role not in roles:
+                raise ParamsError(f"{role}: fold {fold} of {len(rows)} pictures has none in this role; change the shares or the folds")
+        part = pd.DataFrame({"sample_id": rows["sample_id"], "protocol": protocol, "fold": fold, "role": roles})
+        parts.append(part.dropna(subset="role"))
+    return pa.Table.from_pandas(pd.concat(parts), schema=schema.SPLITS, preserve_index=False)
+
+
+def _draw(rows: pd.DataFrame, protocol: str, folds: int, test: float, validation: float, seed: int) -> Iterator[Roles]:
+    """The roles of each fold."""
+    if protocol == "random":
+        return _random(rows, folds, test, validation, seed)
+    if protocol == "subject_kfold":
+        return _by_subject(rows, _balanced(rows, folds, seed), validation, seed)
+    if protocol == "leave_one_subject_out":
+        return _by_subject(rows, _one_each(rows), validation, seed)
+    if protocol == "official":
+        return _official(rows, validation, seed)
+    raise ParamsError(f"protocol: {unknown_name('protocol', protocol, ['random', 'subject_kfold', 'leave_one_subject_out', 'official'])}")
+
+
+def _random(rows: pd.DataFrame, folds: int, test: float, validation: float, seed: int) -> Iterator[Roles]:
+    order = np.random.default_rng(seed).permutation(len(rows))
+    movable = order
+    if rows["label"].isna().all():
+        if folds > 1:
+            raise ParamsError(f"folds: {folds} asked for, but identities without labels allow one")
+        # without the last picture of every identity, which stays in training
+        movable = order[_subjects(rows).iloc[order].duplicated(keep="last").to_numpy()]
+    tests = np.array_split(order, folds) if folds > 1 else [movable[: round(test * len(rows))]]
+    for tested in tests:
+        roles = np.full(len(rows), "train", dtype=object)
+        roles[tested] = "test"
+        rest = movable[~np.isin(movable, tested)]
+        roles[rest[: round(validation * (len(rows) - len(tested)))]] = "validation"
+        yield roles
+
+
+def _balanced(rows: pd.DataFrame, folds: int, seed: int) -> pd.Series:
+    """The fold in which each subject is tested: the largest subjects first, each to the smallest fold so far."""
+    counts = _subjects(rows).value_counts().sort_index()
+    if not 2 <= folds <= len(counts):
+        raise ParamsError(f"folds: {folds} asked for, but subject_kfold over {len(counts)} subjects needs 2 to {len(counts)}")
+    shuffled = counts.iloc[np.random.default_rng(seed).permutation(len(counts))]
+    sizes, fold_of = [0] * folds, {}
+    for subject, count in shuffled.sort_values(ascending=False, kind="stable").items():
+        fold_of[subject] = sizes.index(min(sizes))
+        sizes[fold_of[subject]] += count
+    return pd.Series(fold_of)
+
+
+def _one_each(rows: pd.DataFrame) -> pd.Series:
+    """A fold for each subject, in their order."""
+    names = sorted(_subjects(rows).unique())
+    if len(names) < 2:
+        raise ParamsError(f"protocol: leave_one_subject_out needs two subjects, this data set has {len(names)}")
+    return pd.Series(range(len(names)), index=names)
+
+
+def _by_subject(rows: pd.DataFrame, fold_of: pd.Series, validation: float, seed: int) -> Iterator[Roles]:
+    """Roles where every subject is tested in its fold; whole subjects of the rest are taken for validation."""
+    subjects = rows["subject"]
+    tested_in = subjects.map(fold_of).to_numpy()
+    for fold in range(fold_of.max() + 1):
+        counts = subjects[tested_in != fold].value_counts().sort_index()
+        shuffled = counts.iloc[np.random.default_rng([seed, fold]).permutation(len(counts))]
+        reached = np.concatenate([[0], shuffled.cumsum()])  # (S + 1,) pictures of the first s subjects
+        nearest = int(np.abs(reached - validation * counts.sum()).argmin())
+        # one subject at the least where a share is asked for
+        chosen = shuffled.index[: max(nearest, int(validation > 0))]
+        roles = np.where(subjects.isin(chosen), "validation", "train").astype(object)
+        roles[tested_in == fold] = "test"
+        yield roles
+
+
+def _official(rows: pd.DataFrame, validation: float, seed: int) -> Iterator[Roles]:
+    official = rows["official"]
+    names = official.dropna().unique().tolist()
+    if not names:
+        raise ParamsError("protocol: official, but the publisher of this data set gives no roles; take random or subject_kfold")
+    known = {"train", "validation", "test"}
+    if known.issuperset(names):
+        published = [official]
+    elif all(name.removeprefix("fold").isdigit() for name in names):
+        ordered = sorted(names, key=lambda name: int(name.removeprefix("fold")))
+        published = [official.mask(official.notna(), "train").mask(official == name, "test") for name in ordered]
+    else:
+        raise ParamsError(f"protocol: official, but the manifest's roles are {sorted(names)}; known: train, validation, test, fold<k>")
+    for fold, column in enumerate(published):
+        roles = column.to_numpy(dtype=object, na_value=None)
+        if "validation" not in roles:
+            train = np.random.default_rng([seed, fold]).permutation(np.flatnonzero(roles == "train"))
+            roles[train[: round(validation * len(train))]] = "validation"
+        yield roles
+
+
+def _subjects(rows: pd.DataFrame) -> pd.Series:
+    """The subject of every row; raises ParamsError where one is unknown."""
+    missing = int(rows["subject"].isna().sum())
+    if missing:
+        raise ParamsError(f"protocol: it needs subjects, but those of {missing} of {len(rows)} pictures are unknown; take random")
+    return rows["subject"]

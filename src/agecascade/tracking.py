@@ -1,0 +1,219 @@
+"""MLflow, and nothing but MLflow: runs, curves, artifacts. No failure here ever ends a training."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from filelock import FileLock
+
+from agecascade.errors import TrackingError
+from agecascade.fetch import repository_root
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "agecascade"
+Result = TypeVar("Result")
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, else a SQLite file at the repository root, which queued experiments share."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repository_root() / 'mlflow.db'}"
+
+
+class Tracker:
+    """Logs to MLflow; after the first failure it says so once and stays silent."""
+
+    def __init__(self, study: str, stage: str) -> None:
+        self.study = study
+        self.stage = stage
+        self.lost = False
+        self.parent: str | None = None
+
+    @functools.cached_property
+    def client(self) -> MlflowClient:
+        """The store, made with its experiment on first use. SQLite's migration races, hence the lock."""
+        # a dead server should cost seconds, not MLflow's default of minutes per call
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        from mlflow import MlflowClient
+
+        lock = repository_root() / ".agecascade" / "mlflow.lock"
+        lock.parent.mkdir(exist_ok=True)
+        with FileLock(lock):
+            client = MlflowClient(tracking_uri())
+            if client.get_experiment_by_name(EXPERIMENT) is None:
+                local = tracking_uri().startswith("sqlite:")
+                location = (repository_root() / "mlartifacts").as_uri() if local else None
+                client.create_experiment(EXPERIMENT, artifact_location=location)
+        return client
+
+    @functools.cached_property
+    def experiment_id(self) -> str:
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        assert experiment is not None  # made by `client`
+        return str(experiment.experiment_id)
+
+    def attempt(self, action: Callable[[], Result]) -> Result | None:
+        """What `action` returns, or None once the tracking store is lost."""
+        if self.lost:
+            return None
+        try:
+            return action()
+        except Exception as error:  # whatever a store or a network throws: the training is worth more
+            self.lost = True
+            print(f"warning: tracking at {tracking_uri()} is lost ({error!r}); going on without it", file=sys.stderr)
+            return None
+
+    @contextmanager
+    def stage_run(self, name: str) -> Iterator[Run]:
+        """A run for a whole stage; model runs opened inside are nested below it (the UI shows one level)."""
+        run = Run(self, name, {}, {})
+        self.parent = run.run_id
+        try:
+            yield run
+            run.end("FINISHED")
+        except BaseException:
+            run.end("FAILED")
+            raise
+        finally:
+            self.parent = None
+
+    @contextmanager
+    def model_run(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
+        """A run for one trained model."""
+        run = Run(self, name, params, {**tags, **({"mlflow.parentRunId": self.parent} if self.parent else {})})
+        try:
+            yield run
+            run.end("FINISHED")
+        except BaseException:
+            run.end("FAILED")
+            raise
+
+    def find_models(self, digests: list[str]) -> dict[str, str]:
+        """Run id of each model by the digest of its weights, as far as the store knows them."""
+        found = self.attempt(lambda: list(self.client.search_runs([self.experiment_id], "tags.model != ''", max_results=50_000)))
+        return {run.data.tags["model"]: run.info.run_id for run in found or [] if run.data.tags["model"] in digests}
+
+
+class Run:
+    """One MLflow run."""
+
+    def __init__(self, tracker: Tracker, name: str, params: Mapping[str, Any], tags: Mapping[str, str], run_id: str | None = None) -> None:
+        self.tracker = tracker
+        self.run_id = run_id
+        if run_id is None:
+            everything = {**_common_tags(tracker), **tags, "mlflow.runName": name}
+            created = tracker.attempt(lambda: tracker.client.create_run(tracker.experiment_id, tags=everything, run_name=name))
+            self.run_id = created.info.run_id if created else None
+        self.params(params)
+
+    def params(self, params: Mapping[str, Any]) -> None:
+        """Log params, a hundred at a time: MLflow takes no more."""
+        from mlflow.entities import Param
+
+        entries = [Param(key, str(value)[:6000]) for key, value in params.items()]
+        for start in range(0, len(entries), 100):
+            batch = entries[start : start + 100]
+            self._call(lambda client, run_id, batch=batch: client.log_batch(run_id, params=batch))  # type: ignore[misc]
+
+    def epoch(self, record: Mapping[str, float]) -> None:
+        """Log one epoch's numbers as a point of each curve."""
+        self.metrics({key: value for key, value in record.items() if key != "epoch"}, int(record["epoch"]))
+
+    def metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
+        """Log numbers, a thousand at a time; what is missing or not finite is left out."""
+        import time
+
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        finite = {key: float(value) for key, value in metrics.items() if value is not None and math.isfinite(value)}
+        points = [Metric(key, value, now, step) for key, value in finite.items()]
+        for start in range(0, len(points), 1000):
+            batch = points[start : start + 1000]
+            self._call(lambda client, run_id, batch=batch: client.log_batch(run_id, metrics=batch))  # type: ignore[misc]
+
+    def finish(self, metrics: Mapping[str, float | None], digest: str, folder: Path) -> None:
+        """Log the final metrics, the name of the weights, and the small files of a model folder."""
+        self.metrics(metrics)
+        self._call(lambda client, run_id: client.set_tag(run_id, "model", digest))
+        for name in ("model.json", "history.csv"):
+            self.artifact(folder / name)
+
+    def artifact(self, path: Path) -> None:
+        """Keep a file or a folder with the run."""
+        log = "log_artifacts" if path.is_dir() else "log_artifact"
+        place = path.name if path.is_dir() else None
+        self._call(lambda client, run_id: getattr(client, log)(run_id, str(path), place))
+
+    def end(self, status: str) -> None:
+        self._call(lambda client, run_id: client.set_terminated(run_id, status))
+
+    def _call(self, action: Callable[[MlflowClient, str], object]) -> None:
+        run_id = self.run_id
+        if run_id is not None:
+            self.tracker.attempt(lambda: action(self.tracker.client, run_id))
+
+
+def _common_tags(tracker: Tracker) -> dict[str, str]:
+    """Where a run comes from."""
+    tags = {"study": tracker.study, "stage": tracker.stage, "git_revision": _git_revision()}
+    experiment = os.environ.get("DVC_EXP_NAME")
+    return {**tags, "dvc_experiment": experiment} if experiment else tags
+
+
+@functools.cache
+def _git_revision() -> str:
+    """The commit that an experiment is based on, else the one checked out."""
+    baseline = os.environ.get("DVC_EXP_BASELINE_REV")
+    if baseline:
+        return baseline
+    result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "unknown"
+
+
+def flat(content: Mapping[str, Any], separator: str = ".", prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by the separator."""
+    entries: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        entries |= flat(value, separator, name + separator) if isinstance(value, Mapping) else {name: value}
+    return entries
+
+
+def nested(entries: Mapping[str, Any], separator: str = "/") -> dict[str, Any]:
+    """The reverse of `flat`."""
+    content: dict[str, Any] = {}
+    for name, value in entries.items():
+        *parents, key = name.split(separator)
+        functools.reduce(lambda block, parent: block.setdefault(parent, {}), parents, content)[key] = value
+    return content
+
+
+def evaluation_runs() -> list[dict[str, Any]]:
+    """Every evaluation that the store knows, newest last: experiment (DVC's name, else the commit), params, and rows.
+
+    rows: {data set: {step: {row: {metric: value}}}}, as in metrics/mae.json. Of several runs of one experiment on the same
+    params the last counts. Raises TrackingError where the store cannot be read.
+    """
+    tracker = Tracker("", "tables")
+    try:
+        runs = tracker.client.search_runs([tracker.experiment_id], "tags.stage = 'evaluate'", max_results=5000, order_by=["start_time ASC"])
+    except Exception as error:
+        raise TrackingError(f"cannot read the runs at {tracking_uri()}: {error}; see MLFLOW_TRACKING_URI") from error
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for run in runs:
+        experiment = run.data.tags.get("dvc_experiment") or run.data.tags["git_revision"][:7]
+        rows = nested(run.data.metrics)
+        found[experiment, json.dumps(run.data.params, sort_keys=True)] = {"experiment": experiment, "params": run.data.params, "rows": rows}
+    return list(found.values())

@@ -1,0 +1,1 @@
+"""The loop, the cascade and its folds, inference."""

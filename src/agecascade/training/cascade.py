@@ -1,0 +1,150 @@
+"""A step of the cascade: every row of the table, every fold of the protocol, each from the weights of the step before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from agecascade import model_folder
+from agecascade.errors import ModelError, TrainingError
+from agecascade.files import write_table
+from agecascade.loading import Faces
+from agecascade.params import SCRATCH, Params, Row
+from agecascade.schema import PREDICTIONS
+from agecascade.tracking import Tracker
+from agecascade.training.fold import IDENTITY, Job, describe, train_fold
+from agecascade.training.work import Workshop, fingerprint, source_digest
+
+SOURCE = Path(__file__).resolve().parent.parent
+
+
+def initialise(params: Params, folder: Path) -> None:
+    """Write the He-initialised networks that every chain starts from, one per backbone and seed, into `folder`."""
+    for row in _distinct(params.rows, SCRATCH):
+        torch.manual_seed(row.seed)
+        card = describe(params, SCRATCH, row._replace(method=IDENTITY), [0.0, 1.0], fold=0)
+        model_folder.save(folder / row.name / "fold0", card.network(), card, [])
+
+
+def train_step(
+    params: Params,
+    step: str,
+    faces: Faces,
+    splits: pd.DataFrame,
+    models: Path,
+    out: Path,
+    predictions: Path | None,
+    tracker: Tracker,
+    work: Path,
+) -> None:
+    """Train all rows and folds of `step` into `out`, and write test predictions, one Parquet per row, into `predictions`.
+
+    faces: the step's data set; splits: columns sample_id, fold, role; models: the folder of all steps; predictions: None for
+    a pretraining; work: where finished folds wait if the stage is interrupted. Raises TrainingError and
+    ModelError with one line before the first epoch.
+    """
+    jobs = list(_jobs(params, step, faces, splits, models))
+    data = _digest(faces)
+    workshop = Workshop(work)
+    torch.set_num_threads(params.compute.workers)
+    finished: dict[Row, list[Path]] = defaultdict(list)
+    with tracker.stage_run(step):
+        for job in jobs:
+            fold = splits[splits["fold"] == job.fold]
+            name = _fingerprint(job, data, fold)
+            piece = workshop.piece(name, lambda folder, job=job, fold=fold: train_fold(job, faces, fold, folder, tracker))  # type: ignore[misc]
+            shutil.copytree(piece, out / job.name, ignore=shutil.ignore_patterns("predictions.parquet"))
+            finished[job.row].append(piece)
+    if predictions is not None:
+        for row, pieces in finished.items():
+            _write_predictions(predictions / f"{row.name}.parquet", pieces)
+    workshop.clear()
+
+
+def find_model(folder: Path, row: Row, fold: int) -> Path:
+    """The model of a row and fold below a step's folder; a step with one fold serves all folds after it.
+
+    Pretrainings know no method: theirs is taken by backbone and seed. Raises ModelError where there is none.
+    """
+    for name in [row.name, *(row._replace(method=shared).name for shared in (IDENTITY, SCRATCH))]:
+        folds = sorted((folder / name).glob("fold*"))
+        if len(folds) == 1:
+            return folds[0]
+        if folder / name / f"fold{fold}" in folds:
+            return folder / name / f"fold{fold}"
+        if folds:
+            raise ModelError(
+                f"{folder / name} has {len(folds)} folds but not the one asked for; start from a step with one fold or the same folds"
+            )
+    raise ModelError(f"{folder} holds no model of {row.name}; run its stage again")
+
+
+def _jobs(params: Params, step: str, faces: Faces, splits: pd.DataFrame, models: Path) -> Iterator[Job]:
+    """All trainings of a step, checked before the first of them starts."""
+    identities = step in params.pretrain
+    settings = params.pretrain[step] if identities else params.cascade[step]
+    dataset = params.datasets[settings.dataset]
+    if identities:
+        grid = [float(index) for index in range(len(set(faces.subject)))]
+    else:
+        grid = dataset.grid.values if dataset.grid else []
+        _require_covered(faces, grid, settings.dataset)
+    folds = splits.groupby("fold")["role"].agg(set)
+    for fold, roles in folds.items():
+        for role in ["train"] if identities else ["train", "validation", "test"]:
+            if role not in roles:
+                raise TrainingError(f"{step}: fold {fold} of {settings.dataset} has no {role} picture; see datasets.{settings.dataset}")
+    for row in _distinct(params.rows, IDENTITY) if identities else params.rows:
+        recipe = settings if identities else params.cascade[step].recipe(row.backbone)
+        for fold in folds.index:
+            yield Job(params, step, row, recipe, grid, int(fold), find_model(models / settings.init, row, int(fold)))
+
+
+def _fingerprint(job: Job, data: str, fold: pd.DataFrame) -> str:
+    return fingerprint(
+        job=[job.recipe.model_dump(), asdict(job.card)],
+        data=[data, fold.to_csv(index=False)],
+        settings=job.params.model_dump(include={"sigma", "augment", "precision", "compute", "evaluate"}),
+        init=model_folder.digest(job.init),
+        code=[source_digest([SOURCE]), torch.__version__],
+    )
+
+
+def _write_predictions(path: Path, pieces: list[Path]) -> None:
+    """The test predictions of a row's folds in one Parquet file, which also names the models they came from."""
+    tables = [pq.read_table(piece / "predictions.parquet", schema=PREDICTIONS) for piece in pieces]
+    digests = {model_folder.read_card(piece).fold: model_folder.digest(piece) for piece in pieces}
+    write_table(path, pa.concat_tables(tables).replace_schema_metadata({"models": json.dumps(digests)}))
+
+
+def _require_covered(faces: Faces, grid: list[float], name: str) -> None:
+    outside = np.isnan(faces.label) | (faces.label < grid[0]) | (faces.label > grid[-1])
+    if outside.any():
+        index = int(np.argmax(outside))
+        raise TrainingError(
+            f"{name}: the grid {grid[0]:g}..{grid[-1]:g} does not cover {outside.sum()} labels, {faces.label[index]:g} of "
+            f"{faces.sample_id[index]} among them; widen datasets.{name}.grid or narrow datasets.{name}.clean"
+        )
+
+
+def _distinct(rows: list[Row], method: str) -> list[Row]:
+    """One row per backbone and seed."""
+    return list(dict.fromkeys(row._replace(method=method) for row in rows))
+
+
+def _digest(faces: Faces) -> str:
+    state = hashlib.sha256(np.ascontiguousarray(faces.images).data)
+    for column in (faces.sample_id, faces.label, faces.sigma, faces.subject):
+        state.update(json.dumps(column.tolist()).encode())
+    return state.hexdigest()

@@ -1,0 +1,155 @@
+"""One training of the cascade: a row of a step in one fold, from the weights before it to model and test predictions."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+
+from agecascade import conformal, model_folder
+from agecascade.augmentation import Augmenter
+from agecascade.errors import ModelError
+from agecascade.faces.alignment import TEMPLATE
+from agecascade.files import write_table
+from agecascade.loading import Faces
+from agecascade.methods.base import Method
+from agecascade.model_folder import Crop, ModelCard
+from agecascade.models.heads import PooledNetwork
+from agecascade.params import Params, Recipe, Row
+from agecascade.schema import PREDICTIONS
+from agecascade.tracking import Tracker
+from agecascade.training.inference import predict_values
+from agecascade.training.loop import Samples, train
+
+IDENTITY = "identity"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained, over which grid (label units; indices of identities), and from which model folder."""
+
+    params: Params
+    step: str
+    row: Row
+    recipe: Recipe
+    grid: list[float]
+    fold: int
+    init: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.row.name}/fold{self.fold}"
+
+    @property
+    def random_seed(self) -> list[int]:
+        """Names this training among all: one seed in params.yaml decides everything."""
+        return [self.row.seed, zlib.crc32(self.step.encode()), self.fold]
+
+    @property
+    def card(self) -> ModelCard:
+        """The model's description, as yet without an interval."""
+        return describe(self.params, self.step, self.row, self.grid, self.fold)
+
+    @property
+    def logged(self) -> dict[str, object]:
+        """What a tracker shows as this training's params."""
+        recipe = self.recipe.model_dump(exclude={"by_backbone", "schedule"})
+        shared = self.params.model_dump(include={"sigma", "image_size", "pooling", "precision", "lambda_er"})
+        chain = " > ".join(self.card.chain)
+        return {**recipe, **shared, **self.row._asdict(), "schedule": self.recipe.schedule.name, "chain": chain, "fold": self.fold}
+
+
+def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) -> ModelCard:
+    """The card of a network that has learned nothing yet. Identities are no ages: they have no options of a method."""
+    return ModelCard(
+        study=params.study,
+        step=step,
+        chain=params.chain(step),
+        backbone=row.backbone,
+        head=params.head,
+        pooling=params.pooling,
+        outputs=len(grid),
+        method=row.method,
+        method_options={} if row.method == IDENTITY else {"lambda_er": params.lambda_er, "kl_reduction": params.kl_reduction},
+        grid=grid,
+        image_size=params.image_size,
+        normalisation=params.normalisation.model_dump(),
+        # at use there are no annotations: a detector finds the same five points
+        crop=Crop("yunet", params.align.size, params.align.margin, [list(point) for point in TEMPLATE]),
+        flip=True,
+        seed=row.seed,
+        fold=fold,
+    )
+
+
+def train_fold(job: Job, faces: Faces, fold: pd.DataFrame, folder: Path, tracker: Tracker) -> None:
+    """Train one fold into `folder`: a model folder, and for ages the predictions.parquet of its test pictures."""
+    torch.manual_seed(zlib.crc32(repr(job.random_seed).encode()))
+    card, normalisation = job.card, job.params.normalisation
+    method = card.objective()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = _from_init(job, card).to(device)
+    method.to(device)
+    roles = {role: faces.take(np.isin(faces.sample_id, part.to_numpy(str))) for role, part in fold.groupby("role")["sample_id"]}
+    nobody = faces.take(np.array([], int))
+    training, validation, test = (_samples(job, faces, roles.get(role, nobody)) for role in ("train", "validation", "test"))
+    augmenter = Augmenter(job.params.augment, normalisation)
+    history = []
+    title = f"{job.step}/{job.name}"
+    options = {"seed": job.random_seed, "precision": job.params.precision, "title": title}
+    with tracker.model_run(title, job.logged, {"step": job.step, "row": job.row.name, "fold": str(job.fold)}) as run:
+        for record in train(network, method, training, validation, job.recipe, augmenter, **options):  # type: ignore[arg-type]
+            history.append(record)
+            run.epoch(record)
+        if job.row.method != IDENTITY:
+            card = _calibrated(card, network, method, validation, job.params.evaluate.coverage)
+            write_table(folder / "predictions.parquet", _predictions(card, network, method, test, roles["test"].sigma))
+        model_folder.save(folder, network, card, history)
+        run.finish(card.validation or {}, model_folder.digest(folder), folder)
+
+
+def _from_init(job: Job, card: ModelCard) -> PooledNetwork:
+    """A network with the backbone of `job.init`, and its head where method and grid are the same."""
+    network = card.network()
+    before = model_folder.read_card(job.init)
+    weights = model_folder.read_weights(job.init)
+    same_head = (before.method, before.grid, before.head) == (card.method, card.grid, card.head)
+    kept = {name: tensor for name, tensor in weights.items() if same_head or not name.startswith("head.")}
+    missing, unexpected = network.load_state_dict(kept, strict=False)
+    if unexpected or any(not name.startswith("head.") for name in missing):
+        raise ModelError(f"{job.init} holds a {before.backbone}, step {job.step} trains a {card.backbone}; see its init")
+    return network
+
+
+def _samples(job: Job, faces: Faces, part: Faces) -> Samples:
+    """Pictures with the study's sigma where the data set gives none; identities are labelled by their index."""
+    label = np.searchsorted(np.unique(faces.subject), part.subject) if job.row.method == IDENTITY else part.label
+    sigma = np.where(np.isnan(part.sigma), job.params.sigma, part.sigma)
+    return Samples(part.sample_id, part.images, label.astype(np.float32), sigma.astype(np.float32))
+
+
+def _calibrated(card: ModelCard, network: PooledNetwork, method: Method, validation: Samples, coverage: float) -> ModelCard:
+    """The card with the interval and the error of the validation pictures, mirror images included."""
+    value, distribution = predict_values(network, method, validation.images, card.image_size, card.channels, card.flip)
+    interval = conformal.calibrate(value, validation.label, distribution, np.array(card.grid), coverage)
+    error = float(np.abs(value - validation.label).mean())
+    return replace(card, interval=interval, validation={"validation_mae": error, "validation_pictures": len(validation)})
+
+
+def _predictions(card: ModelCard, network: PooledNetwork, method: Method, test: Samples, sigma: np.ndarray) -> pa.Table:
+    """Test predictions in the common schema; `sigma` is the data set's own, NaN where it gives none."""
+    value, distribution = predict_values(network, method, test.images, card.image_size, card.channels, card.flip)
+    columns = {
+        "sample_id": test.sample_id,
+        "fold": np.full(len(test), card.fold, np.int32),
+        "label": test.label.astype(np.float64),
+        "label_sigma": pa.array(sigma, from_pandas=True),
+        "prediction": value,
+        "distribution": [None] * len(test) if distribution is None else list(distribution),
+    }
+    return pa.table(columns, schema=PREDICTIONS)

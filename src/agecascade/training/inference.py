@@ -1,0 +1,73 @@
+"""Values and features of pictures, averaged over each picture and its mirror image; used in training and by the estimator alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agecascade.augmentation import normalised
+from agecascade.loading import resized
+from agecascade.methods.base import Method
+from agecascade.models.heads import PooledNetwork
+from agecascade.params import Normalisation
+
+
+def predict_values(
+    network: PooledNetwork,
+    method: Method,
+    images: np.ndarray,
+    image_size: int,
+    normalisation: Normalisation,
+    flip: bool = True,
+    batch_size: int = 256,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Value (N,) float64 in label units and distribution (N, K) float32, or None, of pictures (N, S, S, 3) uint8 RGB.
+
+    With `flip`, both are the mean over a picture and its mirror image (DLDL-v2, section 4.1).
+    """
+    values, distributions = [], []
+    for batch in _batches(network, images, image_size, normalisation, batch_size):
+        views = [batch, batch.flip(3)] if flip else [batch]
+        predicted = [method.predict(network(view).float()) for view in views]
+        values.append(torch.stack([value for value, _ in predicted]).mean(0))
+        found = [distribution for _, distribution in predicted if distribution is not None]
+        if found:
+            distributions.append(torch.stack(found).mean(0))
+    value = torch.cat(values).double().cpu().numpy() if values else np.empty(0)
+    return value, torch.cat(distributions).cpu().numpy() if distributions else None
+
+
+def pooled_features(
+    network: PooledNetwork, images: np.ndarray, image_size: int, normalisation: Normalisation, batch_size: int = 256
+) -> np.ndarray:
+    """Pooled features (N, C) float32, the mean over each picture and its mirror image."""
+    batches = _batches(network, images, image_size, normalisation, batch_size)
+    return _concatenated(lambda batch: (network.features(batch) + network.features(batch.flip(3))) / 2, batches)
+
+
+def _concatenated(function: Callable[[Tensor], Tensor], batches: Iterator[Tensor]) -> np.ndarray:
+    return torch.cat([function(batch).float() for batch in batches]).cpu().numpy()
+
+
+def _batches(
+    network: PooledNetwork, images: np.ndarray, image_size: int, normalisation: Normalisation, batch_size: int
+) -> Iterator[Tensor]:
+    """Normalised batches (B, 3, H, W) on the network's device, in evaluation mode without gradients."""
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(images), batch_size):
+                batch = np.stack([resized(image, image_size) for image in images[start : start + batch_size]])
+                yield to_network(normalised(batch, normalisation), device)
+    finally:
+        network.train(was_training)
+
+
+def to_network(images: np.ndarray, device: torch.device) -> Tensor:
+    """(B, H, W, 3) as (B, 3, H, W) on the device; the memory stays channels-last, which convolutions like best."""
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)

@@ -1,0 +1,48 @@
+"""The learning rate over a training."""
+
+from __future__ import annotations
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from agecascade.params import Schedule
+
+
+class LearningRate:
+    """Steps a schedule: `batch` after each batch, `epoch` after each epoch with the validation loss."""
+
+    def __init__(self, optimizer: Optimizer, schedule: Schedule, epochs: int, batches: int) -> None:
+        self.optimizer = optimizer
+        self.by_batch: LambdaLR | None = None
+        self.by_epoch: ReduceLROnPlateau | None = None
+        if schedule.name == "plateau":
+            self.by_epoch = ReduceLROnPlateau(optimizer, factor=schedule.factor, patience=schedule.patience)
+        else:
+            self.by_batch = LambdaLR(optimizer, lambda batch: factor(schedule, batch / batches, epochs))
+
+    @property
+    def value(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def batch(self) -> None:
+        if self.by_batch is not None:
+            self.by_batch.step()
+
+    def epoch(self, validation_loss: float) -> None:
+        if self.by_epoch is not None:
+            self.by_epoch.step(validation_loss)
+
+
+def factor(schedule: Schedule, epoch: float, epochs: int) -> float:
+    """What the learning rate is multiplied with `epoch` epochs (a fraction counts) into a training of `epochs`."""
+    if schedule.name == "step":
+        return schedule.factor ** math.floor(epoch / schedule.every)
+    if schedule.name == "cosine":
+        if epoch < schedule.warmup:
+            # never zero: Adam's moments would be made of gradients that moved nothing
+            return max(epoch, 0.01) / schedule.warmup
+        progress = (epoch - schedule.warmup) / max(epochs - schedule.warmup, 1e-9)
+        return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    return 1.0

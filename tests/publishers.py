@@ -1,0 +1,58 @@
+"""Tiny archives in publishers' formats, for the tests of readers, cleaning and archives."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy.io import savemat
+
+
+def picture(width: int = 20, height: int = 16, suffix: str = ".jpg", seed: int = 0) -> bytes:
+    """An encoded picture of noise."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return cv2.imencode(suffix, pixels)[1].tobytes()
+
+
+def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def write_tar(path: Path, files: Mapping[str, bytes]) -> Path:
+    """A tar file; compressed where the name says so."""
+    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> Path:
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+def mat(table: Mapping[str, Sequence[Any]], name: str = "imdb") -> bytes:
+    """A .mat file with a struct of (1, N) fields, text as cells, as IMDB-WIKI ships it."""
+    fields = {}
+    for key, values in table.items():
+        is_text = any(isinstance(value, (str, np.ndarray)) for value in values)
+        field = np.empty((1, len(values)), dtype=object if is_text else np.float64)
+        for i, value in enumerate(values):
+            field[0, i] = value
+        fields[key] = field
+    file = io.BytesIO()
+    savemat(file, {name: fields}, do_compression=True)
+    return file.getvalue()

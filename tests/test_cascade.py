@@ -1,0 +1,177 @@
+"""A step of the cascade on tiny data: what starts from what, what is written, what an interruption leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from agecascade import model_folder, params
+from agecascade.errors import ModelError, TrainingError
+from agecascade.loading import Faces
+from agecascade.params import Params, Row
+from agecascade.schema import PREDICTIONS
+from agecascade.tracking import Tracker
+from agecascade.training import cascade
+from agecascade.training.cascade import find_model, initialise, train_step
+from agecascade.training.work import Workshop
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def study() -> Params:
+    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content |= {"image_size": 32, "compute": {"backend": "local", "workers": 1}, "compare": {"methods": ["dex"], "backbones": [], "seeds": []}}
+    for step in [*content["cascade"].values(), *content["pretrain"].values()]:
+        step |= {"epochs": 1, "batch_size": 8}
+    return params.check(content)
+
+
+@pytest.fixture
+def faces() -> Faces:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 255, (24, 32, 32, 3), np.uint8)
+    label = random.integers(0, 70, 24).astype(float)
+    sigma = np.where(np.arange(24) % 2, 3.0, np.nan)
+    return Faces(np.array([f"p{i:02d}" for i in range(24)]), images, label, sigma, np.array([f"s{i % 4}" for i in range(24)]))
+
+
+@pytest.fixture
+def splits(faces: Faces) -> pd.DataFrame:
+    roles = np.array(["train"] * 12 + ["validation"] * 4 + ["test"] * 8)
+    parts = [pd.DataFrame({"sample_id": faces.sample_id, "fold": fold, "role": np.roll(roles, 8 * fold)}) for fold in range(2)]
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture
+def tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracker:
+    silent = Tracker("test", "finetune")
+    silent.lost = True  # tests of tracking stand in test_tracking.py
+    return silent
+
+
+def trained(study: Params, step: str, faces: Faces, splits: pd.DataFrame, tracker: Tracker, root: Path) -> Path:
+    models = root / "models"
+    if not models.exists():
+        initialise(study, models / "scratch")
+    predictions = root / "predictions" / step if step in study.cascade else None
+    train_step(study, step, faces, splits, models, models / step, predictions, tracker, root / "work")
+    return models / step
+
+
+def test_a_step_writes_models_and_test_predictions_of_every_fold(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+) -> None:
+    folder = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    names = [f"{method}-tinyagenet-s0/fold{fold}" for method in ("dex", "dldl_v2") for fold in (0, 1)]
+    assert sorted(str(path.parent.relative_to(folder)) for path in folder.rglob("model.json")) == names
+    table = pq.read_table(tmp_path / "predictions" / "target_from_scratch" / "dldl_v2-tinyagenet-s0.parquet")
+    assert table.schema.equals(PREDICTIONS)
+    frame = table.to_pandas()
+    tested = splits[splits["role"] == "test"]
+    assert list(zip(frame["sample_id"], frame["fold"], strict=True)) == list(zip(tested["sample_id"], tested["fold"], strict=True))
+    assert frame["label_sigma"].isna().sum() == np.isnan(faces.sigma[[int(name[1:]) for name in frame["sample_id"]]]).sum()
+    digests = json.loads(table.schema.metadata[b"models"])
+    assert digests["1"] == model_folder.digest(folder / "dldl_v2-tinyagenet-s0" / "fold1")
+    assert not any((tmp_path / "work").iterdir())
+
+
+def test_the_card_tells_all_that_use_needs(study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path) -> None:
+    folder = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    network, method, card = model_folder.load(folder / "dldl_v2-tinyagenet-s0" / "fold1")
+    assert (card.fold, card.chain, card.outputs, card.image_size) == (1, ["target_from_scratch"], 70, 32)
+    assert card.interval is not None
+    assert card.interval.scaled
+    assert card.interval.quantile > 0
+    assert card.validation is not None
+    assert card.validation["validation_pictures"] == 4
+    assert not network.training
+    assert method.outputs == 70
+
+
+def test_weights_go_on_from_init_and_the_head_only_on_the_same_grid(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+) -> None:
+    one_fold = splits[splits["fold"] == 0]
+    content = study.model_dump(by_alias=True)
+    for step in [*content["cascade"].values(), *content["pretrain"].values()]:
+        step["epochs"] = 0  # what comes in must come out
+    still = params.check(content)
+    for step in ("faces", "imdb", "agedb", "target"):
+        trained(still, step, faces, one_fold if step != "target" else splits, tracker, tmp_path)
+    weights = {step: model_folder.read_weights(next((tmp_path / "models" / step).rglob("fold0"))) for step in ("scratch", "faces")}
+    weights |= {step: model_folder.read_weights(tmp_path / "models" / step / "dex-tinyagenet-s0" / "fold0") for step in ("imdb", "agedb", "target")}
+    backbone = [name for name in weights["scratch"] if name.startswith("backbone.")]
+    assert backbone
+    for step in ("faces", "imdb", "agedb", "target"):
+        assert all(torch.equal(weights["scratch"][name], weights[step][name]) for name in backbone), step
+    assert weights["faces"]["head.weight"].shape == (4, 128)
+    assert torch.equal(weights["imdb"]["head.weight"], weights["agedb"]["head.weight"])
+    assert weights["target"]["head.weight"].shape == (70, 128)
+
+
+def test_an_interrupted_step_keeps_finished_folds(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path / "undisturbed")
+    real, started = cascade.train_fold, []
+
+    def killed(job: object, *arguments: object) -> None:
+        started.append(job)
+        if len(started) == 3:
+            raise KeyboardInterrupt
+        real(job, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cascade, "train_fold", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    (tmp_path / "models" / "target_from_scratch").rename(tmp_path / "emptied")  # as DVC does before a stage runs
+    folder = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    assert len(started) == 3 + 2  # the third again, and the fourth
+    for path in undisturbed.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (folder / path.relative_to(undisturbed)).read_bytes(), path
+
+
+def test_a_piece_is_made_once_and_never_half(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path)
+
+    def fails(folder: Path) -> None:
+        (folder / "half").write_text("written")
+        raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space"):
+        workshop.piece("a", fails)
+    assert not (tmp_path / "a").exists()
+    made = workshop.piece("a", lambda folder: (folder / "whole").touch())
+    assert workshop.piece("a", fails) == made
+    workshop.clear()
+    assert not any(tmp_path.iterdir())
+
+
+def test_labels_outside_the_grid_stop_before_training(study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path) -> None:
+    faces.label[3] = 70
+    with pytest.raises(TrainingError, match=r"sample_fgnet: the grid 0..69 does not cover 1 labels, 70 of p03"):
+        trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+
+
+def test_a_fold_without_a_role_stops_before_training(study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path) -> None:
+    gone = splits[(splits["fold"] == 0) | (splits["role"] != "validation")]
+    with pytest.raises(TrainingError, match="fold 1 of sample_fgnet has no validation picture"):
+        trained(study, "target_from_scratch", faces, gone, tracker, tmp_path)
+
+
+def test_a_missing_or_foreign_model_is_named(study: Params, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds no model of dldl_v2-tinyagenet-s0; run its stage again"):
+        find_model(tmp_path / "models" / "imdb", Row("dldl_v2", "tinyagenet", 0), 0)
+    for fold in (0, 1):
+        (tmp_path / "imdb" / "dldl_v2-tinyagenet-s0" / f"fold{fold}").mkdir(parents=True)
+    assert find_model(tmp_path / "imdb", Row("dldl_v2", "tinyagenet", 0), 1).name == "fold1"
+    with pytest.raises(ModelError, match="has 2 folds but not the one asked for"):
+        find_model(tmp_path / "imdb", Row("dldl_v2", "tinyagenet", 0), 2)

@@ -1,0 +1,121 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from agecascade.cli import app
+from agecascade.errors import ParamsError
+from agecascade.faces import detectors
+from agecascade.faces.crops import encode_image
+from test_estimator import write_model
+
+HEADER = ["path", "face", "value", "low", "high", "box", "score", "error"]
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def write_pictures(folder: Path) -> Path:
+    picture = encode_image(np.full((40, 30, 3), 90, np.uint8), "png", 100)
+    (folder / "sub").mkdir(parents=True)
+    (folder / "b.png").write_bytes(picture)
+    (folder / "sub" / "a.png").write_bytes(picture)
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("none")
+    return folder
+
+
+def test_predict_writes_one_row_per_picture_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_model(tmp_path / "model", 4)
+    write_pictures(tmp_path / "pictures")
+    monkeypatch.chdir(tmp_path)
+    result = call("predict", "--model", "model", "--input", "pictures", "--output", "out/ages.csv", "--aligned")
+    assert result.exit_code == 0, result.output
+    with Path("out/ages.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == HEADER
+    assert [row[0] for row in rows] == ["pictures/b.png", "pictures/broken.jpg", "pictures/sub/a.png"]
+    assert rows[0] == ["pictures/b.png", "0", "40", "38", "42", "0 0 30 40", "", ""]
+    assert rows[1] == ["pictures/broken.jpg", "", "", "", "", "", "", "no picture in 10 bytes, or a truncated one"]
+    assert [path.name for path in Path("out").iterdir()] == ["ages.csv"]
+    assert "2 faces of 3 pictures, 1 rows with an error" in result.output
+
+
+def test_predict_takes_one_picture(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "pictures")
+    output = tmp_path / "ages.csv"
+    result = call("predict", "--model", write_model(tmp_path / "model", 4), "--input", folder / "b.png", "--output", output, "--aligned")
+    assert result.exit_code == 0, result.output
+    assert len(output.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "line"),
+    [
+        ("model", "absent", "absent does not exist; --input takes a picture or a folder of pictures"),
+        ("model", "model", "model holds no picture"),
+        ("absent", "pictures", "absent is no folder"),
+    ],
+)
+def test_predict_ends_with_one_line(tmp_path: Path, model: str, source: str, line: str) -> None:
+    write_model(tmp_path / "model", 4)
+    write_pictures(tmp_path / "pictures")
+    output = tmp_path / "ages.csv"
+    output.write_text("earlier")
+    result = call("predict", "--model", tmp_path / model, "--input", tmp_path / source, "--output", output, "--aligned")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert line in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert output.read_text() == "earlier"
+
+
+def test_predict_without_the_detector_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / detectors.YUNET_FILE).write_bytes(b"no model")
+    monkeypatch.setenv("AGECASCADE_MIRROR", str(tmp_path / "mirror"))
+    monkeypatch.setattr(detectors, "_made", threading.local())
+    (tmp_path / "ages.csv").write_text("earlier")
+    folder = write_pictures(tmp_path / "pictures")
+    result = call("predict", "--model", write_model(tmp_path / "model", 4), "--input", folder, "--output", tmp_path / "ages.csv")
+    assert result.exit_code == 1
+    assert "OpenCV cannot read it as a YuNet model" in result.stderr
+    assert (tmp_path / "ages.csv").read_text() == "earlier"
+
+
+def fake_module(monkeypatch: pytest.MonkeyPatch, name: str, **members: object) -> None:
+    module = ModuleType(name)
+    module.__dict__.update(members)
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+def test_study_prints_what_it_changed_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_module(monkeypatch, "agecascade.study", apply=lambda name, root: f"{name} in {root}")
+    monkeypatch.chdir(tmp_path)
+    assert call("study", "fgnet").output == f"fgnet in {tmp_path}\n"
+
+
+def test_study_says_in_one_line_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def apply(name: str, root: Path) -> str:
+        raise ParamsError(f"unknown study {name!r}")
+
+    fake_module(monkeypatch, "agecascade.study", apply=apply)
+    result = call("study", "fgnett")
+    assert (result.exit_code, result.stderr) == (1, "error: unknown study 'fgnett'\n")
+
+
+@pytest.mark.parametrize(("flags", "runs"), [((), False), (("--runs",), True)])
+def test_tables_asks_for_the_runs_only_where_told(monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], runs: bool) -> None:
+    fake_module(monkeypatch, "agecascade.evaluation", __path__=[])
+    fake_module(monkeypatch, "agecascade.evaluation.tables", collect=lambda runs, root: f"runs={runs}")
+    assert call("tables", *flags).output == f"runs={runs}\n"

@@ -1,0 +1,288 @@
+"""The Estimator: rows per face, intervals, folds, and the faults of a model folder."""
+
+from __future__ import annotations
+
+import json
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import agecascade
+from agecascade import models
+from agecascade.archives import open_archives
+from agecascade.errors import FaceError, ModelError
+from agecascade.estimator import BATCH_ROWS, COLUMNS, Estimator, pictures_in
+from agecascade.faces import detectors
+from agecascade.faces.aligning import align
+from agecascade.faces.alignment import TEMPLATE, Frame, Image
+from agecascade.faces.crops import decode_image, encode_image
+from agecascade.params import Align
+from agecascade.schema import MANIFEST
+
+SIZE = 32
+GRID = [float(age) for age in range(0, 71, 10)]
+
+
+def write_model(folder: Path, peak: int, **changes: Any) -> Path:
+    """A model folder whose network answers GRID[peak] to every picture, with low and high two years off."""
+    network = models.create("tinyagenet", outputs=len(GRID))
+    weights = {name: value.clone() for name, value in network.state_dict().items()}
+    bias = next(name for name in reversed(weights) if weights[name].shape == (len(GRID),))
+    weight = next(name for name in reversed(weights) if weights[name].ndim == 2)
+    weights[weight].zero_()
+    weights[bias].zero_()[peak] = 100.0
+    folder.mkdir(parents=True)
+    save_file(weights, folder / "model.safetensors")
+    content = {
+        "format": 1,
+        "study": "test",
+        "step": "target",
+        "chain": ["target"],
+        "backbone": "tinyagenet",
+        "head": "pooled",
+        "pooling": "hybrid",
+        "outputs": len(GRID),
+        "method": "dldl_v2",
+        "method_options": {"lambda_er": 1.0, "kl_reduction": "batch"},
+        "grid": GRID,
+        "image_size": SIZE,
+        "normalisation": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+        "crop": {"detector": "whole", "size": SIZE, "margin": 0.0, "template": [list(point) for point in TEMPLATE]},
+        "flip": True,
+        "seed": 0,
+        "fold": 0,
+        "interval": {"coverage": 0.8, "quantile": 2.0, "scaled": False},
+    }
+    (folder / "model.json").write_text(json.dumps(content | changes))
+    return folder
+
+
+def noise(seed: int, height: int = SIZE, width: int = SIZE) -> Image:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+class Brightness:
+    """In a fold's place: the value is the crop's mean, the interval one either way; remembers its crops."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.crops: list[Image] = []
+
+    def predict(self, crops: Image) -> np.ndarray:
+        self.crops.append(crops)
+        value = crops.mean(axis=(1, 2, 3))
+        return np.stack([value, value - 1, value + 1])
+
+
+def brightness(size: int = SIZE, margin: float = 0.0) -> tuple[Estimator, Brightness]:
+    fold = Brightness(Frame(size, margin))
+    return Estimator([fold]), fold  # type: ignore[list-item]
+
+
+def test_a_model_folder_gives_values_and_intervals(tmp_path: Path) -> None:
+    frame = agecascade.Estimator.load(write_model(tmp_path / "model", 3)).predict([noise(0), noise(1)], aligned=True)
+    assert list(frame.columns) == COLUMNS
+    assert frame["path"].tolist() == ["0", "1"]
+    assert frame["face"].tolist() == [0, 0]
+    np.testing.assert_allclose(frame[["value", "low", "high"]], [[30, 28, 32]] * 2, atol=1e-3)
+    assert frame["box"].tolist() == [[0, 0, SIZE, SIZE]] * 2
+    assert frame["score"].isna().all()
+    assert frame["error"].isna().all()
+
+
+def test_the_folds_of_a_parent_folder_are_averaged_and_ends_are_clipped_fold_by_fold(tmp_path: Path) -> None:
+    write_model(tmp_path / "row" / "fold0", 0)  # 0, 0 to 2
+    write_model(tmp_path / "row" / "fold1", 6, interval={"coverage": 0.8, "quantile": 3.0, "scaled": False})  # 60, 57 to 63
+    frame = Estimator.load(tmp_path / "row").predict(noise(0), aligned=True)
+    np.testing.assert_allclose(frame[["value", "low", "high"]], [[30, 28.5, 32.5]], atol=1e-3)
+
+
+def test_a_scaled_interval_follows_the_width_of_the_distribution(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", 3, interval={"coverage": 0.8, "quantile": 10.0, "scaled": True})
+    frame = Estimator.load(folder).predict(noise(0), aligned=True)
+    # all the mass on one age: the width is floored at a thousandth of the grid's 70 years
+    np.testing.assert_allclose(frame[["value", "low", "high"]], [[30, 29.3, 30.7]], atol=1e-3)
+
+
+def test_a_model_without_an_interval_still_has_values(tmp_path: Path) -> None:
+    frame = Estimator.load(write_model(tmp_path / "model", 3, interval=None)).predict(noise(0), aligned=True)
+    np.testing.assert_allclose(frame[["value", "low", "high"]], [[30, np.nan, np.nan]], atol=1e-3)
+
+
+def test_aligned_takes_a_crop_of_the_final_size_as_it_is_and_reduces_others() -> None:
+    estimator, fold = brightness(margin=0.2)
+    large = noise(1, 2 * SIZE, 2 * SIZE)
+    frame = estimator.predict([noise(0), large], aligned=True)
+    np.testing.assert_array_equal(fold.crops[0][0], noise(0))
+    assert np.abs(fold.crops[0][1] - large.reshape(SIZE, 2, SIZE, 2, 3).mean(axis=(1, 3))).max() <= 0.5
+    np.testing.assert_allclose(frame["value"], [noise(0).mean(), fold.crops[0][1].mean()])
+
+
+def test_what_cannot_be_read_is_a_row_with_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_image(noise(0), "png", 100))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    estimator, _ = brightness()
+    frame = estimator.predict([tmp_path / "b.png", str(tmp_path / "a.png"), tmp_path / "c.png"], aligned=True)
+    assert frame["path"].tolist() == [str(tmp_path / name) for name in ["b.png", "a.png", "c.png"]]
+    assert frame["value"].isna().tolist() == [True, False, True]
+    assert frame["face"].isna().tolist() == [True, False, True]
+    assert frame["error"][0] == "no picture in 10 bytes, or a truncated one"
+    assert frame["error"].isna().tolist() == [False, True, False]
+    assert frame["error"][2] == "cannot be read: No such file or directory"
+    np.testing.assert_allclose(frame["value"][1], noise(0).mean())
+
+
+def test_nothing_at_all_is_an_empty_frame() -> None:
+    estimator, _ = brightness()
+    assert list(estimator.predict([], aligned=True).columns) == COLUMNS
+
+
+@pytest.mark.parametrize("picture", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8)])
+def test_an_array_that_is_no_rgb_picture_is_refused(picture: np.ndarray) -> None:
+    with pytest.raises(FaceError, match=r"picture 0: RGB uint8 \(H, W, 3\) is wanted"):
+        brightness()[0].predict([picture], aligned=True)
+
+
+def test_pictures_are_taken_as_they_are_needed() -> None:
+    taken = []
+
+    def pictures() -> Iterator[Image]:
+        for i in range(3 * BATCH_ROWS):
+            taken.append(i)
+            yield noise(i)
+
+    estimator, fold = brightness()
+    batches = estimator.predict_batches(pictures(), aligned=True)
+    assert len(next(batches)) == BATCH_ROWS
+    assert len(taken) == BATCH_ROWS
+    rest = pd.concat(list(batches))
+    assert rest["path"].tolist() == [str(i) for i in range(BATCH_ROWS, 3 * BATCH_ROWS)]
+    assert max(map(len, fold.crops)) == BATCH_ROWS
+
+
+def test_a_folder_is_searched_through_in_order(tmp_path: Path) -> None:
+    for name in ["b.PNG", "a/z.png", "a/notes.txt"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(encode_image(noise(0), "png", 100))
+    assert pictures_in(tmp_path) == [tmp_path / "a" / "z.png", tmp_path / "b.PNG"]
+    assert len(brightness()[0].predict(tmp_path, aligned=True)) == 2
+    with pytest.raises(FaceError, match="holds no picture"):
+        pictures_in(write_model(tmp_path / "model", 0))
+
+
+@pytest.fixture
+def portraits(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """Six FG-NET pictures of six subjects by their member names."""
+    monkeypatch.setenv("AGECASCADE_MIRROR", str(mirror.resolve()))
+    monkeypatch.setattr(detectors, "_made", threading.local())
+    with zipfile.ZipFile(mirror / "FGNET.zip") as archive:
+        names = sorted(name for name in archive.namelist() if name.lower().endswith(".jpg"))[::170]
+        return {name: archive.read(name) for name in names}
+
+
+def test_use_sees_the_pixels_that_the_align_stage_wrote(tmp_path: Path, portraits: dict[str, bytes]) -> None:
+    (tmp_path / "raw").mkdir()
+    with zipfile.ZipFile(tmp_path / "raw" / "faces.zip", "w") as archive:
+        for name, data in portraits.items():
+            archive.writestr(name, data)
+    manifest = pa.Table.from_pylist([{"sample_id": name, "member": name} for name in portraits], schema=MANIFEST)
+    settings = Align(size=SIZE, margin=0.1, encoding="png")
+    align(open_archives(tmp_path / "raw"), manifest, settings, "yunet", tmp_path / "aligned", workers=1)
+    stored = pq.read_table(tmp_path / "aligned" / "part-00000.parquet")["image"].to_pylist()
+    estimator, fold = brightness(SIZE, 0.1)
+    frame = estimator.predict([decode_image(data) for data in portraits.values()])
+    largest = np.concatenate(fold.crops)[frame["face"].dropna().to_numpy() == 0]
+    np.testing.assert_array_equal(largest, np.stack([decode_image(data) for data in stored]))
+
+
+def test_every_face_of_a_picture_has_its_row_the_largest_first(portraits: dict[str, bytes]) -> None:
+    large = decode_image(next(iter(portraits.values())))
+    small = cv2.resize(large, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    both = np.zeros((large.shape[0], small.shape[1] + large.shape[1], 3), np.uint8)
+    both[: small.shape[0], : small.shape[1]] = small
+    both[:, small.shape[1] :] = large
+    frame = brightness()[0].predict([both, np.zeros((100, 100, 3), np.uint8)])
+    assert frame["face"].tolist()[:2] == [0, 1]
+    assert frame["path"].tolist() == ["0", "0", "1"]
+    first, second = frame["box"][0], frame["box"][1]
+    assert first[0] > small.shape[1] > second[2]
+    assert frame["score"][:2].between(0.7, 1.01).all()
+    assert frame["error"][2] == "no face found"
+    assert np.isnan(frame["value"][2])
+
+
+def remove_json(folder: Path) -> None:
+    (folder / "model.json").unlink()
+
+
+def remove_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def damage_weights(folder: Path) -> None:
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+
+
+def foreign_weights(folder: Path) -> None:
+    save_file({"weight": torch.zeros(2)}, folder / "model.safetensors")
+
+
+def change(**changes: Any) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        content = json.loads((folder / "model.json").read_text()) | changes
+        (folder / "model.json").write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+    return write
+
+
+def no_json(folder: Path) -> None:
+    (folder / "model.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("harm", "line"),
+    [
+        (remove_json, "holds no model.json"),
+        (no_json, r"model\.json is no model description"),
+        (remove_weights, r"model\.safetensors is missing"),
+        (damage_weights, r"model\.safetensors is damaged"),
+        (foreign_weights, r"model: the weights do not fit model\.json: .*Missing key"),
+        (change(outputs=9, grid=[*GRID, 80.0]), r"model: the weights do not fit model\.json: .*size mismatch"),
+        (change(format=2), r"model\.json has format 2"),
+        (change(grid=None), r"model\.json is no model description: .*'grid'"),
+        (change(backbone="tinyagent"), "unknown backbone 'tinyagent'; did you mean tinyagenet"),
+        (change(method="dldl_v3"), "unknown method 'dldl_v3'; did you mean dldl_v2"),
+        (change(method="identity"), "model recognises identities and estimates nothing"),
+    ],
+)
+def test_a_faulty_model_folder_is_named_in_one_line(tmp_path: Path, harm: Callable[[Path], None], line: str) -> None:
+    folder = write_model(tmp_path / "model", 3)
+    harm(folder)
+    with pytest.raises(ModelError, match=line) as caught:
+        Estimator.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_model_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="absent is no folder"):
+        Estimator.load(tmp_path / "absent")
+
+
+def test_folds_that_crop_differently_are_no_one_model(tmp_path: Path) -> None:
+    write_model(tmp_path / "fold0", 0)
+    crop = {"detector": "whole", "size": SIZE, "margin": 0.5, "template": [list(point) for point in TEMPLATE]}
+    write_model(tmp_path / "fold1", 0, crop=crop)
+    with pytest.raises(ModelError, match=r"fold1/model\.json: `crop` differs from fold0's"):
+        Estimator.load(tmp_path)

@@ -1,0 +1,101 @@
+"""agecascade.evaluation.confidence and .summary: by hand, against scipy, and for what they promise."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from agecascade.evaluation.confidence import bootstrap_interval, t_interval
+from agecascade.evaluation.summary import fold_maes, summarise
+
+
+def frame(folds: list[list[tuple[float, float]]], sigma: float | None = None) -> pd.DataFrame:
+    """Predictions: for every fold its (label, prediction) pairs."""
+    rows = [
+        {"sample_id": f"{fold}-{i}", "fold": fold, "label": label, "label_sigma": sigma, "prediction": prediction}
+        for fold, pairs in enumerate(folds)
+        for i, (label, prediction) in enumerate(pairs)
+    ]
+    return pd.DataFrame(rows).astype({"label_sigma": float})
+
+
+def test_t_interval_is_scipys():
+    values = [2.0, 3.0, 4.0, 7.0]
+    expected = scipy.stats.t.interval(0.9, 3, loc=4.0, scale=np.std(values, ddof=1) / 2)
+    assert t_interval(values, 0.9) == pytest.approx(expected)
+
+
+def test_t_interval_by_hand():
+    # mean 2, standard error 1 / sqrt(3), t(0.975, 2) = 4.302653
+    assert t_interval([1.0, 2.0, 3.0], 0.95) == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)), abs=1e-6)
+
+
+def test_t_interval_needs_two_values():
+    with pytest.raises(ValueError, match="found 1"):
+        t_interval([1.0], 0.95)
+
+
+def test_bootstrap_interval_agrees_with_scipys():
+    errors = np.random.default_rng(1).gamma(2, 2, 300)
+    expected = scipy.stats.bootstrap((errors,), np.mean, confidence_level=0.95, method="percentile", n_resamples=5000, batch=500)
+    found = bootstrap_interval([errors], 0.95, seed=0)
+    assert found == pytest.approx(tuple(expected.confidence_interval), abs=0.08)
+    assert found == bootstrap_interval([errors], 0.95, seed=0)
+
+
+def test_bootstrap_weighs_folds_not_pictures():
+    # a large fold of errors 0 and a small one of errors 2: the mean over folds is 1, over pictures 0.2
+    assert bootstrap_interval([np.zeros(90), np.full(10, 2.0)], 0.95, seed=0) == (1.0, 1.0)
+
+
+def test_mae_is_the_mean_of_the_fold_maes_and_the_pooled_stands_beside_it():
+    predictions = frame([[(10, 11), (20, 21), (30, 31)], [(40, 45)], [(50, 47)]])  # fold MAEs 1, 5, 3
+    found = summarise(predictions, [3, 5], 0.95, seed=0)
+    assert fold_maes(predictions).tolist() == [1, 5, 3]
+    assert found["mae"] == 3
+    assert found["pooled_mae"] == pytest.approx(11 / 5)
+    assert found["rmse"] == pytest.approx(math.sqrt((3 + 25 + 9) / 5))
+    assert (found["cs_3"], found["ca_3"]) == (0.8, 0.6)
+    assert (found["cs_5"], found["ca_5"]) == (1.0, 0.8)
+    assert (found["fold_mae_median"], found["fold_mae_quartile_1"], found["fold_mae_quartile_3"]) == (3, 2, 4)
+    assert (found["pictures"], found["folds"]) == (5, 3)
+    assert found["interval"] == "t over folds"
+    assert (found["mae_low"], found["mae_high"]) == pytest.approx(t_interval([1, 5, 3], 0.95))
+
+
+def test_few_folds_are_bootstrapped_over_pictures():
+    rng = np.random.default_rng(0)
+    predictions = frame([[(label, label + rng.normal(0, 4)) for label in range(80)]])
+    found = summarise(predictions, [5], 0.95, seed=3)
+    assert found["interval"] == "bootstrap over pictures"
+    assert found["mae_low"] < found["mae"] < found["mae_high"]
+    assert found == summarise(predictions.sample(frac=1, random_state=0), [5], 0.95, seed=3)
+
+
+def test_epsilon_error_stands_only_where_every_picture_has_a_sigma():
+    assert summarise(frame([[(20, 23)]], sigma=3.0), [], 0.95, 0)["epsilon_error"] == pytest.approx(1 - math.exp(-0.5))
+    partly = frame([[(20, 23), (30, 31)]], sigma=3.0)
+    partly.loc[0, "label_sigma"] = math.nan
+    assert "epsilon_error" not in summarise(partly, [], 0.95, 0)
+
+
+def test_what_is_undefined_is_left_out_and_the_rest_is_json():
+    found = summarise(frame([[(20, 25), (30, 25)]]), [2.5], 0.95, 0)  # a constant prediction has no correlation
+    assert "pearson" not in found
+    assert found["cs_2.5"] == 0
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_bad_predictions_are_named():
+    with pytest.raises(ValueError, match="prediction: 1 of 2 values are NaN"):
+        summarise(frame([[(20, math.nan), (30, 31)]]), [], 0.95, 0)
+    twice = pd.concat([frame([[(20, 21)]])] * 2)
+    with pytest.raises(ValueError, match="'0-0' stands twice"):
+        summarise(twice, [], 0.95, 0)
+    with pytest.raises(ValueError, match="empty"):
+        summarise(frame([[(20, 21)]]).iloc[:0], [], 0.95, 0)

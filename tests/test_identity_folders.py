@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from agecascade.archives import open_archives
+from agecascade.datasets import READERS, reader
+from agecascade.datasets.base import Reject, Row
+from agecascade.errors import ArchiveError, ParamsError
+from publishers import write_tar, write_zip
+
+
+def read(path):
+    with open_archives(path) as archive:
+        return list(reader("identity_folders").rows(archive, {}))
+
+
+def test_the_last_folder_is_the_identity(tmp_path):
+    names = ["train/n000002/0001_01.jpg", "train/n000002/0002_01.jpg", "train/n000003/0001_01.png", "train/list.txt"]
+    assert read(write_tar(tmp_path / "vggface2_train.tar.gz", dict.fromkeys(names, b""))) == [
+        Row(sample_id="n000002/0001_01", member=names[0], subject="n000002"),
+        Row(sample_id="n000002/0002_01", member=names[1], subject="n000002"),
+        Row(sample_id="n000003/0001_01", member=names[2], subject="n000003"),
+    ]
+
+
+def test_a_picture_outside_every_folder_is_a_reject(tmp_path):
+    found = read(write_zip(tmp_path / "set.zip", dict.fromkeys(["a.jpg", "1/a.jpg", "2/a.jpg"], b"")))
+    assert [(reject.member, reject.reason) for reject in found if isinstance(reject, Reject)] == [("a.jpg", "name_does_not_parse")]
+
+
+def test_all_pictures_in_one_folder_are_another_data_set(tmp_path):
+    with pytest.raises(ArchiveError, match=r"one folder of pictures \(AgeDB\)"):
+        read(write_zip(tmp_path / "AgeDB.zip", dict.fromkeys(["AgeDB/0_A_3_f.jpg", "AgeDB/1_B_3_f.jpg"], b"")))
+
+
+def test_sources():
+    module = reader("identity_folders")
+    sources = module.sources({"files": ["train.tar.gz", "test.tar.gz"]})
+    assert [(source.file, source.url) for source in sources] == [("train.tar.gz", None), ("test.tar.gz", None)]
+    assert "VGGFace2" in sources[0].instructions
+    with pytest.raises(ParamsError, match=r"options\.files: name the archives"):
+        module.sources({})
+
+
+def test_the_registry():
+    for name in READERS:
+        assert callable(reader(name).rows)
+        assert callable(reader(name).sources)
+    with pytest.raises(ParamsError, match="unknown reader 'utkfaces'; did you mean utkface"):
+        reader("utkfaces")

@@ -1,0 +1,122 @@
+"""Objectives: hand-computed cases, independent implementations, gradients."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import rel_entr, softmax
+from scipy.stats import norm
+
+from agecascade import methods
+from agecascade.errors import ModelError
+from agecascade.methods.dex import nearest_bin
+from agecascade.methods.identity import Identity
+
+GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
+
+
+def batch(count: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    outputs = torch.randn(count, len(GRID), dtype=torch.float64, generator=generator)
+    label = torch.rand(count, dtype=torch.float64, generator=generator) * 100
+    return outputs, label, torch.full((count,), 2.0, dtype=torch.float64)
+
+
+def test_kl_of_two_bins_by_hand() -> None:
+    # label 0, sigma 1 on the grid {0, 1}: p = (1, e^-0.5) / (1 + e^-0.5); uniform outputs: p_hat = 1/2
+    first = 1 / (1 + math.exp(-0.5))
+    expected = first * math.log(2 * first) + (1 - first) * math.log(2 * (1 - first))
+    method = methods.create("dldl", torch.tensor([0.0, 1.0], dtype=torch.float64))
+    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    assert method.loss(torch.zeros(1, 2, dtype=torch.float64), zero, one).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_expectation_by_hand() -> None:
+    # softmax of (0, ln 3) is (1/4, 3/4); its expectation over {10, 20} is 17.5
+    outputs = torch.tensor([[0.0, math.log(3)]], dtype=torch.float64)
+    method = methods.create("er", torch.tensor([10.0, 20.0], dtype=torch.float64))
+    label = torch.tensor([15.0], dtype=torch.float64)
+    assert method.loss(outputs, label, label).item() == pytest.approx(2.5)
+    value, distribution = method.predict(outputs)
+    assert value.item() == pytest.approx(17.5)
+    assert distribution is not None
+    assert distribution.tolist() == [pytest.approx([0.25, 0.75])]
+
+
+def test_dldl_v2_against_scipy() -> None:
+    outputs, label, sigma = batch()
+    target = norm.pdf(GRID.numpy()[None, :], label.numpy()[:, None], sigma.numpy()[:, None])
+    target /= target.sum(axis=1, keepdims=True)
+    found = softmax(outputs.numpy(), axis=1)
+    kl = rel_entr(target, found).sum(axis=1).mean()
+    er = np.abs(found @ GRID.numpy() - label.numpy()).mean()
+    terms = methods.create("dldl_v2", GRID, lambda_er=0.3).terms(outputs, label, sigma)
+    assert terms["kl"].item() == pytest.approx(kl, rel=1e-10)
+    assert terms["er"].item() == pytest.approx(0.3 * er, rel=1e-10)
+
+
+def test_dex_against_numpy_and_ties() -> None:
+    outputs, label, sigma = batch()
+    rows = np.arange(len(label))
+    expected = -np.log(softmax(outputs.numpy(), axis=1)[rows, np.rint(label.numpy()).astype(int)]).mean()
+    assert methods.create("dex", GRID).loss(outputs, label, sigma).item() == pytest.approx(expected, rel=1e-10)
+    assert nearest_bin(torch.tensor([0.5, 0.51, 100.0]), GRID.float()).tolist() == [0, 1, 100]
+
+
+def test_identity_is_cross_entropy_and_argmax() -> None:
+    method = Identity(torch.arange(3.0))
+    outputs = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    label = torch.tensor([0.0, 1.0])
+    expected = -np.log(softmax(outputs.numpy(), axis=1)[[0, 1], [0, 1]]).mean()
+    assert method.loss(outputs, label, label).item() == pytest.approx(expected, rel=1e-6)
+    assert method.predict(outputs)[0].tolist() == [0, 2]
+    assert method.error(outputs, label).tolist() == [0, 1]
+
+
+def test_released_reduction_divides_by_the_bins() -> None:
+    outputs, label, sigma = batch()
+    printed = methods.create("dldl_v2", GRID).terms(outputs, label, sigma)
+    released = methods.create("dldl_v2", GRID, kl_reduction="batch_and_bins").terms(outputs, label, sigma)
+    assert released["kl"].item() == pytest.approx(printed["kl"].item() / 101)
+    assert released["er"].item() == printed["er"].item()
+
+
+def test_gradient_is_equation_17() -> None:
+    outputs, label, sigma = batch(1)
+    outputs.requires_grad_(True)
+    method = methods.create("dldl_v2", GRID, lambda_er=0.7)
+    method.loss(outputs, label, sigma).backward()
+    found = torch.softmax(outputs.detach(), dim=1)
+    target = torch.softmax(-0.5 * ((GRID - label[:, None]) / 2.0) ** 2, dim=1)
+    value = (found @ GRID)[:, None]
+    expected = found - target + 0.7 * torch.sign(value - label[:, None]) * found * (GRID - value)
+    torch.testing.assert_close(outputs.grad, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(methods.METHODS))
+def test_gradients_in_double_precision(name: str) -> None:
+    method = methods.create(name, torch.arange(0.0, 6.0, dtype=torch.float64))
+    label, sigma = torch.tensor([1.3, 4.0], dtype=torch.float64), torch.tensor([1.0, 2.0], dtype=torch.float64)
+    outputs = torch.randn(2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda tensor: method.loss(tensor, label, sigma), (outputs,))
+
+
+@settings(deadline=None, max_examples=30)
+@given(label=st.floats(0, 100), sigma=st.floats(0, 30), name=st.sampled_from(sorted(methods.METHODS)))
+def test_losses_are_finite_and_values_stay_on_the_grid(label: float, sigma: float, name: str) -> None:
+    method = methods.create(name, GRID)
+    outputs, _, _ = batch(1)
+    loss = method.loss(10 * outputs, torch.tensor([label], dtype=torch.float64), torch.tensor([sigma], dtype=torch.float64))
+    assert math.isfinite(loss.item())
+    assert loss.item() > -1e-9
+    assert 0 <= method.predict(10 * outputs)[0].item() <= 100
+
+
+def test_unknown_method() -> None:
+    with pytest.raises(ModelError, match="unknown method 'dldlv2'; did you mean dldl_v2"):
+        methods.create("dldlv2", GRID)

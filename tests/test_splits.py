@@ -1,0 +1,176 @@
+"""agecascade.splits: what each protocol promises, on any small data set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agecascade import schema, splits
+from agecascade.errors import ParamsError
+
+quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def table(counts: list[int], label: float | None = 30.0, official: list[str | None] | None = None) -> pd.DataFrame:
+    """A data set whose subject number i has counts[i] pictures."""
+    subjects = [f"s{i:02}" for i, count in enumerate(counts) for _ in range(count)]
+    frame = pd.DataFrame({"sample_id": [f"{i:04}" for i in range(len(subjects))], "subject": subjects})
+    return frame.assign(label=label, official=official if official is not None else None)
+
+
+def roles(frame: pd.DataFrame, protocol: str, folds: int = 1, test: float = 0.2, validation: float = 0.1, seed: int = 0) -> pd.DataFrame:
+    found = splits.split(frame, protocol, folds, test, validation, seed)
+    assert found.schema.equals(schema.SPLITS)
+    return found.to_pandas().merge(frame, on="sample_id", how="left")
+
+
+def assert_each_row_once_per_fold(found: pd.DataFrame, rows: int) -> None:
+    assert not found.duplicated(["sample_id", "fold"]).any()
+    assert (found.groupby("fold").size() == rows).all()
+    assert set(found["role"]) <= {"train", "validation", "test"}
+
+
+def assert_test_folds_partition_the_rows(found: pd.DataFrame, frame: pd.DataFrame) -> None:
+    assert sorted(found.loc[found["role"] == "test", "sample_id"]) == sorted(frame["sample_id"])
+
+
+def assert_subjects_on_one_side(found: pd.DataFrame) -> None:
+    assert (found.groupby(["fold", "subject"])["role"].nunique() == 1).all()
+
+
+counts_of_subjects = st.lists(st.integers(1, 9), min_size=5, max_size=14)
+
+
+@quick
+@given(counts_of_subjects, st.integers(3, 5), st.floats(0.01, 0.4), st.integers(0, 99))
+def test_subject_kfold(counts: list[int], folds: int, validation: float, seed: int):
+    frame = table(counts)
+    found = roles(frame, "subject_kfold", folds, validation=validation, seed=seed)
+    assert found["fold"].nunique() == folds
+    assert_each_row_once_per_fold(found, len(frame))
+    assert_test_folds_partition_the_rows(found, frame)
+    assert_subjects_on_one_side(found)
+    sizes = found[found["role"] == "test"].groupby("fold").size()
+    assert sizes.max() - sizes.min() <= max(counts)
+    assert (found.groupby("fold")["role"].nunique() == 3).all()
+
+
+@quick
+@given(counts_of_subjects, st.integers(0, 99))
+def test_leave_one_subject_out(counts: list[int], seed: int):
+    frame = table(counts)
+    found = roles(frame, "leave_one_subject_out", seed=seed)
+    assert_each_row_once_per_fold(found, len(frame))
+    assert_test_folds_partition_the_rows(found, frame)
+    assert_subjects_on_one_side(found)
+    tested = found[found["role"] == "test"].groupby("fold")["subject"].unique()
+    assert [names.tolist() for names in tested] == [[f"s{i:02}"] for i in range(len(counts))]
+
+
+@quick
+@given(st.integers(20, 60), st.floats(0.1, 0.5), st.floats(0.1, 0.5), st.integers(0, 99))
+def test_random_has_the_shares_asked_for(rows: int, test: float, validation: float, seed: int):
+    frame = table([rows])
+    found = roles(frame, "random", test=test, validation=validation, seed=seed)
+    assert_each_row_once_per_fold(found, rows)
+    sizes = found["role"].value_counts()
+    assert sizes["test"] == round(test * rows)
+    assert sizes["validation"] == round(validation * (rows - sizes["test"]))
+
+
+@quick
+@given(st.integers(20, 60), st.integers(2, 5), st.integers(0, 99))
+def test_random_in_folds(rows: int, folds: int, seed: int):
+    frame = table([rows])
+    found = roles(frame, "random", folds, seed=seed)
+    assert found["fold"].nunique() == folds
+    assert_each_row_once_per_fold(found, rows)
+    assert_test_folds_partition_the_rows(found, frame)
+
+
+@quick
+@given(st.lists(st.integers(2, 9), min_size=5, max_size=14), st.integers(0, 99))
+def test_every_identity_keeps_a_training_picture(counts: list[int], seed: int):
+    frame = table(counts, label=None)
+    found = roles(frame, "random", test=0.2, validation=0.2, seed=seed)
+    assert_each_row_once_per_fold(found, len(frame))
+    assert found.loc[found["role"] == "train", "subject"].nunique() == len(counts)
+    assert (found["role"] == "test").sum() == round(0.2 * len(frame))
+
+
+def test_random_knows_no_subjects_where_there_are_labels():
+    found = roles(table([10] * 8), "random", test=0.3)
+    assert (found.groupby("subject")["role"].nunique() > 1).any()
+
+
+@pytest.mark.parametrize(("protocol", "folds"), [("random", 1), ("random", 3), ("subject_kfold", 3), ("leave_one_subject_out", 1)])
+def test_same_seed_same_split_whatever_the_order_of_the_rows(protocol: str, folds: int):
+    frame = table([5, 1, 7, 3, 4, 9])
+    first = splits.split(frame, protocol, folds, 0.2, 0.2, 7)
+    shuffled = frame.sample(frac=1, random_state=1)
+    assert splits.split(shuffled, protocol, folds, 0.2, 0.2, 7).equals(first)
+    assert not splits.split(frame, protocol, folds, 0.2, 0.2, 8).equals(first)
+
+
+def test_official_roles_are_kept_and_validation_is_carved_from_training():
+    official = ["train"] * 20 + ["test"] * 5 + [None] * 3
+    found = roles(table([28], official=official), "official", validation=0.1)
+    assert found["role"].value_counts().to_dict() == {"train": 18, "validation": 2, "test": 5}
+    assert (found.loc[found["role"] == "test", "official"] == "test").all()
+    assert (found.loc[found["role"] != "test", "official"] == "train").all()
+
+
+def test_official_validation_is_kept():
+    official = ["train"] * 6 + ["validation"] * 3 + ["test"] * 2
+    found = roles(table([11], official=official), "official", validation=0.3)
+    assert (found["role"] == found["official"]).all()
+
+
+def test_official_folds_are_tested_in_turn():
+    official = [f"fold{i}" for i in (0, 1, 2, 10) for _ in range(5)]
+    frame = table([20], official=official)
+    found = roles(frame, "official")
+    assert_each_row_once_per_fold(found, 20)
+    assert_test_folds_partition_the_rows(found, frame)
+    tested = found[found["role"] == "test"].groupby("fold")["official"].unique()
+    assert [names.tolist() for names in tested] == [["fold0"], ["fold1"], ["fold2"], ["fold10"]]
+
+
+def test_shares_of_zero_leave_roles_out():
+    assert set(roles(table([9]), "random", test=0.0, validation=0.0)["role"]) == {"train"}
+    assert set(roles(table([3, 3, 3]), "subject_kfold", folds=3, validation=0.0)["role"]) == {"train", "test"}
+
+
+@pytest.mark.parametrize(
+    ("frame", "arguments", "message"),
+    [
+        (table([3, 3]), {"protocol": "subject_kfold", "folds": 3}, "^folds: 3 asked for, but subject_kfold over 2 subjects needs 2 to 2"),
+        (table([3, 3]), {"protocol": "subject_kfold", "folds": 1}, "^folds: 1 asked for"),
+        (table([3, 3]), {"protocol": "subject_kfold", "folds": 2}, "^train: fold 0 of 6 pictures has none"),
+        (table([6]), {"protocol": "leave_one_subject_out"}, "needs two subjects, this data set has 1"),
+        (table([3, 3]).assign(subject=None), {"protocol": "subject_kfold", "folds": 2}, "subjects, but those of 6 of 6 .* unknown"),
+        (table([6]), {"protocol": "official"}, "gives no roles"),
+        (table([2], official=["train", "tset"]), {"protocol": "official"}, r"roles are \['train', 'tset'\]"),
+        (table([4], official=["train"] * 4), {"protocol": "official"}, "^test: fold 0"),
+        (table([2]), {"protocol": "random", "test": 0.2}, "^test: fold 0 of 2 pictures has none in this role"),
+        (table([6]), {"protocol": "random", "validation": 0.05}, "^validation: fold 0"),
+        (table([1] * 9, label=None), {"protocol": "random"}, "^test: fold 0 of 9 pictures"),
+        (table([9] * 9, label=None), {"protocol": "random", "folds": 2}, "^folds: 2 asked for, but identities"),
+        (table([9]), {"protocol": "randon"}, "did you mean random"),
+        (pd.concat([table([9])] * 2), {"protocol": "random"}, "'0000' stands twice"),
+    ],
+)
+def test_what_cannot_be_split_is_named(frame: pd.DataFrame, arguments: dict, message: str):
+    with pytest.raises(ParamsError, match=message):
+        roles(frame, **arguments)
+
+
+def test_validation_is_about_its_share_of_what_is_not_test():
+    frame = table([int(n) for n in np.random.default_rng(0).integers(5, 16, 60)])
+    found = roles(frame, "subject_kfold", folds=5, validation=0.2)
+    sizes = found.groupby(["fold", "role"]).size().unstack()
+    share = sizes["validation"] / (sizes["validation"] + sizes["train"])
+    assert share.between(0.17, 0.23).all()

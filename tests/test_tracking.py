@@ -1,0 +1,79 @@
+"""Tracking: what MLflow is told, and that losing it loses nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agecascade import tracking
+from agecascade.errors import TrackingError
+from agecascade.tracking import Tracker, flat, nested
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+    return tmp_path
+
+
+def test_flat_and_nested_are_each_others_reverse() -> None:
+    content = {"a": {"b": {"c": 1}, "d": 2}, "e": 3}
+    assert flat(content, "/") == {"a/b/c": 1, "a/d": 2, "e": 3}
+    assert nested(flat(content, "/")) == content
+
+
+def test_runs_nest_once_and_hold_params_curves_and_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-owl")
+    (root / "model.json").write_text("{}")
+    (root / "history.csv").write_text("epoch\n")
+    tracker = Tracker("sample", "finetune")
+    with tracker.stage_run("target") as parent, tracker.model_run("target/fold0", {"learning_rate": 0.1}, {"fold": "0"}) as run:
+        for epoch in (1, 2):
+            run.epoch({"epoch": epoch, "loss": 1.0 / epoch, "validation_error": float("nan")})
+        run.finish({"validation_mae": 3.0}, "abc", root)
+    assert (root / "mlflow.db").exists()
+    assert run.run_id is not None
+    stored = tracker.client.get_run(run.run_id)
+    assert stored.data.tags["mlflow.parentRunId"] == parent.run_id
+    assert {key: stored.data.tags[key] for key in ("study", "stage", "dvc_experiment", "model")} == {
+        "study": "sample", "stage": "finetune", "dvc_experiment": "brave-owl", "model": "abc",
+    }  # fmt: skip
+    assert stored.data.params == {"learning_rate": "0.1"}
+    assert stored.data.metrics == {"loss": 0.5, "validation_mae": 3.0}
+    assert [point.value for point in tracker.client.get_metric_history(run.run_id, "loss")] == [1.0, 0.5]
+    assert {file.path for file in tracker.client.list_artifacts(run.run_id)} == {"model.json", "history.csv"}
+    assert tracker.find_models(["abc", "other"]) == {"abc": run.run_id}
+    assert stored.info.status == "FINISHED"
+
+
+def test_a_failed_training_is_marked(root: Path) -> None:
+    tracker = Tracker("sample", "finetune")
+    with pytest.raises(ValueError, match="nan"), tracker.model_run("x", {}, {}) as run:
+        raise ValueError("nan")
+    assert run.run_id is not None
+    assert tracker.client.get_run(run.run_id).info.status == "FAILED"
+
+
+def test_a_lost_server_warns_once_and_training_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # the discard port: nobody answers
+    tracker = Tracker("sample", "finetune")
+    with tracker.stage_run("target"), tracker.model_run("fold0", {"a": 1}, {}) as run:
+        run.epoch({"epoch": 1, "loss": 1.0})
+        run.finish({}, "abc", root)
+    assert run.run_id is None
+    assert capsys.readouterr().err.count("is lost") == 1
+    with pytest.raises(TrackingError, match="cannot read the runs at http"):
+        tracking.evaluation_runs()
+
+
+def test_evaluation_runs_come_back_nested(root: Path) -> None:
+    for value in ("1.0", "0.1", "1.0"):
+        tracker = Tracker("sample", "evaluate")
+        with tracker.model_run("evaluate", {"lambda": value}, {}) as run:
+            run.metrics(flat({"sample_fgnet": {"target": {"dldl_v2-tinyagenet-s0": {"mae": float(value)}}}}, "/"))
+    runs = tracking.evaluation_runs()
+    assert [found["params"]["lambda"] for found in runs] == ["1.0", "0.1"]
+    assert runs[1]["rows"]["sample_fgnet"]["target"]["dldl_v2-tinyagenet-s0"]["mae"] == 0.1

@@ -1,0 +1,113 @@
+"""The loop: it learns, repeats to the bit, and stops with one line where a loss is no number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from agecascade import methods, models
+from agecascade.augmentation import Augmenter
+from agecascade.errors import TrainingError
+from agecascade.models.heads import PooledNetwork
+from agecascade.params import Augment, Normalisation, Recipe, Schedule
+from agecascade.training.inference import pooled_features, predict_values
+from agecascade.training.loop import Record, Samples, train
+
+CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
+AUGMENTER = Augmenter(Augment(flip=0.5, gray=0.0, downscale=1.0, rotation=5.0, jitter=0.0), CHANNELS)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def samples(count: int = 48, seed: int = 0) -> Samples:
+    """Gray squares whose brightness is the age."""
+    random = np.random.default_rng(seed)
+    label = random.integers(0, 21, count).astype(np.float32)
+    images = np.clip(label[:, None, None, None] * 10 + random.normal(0, 8, (count, 32, 32, 3)), 0, 255).astype(np.uint8)
+    return Samples(np.array([f"p{i}" for i in range(count)]), images, label, np.full(count, 2, np.float32))
+
+
+def run(epochs: int = 6, method: str = "dldl_v2", data: Samples | None = None, **changes: object) -> tuple[PooledNetwork, list[Record]]:
+    torch.manual_seed(0)
+    objective = methods.create(method, torch.arange(0.0, 21.0))
+    network = models.create("tinyagenet", outputs=21)
+    settings = {"batch_size": 16, "learning_rate": 3e-3, "schedule": Schedule(name="constant"), **changes}
+    recipe = Recipe.model_validate({"epochs": epochs, **settings})
+    return network, list(train(network, objective, data or samples(), samples(seed=1), recipe, AUGMENTER, seed=[1, 2]))
+
+
+def test_it_learns_brightness() -> None:
+    network, history = run(epochs=12)
+    assert history[-1]["loss"] < 0.6 * history[0]["loss"]
+    value, distribution = predict_values(network, methods.create("dldl_v2", torch.arange(0.0, 21.0)), samples(seed=2).images, 32, CHANNELS)
+    assert np.abs(value - samples(seed=2).label).mean() < 4
+    assert distribution is not None
+    np.testing.assert_allclose(distribution.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_records_hold_each_term_and_sum_to_the_loss() -> None:
+    _, history = run(epochs=2)
+    assert [record["epoch"] for record in history] == [1, 2]
+    for record in history:
+        assert record["loss"] == pytest.approx(record["kl"] + record["er"], rel=1e-5)
+        assert record["validation_error"] > 0
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    first, second = run(epochs=2)[0].state_dict(), run(epochs=2)[0].state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_head_only_leaves_the_backbone_and_its_statistics() -> None:
+    torch.manual_seed(0)
+    before = models.create("tinyagenet", outputs=21).state_dict()
+    after = run(epochs=1, trainable="head")[0].state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"head.weight", "head.bias"}
+
+
+def test_best_returns_to_the_epoch_of_the_lowest_validation_error() -> None:
+    # a rate so high that the last epoch is not the best
+    network, history = run(epochs=5, learning_rate=0.05, select="best")
+    errors = [record["validation_error"] for record in history]
+    data = samples(seed=1)
+    value, _ = predict_values(network, methods.create("dldl_v2", torch.arange(0.0, 21.0)), data.images, 32, CHANNELS, flip=False)
+    assert np.abs(value - data.label).mean() == pytest.approx(min(errors), rel=1e-3)
+
+
+def test_a_loss_that_is_no_number_names_epoch_batch_and_pictures() -> None:
+    data = samples(4)
+    data.label[2] = np.nan
+    with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1, batch 1 \(.*p2.*\)"):
+        run(data=data)
+
+
+def test_flip_averaging_makes_a_mirrored_picture_equal() -> None:
+    network, _ = run(epochs=1)
+    method = methods.create("dldl_v2", torch.arange(0.0, 21.0))
+    images = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
+    value, _ = predict_values(network, method, images, 32, CHANNELS)
+    mirrored, _ = predict_values(network, method, images[:, :, ::-1], 32, CHANNELS)
+    np.testing.assert_allclose(value, mirrored, rtol=1e-4)
+    np.testing.assert_allclose(
+        pooled_features(network, images, 32, CHANNELS), pooled_features(network, images[:, :, ::-1], 32, CHANNELS), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_batches_do_not_change_predictions_and_none_is_fine() -> None:
+    network, _ = run(epochs=1)
+    method = methods.create("er", torch.arange(0.0, 21.0))
+    images = samples(7).images
+    whole, _ = predict_values(network, method, images, 32, CHANNELS)
+    pieces, _ = predict_values(network, method, images, 32, CHANNELS, batch_size=3)
+    np.testing.assert_allclose(whole, pieces, rtol=1e-4)
+    assert len(predict_values(network, method, images[:0], 32, CHANNELS)[0]) == 0
