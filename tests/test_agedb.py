@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from conftest import ROOT
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
@@ -11,7 +12,7 @@ from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ParamsError
 from publishers import write_zip
 
-NAMES = ROOT.parent / "shared" / "annotations" / "agedb_names.txt"
+NAMES = Path(__file__).resolve().parents[2] / "shared" / "annotations" / "agedb_names.txt"
 
 
 def read(tmp_path, names):
@@ -35,6 +36,7 @@ def test_names_that_do_not_parse(tmp_path, name):
     assert name in reject.detail
 
 
+@settings(max_examples=30)
 @given(
     number=st.integers(0, 99999),
     subject=st.from_regex(r"[A-Za-z_'-]{1,20}", fullmatch=True),

@@ -156,15 +156,23 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> Non
     members["117.jpg"] = b"no picture"
     rows = [{"member": name, "landmarks": POINTS, "label": float(i)} for i, name in enumerate(members)][::-1]
     archive = open_archives(write_archive(tmp_path / "raw", members))
-    threads = cv2.getNumThreads()
     for workers in (1, 2):
         align(archive, manifest_of(rows), Align(size=SIZE), "annotation", tmp_path / str(workers), workers)
-    assert cv2.getNumThreads() == threads
     one, two = ({path.name: path.read_bytes() for path in (tmp_path / str(workers)).iterdir()} for workers in (1, 2))
     assert set(one) == {"part-00000.parquet", "rejects.parquet"}
     assert one == two
-    ids = read(tmp_path / "1")["sample_id"].to_pylist()
-    assert ids == [name for name in members if name != "117.jpg"]  # the archive's order, not the manifest's
+    table = read(tmp_path / "1")
+    assert table["sample_id"].to_pylist() == [name for name in members if name != "117.jpg"]  # the archive's order, not the manifest's
+    assert table["label"].to_pylist() == [float(i) for i in range(200) if i != 117]
+
+
+def test_opencv_gets_its_threads_back(tmp_path: Path) -> None:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    run(tmp_path, {"a.png": picture(0)}, [{"member": "a.png"}], detector="whole")
+    after = cv2.getNumThreads()
+    cv2.setNumThreads(threads)
+    assert after == 3
 
 
 def test_parts_and_row_groups_are_bounded(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_raw_folder_joins_archives_and_loose_files(tmp_path):
     write_zip(tmp_path / "more.zip", {"more/2.jpg": b"two"})
     (tmp_path / "split.csv").write_bytes(b"loose")
     (tmp_path / ".gitignore").write_bytes(b"hidden")
-    assert contents(tmp_path) == [("faces/1.jpg", b"one"), ("more/2.jpg", b"two"), ("split.csv", b"loose")]
+    assert contents(tmp_path) == [("split.csv", b"loose"), ("faces/1.jpg", b"one"), ("more/2.jpg", b"two")]
 
 
 def test_an_archive_linked_by_dvc_is_followed(tmp_path):

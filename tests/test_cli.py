@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from agecascade import estimator
 from agecascade.cli import app
 from agecascade.errors import ParamsError
 from agecascade.faces import detectors
@@ -38,6 +39,7 @@ def write_pictures(folder: Path) -> Path:
 def test_predict_writes_one_row_per_picture_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_model(tmp_path / "model", 4)
     write_pictures(tmp_path / "pictures")
+    monkeypatch.setattr(estimator, "BATCH_ROWS", 2)  # so that the file is written in two goes
     monkeypatch.chdir(tmp_path)
     result = call("predict", "--model", "model", "--input", "pictures", "--output", "out/ages.csv", "--aligned")
     assert result.exit_code == 0, result.output

@@ -95,4 +95,4 @@ def test_the_real_archive(mirror):
     assert np.all(right_mouth[:, 0] < left_mouth[:, 0])
     middle = (right_eye + left_eye) / 2
     assert np.all(middle[:, 1] < nose[:, 1])
-    assert np.all(nose[:, 1] < (right_mouth + left_mouth)[:, 1] / 2)
+    assert np.mean(nose[:, 1] < (right_mouth + left_mouth)[:, 1] / 2) > 0.99  # but for a bowed head and a wide smile

@@ -29,7 +29,7 @@ def test_rows(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("digit", "race"), enumerate(["White", "Black", "Asian", "Indian", "Others"]))
+@pytest.mark.parametrize(("digit", "race"), list(enumerate(["White", "Black", "Asian", "Indian", "Others"])))
 def test_races(tmp_path, digit, race):
     assert read(tmp_path, [f"20_0_{digit}_20170112213500903.png"])[0].ethnicity == race
 

@@ -78,15 +78,16 @@ class Archive:
 
     def check(self) -> None:
         """Raise ArchiveError unless every archive file can be opened."""
-        files = list(self._files())
-        if not files:
-            raise ArchiveError(f"{self.path} is empty; fetch the archive again")
-        for name, path in files:
+        empty = True
+        for name, path in self._files():
+            empty = False
             if name is None and not self._is_zip(path):
                 with _open_tar(path):
                     pass
             elif name is None:
                 self._zip(path)
+        if empty:
+            raise ArchiveError(f"{self.path} is empty; fetch the archive again")
 
     def _files(self) -> Iterator[tuple[str | None, Path]]:
         """(name of a loose file, or None for an archive; path)."""
@@ -95,9 +96,10 @@ class Archive:
             return
         for folder, folders, files in os.walk(self.path):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for path in (Path(folder, name) for name in sorted(files) if not name.startswith(".")):
-                is_archive = path.name.lower().endswith(ZIP_SUFFIXES + TAR_SUFFIXES)
-                yield None if is_archive else path.relative_to(self.path).as_posix(), path
+            visible = sorted(name for name in files if not name.startswith("."))
+            for name in sorted(visible, key=_is_archive):  # tables before archives, so that a search for one ends early
+                path = Path(folder, name)
+                yield None if _is_archive(name) else path.relative_to(self.path).as_posix(), path
 
     def _entries(self) -> Iterator[Entry]:
         for name, path in self._files():
@@ -117,6 +119,10 @@ class Archive:
             with _damage(path):
                 self._zips[path] = zipfile.ZipFile(path)
         return self._zips[path]
+
+
+def _is_archive(name: str) -> bool:
+    return name.lower().endswith(ZIP_SUFFIXES + TAR_SUFFIXES)
 
 
 def open_archives(path: Path | str) -> Archive:
@@ -182,20 +188,16 @@ def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
 
 
 def _tar_entries(path: Path) -> Iterator[Entry]:
-    with _open_tar(path) as opened:
-        while True:
-            with _damage(path):
-                info = opened.next()
-            if info is None:
-                break
+    with _open_tar(path) as opened, _damage(path):
+        while (info := opened.next()) is not None:
             if info.isreg():
                 yield info.name, _reading(path, lambda info=info: _content(opened, info), info.name)  # type: ignore[misc]
             elif not info.isdir():
                 yield info.name, None
             opened.members.clear()  # type: ignore[attr-defined]  # it keeps every header seen: half a gigabyte in IMDB
-        with _damage(path):  # the rest is padding, but only at its end does gzip compare its checksum
-            while opened.fileobj is not None and opened.fileobj.read(1 << 20):
-                pass
+        # the rest is padding, but only at its end does gzip compare its checksum
+        while opened.fileobj is not None and opened.fileobj.read(1 << 20):
+            pass
 
 
 def _content(opened: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,11 +25,12 @@ ROLES = ["train", "validation", "test"]
 def _figure(path: Path | str, width: float = 6.4, height: float = 4.2, columns: int = 1) -> Iterator[list[Axes]]:
     """Axes to draw on; the figure is written as PNG afterwards."""
     import matplotlib as mpl
+    from cycler import cycler
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    style = {
-        "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    style: Any = {
+        "axes.prop_cycle": cycler(color=COLOURS),
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.axisbelow": True,
@@ -40,12 +41,14 @@ def _figure(path: Path | str, width: float = 6.4, height: float = 4.2, columns: 
         "axes.titlesize": 11,
         "legend.frameon": False,
     }
-    with mpl.rc_context({**mpl.rcParamsDefault, **style}):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # whatever a matplotlibrc says here
+        mpl.rcParams.update(style)
         # not pyplot: it keeps figures and chooses a screen
         figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
         yield list(figure.subplots(1, columns, squeeze=False)[0])
         with written_beside(path) as temporary:
-            FigureCanvasAgg(figure).print_png(str(temporary), metadata={"Software": None})
+            FigureCanvasAgg(figure).print_figure(temporary, format="png", metadata={"Software": None})
 
 
 def label_histogram(path: Path | str, labels: Mapping[str, Sequence[float]], unit: str = "years") -> None:
@@ -64,7 +67,7 @@ def predicted_against_true(path: Path | str, predictions: Mapping[str, pd.DataFr
     """Predictions over labels with the line of identity, a panel each. predictions: {row: schema.PREDICTIONS}."""
     ends = [float(frame[column].agg(end)) for frame in predictions.values() for column in ("label", "prediction") for end in ("min", "max")]
     limits = (min(ends) - 1, max(ends) + 1)
-    with _figure(path, width=0.6 + 3.6 * len(predictions), height=4.1, columns=len(predictions)) as panels:
+    with _figure(path, width=0.6 + 3.6 * len(predictions), height=4.6, columns=len(predictions)) as panels:
         for colour, axes, (row, frame) in zip(_colours(len(panels)), panels, predictions.items(), strict=True):
             axes.plot(limits, limits, color="#7F7F7F", linewidth=1)
             axes.scatter(frame["label"], frame["prediction"], s=12, alpha=0.45, color=colour, linewidths=0)
@@ -97,15 +100,17 @@ def mae_bars(path: Path | str, summaries: Mapping[str, Mapping[str, float | str]
 
 
 def training_curves(path: Path | str, histories: Mapping[str, pd.DataFrame]) -> None:
-    """Training loss and validation MAE over the epochs. histories: {row: columns epoch, loss, validation_mae}."""
-    panels = {"loss": "training loss", "validation_mae": "validation MAE"}
+    """Training loss and validation MAE over the epochs. histories: {row: history.csv: epoch, loss, validation_error}."""
+    from matplotlib.ticker import MaxNLocator
+
+    panels = {"loss": "training loss", "validation_error": "validation MAE"}
     with _figure(path, width=9, height=3.8, columns=len(panels)) as both:
         for axes, (column, name) in zip(both, panels.items(), strict=True):
             for colour, (row, history) in zip(_colours(len(histories)), histories.items(), strict=True):
                 if column in history and history[column].notna().any():
                     axes.plot(history["epoch"], history[column], marker="o", markersize=2.5, color=colour, label=row)
             axes.set(xlabel="epoch", title=name)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         both[0].legend()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import math
 import os
 import subprocess
@@ -47,6 +48,8 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         from mlflow import MlflowClient
 
+        for chatty in ("mlflow", "alembic"):  # tables made, tables migrated
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         lock = repository_root() / ".agecascade" / "mlflow.lock"
         lock.parent.mkdir(exist_ok=True)
         with FileLock(lock):
@@ -77,7 +80,7 @@ class Tracker:
     @contextmanager
     def stage_run(self, name: str) -> Iterator[Run]:
         """A run for a whole stage; model runs opened inside are nested below it (the UI shows one level)."""
-        run = Run(self, name, {}, {})
+        run = Run.start(self, name, {}, {})
         self.parent = run.run_id
         try:
             yield run
@@ -91,7 +94,7 @@ class Tracker:
     @contextmanager
     def model_run(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
         """A run for one trained model."""
-        run = Run(self, name, params, {**tags, **({"mlflow.parentRunId": self.parent} if self.parent else {})})
+        run = Run.start(self, name, params, {**tags, **({"mlflow.parentRunId": self.parent} if self.parent else {})})
         try:
             yield run
             run.end("FINISHED")
@@ -108,14 +111,18 @@ class Tracker:
 class Run:
     """One MLflow run."""
 
-    def __init__(self, tracker: Tracker, name: str, params: Mapping[str, Any], tags: Mapping[str, str], run_id: str | None = None) -> None:
+    def __init__(self, tracker: Tracker, run_id: str | None) -> None:
         self.tracker = tracker
-        self.run_id = run_id
-        if run_id is None:
-            everything = {**_common_tags(tracker), **tags, "mlflow.runName": name}
-            created = tracker.attempt(lambda: tracker.client.create_run(tracker.experiment_id, tags=everything, run_name=name))
-            self.run_id = created.info.run_id if created else None
-        self.params(params)
+        self.run_id = run_id  # None once the store is lost
+
+    @classmethod
+    def start(cls, tracker: Tracker, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
+        """A new run."""
+        everything = {**_common_tags(tracker), **tags}
+        created = tracker.attempt(lambda: tracker.client.create_run(tracker.experiment_id, tags=everything, run_name=name))
+        run = cls(tracker, created.info.run_id if created else None)
+        run.params(params)
+        return run
 
     def params(self, params: Mapping[str, Any]) -> None:
         """Log params, a hundred at a time: MLflow takes no more."""

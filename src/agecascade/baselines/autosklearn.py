@@ -25,6 +25,8 @@ from agecascade.params import Block
 
 SCRIPT = Path(__file__).resolve().parents[3] / "pipeline" / "autosklearn_fit.py"
 INSTALL_LIMIT = 1200.0  # seconds: 150 MB of wheels, a Python where there is none
+# times the search's own limit, plus seconds: starting, loading and predicting come on top, and longer on a busy machine
+SEARCH_LIMIT = (1.5, 60.0)
 DROP = "or drop the row: remove regressors.autosklearn from params.yaml"
 # what would lead the child to our own environment, or forbid it one of its own
 OURS = {
@@ -61,8 +63,7 @@ class AutoSklearn(Block):
             self._install(uv, folder)
             _write(folder, fold)
             write_json(folder / "options.json", self.model_dump(exclude={"folds"}))
-            # starting, loading and predicting come on top of the search, and take longer on a busy machine
-            limit = 1.5 * self.time_left_for_this_task + 60
+            limit = SEARCH_LIMIT[0] * self.time_left_for_this_task + SEARCH_LIMIT[1]
             status, output = _run([uv, "run", "--script", str(SCRIPT), str(folder)], folder, limit, "auto-sklearn")
             if status != 0:
                 reason = f"was stopped after {limit:.0f} s" if status is None else f"failed: {_end_of(output, lines=1)}"

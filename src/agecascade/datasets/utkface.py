@@ -90,9 +90,9 @@ def _roles(archive: Archive, official: Official) -> dict[str, str]:
         for name in _listed(member.name, member.read()):
             if roles.setdefault(name, role) != role:
                 raise ArchiveError(f"{member.name}: {name} stands on both sides of the official split; correct the file")
-    if sides:
-        raise ArchiveError(f"{archive.path} lacks {' and '.join(sorted(sides))} of options.official; fetch the data set again")
-    return roles
+        if not sides:
+            return roles
+    raise ArchiveError(f"{archive.path} lacks {' and '.join(sorted(sides))} of options.official; fetch the data set again")
 
 
 def _listed(file: str, content: bytes) -> Iterator[str]:

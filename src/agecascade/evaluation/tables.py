@@ -79,7 +79,7 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def _cell(column: str, value: object) -> str:
-    if pd.isna(value):  # type: ignore[call-overload]
+    if pd.isna(value):
         return ""
     if not isinstance(value, float):
         return str(value).replace("|", "\\|")

@@ -69,7 +69,7 @@ class Whole:
 
 
 class YuNet:
-    """OpenCV's YuNet (Wu et al. 2023): box, five points and score. Holds a network: one object per process and thread.
+    """OpenCV's YuNet (Wu et al. 2023): box, five points and score. Holds a network: one object per thread.
 
     Raises FaceError where the model is missing or is none.
     """

@@ -85,5 +85,5 @@ class Parts:
         }
         labels = self._labels.take(rows)
         columns |= {name: labels[name] for name in labels.column_names}
-        self._writer.write_table(pa.table(columns, schema=ALIGNED), row_group_size=GROUP_ROWS)
+        self._writer.write_table(pa.table(columns, schema=ALIGNED))
         self._group = []

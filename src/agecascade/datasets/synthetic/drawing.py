@@ -135,7 +135,7 @@ def _mouth(canvas: Canvas, appearance: Looks, light: float) -> None:
 
 def _glasses(canvas: Canvas, who: Person, rng: Generator) -> None:
     """Frames of the person's own colour and thickness, with a glint at times."""
-    colour, width = _FRAMES[who.marks % 4], 0.018 + 0.027 * (who.marks % 7) / 7
+    colour, width = _FRAMES[who.marks % 4], 0.018 + 0.02 * (who.marks % 7) / 7
     head = canvas.pixels["head"]
     for end, temple in (("r", head[0]), ("l", head[56])):
         lens = canvas.pixels[f"lens_{end}"]

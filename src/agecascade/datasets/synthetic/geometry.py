@@ -76,7 +76,7 @@ def _eye(looks: Looks) -> Flat:
     lower = columns(x, 0.75 * up * _ARCH - slant)[-2:0:-1]
     crease = columns(x, upper[:, 1] - 0.015 - (0.05 - 0.02 * looks.droop) * _ARCH)
     bag = columns(x, 0.75 * up + 0.02 + (0.1 + 0.04 * looks.bags) * _ARCH)
-    lens = [0.5, 0.04] + _CIRCLE * [0.4, 0.3]
+    lens = [0.5, 0.09] + _CIRCLE * [0.4, 0.31]
     flat: Flat = {"eye": (np.vstack([upper, lower]), -0.06), "crease": (crease[1:-1], -0.04), "bag": (bag, -0.03)}
     return {**flat, "lens": (lens, 0.15), "pupil": ([[0.5, -0.06 * up]], -0.06)}
 
@@ -165,8 +165,9 @@ def _back(looks: Looks, who: Person, bulk: float) -> Array:
     length = {"short": 0.4, "medium": 0.95, "long": 2.1, "bun": 0.3, "afro": 0.5}[who.hair_style]
     length *= min(1.0, 0.2 + looks.hair_density) ** 2
     wide, crown = looks.cheek + bulk * 1.1, -looks.crown - bulk
-    half = [[0.75 * wide, crown * 0.8], [wide, -0.2], [wide * min(1.03, 0.85 + 0.3 * length), length * 0.6], [min(0.85, 0.5 + 0.4 * length) * wide, length]]
-    return smooth([[0, crown], *half, *mirror(half)], 40, closed=True)
+    # short hair ends behind the head
+    half = [[0.75, crown * 0.8], [1.0, -0.2], [min(1.03, 0.85 + 0.3 * length), length * 0.6], [min(0.85, 0.5 + 0.4 * length), length]]
+    return smooth([[0, crown], *half, *mirror(half)], 40, closed=True) * [wide, 1]
 
 
 def _beard(looks: Looks, who: Person) -> Flat:

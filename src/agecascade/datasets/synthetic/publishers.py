@@ -44,7 +44,7 @@ def spread_faults(count: int, shares: dict[Fault, float], rng: Generator) -> lis
 def full_name(subject: int) -> str:
     """An invented name that belongs to one number alone."""
     digits = [subject // 16**i % 16 for i in range(4)]
-    first, last = ((_SYLLABLES[a] + _SYLLABLES[(b + 5 * a) % 16]).capitalize() for a, b in (digits[:2], digits[2:]))
+    first, last = ((_SYLLABLES[a] + _SYLLABLES[(b + 5 * a) % 16]).capitalize() for a, b in (digits[::2], digits[1::2]))
     return f"{first} {last}"
 
 

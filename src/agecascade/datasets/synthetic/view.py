@@ -54,7 +54,7 @@ class View:
 def take(style: Style, rng: Generator) -> View:
     """Draw how one picture is taken."""
     angle, strength = rng.uniform(0, 2 * pi), rng.uniform(0.02, 0.3)
-    exposure = rng.uniform(0.78, 1.15)
+    exposure = rng.uniform(0.82, 1.15)
     base = rng.uniform(30, 225) + rng.normal(0, 22, 3)
     return View(
         side=int(rng.integers(style.sides[0], style.sides[1] + 1)),
@@ -66,8 +66,8 @@ def take(style: Style, rng: Generator) -> View:
         margin=style.margin,
         light=(strength * cos(angle), 0.7 * strength * sin(angle) - 0.05),
         gains=tuple((exposure * np.clip(rng.normal(1, 0.04, 3), 0.88, 1.12)).tolist()),
-        blur=float(style.blur * rng.gamma(1.2, 0.35)),
-        noise=float(style.blur * rng.gamma(1.5, 1.8)),
+        blur=style.blur * min(1.4, rng.gamma(1.2, 0.35)),
+        noise=style.blur * min(7.0, rng.gamma(1.5, 1.8)),
         quality=int(rng.integers(62, 96)),
         gray=bool(rng.random() < style.gray),
         background=np.clip(base + rng.normal(0, 30, (5, 5, 1)) + rng.normal(0, 12, (5, 5, 3)), 0, 255).astype(np.uint8),

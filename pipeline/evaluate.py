@@ -1,0 +1,53 @@
+"""Stage evaluate: predictions -> metrics/*.json, metrics/tables, plots, and the MLflow run that keeps them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from agecascade import params
+from agecascade.evaluation import report
+from agecascade.files import written_beside
+from agecascade.tracking import Run, Tracker, flat
+from common import run
+
+
+def main() -> None:
+    """Evaluate every row that params.yaml asks for."""
+    study = params.load("params.yaml")
+    results = report.gather(study, Path("data/predictions"))
+    report.write(results, study, Path("metrics"))
+    with written_beside("plots") as folder:
+        report.draw(results, study, labels_of(study.evaluate.target), Path("models"), folder)
+    track(study.study, results)
+    print(Path("metrics/tables/mae.md").read_text(encoding="utf-8"))
+
+
+def labels_of(dataset: str) -> dict[str, list[float]]:
+    """The labels of each role in the first fold."""
+    splits = pd.read_parquet(f"data/splits/{dataset}.parquet")
+    manifest = pd.read_parquet(f"data/manifest/{dataset}.parquet", columns=["sample_id", "label"])
+    first = splits[splits["fold"] == splits["fold"].min()].merge(manifest, on="sample_id")
+    return {str(role): rows.tolist() for role, rows in first.groupby("role")["label"]}
+
+
+def track(study: str, results: list[report.Result]) -> None:
+    """One run for the evaluation, with its own table and plots; the test error goes to the run of each model as well.
+
+    Models that DVC took from its cache were trained without a run: then there is none to add to.
+    """
+    tracker = Tracker(study, "evaluate")
+    figures = [json.loads(Path("metrics", name).read_text(encoding="utf-8")) for name in ("mae.json", "time_bounded.json")]
+    with tracker.model_run("evaluate", flat(params.read_yaml("params.yaml")), {}) as evaluation:
+        evaluation.metrics({name: value for part in figures for name, value in flat(part, "/").items() if not isinstance(value, str)})
+        evaluation.artifact(Path("metrics/tables"))
+        evaluation.artifact(Path("plots"))
+    errors = {digest: mae for result in results for digest, mae in result.test_mae.items()}
+    for digest, run_id in tracker.find_models(list(errors)).items():
+        Run(tracker, run_id).metrics({"test_mae": errors[digest]})
+
+
+if __name__ == "__main__":
+    run(main)

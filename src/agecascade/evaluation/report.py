@@ -1,0 +1,113 @@
+"""All rows of a study's tables from its predictions, and what is drawn and written of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from agecascade import plots
+from agecascade.baselines import TIME_BOUNDED
+from agecascade.errors import ModelError
+from agecascade.evaluation.summary import fold_maes, summarise
+from agecascade.evaluation.tables import TableRow, mae_table, to_markdown, write_csv
+from agecascade.files import write_json, written_beside
+from agecascade.params import Params
+
+REGRESS = "regress"
+MOST_PANELS = 4
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row of the table, the predictions it sums up, and the digest of the model of each fold (none for regressors)."""
+
+    step: str
+    name: str
+    row: TableRow
+    predictions: pd.DataFrame
+    models: dict[int, str]
+
+    @property
+    def label(self) -> str:
+        """The row's name in plots."""
+        return f"{self.row.method}, {self.step}" if self.step != REGRESS else f"{self.row.method} on {self.row.chain[-2]}"
+
+    @property
+    def test_mae(self) -> dict[str, float]:
+        """MAE on the test pictures by the model that made them."""
+        return {self.models[int(fold)]: float(mae) for fold, mae in fold_maes(self.predictions).items()} if self.models else {}
+
+
+def gather(params: Params, predictions: Path) -> list[Result]:
+    """Every row that params.yaml asks for, from data/predictions; what another study left there is not looked at.
+
+    Raises ModelError naming the stage to run where a file is missing.
+    """
+    return [*_cascade_rows(params, predictions), *_regressor_rows(params, predictions)]
+
+
+def write(results: list[Result], params: Params, folder: Path) -> None:
+    """Write mae.json, time_bounded.json and tables/ into `folder` (metrics/); what is bounded by time stands apart."""
+    write_json(folder / "mae.json", _by_name([result for result in results if not result.row.bounded]))
+    write_json(folder / "time_bounded.json", _by_name([result for result in results if result.row.bounded]))
+    table = mae_table([result.row for result in results], params.evaluate.confidence)
+    write_csv(folder / "tables" / "mae.csv", table)
+    with written_beside(folder / "tables" / "mae.md") as temporary:
+        temporary.write_text(to_markdown(table), encoding="utf-8")
+
+
+def draw(results: list[Result], params: Params, labels: dict[str, list[float]], models: Path, folder: Path) -> None:
+    """Draw the plots of the main table's data set into `folder`; labels: {role: values} of its first fold."""
+    # what is bounded by time would change the pictures at every run
+    shown = [result for result in results if result.row.dataset == params.evaluate.target and not result.row.bounded]
+    predictions = {result.label: result.predictions for result in shown}
+    main = {label: predictions[label] for label in list(predictions)[:MOST_PANELS]}
+    histories = {
+        result.label: pd.read_csv(models / result.step / result.name / "fold0" / "history.csv") for result in shown if result.step != REGRESS
+    }
+    plots.label_histogram(folder / "labels.png", labels)
+    plots.predicted_against_true(folder / "predictions.png", main)
+    plots.cumulative_scores(folder / "cumulative_score.png", predictions)
+    plots.mae_bars(folder / "mae.png", {result.label: result.row.summary for result in shown})
+    plots.training_curves(folder / "curves.png", histories)
+
+
+def _cascade_rows(params: Params, predictions: Path) -> Iterator[Result]:
+    for step, settings in params.cascade.items():
+        for row in params.rows:
+            frame, models = _read(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
+            summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed)
+            line = TableRow(settings.dataset, row.method, row.backbone, params.chain(step), row.seed, summary)
+            yield Result(step, row.name, line, frame, models)
+
+
+def _regressor_rows(params: Params, predictions: Path) -> Iterator[Result]:
+    main = params.rows[0]
+    for name, regressor in params.regressors.items():
+        frame, _ = _read(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}")
+        summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed)
+        chain = [*params.chain(regressor.features), name]
+        dataset = params.features[regressor.features].dataset
+        yield Result(REGRESS, name, TableRow(dataset, name, main.backbone, chain, main.seed, summary, name in TIME_BOUNDED), frame, {})
+
+
+def _read(path: Path, stage: str) -> tuple[pd.DataFrame, dict[int, str]]:
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; run `dvc repro {stage}`") from None
+    models = json.loads((table.schema.metadata or {}).get(b"models", b"{}"))
+    return table.to_pandas(), {int(fold): digest for fold, digest in models.items()}
+
+
+def _by_name(results: list[Result]) -> dict[str, dict[str, dict[str, dict[str, float | str]]]]:
+    """{data set: {step: {row: figures}}}."""
+    content: dict[str, dict[str, dict[str, dict[str, float | str]]]] = {}
+    for result in results:
+        content.setdefault(result.row.dataset, {}).setdefault(result.step, {})[result.name] = dict(result.row.summary)
+    return content

@@ -1,0 +1,181 @@
+"""agecascade.evaluation.tables and .runs: what stands in a table, and how experiments and runs become one."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from agecascade.errors import AgecascadeError
+from agecascade.evaluation import runs
+from agecascade.evaluation.tables import BOUNDED, TableRow, collect, mae_table, to_markdown, write_csv
+
+SUMMARY = {
+    "mae": 3.456,
+    "mae_low": 3.1,
+    "mae_high": 3.8,
+    "interval": "t over folds",
+    "pooled_mae": 3.5,
+    "rmse": 4.6,
+    "pearson": 0.9123,
+    "cs_3": 0.5,
+    "ca_3": 0.45,
+    "cs_5": 0.7,
+    "ca_5": 0.65,
+    "pictures": 400,
+    "folds": 5,
+}
+CHAIN = ["faces", "imdb", "target"]
+
+
+def test_the_columns_and_their_order():
+    table = mae_table([TableRow("b", "dldl_v2", "tinyagenet", CHAIN, 0, SUMMARY), TableRow("a", "dex", "tinyagenet", [], 1, SUMMARY)])
+    assert table["data set"].tolist() == ["a", "b"]
+    assert table["cascade"].tolist() == ["", "faces > imdb > target"]
+    assert table.columns.tolist() == [
+        *["data set", "method", "backbone", "cascade", "seed", "folds", "n", "MAE", "95 % CI", "CI over"],
+        *["pooled MAE", "RMSE", "Pearson", "CS(5)", "CA(3)", "CA(5)"],
+    ]
+
+
+def test_rows_of_one_data_set_stay_as_given():
+    rows = [TableRow("a", method, "tinyagenet", CHAIN, 0, SUMMARY) for method in ("svr", "dldl_v2", "dex")]
+    assert mae_table(rows)["method"].tolist() == ["svr", "dldl_v2", "dex"]
+
+
+def test_markdown_says_what_is_bounded_by_time_and_leaves_blank_what_is_undefined():
+    without = {key: value for key, value in SUMMARY.items() if key != "pearson"}
+    rows = [TableRow("a", "dldl_v2", "net", CHAIN, 0, SUMMARY), TableRow("a", "autosklearn", "net", CHAIN, 0, without, bounded=True)]
+    lines = to_markdown(mae_table(rows)).splitlines()
+    assert lines[2] == (
+        "| a | dldl_v2 | net | faces > imdb > target | 0 | 5 | 400 | 3.46 | 3.10 to 3.80 | folds | 3.50 | 4.60 | 0.912 | 0.700 | 0.450 | 0.650 |  |"
+    )
+    assert lines[3].endswith("| 4.60 |  | 0.700 | 0.450 | 0.650 | † |")
+    assert lines[1].startswith("| --- | --- | --- | --- | ---: |")
+    assert lines[-1] == BOUNDED
+
+
+def test_epsilon_stands_where_a_row_has_it():
+    table = mae_table([TableRow("a", "dldl_v2", "net", CHAIN, 0, {**SUMMARY, "epsilon_error": 0.31})], confidence=0.9)
+    assert table["epsilon"].tolist() == [0.31]
+    assert "90 % CI" in table
+    assert BOUNDED not in to_markdown(table)
+
+
+def test_csv_can_be_read_back(tmp_path: Path):
+    table = mae_table([TableRow("a", "dldl_v2", "net", CHAIN, 0, SUMMARY)])
+    write_csv(tmp_path / "tables" / "mae.csv", table)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "tables" / "mae.csv"), table)
+
+
+def test_the_tables_of_the_pipeline_are_shown(tmp_path: Path):
+    with pytest.raises(AgecascadeError, match=r"holds no table yet; run `dvc repro`"):
+        collect(False, tmp_path)
+    (tmp_path / "metrics" / "tables").mkdir(parents=True)
+    (tmp_path / "metrics" / "tables" / "mae.md").write_text("| MAE |\n| ---: |\n| 3.14 |\n")
+    assert "| 3.14 |" in collect(False, tmp_path)
+
+
+def state(rev: str, name: str | None, lambda_er: float, mae: float | None) -> dict[str, Any]:
+    """One state as `dvc exp show --json` prints it."""
+    figures = {"sample_fgnet": {"target": {"dldl_v2-tinyagenet-s0": {**SUMMARY, "mae": mae}}}}
+    metrics = {"metrics/mae.json": {"data": figures}} if mae is not None else {}
+    params = {"params.yaml": {"data": {"study": "sample", "lambda": lambda_er, "sigma": 2.0}}}
+    return {"rev": rev, "name": name, "data": {"rev": rev, "params": params, "metrics": metrics}, "error": None, "experiments": None}
+
+
+def shown(workspace: dict[str, Any], branch: dict[str, Any], *experiments: dict[str, Any]) -> list[dict[str, Any]]:
+    """The output of `dvc exp show --json`."""
+    return [workspace, {**branch, "experiments": [{"revs": [each], "name": each["name"], "executor": None} for each in experiments]}]
+
+
+def run(experiment: str, lambda_er: str, mae: float) -> dict[str, Any]:
+    """One run as agecascade.tracking.evaluation_runs gives it: params are text, figures numbers only."""
+    figures = {key: value for key, value in SUMMARY.items() if key != "interval"}
+    rows = {"sample_fgnet": {"target": {"dldl_v2-tinyagenet-s0": {**figures, "mae": mae, "folds": 5.0}}}}
+    return {"experiment": experiment, "params": {"study": "sample", "lambda": lambda_er, "sigma": "2.0"}, "rows": rows}
+
+
+MAIN = state("f60b347e62ab", "main", 1.0, 4.0)
+
+
+def table_of(monkeypatch: pytest.MonkeyPatch, output: list[dict[str, Any]], known: list[dict[str, Any]]) -> pd.DataFrame:
+    monkeypatch.setattr(runs, "dvc_evaluations", lambda root: runs.parse(output))
+    monkeypatch.setattr(runs, "evaluation_runs", lambda: known)
+    return runs.runs_table(Path())
+
+
+def test_the_branch_and_its_experiments_stand_in_one_table(monkeypatch: pytest.MonkeyPatch):
+    output = shown(
+        {**copy.deepcopy(MAIN), "rev": "workspace", "name": None},
+        MAIN,
+        state("b6ca139a4a42", "laced-ices", 0.1, 3.1),
+        state("595a9eddbdc0", "flaky-daze", 10.0, 13.0),
+        state("595a9eddbdc1", "still-queued", 3.0, None),
+    )
+    table = table_of(monkeypatch, output, [])
+    assert table["experiment"].tolist() == ["main", "laced-ices", "flaky-daze"]
+    assert table["lambda"].tolist() == [1.0, 0.1, 10.0]
+    assert table["MAE"].tolist() == [4.0, 3.1, 13.0]
+    assert "| laced-ices | 0.1 | 2 | sample_fgnet | target | dldl_v2-tinyagenet-s0 | 5 | 400 | 3.10 |" in to_markdown(table)
+
+
+def test_a_workspace_that_differs_has_its_own_line(monkeypatch: pytest.MonkeyPatch):
+    table = table_of(monkeypatch, shown(state("workspace", None, 0.5, 3.9), MAIN), [])
+    assert table["experiment"].tolist() == ["workspace", "main"]
+
+
+def test_a_run_known_to_both_stands_once_and_dvcs_figures_count(monkeypatch: pytest.MonkeyPatch):
+    output = shown({**copy.deepcopy(MAIN), "rev": "workspace", "name": None}, MAIN, state("b6ca139a4a42", "laced-ices", 0.1, 3.1))
+    known = [
+        run("f60b347", "1.0", 99.0),  # the branch, by its commit
+        run("laced-ices", "0.1", 99.0),
+        run("f60b347", "7.0", 5.5),  # the same commit with params never committed
+        run("gone-away", "0.1", 6.6),  # an experiment that DVC has removed
+    ]
+    table = table_of(monkeypatch, output, known)
+    assert table["MAE"].tolist() == [4.0, 3.1, 5.5, 6.6]
+    assert table["folds"].tolist() == [5] * 4
+
+
+def test_nothing_yet_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(runs, "dvc_evaluations", lambda root: [])
+    monkeypatch.setattr(runs, "evaluation_runs", list)
+    with pytest.raises(AgecascadeError, match="neither DVC nor MLflow knows an evaluation yet"):
+        collect(True, tmp_path)
+
+
+def test_outside_a_dvc_repository_is_an_error(tmp_path: Path):
+    with pytest.raises(AgecascadeError, match="`dvc exp show` failed"):
+        runs.dvc_evaluations(tmp_path)
+
+
+@pytest.mark.slow
+def test_real_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    script = "import json, pathlib, sys; lam = float(pathlib.Path('params.yaml').read_text().split()[1]); "
+    script += "pathlib.Path('metrics').mkdir(exist_ok=True); "
+    script += "json.dump({'a': {'target': {'svr': {'mae': 3 + lam}}}}, open('metrics/mae.json', 'w'))"
+    (tmp_path / "evaluate.py").write_text(script)
+    (tmp_path / "params.yaml").write_text("lambda: 1.0\n")
+    stage = f"cmd: {sys.executable} evaluate.py\n    params: [lambda]\n    metrics: [metrics/mae.json: {{cache: false}}]\n"
+    (tmp_path / "dvc.yaml").write_text(f"stages:\n  evaluate:\n    {stage}")
+    dvc = [sys.executable, "-m", "dvc"]
+    commands = [
+        ["git", "init", "--quiet", "--initial-branch", "main"],
+        ["git", "config", "user.name", "nobody"],
+        ["git", "config", "user.email", "nobody@example.org"],
+        [*dvc, "init", "--quiet"],
+        [*dvc, "repro", "--quiet"],
+        ["git", "add", "--all"],
+        ["git", "commit", "--quiet", "--message", "start"],
+        [*dvc, "exp", "run", "--quiet", "--temp", "--name", "low", "-S", "lambda=0.1"],
+    ]
+    for command in commands:
+        subprocess.run(command, cwd=tmp_path, check=True)
+    found = {evaluation.names[0]: evaluation.rows["a"]["target"]["svr"]["mae"] for evaluation in runs.dvc_evaluations(tmp_path)}
+    assert found == {"main": 4.0, "low": 3.1}
