@@ -70,9 +70,8 @@ def test_the_child_does_not_see_our_environment(fold: Fold, uv, tmp_path: Path, 
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
     python = tmp_path / "pyenv" / "versions" / "3.9.18" / "bin"
     python.mkdir(parents=True)
-    uv(
-        f"import os\nassert not {{'VIRTUAL_ENV', 'PYTHONPATH', 'UV_PYTHON'}} & set(os.environ)\nassert '{python}:' in os.environ['PATH']\n{ANSWER}"
-    )
+    clean = "assert not {'VIRTUAL_ENV', 'PYTHONPATH', 'UV_PYTHON'} & set(os.environ)"
+    uv(f"import os\n{clean}\nassert '{python}:' in os.environ['PATH']\n{ANSWER}")
     assert len(fit(fold).prediction) == 50
     assert os.environ["VIRTUAL_ENV"] == "/ours"
 

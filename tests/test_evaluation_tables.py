@@ -52,9 +52,8 @@ def test_markdown_says_what_is_bounded_by_time_and_leaves_blank_what_is_undefine
     without = {key: value for key, value in SUMMARY.items() if key != "pearson"}
     rows = [TableRow("a", "dldl_v2", "net", CHAIN, 0, SUMMARY), TableRow("a", "autosklearn", "net", CHAIN, 0, without, bounded=True)]
     lines = to_markdown(mae_table(rows)).splitlines()
-    assert lines[2] == (
-        "| a | dldl_v2 | net | faces > imdb > target | 0 | 5 | 400 | 3.46 | 3.10 to 3.80 | folds | 3.50 | 4.60 | 0.912 | 0.700 | 0.450 | 0.650 |  |"
-    )
+    cells = "a|dldl_v2|net|faces > imdb > target|0|5|400|3.46|3.10 to 3.80|folds|3.50|4.60|0.912|0.700|0.450|0.650|"
+    assert lines[2] == "| " + " | ".join(cells.split("|")) + " |"
     assert lines[3].endswith("| 4.60 |  | 0.700 | 0.450 | 0.650 | † |")
     assert lines[1].startswith("| --- | --- | --- | --- | ---: |")
     assert lines[-1] == BOUNDED

@@ -68,7 +68,9 @@ def draw(results: list[Result], params: Params, labels: dict[str, list[float]], 
     predictions = {result.label: result.predictions for result in shown}
     main = {label: predictions[label] for label in list(predictions)[:MOST_PANELS]}
     histories = {
-        result.label: pd.read_csv(models / result.step / result.name / "fold0" / "history.csv") for result in shown if result.step != REGRESS
+        result.label: pd.read_csv(models / result.step / result.name / "fold0" / "history.csv")
+        for result in shown
+        if result.step != REGRESS
     }
     plots.label_histogram(folder / "labels.png", labels)
     plots.predicted_against_true(folder / "predictions.png", main)

@@ -88,11 +88,11 @@ def _proportions(who: Person, age: float) -> dict[str, Any]:
     puberty, sag = _ramp(age, 11, 20), _ramp(age, 42, 88)
     strong = puberty * (0.05 if who.gender == "male" else -0.03)
     weight = 0.03 * traits["weight"] * (0.6 + 0.4 * _ramp(age, 20, 50))
-    chin = 1.36 + 0.42 * grown + 0.8 * strong + traits["chin"] * (0.4 + 0.6 * grown) + 0.03 * sag
+    chin = 1.36 + 0.38 * grown + 0.8 * strong + traits["chin"] * (0.4 + 0.6 * grown) + 0.03 * sag
     return {
-        "temple": 1.14 - 0.06 * grown + traits["width"],
-        "cheek": 1.2 - 0.12 * grown + traits["width"] + weight - 0.03 * sag,
-        "jaw": 0.99 - 0.11 * grown + traits["jaw"] + strong + 1.3 * weight + 0.09 * sag,
+        "temple": 1.13 - 0.07 * grown + traits["width"],
+        "cheek": 1.15 - 0.1 * grown + traits["width"] + weight - 0.03 * sag,
+        "jaw": 0.94 - 0.08 * grown + traits["jaw"] + strong + 1.3 * weight + 0.09 * sag,
         "jaw_y": chin * (0.61 + 0.05 * sag),
         "chin_width": 0.47 - 0.06 * grown + 0.5 * traits["jaw"] + 0.8 * strong + weight,
         "chin": chin,
@@ -109,12 +109,12 @@ def _features(who: Person, age: float, rng: Generator) -> dict[str, Any]:
     smile = bounded(rng.normal(0.35, 0.4), -0.3, 1)
     lips = (1 + traits["lips"]) * (1 + 0.3 * who.tone) * (0.9 if male else 1.1) * (1 - 0.5 * old)
     return {
-        "eye_width": (0.29 - 0.04 * grown) * (1 + traits["eye_size"]),
+        "eye_width": (0.27 - 0.04 * grown) * (1 + traits["eye_size"]),
         "eye_open": (0.15 - 0.045 * grown) * (1 + traits["eye_open"]) * (1 - 0.28 * old) * (1 - 0.12 * smile) * rng.uniform(0.92, 1.08),
         "eye_slant": traits["eye_slant"] - 0.02 * old,
         "iris": 0.128 - 0.03 * grown,
         "droop": max(0.0, _ramp(age, 38, 85) * (0.8 + traits["wrinkling"])),
-        "brow_y": -0.36 + 0.02 * grown + traits["brow_gap"] + (0.04 if male else -0.02) * grown + rng.normal(0, 0.02),
+        "brow_y": -0.29 + 0.03 * grown + traits["brow_gap"] + (0.04 if male else -0.02) * grown + rng.normal(0, 0.02),
         "brow_thickness": (0.03 + 0.03 * grown) * (1 + traits["brow_thickness"]) * (1.2 if male else 0.85) * (1 - 0.2 * old),
         "brow_arch": 0.05 + traits["brow_arch"],
         "brow_strength": 0.25 + 0.6 * _ramp(age, 0, 14) - 0.2 * _ramp(age, 55, 90),

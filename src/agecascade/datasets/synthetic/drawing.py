@@ -55,7 +55,7 @@ def scenery(view: View, side: int) -> np.ndarray:
 def _head(canvas: Canvas, appearance: Looks, who: Person, view: View) -> None:
     """Hair behind, body, head, beard, hair before: flat colours."""
     skin, hair, dark = appearance.skin, appearance.hair, _times(appearance.hair, 0.72)
-    canvas.fill("back", dark)
+    canvas.fill("back", dark, appearance.hair_density)
     if who.hair_style == "bun" and appearance.hair_density > 0.9:
         canvas.dot(canvas.pixels["cap"][17, 0] - [0, round(0.25 * canvas.unit) << FRACTION], 0.42, dark)
     canvas.fill("neck", _times(skin, 0.88))

@@ -50,8 +50,8 @@ def _raised(looks: Looks, flat: Flat) -> dict[str, Array]:
 def _head(looks: Looks) -> Array:
     """The outline (98, 3) from the right temple over the chin to the left temple (sample 56) and back over the crown."""
     c, sag = looks, 0.05 * looks.jowls
-    half = [[-c.temple, -0.2], [-c.cheek, 0.38], [-c.jaw - sag, c.jaw_y + sag], [-c.chin_width, c.chin * 0.94]]
-    skull = [[0.96 * c.temple, -0.55 * c.crown], [0.58 * c.temple, -0.92 * c.crown]]
+    half = [[-c.temple, -0.02], [-c.cheek, 0.42], [-c.jaw - sag, c.jaw_y + sag], [-c.chin_width, c.chin * 0.94]]
+    skull = [[0.97 * c.temple, -0.5 * c.crown], [0.58 * c.temple, -0.92 * c.crown]]
     points = smooth([*half, [0, c.chin], *mirror(half), *skull, [0, -c.crown], *mirror(skull)], 98, closed=True)
     # the chin lies in front, the temples at the side
     return columns(*points.T, 0.72 * np.clip(points[:, 1] / c.chin, 0, 1) ** 1.5)

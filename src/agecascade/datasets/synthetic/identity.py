@@ -18,7 +18,7 @@ _IRIS = np.array([[70, 45, 28], [95, 68, 40], [90, 105, 70], [80, 115, 150], [11
 
 # deviations of what varies normally between people; each is added to, or multiplies, a mean of `looks`
 _TRAITS = {
-    "width": 0.05, "jaw": 0.07, "chin": 0.08, "forehead": 0.07, "eye_size": 0.07, "eye_open": 0.1, "eye_slant": 0.025,
+    "width": 0.05, "jaw": 0.05, "chin": 0.08, "forehead": 0.07, "eye_size": 0.07, "eye_open": 0.1, "eye_slant": 0.025,
     "nose_length": 0.04, "nose_width": 0.1, "mouth_height": 0.03, "mouth_width": 0.08, "lips": 0.2, "brow_gap": 0.03,
     "brow_thickness": 0.22, "brow_arch": 0.03, "weight": 1.0, "wrinkling": 0.22, "ears": 0.12, "pace": 0.1,
 }  # fmt: skip

@@ -15,7 +15,8 @@ from agecascade.datasets.synthetic.rendering import Fault, Picture, Seeds
 from agecascade.datasets.synthetic.view import Style
 from agecascade.params import Draw
 
-MARGIN = 0.4  # of the box's side, that the publisher left around it in the crops
+# Of the box's side, that the publisher left around it in the crops. Not the reader's constant, so that a mistake there shows.
+_MARGIN = 0.4
 _MATLAB_DAYS = 366  # MATLAB counts days from the year 0, Python from the year 1
 _YEAR = 365.25  # days
 _PICTURE_DIRT: dict[Fault, float] = {
@@ -55,7 +56,7 @@ def imdb_wiki(draw: Draw, seeds: Seeds) -> Plan:
         for number, path in enumerate(rows.full_path)
     ]
     pictures.sort(key=lambda picture: picture.member)
-    style = Style(sides=(144, 188), margin=MARGIN, shift=0.04, zoom=0.06, roll=5, yaw=10, pitch=6, gray=0.08)
+    style = Style(sides=(144, 188), margin=_MARGIN, shift=0.04, zoom=0.06, roll=5, yaw=10, pitch=6, gray=0.08)
     return Plan("imdb_crop.tar", style, pictures, [("imdb_crop/imdb.mat", _matlab(rows))])
 
 

@@ -11,7 +11,8 @@ from numpy.random import Generator
 from agecascade.datasets.synthetic.curves import Array
 from agecascade.datasets.synthetic.identity import Colour
 
-# The five points in the unit square that is called the face: the frame of crops that publishers ship as whole faces
+# The five points in the face square. Equal to the aligner's by a test, not by import: this is how publishers frame their
+# crops, and it must not follow when the aligner changes.
 TEMPLATE = np.array([[0.30, 0.30], [0.70, 0.30], [0.50, 0.56], [0.345, 0.705], [0.655, 0.705]])
 
 
