@@ -47,7 +47,7 @@ def fit(folder: Path) -> None:
     regressor.fit(np.stack(train["feature"]), train["label"].to_numpy())
     if "Success" not in regressor.cv_results_["status"]:
         sys.exit("no pipeline could be fitted in this time")
-    regressor.leaderboard(detailed=True, ensemble_only=False).to_csv(folder / "leaderboard.csv")
+    regressor.leaderboard(ensemble_only=False).to_csv(folder / "leaderboard.csv")
     predicted = np.asarray(regressor.predict(np.stack(test["feature"])), dtype=np.float64).ravel()
     pd.DataFrame({"prediction": predicted}).to_parquet(folder / "predictions.parquet")
 

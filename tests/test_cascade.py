@@ -27,7 +27,11 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture
 def study() -> Params:
     content = params.read_yaml(ROOT / "studies" / "sample.yaml")
-    content |= {"image_size": 32, "compute": {"backend": "local", "workers": 1}, "compare": {"methods": ["dex"], "backbones": [], "seeds": []}}
+    content |= {
+        "image_size": 32,
+        "compute": {"backend": "local", "workers": 1},
+        "compare": {"methods": ["dex"], "backbones": [], "seeds": []},
+    }
     for step in [*content["cascade"].values(), *content["pretrain"].values()]:
         step |= {"epochs": 1, "batch_size": 8}
     return params.check(content)
@@ -106,7 +110,9 @@ def test_weights_go_on_from_init_and_the_head_only_on_the_same_grid(
     for step in ("faces", "imdb", "agedb", "target"):
         trained(still, step, faces, one_fold if step != "target" else splits, tracker, tmp_path)
     weights = {step: model_folder.read_weights(next((tmp_path / "models" / step).rglob("fold0"))) for step in ("scratch", "faces")}
-    weights |= {step: model_folder.read_weights(tmp_path / "models" / step / "dex-tinyagenet-s0" / "fold0") for step in ("imdb", "agedb", "target")}
+    weights |= {
+        step: model_folder.read_weights(tmp_path / "models" / step / "dex-tinyagenet-s0" / "fold0") for step in ("imdb", "agedb", "target")
+    }
     backbone = [name for name in weights["scratch"] if name.startswith("backbone.")]
     assert backbone
     for step in ("faces", "imdb", "agedb", "target"):
@@ -122,11 +128,11 @@ def test_an_interrupted_step_keeps_finished_folds(
     undisturbed = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path / "undisturbed")
     real, started = cascade.train_fold, []
 
-    def killed(job: object, *arguments: object) -> None:
+    def killed(job: object, *arguments: object, **options: object) -> None:
         started.append(job)
         if len(started) == 3:
             raise KeyboardInterrupt
-        real(job, *arguments)  # type: ignore[arg-type]
+        real(job, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(cascade, "train_fold", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -155,13 +161,17 @@ def test_a_piece_is_made_once_and_never_half(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_labels_outside_the_grid_stop_before_training(study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path) -> None:
+def test_labels_outside_the_grid_stop_before_training(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+) -> None:
     faces.label[3] = 70
     with pytest.raises(TrainingError, match=r"sample_fgnet: the grid 0..69 does not cover 1 labels, 70 of p03"):
         trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
 
 
-def test_a_fold_without_a_role_stops_before_training(study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path) -> None:
+def test_a_fold_without_a_role_stops_before_training(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+) -> None:
     gone = splits[(splits["fold"] == 0) | (splits["role"] != "validation")]
     with pytest.raises(TrainingError, match="fold 1 of sample_fgnet has no validation picture"):
         trained(study, "target_from_scratch", faces, gone, tracker, tmp_path)

@@ -57,7 +57,9 @@ def test_a_failed_training_is_marked(root: Path) -> None:
     assert tracker.client.get_run(run.run_id).info.status == "FAILED"
 
 
-def test_a_lost_server_warns_once_and_training_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lost_server_warns_once_and_training_goes_on(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # the discard port: nobody answers
     tracker = Tracker("sample", "finetune")
     with tracker.stage_run("target"), tracker.model_run("fold0", {"a": 1}, {}) as run:

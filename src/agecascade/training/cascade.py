@@ -6,8 +6,9 @@ import hashlib
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from joblib import Parallel, delayed
+from tqdm import tqdm
 
 from agecascade import model_folder
 from agecascade.errors import ModelError, TrainingError
@@ -55,21 +58,37 @@ def train_step(
     ModelError with one line before the first epoch.
     """
     jobs = list(_jobs(params, step, faces, splits, models))
+    folds = dict(list(splits.groupby("fold")))
     data = _digest(faces)
     workshop = Workshop(work)
-    torch.set_num_threads(params.compute.workers)
+    total = sum(job.recipe.epochs * int((folds[job.fold]["role"] == "train").sum()) for job in jobs)
+
+    def finish(job: Job, threads: int) -> Path:
+        torch.set_num_threads(threads)
+        fold = folds[job.fold]
+        make = partial(train_fold, job, faces, fold, tracker=tracker, progress=progress.update)
+        return workshop.piece(_fingerprint(job, data, fold), make)
+
+    with tracker.stage_run(step), tqdm(total=total, desc=step, unit="img", unit_scale=True, disable=None) as progress:
+        pieces = _side_by_side(finish, jobs, params.compute.workers)
     finished: dict[Row, list[Path]] = defaultdict(list)
-    with tracker.stage_run(step):
-        for job in jobs:
-            fold = splits[splits["fold"] == job.fold]
-            name = _fingerprint(job, data, fold)
-            piece = workshop.piece(name, lambda folder, job=job, fold=fold: train_fold(job, faces, fold, folder, tracker))  # type: ignore[misc]
-            shutil.copytree(piece, out / job.name, ignore=shutil.ignore_patterns("predictions.parquet"))
-            finished[job.row].append(piece)
+    for job, piece in zip(jobs, pieces, strict=True):
+        shutil.copytree(piece, out / job.name, ignore=shutil.ignore_patterns("predictions.parquet"))
+        finished[job.row].append(piece)
     if predictions is not None:
-        for row, pieces in finished.items():
-            _write_predictions(predictions / f"{row.name}.parquet", pieces)
+        for row, folders in finished.items():
+            _write_predictions(predictions / f"{row.name}.parquet", folders)
     workshop.clear()
+
+
+def _side_by_side(finish: Callable[[Job, int], Path], jobs: list[Job], workers: int) -> list[Path]:
+    """`finish(job, threads)` of all jobs, in their order.
+
+    On processors, jobs run side by side in threads with one core each, which wastes none on waiting for the other cores
+    at every layer; torch lets go of the interpreter while it computes. A GPU is given one job at a time.
+    """
+    lanes = 1 if torch.cuda.is_available() else min(workers, len(jobs))
+    return list(Parallel(n_jobs=lanes, prefer="threads")(delayed(finish)(job, max(1, workers // lanes)) for job in jobs))
 
 
 def find_model(folder: Path, row: Row, fold: int) -> Path:

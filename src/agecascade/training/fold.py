@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pandas as pd
@@ -27,6 +29,7 @@ from agecascade.training.inference import predict_values
 from agecascade.training.loop import Samples, train
 
 IDENTITY = "identity"
+_INITIALISING = Lock()  # folds train in threads, and torch's random state is one for all
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,10 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
     )
 
 
-def train_fold(job: Job, faces: Faces, fold: pd.DataFrame, folder: Path, tracker: Tracker) -> None:
+def train_fold(
+    job: Job, faces: Faces, fold: pd.DataFrame, folder: Path, tracker: Tracker, progress: Callable[[int], object] = lambda pictures: None
+) -> None:
     """Train one fold into `folder`: a model folder, and for ages the predictions.parquet of its test pictures."""
-    torch.manual_seed(zlib.crc32(repr(job.random_seed).encode()))
     card, normalisation = job.card, job.params.normalisation
     method = card.objective()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -101,7 +105,7 @@ def train_fold(job: Job, faces: Faces, fold: pd.DataFrame, folder: Path, tracker
     augmenter = Augmenter(job.params.augment, normalisation)
     history = []
     title = f"{job.step}/{job.name}"
-    options = {"seed": job.random_seed, "precision": job.params.precision, "title": title}
+    options = {"seed": job.random_seed, "precision": job.params.precision, "progress": progress}
     with tracker.model_run(title, job.logged, {"step": job.step, "row": job.row.name, "fold": str(job.fold)}) as run:
         for record in train(network, method, training, validation, job.recipe, augmenter, **options):  # type: ignore[arg-type]
             history.append(record)
@@ -115,7 +119,9 @@ def train_fold(job: Job, faces: Faces, fold: pd.DataFrame, folder: Path, tracker
 
 def _from_init(job: Job, card: ModelCard) -> PooledNetwork:
     """A network with the backbone of `job.init`, and its head where method and grid are the same."""
-    network = card.network()
+    with _INITIALISING:
+        torch.manual_seed(zlib.crc32(repr(job.random_seed).encode()))
+        network = card.network()
     before = model_folder.read_card(job.init)
     weights = model_folder.read_weights(job.init)
     same_head = (before.method, before.grid, before.head) == (card.method, card.grid, card.head)

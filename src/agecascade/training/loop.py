@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from agecascade.augmentation import Augmenter, normalised
 from agecascade.errors import TrainingError
@@ -46,13 +45,14 @@ def train(
     *,
     seed: list[int],
     precision: str = "fp32",
-    title: str = "",
+    progress: Callable[[int], object] = lambda pictures: None,
 ) -> Iterator[Record]:
     """Train `network` in place; yield epoch, learning_rate, loss, one column per term, validation_loss, validation_error.
 
     validation_error is the MAE in label units (for identities: the share that is wrong). With `select: best` the network
     ends as it was after the epoch of the lowest one. `seed` names this training: the same seed, data and device give the
-    same weights. Raises TrainingError where a loss is not finite, naming epoch, batch and pictures.
+    same weights. `progress` is told how many pictures were learned from. Raises TrainingError where a loss is not finite,
+    naming epoch, batch and pictures.
     """
     device = next(network.parameters()).device
     network.to(memory_format=torch.channels_last)
@@ -61,7 +61,6 @@ def train(
     batches = max(1, round(len(training) / recipe.batch_size))
     learning_rate = LearningRate(optimizer, recipe.schedule, recipe.epochs, batches)
     best: tuple[float, dict[str, Tensor]] | None = None
-    progress = tqdm(total=recipe.epochs * len(training), desc=title, unit="img", unit_scale=True, disable=None, leave=False)
     for epoch in range(recipe.epochs):
         record: Record = {"epoch": epoch + 1, "learning_rate": learning_rate.value}
         random = np.random.default_rng([*seed, epoch])
@@ -80,14 +79,12 @@ def train(
             learning_rate.batch()
             for name, value in {"loss": loss, **terms}.items():
                 sums[name] = sums.get(name, 0.0) + value.item() * len(rows) / len(training)
-            progress.update(len(rows))
+            progress(len(rows))
         record |= sums | evaluate(network, method, validation, augmenter, precision)
         learning_rate.epoch(record["validation_loss"])
-        progress.set_postfix(loss=f"{record['loss']:.3f}", validation=f"{record['validation_error']:.3f}")
         if recipe.select == "best" and (best is None or record["validation_error"] < best[0]):
             best = record["validation_error"], copy.deepcopy(network.state_dict())
         yield record
-    progress.close()
     if best is not None:
         network.load_state_dict(best[1])
 
