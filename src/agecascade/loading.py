@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 
 from agecascade.errors import TrainingError
@@ -49,7 +50,7 @@ def load_faces(folder: Path | str, size: int) -> Faces:
         images,
         frame["label"].astype(np.float64),
         frame["label_sigma"].astype(np.float64),
-        np.where([subject is None for subject in frame["subject"]], "", frame["subject"].astype(str)),
+        np.where(pd.isna(frame["subject"]), "", frame["subject"].astype(str)),
     )
 
 

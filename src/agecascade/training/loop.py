@@ -52,7 +52,7 @@ def train(
     validation_error is the MAE in label units (for identities: the share that is wrong). With `select: best` the network
     ends as it was after the epoch of the lowest one. `seed` names this training: the same seed, data and device give the
     same weights. `progress` is told how many pictures were learned from. Raises TrainingError where a loss is not finite,
-    naming epoch, batch and pictures.
+    naming epoch and pictures.
     """
     device = next(network.parameters()).device
     network.to(memory_format=torch.channels_last)
@@ -66,13 +66,11 @@ def train(
         random = np.random.default_rng([*seed, epoch])
         sums: dict[str, float] = {}
         _training_mode(network, recipe)
-        for index, rows in enumerate(np.array_split(random.permutation(len(training)), batches)):
+        for rows in np.array_split(random.permutation(len(training)), batches):
             images = to_network(augmenter(training.images[rows], random), device)
-            with _autocast(device, precision):
-                outputs = network(images)
-            terms = method.terms(outputs.float(), _tensor(training.label[rows], device), _tensor(training.sigma[rows], device))
+            terms = _terms(network, method, images, training, rows, precision)
             loss = torch.stack(list(terms.values())).sum()
-            _require_finite(loss, epoch, index, training.sample_id[rows])
+            _require_finite(loss, f"epoch {epoch + 1}", training.sample_id[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -106,6 +104,13 @@ def evaluate(network: PooledNetwork, method: Method, samples: Samples, augmenter
     return {"validation_loss": loss / len(samples), "validation_error": error / len(samples)}
 
 
+def _terms(network: PooledNetwork, method: Method, images: Tensor, samples: Samples, rows: np.ndarray, precision: str) -> dict[str, Tensor]:
+    """The terms of the loss of some pictures; outputs and losses are in single precision whatever the network computes in."""
+    with _autocast(images.device, precision):
+        outputs = network(images)
+    return method.terms(outputs.float(), _tensor(samples.label[rows], images.device), _tensor(samples.sigma[rows], images.device))
+
+
 def _training_mode(network: PooledNetwork, recipe: Recipe) -> None:
     """A frozen backbone keeps its batch-norm statistics as well as its weights."""
     network.train()
@@ -123,9 +128,7 @@ def _tensor(values: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(values).to(device)
 
 
-def _require_finite(loss: Tensor, epoch: int, batch: int, sample_id: np.ndarray) -> None:
+def _require_finite(loss: Tensor, when: str, sample_id: np.ndarray) -> None:
     if not torch.isfinite(loss):
         shown = ", ".join(sample_id[:5]) + (", ..." if len(sample_id) > 5 else "")
-        raise TrainingError(
-            f"the loss is {loss.item()} in epoch {epoch + 1}, batch {batch + 1} ({shown}); lower learning_rate, or look at these labels"
-        )
+        raise TrainingError(f"the loss is {loss.item()} in {when} on {shown}; lower learning_rate, or look at these labels")
