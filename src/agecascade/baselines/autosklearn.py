@@ -57,27 +57,27 @@ class AutoSklearn(Block):
 
         Raises RegressorError where uv, Python 3.9 or the environment cannot be had, or the search finds nothing in its time.
         """
-        uv = _uv()
+        install()
         with TemporaryDirectory(prefix="autosklearn-") as name:
             folder = Path(name)
-            self._install(uv, folder)
             _write(folder, fold)
             write_json(folder / "options.json", self.model_dump(exclude={"folds"}))
             limit = SEARCH_LIMIT[0] * self.time_left_for_this_task + SEARCH_LIMIT[1]
-            status, output = _run([uv, "run", "--script", str(SCRIPT), str(folder)], folder, limit, "auto-sklearn")
+            status, output = _run([_uv(), "run", "--script", str(SCRIPT), str(folder)], folder, limit, "auto-sklearn")
             if status != 0:
                 reason = f"was stopped after {limit:.0f} s" if status is None else f"failed: {_end_of(output, lines=1)}"
                 options = "time_left_for_this_task or per_run_time_limit"
                 raise RegressorError(f"auto-sklearn {reason}; raise regressors.autosklearn.options.{options}, {DROP}")
             return _read(folder)
 
-    def _install(self, uv: str, folder: Path) -> None:
-        """Make the script's environment, so that what goes wrong there is told from a search that fails."""
-        status, output = _run([uv, "sync", "--script", str(SCRIPT)], folder, INSTALL_LIMIT, "auto-sklearn's environment")
-        if status != 0:
-            reason = f"not installed within {INSTALL_LIMIT:.0f} s" if status is None else _end_of(output, lines=6)
-            remedy = "it needs Python 3.9 (`uv python install 3.9`) and PyPI"
-            raise RegressorError(f"auto-sklearn's environment cannot be made: {reason}; {remedy}, {DROP}")
+
+def install() -> None:
+    """Make the script's environment, so that what goes wrong there is told from a search that fails. Raises RegressorError."""
+    status, output = _run([_uv(), "sync", "--script", str(SCRIPT)], SCRIPT.parent, INSTALL_LIMIT, "auto-sklearn's environment")
+    if status != 0:
+        reason = f"not installed within {INSTALL_LIMIT:.0f} s" if status is None else _end_of(output, lines=6)
+        remedy = "it needs Python 3.9 (`uv python install 3.9`) and PyPI"
+        raise RegressorError(f"auto-sklearn's environment cannot be made: {reason}; {remedy}, {DROP}")
 
 
 def _uv() -> str:
