@@ -90,7 +90,7 @@ def test_the_main_job_ends_in_a_table_of_every_row(repository: Repository) -> No
     assert "faces > imdb > agedb > target" in table
     assert (repository.folder / "plots" / "mae.png").exists()
     counts = json.loads((repository.folder / "metrics" / "clean" / "sample_imdb.json").read_text())
-    assert {"second_face", "gender_missing", "unreadable"} <= set(counts["rejected"])
+    assert {"second_face", "gender_missing"} <= set(counts["rejected"])
 
 
 def test_a_finished_stage_never_runs_twice(repository: Repository) -> None:
