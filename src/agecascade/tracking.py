@@ -80,27 +80,23 @@ class Tracker:
     @contextmanager
     def stage_run(self, name: str) -> Iterator[Run]:
         """A run for a whole stage; model runs opened inside are nested below it (the UI shows one level)."""
-        run = Run.start(self, name, {}, {})
-        self.parent = run.run_id
-        try:
-            yield run
-            run.end("FINISHED")
-        except BaseException:
-            run.end("FAILED")
-            raise
-        finally:
-            self.parent = None
+        with self.model_run(name, {}, {}) as run:
+            self.parent = run.run_id
+            try:
+                yield run
+            finally:
+                self.parent = None
 
     @contextmanager
     def model_run(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
-        """A run for one trained model."""
+        """A run for one trained model, or for an evaluation."""
         run = Run.start(self, name, params, {**tags, **({"mlflow.parentRunId": self.parent} if self.parent else {})})
         try:
             yield run
-            run.end("FINISHED")
         except BaseException:
             run.end("FAILED")
             raise
+        run.end("FINISHED")
 
     def find_models(self, digests: list[str]) -> dict[str, str]:
         """Run id of each model by the digest of its weights, as far as the store knows them."""
