@@ -51,6 +51,10 @@ def test_damage_is_told(card: ModelCard, tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(json.dumps({**content, "format": 9}))
     with pytest.raises(ModelError, match="has format 9, this version reads 1"):
         model_folder.load(tmp_path)
+    for broken in ({"mean": [0.5], "std": [0.2] * 3}, {"mean": [0.5] * 3}, None):
+        (tmp_path / "model.json").write_text(json.dumps({**content, "normalisation": broken}))
+        with pytest.raises(ModelError, match="is no model description"):
+            model_folder.load(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({**content, "surprise": 1}))
     with pytest.raises(ModelError, match=r"is no model description: .*surprise"):
         model_folder.load(tmp_path)

@@ -91,11 +91,12 @@ def read_card(folder: Path | str) -> ModelCard:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["crop"] = Crop(**content["crop"])
         content["interval"] = Interval(**content["interval"]) if content["interval"] else None
+        Normalisation.model_validate(content["normalisation"])
         card = ModelCard(**content)
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; give a folder that `dvc repro` wrote below models/") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is no model description: {error}; train the model again") from None
+    except (ValueError, KeyError, TypeError) as error:  # JSON's and pydantic's own are values too
+        raise ModelError(f"{path} is no model description: {' '.join(str(error).split())}; train the model again") from None
     if card.format != FORMAT:
         raise ModelError(f"{path} has format {card.format}, this version reads {FORMAT}; use the version that wrote it")
     return card

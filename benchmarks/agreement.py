@@ -1,0 +1,67 @@
+"""Does a model in use give the error of its table? `agecascade predict --aligned` over a study's test pictures, against its predictions.
+
+usage: uv run python benchmarks/agreement.py STEP [--row ROW]    after `dvc repro` of a study whose data set is published as crops
+The pictures come out of the publisher's archive and go through the command line, as a user's would; in a split of several folds the
+model of the first fold is asked. The last line printed is one JSON object: pictures, table_mae, use_mae, difference, coverage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from agecascade import params
+from agecascade.archives import open_archives
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", help="a step of the cascade")
+    parser.add_argument("--row", help="a row of the table; the main one unless told otherwise")
+    arguments = parser.parse_args()
+    study = params.load()
+    name, row = study.cascade[arguments.step].dataset, arguments.row or study.rows[0].name
+    table = pd.read_parquet(f"data/predictions/{arguments.step}/{row}.parquet").query("fold == 0")
+    members = pd.read_parquet(f"data/manifest/{name}.parquet").set_index("sample_id")["member"].loc[table["sample_id"]]
+    used = in_use(Path("models", arguments.step, row, "fold0"), Path("data/raw", name), set(members))
+    joined = table.assign(member=members.to_numpy()).merge(used, on="member", validate="one_to_one")
+    if len(joined) != len(table) or joined["value"].isna().any():
+        sys.exit(f"error: {len(table)} test pictures, but {joined['value'].notna().sum()} predictions")
+    table_mae = float((joined["prediction"] - joined["label"]).abs().mean())
+    use_mae = float((joined["value"] - joined["label"]).abs().mean())
+    figures = {
+        "pictures": len(joined),
+        "table_mae": round(table_mae, 4),
+        "use_mae": round(use_mae, 4),
+        "difference": round(abs(use_mae - table_mae), 4),
+        "coverage": round(float(joined["label"].between(joined["low"], joined["high"]).mean()), 4),
+    }
+    print(json.dumps(figures))
+
+
+def in_use(model: Path, raw: Path, members: set[str]) -> pd.DataFrame:
+    """What the command line says of these members: columns member, value, low, high."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths: dict[str, str] = {}
+        with open_archives(raw) as archive:
+            for member in archive.members():
+                if member.name in members:
+                    # numbered, for folders of an archive may hold the same names
+                    path = Path(folder, f"{len(paths)}{PurePosixPath(member.name).suffix}")
+                    path.write_bytes(member.read())
+                    paths[str(path)] = member.name
+        output = Path(folder, "ages.csv")
+        command = ["agecascade", "predict", "--model", str(model), "--input", folder, "--output", str(output), "--aligned"]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        found = pd.read_csv(output)
+    return found.assign(member=found["path"].map(paths))[["member", "value", "low", "high"]]
+
+
+if __name__ == "__main__":
+    main()
