@@ -56,6 +56,7 @@ class Source:
     url: str | None = None
     sha256: str | None = None
     instructions: str = ""  # for a person: where to get it, and which file
+    size: int | None = None  # bytes, where the publisher tells them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import io
 import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
@@ -49,12 +50,15 @@ def text_rows(table: Table, columns: Sequence[str], delimiter: str = ",", encodi
 
     Raises ArchiveError where it is not in `encoding` or lacks one of `columns`.
     """
-    rows = csv.DictReader(io.StringIO(decoded(table, encoding), newline=""), delimiter=delimiter, restval="")
-    rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
-    _check_columns(table, columns, rows.fieldnames)
+    rows = csv.reader(io.StringIO(decoded(table, encoding), newline=""), delimiter=delimiter, strict=True)
     try:
-        for row in rows:
-            yield rows.line_num, {name: row[name].strip() for name in rows.fieldnames}
+        names = [name.strip() for name in next(rows, ())]
+        _check_columns(table, columns, names)
+        for cells in rows:
+            if len(cells) > len(names):
+                raise ArchiveError(f"{table.name}, line {rows.line_num}, has {len(cells)} cells under {len(names)} columns; correct it")
+            if cells:
+                yield rows.line_num, {name: cell.strip() for name, cell in zip_longest(names, cells, fillvalue="")}
     except csv.Error as error:
         raise ArchiveError(f"{table.name}, line {rows.line_num}, is no row of a table ({error}); fetch it again") from error
 
@@ -98,6 +102,9 @@ def sheet_rows(table: Table, columns: Sequence[str], sheet: str | None = None, h
 
 
 def _check_columns(table: Table, columns: Sequence[str], found: Sequence[str]) -> None:
+    twice = [column for column in columns if list(found).count(column) > 1]
+    if twice:
+        raise ArchiveError(f"{table.name} has two columns {twice[0]}; leave one")
     for column in columns:
         if column not in found:
             raise ArchiveError(f"{table.name}: {unknown_name('column', column, [name for name in found if name])}")

@@ -10,7 +10,6 @@ from agecascade.datasets.synthetic.packing import archive_writer
 from agecascade.datasets.synthetic.plans.base import Plan
 from agecascade.datasets.synthetic.rendering import Seeds, render
 from agecascade.errors import ParamsError, unknown_name
-from agecascade.files import written_beside
 from agecascade.params import Draw
 
 _BATCH = 32  # pictures a process draws at a time: 0.2 s of work, some 200 kB of results
@@ -32,10 +31,11 @@ def write(reader: str, folder: Path, draw: Draw, seed: int, workers: int) -> Non
     results = Parallel(n_jobs=min(workers, len(batches)), return_as="generator")(
         delayed(render)(batch, plan.style, seeds) for batch in batches
     )
+    folder.mkdir(parents=True, exist_ok=True)
     for name, data in plan.loose:
         (folder / name).write_bytes(data)
     progress = tqdm(total=len(plan.pictures), desc=f"draw {reader}", unit="face")
-    with progress, written_beside(folder / plan.file) as temporary, archive_writer(temporary) as put:
+    with progress, archive_writer(folder / plan.file) as put:
         for batch, members in zip(batches, results, strict=True):
             for name, data in members:
                 put(name, data)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from agecascade.datasets.synthetic.plans.base import Plan, bounded_normal, subjects
-from agecascade.datasets.synthetic.rendering import Picture, Seeds
+from agecascade.datasets.synthetic.rendering import Member, Picture, Seeds
 from agecascade.datasets.synthetic.view import Style
 from agecascade.params import Draw
 
 
 def plan(draw: Draw, seeds: Seeds) -> Plan:
-    """`UTKFace/<age>_<gender>_<race>_<date&time>.jpg.chip.jpg`; one name lacks its race, as published ones do."""
+    """`UTKFace/<age>_<gender>_<race>_<date&time>.jpg.chip.jpg`, one without its race, as published, and the split of 21 to 60 years."""
     rng = seeds.plan()
     who = subjects(draw, rng)
     ages = np.where(rng.random(len(who)) < 0.2, rng.uniform(1, 16, len(who)), bounded_normal(rng, 35, 19, 1, 110, len(who)))
@@ -27,7 +28,17 @@ def plan(draw: Draw, seeds: Seeds) -> Plan:
         )
         member = f"UTKFace/{int(age)}_{int(human.gender == 'female')}{race}_{stamp}.jpg.chip.jpg"
         pictures.append(Picture(member, number, subject, age))
-    return Plan("UTKFace.tar.gz", Style(sides=(128, 128), blur=0.8), pictures)
+    return Plan("UTKFace.tar.gz", Style(sides=(128, 128), blur=0.8), pictures, loose=_coral(pictures, odd))
+
+
+def _coral(pictures: Sequence[Picture], odd: int) -> list[Member]:
+    """The two sides of the split, as tables: every fifth picture is for the test."""
+    listed = [picture for picture in pictures if 21 <= int(picture.age) <= 60 and picture.number != odd]
+    tables = []
+    for side, chosen in (("train", [p for i, p in enumerate(listed) if i % 5]), ("test", listed[::5])):
+        lines = [f"{p.number},{PurePosixPath(p.member).name.removesuffix('.chip.jpg')},{int(p.age)},utk" for p in chosen]
+        tables.append((f"UTK_{side}_coral.csv", "".join(f"{line}\n" for line in [",filename,age,database", *lines]).encode()))
+    return tables
 
 
 def _race(tone: float) -> int:
