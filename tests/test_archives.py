@@ -16,7 +16,7 @@ import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -690,7 +690,7 @@ def test_a_size_beyond_octal_digits(tmp_path):
     assert contents(path, (".jpg",)) == [("a.jpg", b"a")]
 
 
-@pytest.mark.parametrize("size", [1 << 62, 1 << 90])
+@pytest.mark.parametrize("size", [1 << 62, 1 << 80])
 def test_sizes_and_places_beyond_any_disk(tmp_path, size):
     info = tarfile.TarInfo("huge.bin")
     info.size = size
@@ -742,12 +742,17 @@ def test_gzip_streams_one_after_another_and_padding(tmp_path):
         contents(tmp_path / "set.tar.gz")
 
 
+@cache  # packing notes the time, and hypothesis wants the same bytes again
+def spoilable(kind: str) -> bytes:
+    inner = zipped({"b.jpg": b"b" * 700})
+    return PACK[kind]({"a" * 120 + ".jpg": b"a" * 300, "in.zip": inner, "set/\xe9.jpg": b"c" * 40})
+
+
 @pytest.mark.parametrize("kind", ["x.zip", "x.tar", "x.tar.gz", "x.tar.bz2", "x.tar.xz"])
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_spoilt_bytes_raise_anything_but_an_archive_error(kind, data, tmp_path):
-    inner = zipped({"b.jpg": b"b" * 700})
-    content = bytearray(PACK[kind]({"a" * 120 + ".jpg": b"a" * 300, "in.zip": inner, "set/\xe9.jpg": b"c" * 40}))
+    content = bytearray(spoilable(kind))
     for place, value in data.draw(st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), min_size=1, max_size=6)):
         content[place] = value
     (tmp_path / kind).write_bytes(content)

@@ -70,34 +70,35 @@ class Archive:
         if not files:
             raise ArchiveError(f"{self.path} {'holds no files' if paths else 'is empty'}; fetch the archive again")
 
-    def _paths(self) -> Iterator[tuple[str | None, Path]]:
+    def _paths(self) -> Iterator[tuple[str | None, str]]:
         """(name of a loose file, or None for an archive; path)."""
         if not self.path.is_dir():
-            yield None, self.path
+            yield None, str(self.path)
             return
         for folder, folders, files in os.walk(self.path):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             visible = sorted(name for name in files if not name.startswith("."))
+            within = Path(folder).relative_to(self.path).as_posix().removeprefix(".")
             for name in sorted(visible, key=nested.is_archive):  # tables before archives, so that a search for one ends early
-                path = Path(folder, name)
-                if nested.is_archive(name) and (path.is_file() or not path.exists()):  # no pipe, which would be waited for
+                path = os.path.join(folder, name)  # noqa: PTH118  # there may be a million, and a Path takes five times as long
+                if nested.is_archive(name) and not _is_special(path):
                     yield None, path
                 else:
-                    yield names.decoded(os.fsencode(path.relative_to(self.path).as_posix())), path
+                    yield names.decoded(os.fsencode(f"{within}/{name}" if within else name)), path
 
-    def _entries(self, path: Path) -> Iterator[Entry]:
+    def _entries(self, path: str) -> Iterator[Entry]:
         """What the archive file at `path` holds."""
-        with faults_told(path), path.open("rb", buffering=0) as file:
+        with faults_told(path), Path(path).open("rb", buffering=0) as file:
             self._opened.add(file)
             try:
-                size = path.stat().st_size
-                if path.suffix.lower() == ".rec":
-                    recordio.check_index(path.with_suffix(".idx"), size)
-                yield from nested.entries(on_disk(Place(file, 0, size)), path.name)
+                size = os.fstat(file.fileno()).st_size
+                if path.lower().endswith(".rec"):
+                    recordio.check_index(Path(path).with_suffix(".idx"), size)
+                yield from nested.entries(on_disk(Place(file, 0, size)), path)
             finally:
                 self._opened.discard(file)
 
-    def _walk(self, entries: Iterable[Entry], path: Path, within: str = "", depth: int = 0) -> Iterator[_Found]:
+    def _walk(self, entries: Iterable[Entry], path: str, within: str = "", depth: int = 0) -> Iterator[_Found]:
         """The plain files among `entries` and in archives among them."""
         for entry in entries:
             inner = names.tidied(entry.name)
@@ -128,24 +129,32 @@ class _Found(NamedTuple):
 
     name: str
     entry: Entry
-    path: Path  # of the file on disk
+    path: str  # of the file on disk
 
 
 class _Loose:
     """A file of a folder as an entry."""
 
-    def __init__(self, name: str, path: Path) -> None:
+    __slots__ = ("_path", "fault", "name")
+
+    def __init__(self, name: str, path: str) -> None:
         self.name, self._path = name, path
-        self.fault = "" if path.is_file() else "it is a link or a device, no file"
+        self.fault = "" if os.path.isfile(path) else "it is a link or a device, no file"  # noqa: PTH113
 
     def refusal(self) -> str:
-        return too_large(self._path.stat().st_size)
+        return too_large(os.stat(self._path).st_size)  # noqa: PTH116
 
     def read(self) -> bytes:
-        return self._path.read_bytes()
+        with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
+            return file.read()
 
     def open(self) -> Stream:
-        return on_disk(Place(self._path.open("rb", buffering=0), 0, self._path.stat().st_size))
+        return on_disk(Place(Path(self._path).open("rb", buffering=0), 0, Path(self._path).stat().st_size))
+
+
+def _is_special(path: str) -> bool:
+    """Whether it is a pipe or the like, which would be waited for; a link to nowhere is not."""
+    return Path(path).exists() and not Path(path).is_file()
 
 
 def _read(found: _Found) -> bytes:

@@ -7,7 +7,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from agecascade.errors import ArchiveError
 
@@ -35,7 +34,7 @@ class Unsafe(Exception):
 FAULTS = (Damaged, Locked, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError)
 
 
-def told(error: BaseException, path: Path, member: str = "") -> ArchiveError:
+def told(error: BaseException, path: str, member: str = "") -> ArchiveError:
     """One line for a person about one of FAULTS."""
     where = f"{path}, member {member}," if member else f"{path}"
     reason = " ".join(str(error).split()) or type(error).__name__
@@ -47,7 +46,7 @@ def told(error: BaseException, path: Path, member: str = "") -> ArchiveError:
 
 
 @contextmanager
-def faults_told(path: Path, member: str = "") -> Iterator[None]:
+def faults_told(path: str, member: str = "") -> Iterator[None]:
     """Turn what damaged content raises into one ArchiveError that names the file."""
     try:
         yield

@@ -56,7 +56,7 @@ class ZipEntry:
     def refusal(self) -> str:
         """Why the content is never read, or "". Raises Locked where no one can."""
         self._check()
-        return too_large(max(self._told.size, self._told.packed)) or too_dense(self._told.size, self._told.packed)
+        return too_large(self._told.size) or too_dense(self._told.size, self._told.packed)
 
     def read(self) -> bytes:
         """The content."""
@@ -64,7 +64,7 @@ class ZipEntry:
         if told.method != _STORED and told.packed > PIECE:
             return self.open().file.read(told.size)
         self._zip.file.seek(self._start())
-        content = self._zip.file.read(told.packed)
+        content = self._zip.file.read(min(told.packed, told.size) if told.method == _STORED else told.packed)
         if told.method != _STORED:
             content = _DECODERS[told.method]().decompress(content, told.size + 1)
         if len(content) != told.size or zlib.crc32(content) != told.checksum:

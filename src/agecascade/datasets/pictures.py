@@ -14,7 +14,6 @@ import numpy as np
 
 from agecascade.errors import FaceError
 
-
 _JPEG = b"\xff\xd8"
 
 
