@@ -8,7 +8,7 @@ from agecascade import params
 from agecascade.archives import open_archives
 from agecascade.datasets import reader
 from agecascade.datasets.cleaning import clean
-from agecascade.files import write_json, write_table
+from agecascade.files import write_json
 from common import run
 
 
@@ -17,11 +17,18 @@ def main(name: str) -> None:
     settings = params.load()
     dataset = settings.datasets[name]
     with open_archives(Path("data/raw") / name) as archive:
-        result = clean(archive, reader(dataset.reader), dataset.clean, dataset.options, name=name, workers=settings.compute.workers)
-    write_table(Path("data/manifest") / f"{name}.parquet", result.manifest)
-    write_table(Path("data/manifest") / f"{name}.rejects.parquet", result.rejects)
-    write_json(Path("metrics/clean") / f"{name}.json", result.counts)
-    print(f"clean {name}: {result.counts}")
+        counts = clean(
+            archive,
+            reader(dataset.reader),
+            dataset.clean,
+            dataset.options,
+            name=name,
+            manifest=Path("data/manifest") / f"{name}.parquet",
+            rejects=Path("data/manifest") / f"{name}.rejects.parquet",
+            workers=settings.compute.workers,
+        )
+    write_json(Path("metrics/clean") / f"{name}.json", counts)
+    print(f"clean {name}: {counts}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,16 @@ from agecascade.errors import AgecascadeError
 
 
 def run(main: Callable[..., None]) -> None:
-    """Call `main` with the command line's arguments; an error that the user can act on ends the stage with one line."""
+    """Call `main` with the command line's arguments; an error that the user can act on, a full disk too, ends the stage with one line."""
     try:
         main(*sys.argv[1:])
     except AgecascadeError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        place = error.filename or "`df` tells where"
+        sys.exit(f"error: no space left on the disk ({place}); make room and run the stage again, its outputs are as they were")
 
 
 def train(stage: str, step: str, models: Path, predictions: Path | None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from agecascade import params
 from agecascade.datasets import reader
-from agecascade.fetch import fetch
+from agecascade.fetch import fetch_all
 from agecascade.files import written_beside
 from common import run
 
@@ -21,8 +21,7 @@ def main(name: str) -> None:
     with written_beside(Path("data/raw") / name) as folder:
         folder.mkdir()
         if dataset.draw is None:
-            for source in reader(dataset.reader).sources(dataset.options):
-                fetch(source, folder)
+            fetch_all(reader(dataset.reader).sources(dataset.options), folder)
             return
         from agecascade.datasets import synthetic
 

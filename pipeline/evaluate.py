@@ -1,4 +1,4 @@
-"""Stage evaluate: predictions -> metrics/*.json, metrics/tables, plots, and the MLflow run that keeps them."""
+"""Stage evaluate: predictions -> metrics/*.json, metrics/tables, plots/results, and the MLflow run that keeps them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main() -> None:
     study = params.load("params.yaml")
     results = report.gather(study, Path("data/predictions"))
     report.write(results, study, Path("metrics"))
-    with written_beside("plots") as folder:
+    with written_beside("plots/results") as folder:
         report.draw(results, study, labels_of(study.evaluate.target), Path("models"), folder)
     track(study.study, results)
     print(Path("metrics/tables/mae.md").read_text(encoding="utf-8"))
@@ -43,7 +43,7 @@ def track(study: str, results: list[report.Result]) -> None:
     with tracker.model_run("evaluate", flat(params.read_yaml("params.yaml")), {}) as evaluation:
         evaluation.metrics({name: value for part in figures for name, value in flat(part, "/").items() if not isinstance(value, str)})
         evaluation.artifact(Path("metrics/tables"))
-        evaluation.artifact(Path("plots"))
+        evaluation.artifact(Path("plots/results"))
     errors = {digest: mae for result in results for digest, mae in result.test_mae.items()}
     for digest, run_id in tracker.find_models(list(errors)).items():
         Run(tracker, run_id).metrics({"test_mae": errors[digest]})

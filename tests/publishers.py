@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 from scipy.io import savemat
+
+from agecascade.archives import Archive
+from agecascade.datasets.cleaning import clean
+from agecascade.errors import AgecascadeError
+from agecascade.params import Clean
 
 
 def picture(width: int = 20, height: int = 16, suffix: str = ".jpg", seed: int = 0) -> bytes:
@@ -56,3 +64,15 @@ def mat(table: Mapping[str, Sequence[Any]], name: str = "imdb") -> bytes:
     file = io.BytesIO()
     savemat(file, {name: fields}, do_compression=True)
     return file.getvalue()
+
+
+def outcome(archive: Archive, reader: Any, settings: Clean, *, name: str = "tiny", workers: int = 1) -> SimpleNamespace:
+    """What `clean` returns and writes: counts, manifest, rejects. Where it fails it leaves nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        manifest, rejects = Path(folder, "m.parquet"), Path(folder, "r.parquet")
+        try:
+            counts = clean(archive, reader, settings, {}, name=name, manifest=manifest, rejects=rejects, workers=workers)
+        except AgecascadeError:
+            assert not list(Path(folder).iterdir())
+            raise
+        return SimpleNamespace(counts=counts, manifest=pq.read_table(manifest), rejects=pq.read_table(rejects))

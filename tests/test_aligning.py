@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import zipfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from agecascade.errors import ArchiveError, FaceError, RejectRateError
 from agecascade.faces.aligning import AlignResult, align
 from agecascade.faces.alignment import TEMPLATE, Frame
 from agecascade.faces.crops import decode_image, encode_image
+from agecascade.faces.fingerprints import perceptual_hash, thumbnail
 from agecascade.params import Align
 from agecascade.schema import ALIGNED, MANIFEST, REJECTS
 
@@ -84,6 +86,21 @@ def test_a_picture_may_hold_several_faces_of_the_manifest(tmp_path: Path) -> Non
     table = read(tmp_path / "aligned")
     assert table["sample_id"].to_pylist() == ["x", "y"]
     assert len(set(table["image"].to_pylist())) == 2
+
+
+def test_copies_of_a_file_share_its_digest_and_copies_of_a_crop_its_hash(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"member": f"{name}.png", "sample_id": name, "box": [0, 0, 40, 40]} for name in "abc"]
+    rows.append({"member": "a.png", "sample_id": "d", "box": [40, 40, 80, 80]})
+    run(tmp_path, {"a.png": picture(0), "b.png": picture(0), "c.png": picture(1)}, rows)
+    table = read(tmp_path / "aligned").sort_by("sample_id")
+    a, b, c, d = table["digest"].to_pylist()
+    assert a == b == d != c
+    assert a == int(np.frombuffer(hashlib.blake2b(picture(0)).digest()[:8], "<i8")[0])
+    hashes = table["hash"].to_pylist()
+    stored = np.stack([thumbnail(decode_image(image)) for image in table["image"].to_pylist()])
+    assert hashes == perceptual_hash(stored).tolist()  # PNG loses nothing
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3
 
 
 BROKEN = {"truncated.png": picture(1)[:2000], "text.png": b"no picture", "empty.png": b""}

@@ -101,19 +101,52 @@ def fake_module(monkeypatch: pytest.MonkeyPatch, name: str, **members: object) -
     monkeypatch.setitem(sys.modules, name, module)
 
 
-def test_study_prints_what_it_changed_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_module(monkeypatch, "agecascade.study", apply=lambda name, root: f"{name} in {root}")
+@pytest.mark.parametrize(
+    ("flags", "drawn", "target"), [((), False, None), (("--drawn",), True, None), (("--target", "agedb"), False, "agedb")]
+)
+def test_study_prints_what_it_changed_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], drawn: bool, target: str | None
+) -> None:
+    fake_module(monkeypatch, "agecascade.study", apply=lambda name, root, **how: f"{name} in {root}, {how}")
     monkeypatch.chdir(tmp_path)
-    assert call("study", "fgnet").output == f"fgnet in {tmp_path}\n"
+    how = {"drawn": drawn, "target": target}
+    assert call("study", "fgnet", *flags).output == f"fgnet in {tmp_path}, {how}\n"
 
 
 def test_study_says_in_one_line_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    def apply(name: str, root: Path) -> str:
+    def apply(name: str, root: Path, **_: object) -> str:
         raise ParamsError(f"unknown study {name!r}")
 
     fake_module(monkeypatch, "agecascade.study", apply=apply)
     result = call("study", "fgnett")
     assert (result.exit_code, result.stderr) == (1, "error: unknown study 'fgnett'\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [((), "table of 2"), (("fgnet",), "page of fgnet"), (("--json",), "json of 2"), (("--markdown",), "markdown of 2")],
+)
+def test_datasets_tells_in_the_form_that_is_asked_for(monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], told: str) -> None:
+    made = {"card": lambda name, drawn: name, "cards": lambda drawn: ["a", "b"], "drawn_folders": lambda root: frozenset()}
+    forms = {
+        "table": lambda cards, width: f"table of {len(cards)}",
+        "page": lambda card: f"page of {card}",
+        "as_json": lambda cards: f"json of {len(cards)}",
+        "markdown": lambda cards: f"markdown of {len(cards)}",
+    }
+    for name, members in (("catalogue", made), ("listing", forms)):
+        module = __import__(f"agecascade.datasets.{name}", fromlist=[name])
+        for member, function in members.items():
+            monkeypatch.setattr(module, member, function)
+    assert call("datasets", *flags).output == f"{told}\n"
+
+
+def test_datasets_with_a_wrong_mirror_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGECASCADE_MIRROR", "/nowhere/at/all")
+    result = call("datasets", "fgnet")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: AGECASCADE_MIRROR=/nowhere/at/all")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(("flags", "runs"), [((), False), (("--runs",), True)])

@@ -6,10 +6,9 @@ import pytest
 from agecascade.archives import open_archives
 from agecascade.datasets import fgnet, reader
 from agecascade.datasets.base import Reject
-from agecascade.datasets.cleaning import clean
 from agecascade.errors import ParamsError
 from agecascade.params import Clean
-from publishers import write_zip
+from publishers import outcome, write_zip
 
 POINTS = [(float(i), i + 0.5) for i in range(68)]
 
@@ -84,7 +83,7 @@ def test_sources():
 
 def test_the_real_archive(mirror):
     with open_archives(mirror / "FGNET.zip") as archive:
-        result = clean(archive, reader("fgnet"), Clean(low=0, high=69, max_reject_rate=0), {}, name="fgnet", workers=2)
+        result = outcome(archive, reader("fgnet"), Clean(low=0, high=69, max_reject_rate=0), name="fgnet", workers=2)
     assert result.counts["kept"] == 1002
     assert result.counts["subjects"] == 82
     assert result.counts["rejected"] == {}

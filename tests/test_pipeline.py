@@ -88,7 +88,7 @@ def test_the_main_job_ends_in_a_table_of_every_row(repository: Repository) -> No
     assert 0 < found["sample_fgnet"]["target"][MAIN]["mae"] < 40
     table = (repository.folder / "metrics" / "tables" / "mae.md").read_text()
     assert "faces > imdb > agedb > target" in table
-    assert (repository.folder / "plots" / "mae.png").exists()
+    assert (repository.folder / "plots" / "results" / "mae.png").exists()
     counts = json.loads((repository.folder / "metrics" / "clean" / "sample_imdb.json").read_text())
     assert {"second_face", "gender_missing"} <= set(counts["rejected"])
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from agecascade import plots
+from agecascade.plots import contents, sheets
 
 rng = np.random.default_rng(0)
 LABEL = rng.uniform(0, 69, 120)
@@ -28,6 +29,25 @@ def history(epochs: int) -> pd.DataFrame:
     epoch = np.arange(1, epochs + 1)
     return pd.DataFrame({"epoch": epoch, "loss": 4 / epoch, "validation_error": 5 + 9 / epoch})
 
+
+def labels(values: list[float], gender: str | None = None, kind: str = "age", unit: str = "years") -> plots.Labels:
+    counts = pd.DataFrame({"label": values, "label_low": np.nan, "label_high": np.nan, "group": None, "gender": gender, "pictures": 2})
+    return plots.Labels(kind, unit, counts)
+
+
+def groups(pictures: list[int]) -> plots.Labels:
+    """Two groups, each shown by women and men."""
+    columns = {"label": [1.0, 5.0] * 2, "label_low": [0.0, 4.0] * 2, "label_high": [2.0, 6.0] * 2, "group": ["(0, 2)", "(4, 6)"] * 2}
+    counts = pd.DataFrame({**columns, "gender": ["female", "female", "male", "male"], "pictures": pictures})
+    return plots.Labels("age group", "years", counts)
+
+
+def scores(values: list[float]) -> plots.Labels:
+    return labels(values, "female", "attractiveness", "1 to 5")
+
+
+SETS = {"imdb": labels([1, 2, 2, 30, 61]), "adience": groups([1, 2, 3, 4]), "scut": scores([1.2, 3.4, 5.0])}
+OTHERS = {**SETS, "imdb": labels([1, 2, 2, 30, 41])}
 
 # each with the numbers of two pictures
 PLOTS: dict[str, tuple[Callable, tuple, tuple]] = {
@@ -47,6 +67,11 @@ PLOTS: dict[str, tuple[Callable, tuple, tuple]] = {
         ({"dldl_v2": predictions(3), "svr": predictions(4)},),
     ),
     "mae": (plots.mae_bars, ({"dldl_v2": summary(3.2), "svr": summary(4.1)},), ({"dldl_v2": summary(3.2), "svr": summary(4.2)},)),
+    "label_panels": (plots.label_panels, (SETS,), (OTHERS,)),
+    "cumulative_labels": (plots.cumulative_labels, (SETS,), (OTHERS,)),
+    "group_bars": (plots.group_bars, (SETS,), (OTHERS,)),
+    "one_label_only": (plots.label_panels, ({"still": labels([25.0])},), ({"still": labels([26.0])},)),
+    "twelve_sets": (plots.cumulative_labels, ({f"set{i}": labels([i, 50.0]) for i in range(12)},), ({"set0": labels([0.0, 50.0])},)),
     "curves": (plots.training_curves, ({"target": history(6)},), ({"target": history(6), "target_from_scratch": history(9)},)),
 }
 
@@ -73,3 +98,76 @@ def test_a_users_matplotlibrc_changes_nothing(tmp_path: Path):
         plots.mae_bars(tmp_path / "second.png", {"svr": summary(3)})
         assert mpl.rcParams["font.size"] == 30
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+
+
+def test_bars_are_shares_a_year_wide_or_as_wide_as_the_group():
+    left, width, share = contents._bars(labels([1.0, 2.0, 2.4, 30.0]))
+    assert left.tolist() == [0.5, 1.5, 29.5]
+    assert width.tolist() == [1, 1, 1]
+    assert share.tolist() == [25, 50, 25]
+    left, width, share = contents._bars(groups([1, 2, 3, 4]))
+    assert (left.tolist(), width.tolist(), share.tolist()) == ([0, 4], [2, 2], [40, 60])
+
+
+def test_the_cumulative_share_ends_at_all_pictures_and_rises_within_groups():
+    value, share = contents._cumulative(labels([30.0, 1.0, 2.0, 2.0]))
+    assert (value.tolist(), share.tolist()) == ([1, 2, 30], [25, 75, 100])
+    value, share = contents._cumulative(groups([1, 2, 3, 4]))
+    assert (value.tolist(), share.tolist()) == ([0, 2, 4, 6], [0, 40, 40, 100])
+
+
+def test_ages_stand_in_adiences_groups_or_between_them_scores_in_whole_points():
+    shares = contents._by_group(labels([0, 2.9, 3, 6, 7, 13, 60, 116, 32, 33], "male"))
+    assert shares["male"].to_dict() == {
+        "0-2": 20, "4-6": 10, "8-12": 0, "15-20": 0, "25-32": 10, "38-43": 0, "48-53": 0, "60+": 20, "between": 40,
+    }  # fmt: skip
+    assert contents._by_group(scores([1.0, 1.9, 4.0, 5.0]))["female"].to_dict() == {"1 to 2": 50, "2 to 3": 0, "3 to 4": 0, "4 to 5": 50}
+    shares = contents._by_group(groups([1, 2, 3, 4]))
+    assert shares.to_dict() == {"female": {"(0, 2)": 10, "(4, 6)": 20}, "male": {"(0, 2)": 30, "(4, 6)": 40}}
+    assert contents._gender_told(shares) == "30 % female"
+    assert contents._gender_told(contents._by_group(labels([1, 2]))) == "gender unknown"
+
+
+def tile(colour: tuple[int, int, int], width: int = 20, height: int = 20, caption: str = "34", detail: str = "") -> plots.Tile:
+    return plots.Tile(np.full((height, width, 3), colour, np.uint8), caption, detail)
+
+
+def drawn(path: Path, tiles: list[plots.Tile], columns: int = 2, side: int = 400) -> np.ndarray:
+    """A sheet as RGB (H, W, 3)."""
+    plots.contact_sheet(path, "set", "all of them", tiles, columns, side)
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+def test_tiles_stand_row_by_row_and_keep_their_shape(tmp_path: Path):
+    red, green, blue = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    sheet = drawn(tmp_path / "sheet.png", [tile(red, width=40), tile(green), tile(blue, height=10)])
+    found = {}
+    for name, colour in (("red", red), ("green", green), ("blue", blue)):
+        y, x = np.nonzero((sheet == colour).all(axis=2))
+        found[name] = (x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1)
+    assert found["red"][2:] == (400, 200)  # twice as wide as high
+    assert found["green"][2:] == (400, 400)
+    assert found["green"][0] == found["red"][0] + 410
+    assert found["blue"][0] == found["red"][0]
+    assert found["blue"][1] > found["green"][1] + 400
+
+
+def test_a_tile_without_a_picture_is_grey_and_the_same_tiles_give_the_same_bytes(tmp_path: Path):
+    tiles = [plots.Tile(None, "unreadable", "the JPEG is truncated"), tile((255, 0, 0))]
+    sheet = drawn(tmp_path / "first.png", tiles)
+    assert (sheet == (0xE3, 0xE3, 0xE3)).all(axis=2).sum() > 0.9 * 400 * 400
+    drawn(tmp_path / "second.png", tiles)
+    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+    captions = [tiles[0], plots.Tile(tiles[1].image, "35")]
+    assert not np.array_equal(sheet, drawn(tmp_path / "other.png", captions))
+
+
+def test_text_never_leaves_its_tile():
+    font = sheets._font(10)
+    text = "134_GorzaDenka_14x_f.jpg is not <n>_<Name>_<age>_<f|m>, and " + "so_on_" * 40
+    lines = sheets._wrapped(text, font, 120)
+    assert len(lines) == sheets.DETAIL_LINES
+    assert all(font.getlength(line) <= 120 for line in lines)
+    assert lines[-1].endswith("…")
+    assert sheets._wrapped("label 174 is outside 0 to 100", font, 1000) == ["label 174 is outside 0 to 100"]
+    assert sheets._wrapped("  ", font, 100) == []

@@ -59,6 +59,35 @@ def test_subject_kfold(counts: list[int], folds: int, validation: float, seed: i
 
 
 @quick
+@given(counts_of_subjects, st.floats(0.05, 0.5), st.floats(0.01, 0.4), st.integers(0, 99))
+def test_subject_exclusive(counts: list[int], test: float, validation: float, seed: int):
+    frame = table(counts)
+    found = roles(frame, "subject_exclusive", test=test, validation=validation, seed=seed)
+    assert_each_row_once_per_fold(found, len(frame))
+    assert_subjects_on_one_side(found)
+    sizes = found["role"].value_counts()
+    assert abs(sizes["test"] - test * len(frame)) <= max(counts)
+    assert abs(sizes["validation"] - validation * (len(frame) - sizes["test"])) <= max(counts)
+
+
+def test_subject_exclusive_comes_near_to_its_shares_and_varies_with_the_seed():
+    """The 80/20 SE protocol of MORPH II in small: many subjects of few pictures."""
+    frame = table([int(n) for n in np.random.default_rng(0).integers(1, 8, 400)])
+    found = roles(frame, "subject_exclusive", test=0.2, validation=0.1)
+    share = found["role"].value_counts() / len(frame)
+    assert share["test"] == pytest.approx(0.2, abs=0.005)
+    assert share["validation"] == pytest.approx(0.08, abs=0.005)
+    other = roles(frame, "subject_exclusive", test=0.2, validation=0.1, seed=1)
+    assert set(found.loc[found["role"] == "test", "subject"]) != set(other.loc[other["role"] == "test", "subject"])
+
+
+def test_subject_exclusive_without_a_test_share_is_one_fold():
+    found = roles(table([3, 3, 3]), "subject_exclusive", test=0.0, validation=0.3)
+    assert set(found["fold"]) == {0}
+    assert found["role"].value_counts().to_dict() == {"train": 6, "validation": 3}
+
+
+@quick
 @given(counts_of_subjects, st.integers(0, 99))
 def test_leave_one_subject_out(counts: list[int], seed: int):
     frame = table(counts)
@@ -106,7 +135,9 @@ def test_random_knows_no_subjects_where_there_are_labels():
     assert (found.groupby("subject")["role"].nunique() > 1).any()
 
 
-@pytest.mark.parametrize(("protocol", "folds"), [("random", 1), ("random", 3), ("subject_kfold", 3), ("leave_one_subject_out", 1)])
+@pytest.mark.parametrize(
+    ("protocol", "folds"), [("random", 1), ("random", 3), ("subject_exclusive", 1), ("subject_kfold", 3), ("leave_one_subject_out", 1)]
+)
 def test_same_seed_same_split_whatever_the_order_of_the_rows(protocol: str, folds: int):
     frame = table([5, 1, 7, 3, 4, 9])
     first = splits.split(frame, protocol, folds, 0.2, 0.2, 7)
@@ -150,6 +181,13 @@ def test_shares_of_zero_leave_roles_out():
         (table([3, 3]), {"protocol": "subject_kfold", "folds": 3}, "^folds: 3 asked for, but subject_kfold over 2 subjects needs 2 to 2"),
         (table([3, 3]), {"protocol": "subject_kfold", "folds": 1}, "^folds: 1 asked for"),
         (table([3, 3]), {"protocol": "subject_kfold", "folds": 2}, "^train: fold 0 of 6 pictures has none"),
+        (
+            table([3, 3]),
+            {"protocol": "subject_exclusive", "folds": 5},
+            "^folds: 5 .* subject_exclusive is one draw; take subject_kfold",
+        ),
+        (table([3, 3]), {"protocol": "subject_exclusive"}, "^train: fold 0 of 6 pictures has none"),
+        (table([3, 3]).assign(subject=None), {"protocol": "subject_exclusive"}, "subjects, but those of 6 of 6 .* unknown"),
         (table([6]), {"protocol": "leave_one_subject_out"}, "needs two subjects, this data set has 1"),
         (table([3, 3]).assign(subject=None), {"protocol": "subject_kfold", "folds": 2}, "subjects, but those of 6 of 6 .* unknown"),
         (table([6]), {"protocol": "official"}, "gives no roles"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,9 +35,7 @@ def work(tmp_path: Path) -> Path:
     known = {"label": label, "subject": [f"s{i // 5:02}" for i in range(101)]}
     write_table(tmp_path / "data/manifest/sample_fgnet.parquet", filled(schema.MANIFEST, {"sample_id": ids, "member": ids, **known}))
     # the last picture had no face
-    faces = filled(
-        schema.ALIGNED, {"sample_id": ids, "image": [b""] * 101, "width": [1] * 101, "height": [1] * 101, "detector": ids, **known}
-    )
+    faces = aligned(ids, HASHES, known)
     write_table(tmp_path / "data/aligned/sample_fgnet/part-000.parquet", faces.slice(0, 60))
     write_table(tmp_path / "data/aligned/sample_fgnet/part-001.parquet", faces.slice(60, 40))
     feature = (np.outer(label - 30, rng.normal(size=8)) + rng.normal(0, 10, (101, 8))).astype(np.float32)
@@ -44,7 +44,23 @@ def work(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def filled(kind: pa.Schema, columns: dict[str, list]) -> pa.Table:
+HASHES = np.random.default_rng(7).integers(0, 2**63, 101)  # no two are near
+
+
+def aligned(ids: list[str], hashes: np.ndarray, known: dict[str, Any]) -> pa.Table:
+    rows = len(ids)
+    pixels = {"image": [b""] * rows, "width": [1] * rows, "height": [1] * rows, "detector": ["whole"] * rows}
+    return filled(schema.ALIGNED, {"sample_id": ids, **pixels, "digest": range(rows), "hash": hashes, **known})
+
+
+def change(work: Path, **keys: Any) -> None:
+    """Change the settings of the data set in params.yaml."""
+    content = params.read_yaml(work / "params.yaml")
+    content["datasets"]["sample_fgnet"] |= keys
+    YAML().dump(content, work / "params.yaml")
+
+
+def filled(kind: pa.Schema, columns: dict[str, Any]) -> pa.Table:
     """A table of a schema whose further columns are empty."""
     rows = len(next(iter(columns.values())))
     return pa.table({field.name: pa.array(columns.get(field.name, [None] * rows), field.type) for field in kind}, schema=kind)
@@ -63,6 +79,10 @@ def test_from_aligned_faces_to_predictions(work: Path):
     assert split.schema.equals(schema.SPLITS)
     assert split.num_rows == 5 * 100
     assert "100" not in split["sample_id"].to_pylist()
+    assert pq.read_table(work / "data/splits/sample_fgnet.excluded.parquet").num_rows == 0
+    report = json.loads((work / "metrics/splits/sample_fgnet.json").read_text())
+    assert (report["pictures"], report["excluded"], report["apart_from"], report["folds"]) == (100, {}, {}, 5)
+    assert report["leaks"]["test"] == {"subjects": 0, "exact": 0, "near": 0}
     regress_run = run(work, "regress", "svr")
     assert regress_run.returncode == 0, regress_run.stderr
     predictions = pq.read_table(work / "data/predictions/regress/svr.parquet")
@@ -75,11 +95,67 @@ def test_from_aligned_faces_to_predictions(work: Path):
 
 
 def test_too_many_folds_end_the_stage_with_one_line_naming_the_key(work: Path):
-    content = params.read_yaml(work / "params.yaml")
-    content["datasets"]["sample_fgnet"]["folds"] = 50
-    YAML().dump(content, work / "params.yaml")
+    change(work, folds=50)
     result = run(work, "split", "sample_fgnet")
     assert result.returncode == 1
     expected = "error: datasets.sample_fgnet.folds: 50 asked for, but subject_kfold over 20 subjects needs 2 to 20"
     assert result.stderr.strip() == expected
+    assert not (work / "data/splits").exists()
+
+
+def test_copies_within_and_across_data_sets_are_left_out(work: Path):
+    """Picture 3 is near to 2, and 5 to a picture of the other data set, of which 6 is the file."""
+    change(work, duplicates="near", apart_from=["sample_agedb"], protocol="random", folds=1, test=0.2)
+    hashes = HASHES.copy()
+    hashes[3] = hashes[2] ^ 0b101
+    known = pq.read_table(work / "data/manifest/sample_fgnet.parquet").select(["label", "subject"]).slice(0, 100).to_pydict()
+    faces = aligned([f"{i:03}" for i in range(100)], hashes[:100], known)
+    for part in (work / "data/aligned/sample_fgnet").iterdir():
+        part.unlink()
+    write_table(work / "data/aligned/sample_fgnet/part-000.parquet", faces)
+    other = aligned(["x", "y"], hashes[[5, 50]] ^ np.array([1, 0xFFFFFF]), {"label": [1.0, 2.0], "subject": ["s", "s"]})
+    other = other.set_column(other.schema.get_field_index("digest"), schema.ALIGNED.field("digest"), pa.array([1000, 6], pa.int64()))
+    write_table(work / "data/aligned/sample_agedb/part-000.parquet", other)
+    result = run(work, "split", "sample_fgnet")
+    assert result.returncode == 0, result.stderr
+    excluded = pq.read_table(work / "data/splits/sample_fgnet.excluded.parquet")
+    assert excluded.schema.equals(schema.REJECTS)
+    assert excluded.to_pylist() == [
+        {"member": "003", "reason": "near_duplicate", "detail": "2 of 63 bits from 002"},
+        {"member": "005", "reason": "duplicate_of_sample_agedb", "detail": "1 of 63 bits from x"},
+        {"member": "006", "reason": "duplicate_of_sample_agedb", "detail": "the same file as y"},
+    ]
+    split = pq.read_table(work / "data/splits/sample_fgnet.parquet")
+    assert sorted(split["sample_id"].to_pylist()) == [f"{i:03}" for i in range(100) if i not in (3, 5, 6)]
+    report = json.loads((work / "metrics/splits/sample_fgnet.json").read_text())
+    assert report["excluded"] == {"duplicate_of_sample_agedb": 2, "near_duplicate": 1}
+    assert report["apart_from"] == {"sample_agedb": {"exact": 1, "near": 1}}
+    assert report["leaks"]["test"]["near"] == 0
+    assert report["leaks"]["test"]["subjects"] > 0
+
+
+def test_copies_that_stay_are_counted(work: Path):
+    change(work, protocol="random", folds=1, test=0.5)
+    for part in (work / "data/aligned/sample_fgnet").iterdir():
+        table = pq.read_table(part)
+        column = pa.array([7] * table.num_rows, pa.int64())
+        write_table(part, table.set_column(table.schema.get_field_index("hash"), schema.ALIGNED.field("hash"), column))
+    result = run(work, "split", "sample_fgnet")
+    assert result.returncode == 0, result.stderr
+    report = json.loads((work / "metrics/splits/sample_fgnet.json").read_text())
+    assert report["leaks"]["test"]["near"] == report["test"] == 50
+
+
+def test_a_data_set_cannot_be_apart_from_itself(work: Path):
+    change(work, apart_from=["sample_fgnet"])
+    result = run(work, "split", "sample_fgnet")
+    assert result.returncode == 1
+    assert result.stderr.strip() == "error: datasets.sample_fgnet.apart_from: it names sample_fgnet itself; leave that out"
+
+
+def test_aligned_faces_of_the_other_data_set_must_be_there(work: Path):
+    change(work, apart_from=["sample_agedb"])
+    result = run(work, "split", "sample_fgnet")
+    assert result.returncode == 1
+    assert result.stderr.strip() == "error: data/aligned/sample_agedb holds no aligned faces; run the align stage"
     assert not (work / "data/splits").exists()

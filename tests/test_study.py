@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agecascade import params, study
+from agecascade.archives import open_archives
+from agecascade.datasets import READERS, reader
+from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.synthetic import write
 from agecascade.errors import ParamsError
+from agecascade.yaml_style import parsed
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -58,3 +64,138 @@ def test_a_faulty_overlay_leaves_params_whole(repository: Path) -> None:
     with pytest.raises(ParamsError, match=r"studies/broken\.yaml: image_sise"):
         study.apply("broken", repository)
     assert params.load(repository / "params.yaml").study == "sample"
+
+
+@pytest.fixture
+def readers() -> list[str]:
+    """Readers with labels, without the studies of their names."""
+    return [name for name in sorted(READERS) if reader(name).INFO.settings["grid"] is not None and name not in study.names(ROOT)]
+
+
+def test_every_reader_with_labels_makes_a_study_of_its_own(repository: Path, readers: list[str]) -> None:
+    for name in readers:
+        made = params.check(parsed(study.render(name, repository)))
+        dataset = made.datasets[name]
+        assert made.study == made.evaluate.target == dataset.reader == name
+        assert (dataset.origin, dataset.draw) == ("publisher", None)
+        assert list(made.cascade) == ["target"]
+        assert made.cascade["target"].init == params.SCRATCH
+        assert (made.pretrain, made.features, made.regressors, made.screen) == ({}, {}, {}, {})
+        assert made.sigma == reader(name).INFO.sigma
+
+
+def test_a_made_study_trains_as_the_written_one_does(repository: Path) -> None:
+    made = params.check(parsed(study.render("agedb", repository)))
+    written = params.check(parsed(study.render("utkface", repository)))
+    assert made.cascade["target"].model_dump(exclude={"dataset"}) == written.cascade["age_0_116"].model_dump(exclude={"dataset"})
+    shared = {"image_size", "precision", "lambda_er", "align", "augment", "method", "backbone"}
+    assert made.model_dump(include=shared) == written.model_dump(include=shared)
+
+
+def test_levels_are_counted_in_steps_of_the_grid(repository: Path) -> None:
+    assert params.check(parsed(study.render("scut_fbp", repository))).evaluate.levels == [0.3, 0.5, 0.7]
+    assert params.check(parsed(study.render("agedb", repository))).evaluate.levels == [3, 5, 7]
+
+
+def test_a_made_study_keeps_comments_and_says_every_key(repository: Path) -> None:
+    difference = study.apply("agedb", repository)
+    text = (repository / "params.yaml").read_text()
+    assert "# weight of the expectation loss" in text
+    assert "+study: agedb" in difference
+    for key in params.Dataset.model_fields:  # DVC has no defaults
+        assert f"    {key}: " in text
+    assert "    draw: null\n" in text
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_a_written_study_comes_before_the_reader_of_its_name(repository: Path) -> None:
+    assert set(params.check(parsed(study.render("fgnet", repository))).datasets) == {"utkface", "fgnet"}
+    (repository / "studies" / "fgnet.yaml").unlink()
+    assert set(params.check(parsed(study.render("fgnet", repository))).datasets) == {"fgnet"}
+
+
+def test_a_set_of_identities_needs_a_target(repository: Path) -> None:
+    with pytest.raises(ParamsError, match=r"can only be pretrained on: `agecascade study vggface2 --target fgnet`") as caught:
+        study.render("vggface2", repository)
+    assert len(str(caught.value).splitlines()) == 1
+    made = params.check(parsed(study.render("vggface2", repository, target="agedb")))
+    assert made.chain("target") == ["faces", "target"]
+    assert (made.pretrain["faces"].dataset, made.cascade["target"].dataset, made.evaluate.target) == ("vggface2", "agedb", "agedb")
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "message"),
+    [
+        ("vggface2", "fgnett", "--target: unknown reader 'fgnett'; did you mean fgnet"),
+        ("vggface2", "casia_webface", "--target casia_webface shows identities too"),
+        ("agedb", "fgnet", "agedb has labels and is its own target"),
+        ("utkface", "fgnet", r"studies/utkface\.yaml names its target itself"),
+    ],
+)
+def test_targets_that_are_of_no_use(repository: Path, name: str, target: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        study.render(name, repository, target=target)
+
+
+def test_a_drawn_study_fetches_nothing_and_is_short(repository: Path) -> None:
+    for name in [*study.names(ROOT), "csv", "morph2", "scut_fbp"]:
+        made = params.check(parsed(study.render(name, repository, drawn=True)))
+        assert made.study == f"{name}_drawn"
+        for dataset in made.datasets.values():
+            assert (dataset.origin, dataset.draw) == ("synthetic", params.Draw(pictures=240, subjects=30))
+            assert dataset.detector != "yunet"
+            assert dataset.clean.max_reject_rate >= 0.9
+            assert dataset.clean.exclude is None
+        assert {step.epochs for step in (*made.pretrain.values(), *made.cascade.values())} == {2}
+
+
+def test_a_drawn_study_is_the_study_otherwise(repository: Path) -> None:
+    drawn, whole = (parsed(study.render("utkface", repository, drawn=drawn)) for drawn in (True, False))
+    assert drawn["datasets"]["utkface_21_60"]["options"] == whole["datasets"]["utkface_21_60"]["options"]
+    assert drawn["evaluate"] == whole["evaluate"]
+    study.apply("utkface", repository)
+    difference = study.apply("utkface", repository, drawn=True)
+    assert "+    draw: {pictures: 240, subjects: 30}" in difference
+    assert "grid" not in difference
+
+
+def test_a_drawn_study_shortens_what_a_backbone_has_of_its_own(repository: Path) -> None:
+    text = (repository / "studies" / "fgnet.yaml").read_text().replace("by_backbone: {}", "by_backbone: {thinagenet: {epochs: 9}}")
+    (repository / "studies" / "own.yaml").write_text(text)
+    made = params.check(parsed(study.render("own", repository, drawn=True)))
+    assert made.cascade["target"].recipe("thinagenet").epochs == 2
+
+
+def read(folder: Path, name: str, options: dict[str, Any]) -> list[Row]:
+    """What the reader finds in a drawn archive; most of it must be rows."""
+    folder.mkdir()
+    write(name, folder, params.Draw(pictures=24, subjects=4), seed=3, workers=1)
+    with open_archives(folder) as archive:
+        found = list(reader(name).rows(archive, options))
+    rows = [row for row in found if isinstance(row, Row)]
+    assert len(rows) >= 10, [row for row in found if isinstance(row, Reject)]
+    return rows
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_the_drawn_archive_fits_the_readers_options(tmp_path: Path, name: str) -> None:
+    settings = reader(name).INFO.settings
+    rows = read(tmp_path / "raw", name, settings["options"])
+    if settings["protocol"] == "official":
+        assert any(row.official for row in rows)
+    if settings["grid"] is not None:
+        assert all(row.label is not None for row in rows)
+    if settings["protocol"] in ("leave_one_subject_out", "subject_kfold", "subject_exclusive") or settings["grid"] is None:
+        assert all(row.subject for row in rows)
+    if settings["detector"] == "annotation":
+        assert all(row.box or row.landmarks or row.central_box for row in rows)
+
+
+def test_the_drawn_archives_fit_the_options_of_the_studies(tmp_path: Path, repository: Path) -> None:
+    datasets = {
+        name: dataset for known in study.names(ROOT) for name, dataset in parsed(study.render(known, repository))["datasets"].items()
+    }
+    for name, dataset in datasets.items():
+        if dataset["options"]:
+            rows = read(tmp_path / name, dataset["reader"], dict(dataset["options"]))
+            assert dataset["protocol"] != "official" or {"train", "test"} <= {row.official for row in rows}

@@ -5,10 +5,9 @@ import pytest
 from agecascade.archives import open_archives
 from agecascade.datasets import reader, utkface
 from agecascade.datasets.base import Reject, Row
-from agecascade.datasets.cleaning import clean
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Clean
-from publishers import write_tar
+from publishers import outcome, write_tar
 
 OFFICIAL = {"official": {"train": "UTK_train_coral.csv", "test": "UTK_test_coral.csv"}}
 
@@ -82,6 +81,15 @@ def test_faults_of_the_split_files(tmp_path):
         read(tmp_path, [name], OFFICIAL, UTK_train_coral=listed, UTK_test_coral=listed)
     with pytest.raises(ArchiveError, match=r"UTK_test_coral\.csv has no column `filename`"):
         read(tmp_path, [name], OFFICIAL, UTK_train_coral=listed, UTK_test_coral="picture\n")
+    (tmp_path / "UTK_test_coral.csv").write_bytes("filename\n20_\u00e9.jpg\n".encode("latin-1"))
+    with pytest.raises(ArchiveError, match=r"UTK_test_coral\.csv, line 2, is not utf-8-sig text"):
+        read(tmp_path, [name], OFFICIAL, UTK_train_coral=listed)
+
+
+def test_short_and_empty_rows_of_a_split_file_list_nothing(tmp_path):
+    name = "21_0_0_20170112213500900.jpg"
+    (row,) = read(tmp_path, [name], OFFICIAL, UTK_train_coral=f"age,filename\n21,{name}\n33\n34,\n\n", UTK_test_coral="filename\n")
+    assert row.official == "train"
 
 
 def test_sources():
@@ -118,7 +126,7 @@ def test_the_real_names_and_split(raw):
 @pytest.mark.slow
 def test_the_real_archive(raw):
     with open_archives(raw) as archive:
-        result = clean(archive, reader("utkface"), Clean(low=0, high=116), {}, name="utkface", workers=2)
+        result = outcome(archive, reader("utkface"), Clean(low=0, high=116), name="utkface", workers=2)
     assert result.counts["kept"] == 20723
     assert result.counts["rejected"] == {"name_does_not_parse": 3}
     assert (result.counts["label"]["min"], result.counts["label"]["max"]) == (1, 116)

@@ -1,10 +1,11 @@
-"""The command line: `agecascade predict | study | tables`."""
+"""The command line: `agecascade predict | datasets | study | tables`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -60,13 +61,38 @@ def predict(
 
 @app.command()
 @one_line
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="A reader: then everything on its data set.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/datasets.md.")] = False,
+) -> None:
+    """List the data sets that there are readers for: what they hold, what they need, what of it is here."""
+    from agecascade.datasets import catalogue, listing
+    from agecascade.fetch import repository_root
+
+    drawn = catalogue.drawn_folders(repository_root())
+    cards = [catalogue.card(name, drawn)] if name is not None else catalogue.cards(drawn)
+    if as_json:
+        typer.echo(listing.as_json(cards))
+    elif markdown:
+        typer.echo(listing.markdown(cards))
+    elif name is not None:
+        typer.echo(listing.page(cards[0]))
+    else:
+        typer.echo(listing.table(cards, get_terminal_size(fallback=(160, 24)).columns))
+
+
+@app.command()
+@one_line
 def study(
-    name: Annotated[str, typer.Argument(help="A file of studies/ without its suffix: sample, fgnet, utkface, ...")],
+    name: Annotated[str, typer.Argument(help="A file of studies/ without its suffix, or a reader: then a study of its data set is made.")],
+    drawn: Annotated[bool, typer.Option("--drawn", help="Few faces, drawn in the publishers' layouts, in place of all data sets.")] = False,
+    target: Annotated[str | None, typer.Option(help="For a data set of identities: the reader with labels that it serves.")] = None,
 ) -> None:
     """Rewrite params.yaml as studies/sample.yaml with the overlay studies/NAME.yaml, and print the difference."""
     from agecascade.study import apply
 
-    typer.echo(apply(name, Path.cwd()))
+    typer.echo(apply(name, Path.cwd(), drawn=drawn, target=target))
 
 
 @app.command()

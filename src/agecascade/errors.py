@@ -30,6 +30,10 @@ class FaceError(AgecascadeError):
     """A detector cannot run, or was given what it cannot use."""
 
 
+class SplitError(AgecascadeError):
+    """A split does not keep what its protocol promises, or its pictures cannot be compared."""
+
+
 class TrainingError(AgecascadeError):
     """A training cannot start or go on."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,3 +47,10 @@ def write_table(path: Path | str, table: pa.Table) -> None:
     """Write an Arrow table as Parquet (zstd)."""
     with written_beside(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def write_batches(path: Path | str, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
+    """Write record batches as one Parquet file (zstd), each as it comes."""
+    with written_beside(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)

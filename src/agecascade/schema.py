@@ -46,6 +46,8 @@ ALIGNED = pa.schema(
         pa.field("detector", pa.string(), nullable=False),
         pa.field("face_score", pa.float32()),
         pa.field("landmarks", pa.list_(pa.float32())),  # five points in the crop, pixels
+        pa.field("digest", pa.int64()),  # of the picture's bytes as published: equal for copies of one file
+        pa.field("hash", pa.int64()),  # perceptual, of the crop: few bits differ between copies that were scaled or compressed anew
         *LABEL_COLUMNS,
     ]
 )

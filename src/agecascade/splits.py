@@ -1,4 +1,4 @@
-"""Which rows are learned from, chosen on, and tested on: four protocols, fold by fold.
+"""Which rows are learned from, chosen on, and tested on: five protocols, fold by fold.
 
 A share is of pictures. The result depends on ids, subjects and seed alone, not on the order of the rows.
 """
@@ -14,17 +14,22 @@ import pyarrow as pa
 from agecascade import schema
 from agecascade.errors import ParamsError, unknown_name
 
+PROTOCOLS = ("random", "subject_exclusive", "subject_kfold", "leave_one_subject_out", "official")
+BY_SUBJECT = PROTOCOLS[1:4]  # where no subject stands on two sides
+
 Roles = np.ndarray  # (N,) of "train", "validation", "test", or None for a row that the fold leaves out
 
 
 def split(table: pd.DataFrame, protocol: str, folds: int, test: float, validation: float, seed: int) -> pa.Table:
     """Give every row one role in every fold (schema.SPLITS).
 
-    table: columns sample_id, subject, label, official. test: share of the random protocol; validation: share of what
-    is not test, drawn by subject where the protocol separates subjects. What `folds` and the columns mean:
+    table: columns sample_id, subject, label, official. test: share, of the random and subject_exclusive protocols;
+    validation: share of what is not test, drawn by subject where the protocol separates subjects. What `folds` and the
+    columns mean:
 
     - random: one draw, or with folds > 1 as many parts, each the test set once. Subjects may stand on two sides. Where
       no row has a label (identities to be told apart) each identity keeps a training picture.
+    - subject_exclusive: one draw, so that `folds` is 1, of whole subjects whose pictures come nearest to the share.
     - subject_kfold: subjects in `folds` parts of about equal numbers of pictures.
     - leave_one_subject_out: a fold per subject, in their order; `folds` is not used.
     - official: the publisher's roles, or its fold<k> as the test sets of as many folds; rows to which it gives no role
@@ -50,13 +55,15 @@ def _draw(rows: pd.DataFrame, protocol: str, folds: int, test: float, validation
     """The roles of each fold."""
     if protocol == "random":
         return _random(rows, folds, test, validation, seed)
+    if protocol == "subject_exclusive":
+        return _by_subject(rows, _held_out(rows, folds, test, seed), validation, seed)
     if protocol == "subject_kfold":
         return _by_subject(rows, _balanced(rows, folds, seed), validation, seed)
     if protocol == "leave_one_subject_out":
         return _by_subject(rows, _one_each(rows), validation, seed)
     if protocol == "official":
         return _official(rows, validation, seed)
-    raise ParamsError(f"protocol: {unknown_name('protocol', protocol, ['random', 'subject_kfold', 'leave_one_subject_out', 'official'])}")
+    raise ParamsError(f"protocol: {unknown_name('protocol', protocol, PROTOCOLS)}")
 
 
 def _random(rows: pd.DataFrame, folds: int, test: float, validation: float, seed: int) -> Iterator[Roles]:
@@ -74,6 +81,26 @@ def _random(rows: pd.DataFrame, folds: int, test: float, validation: float, seed
         rest = movable[~np.isin(movable, tested)]
         roles[rest[: round(validation * (len(rows) - len(tested)))]] = "validation"
         yield roles
+
+
+def _held_out(rows: pd.DataFrame, folds: int, test: float, seed: int) -> pd.Series:
+    """Fold 0 for the subjects that are tested, -1 for the others."""
+    if folds > 1:
+        raise ParamsError(f"folds: {folds} asked for, but subject_exclusive is one draw; take subject_kfold")
+    counts = _subjects(rows).value_counts().sort_index()
+    tested = _drawn(counts, test, np.random.default_rng(seed))
+    return pd.Series(-1, index=counts.index).mask(counts.index.isin(tested), 0)
+
+
+def _drawn(counts: pd.Series, share: float, rng: np.random.Generator) -> pd.Index:
+    """Subjects drawn at random whose pictures come nearest to the share; one at the least where a share is asked for.
+
+    counts: pictures by subject, in the order of the subjects.
+    """
+    shuffled = counts.iloc[rng.permutation(len(counts))]
+    reached = np.concatenate([[0], shuffled.cumsum()])  # (S + 1,) pictures of the first s subjects
+    nearest = int(np.abs(reached - share * counts.sum()).argmin())
+    return shuffled.index[: max(nearest, int(share > 0))]
 
 
 def _balanced(rows: pd.DataFrame, folds: int, seed: int) -> pd.Series:
@@ -98,16 +125,12 @@ def _one_each(rows: pd.DataFrame) -> pd.Series:
 
 
 def _by_subject(rows: pd.DataFrame, fold_of: pd.Series, validation: float, seed: int) -> Iterator[Roles]:
-    """Roles where every subject is tested in its fold; whole subjects of the rest are taken for validation."""
+    """Roles where a subject is tested in its fold, -1 for never; whole subjects of the rest are taken for validation."""
     subjects = rows["subject"]
     tested_in = subjects.map(fold_of).to_numpy()
-    for fold in range(fold_of.max() + 1):
+    for fold in range(max(fold_of.max(), 0) + 1):
         counts = subjects[tested_in != fold].value_counts().sort_index()
-        shuffled = counts.iloc[np.random.default_rng([seed, fold]).permutation(len(counts))]
-        reached = np.concatenate([[0], shuffled.cumsum()])  # (S + 1,) pictures of the first s subjects
-        nearest = int(np.abs(reached - validation * counts.sum()).argmin())
-        # one subject at the least where a share is asked for
-        chosen = shuffled.index[: max(nearest, int(validation > 0))]
+        chosen = _drawn(counts, validation, np.random.default_rng([seed, fold]))
         roles = np.where(subjects.isin(chosen), "validation", "train").astype(object)
         roles[tested_in == fold] = "test"
         yield roles

@@ -10,11 +10,26 @@ from agecascade.errors import ParamsError, unknown_name
 
 # name in params.yaml -> module that is a base.Reader; imported when asked for
 READERS = {
+    "adience": "agecascade.datasets.adience",
+    "afad": "agecascade.datasets.afad",
     "agedb": "agecascade.datasets.agedb",
+    "appa_real": "agecascade.datasets.appa_real",
+    "cacd2000": "agecascade.datasets.cacd2000",
+    "casia_webface": "agecascade.datasets.casia_webface",
+    "cfd": "agecascade.datasets.cfd",
+    "chalearn2015": "agecascade.datasets.chalearn2015",
+    "csv": "agecascade.datasets.csv",
     "fgnet": "agecascade.datasets.fgnet",
     "identity_folders": "agecascade.datasets.identity_folders",
+    "imdb_clean": "agecascade.datasets.imdb_clean",
     "imdb_wiki": "agecascade.datasets.imdb_wiki",
+    "megaage_asian": "agecascade.datasets.megaage_asian",
+    "morph2": "agecascade.datasets.morph2",
+    "ms_celeb": "agecascade.datasets.ms_celeb",
+    "scut_fbp": "agecascade.datasets.scut_fbp",
+    "scut_fbp5500": "agecascade.datasets.scut_fbp5500",
     "utkface": "agecascade.datasets.utkface",
+    "vggface2": "agecascade.datasets.vggface2",
 }
 
 

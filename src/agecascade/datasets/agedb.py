@@ -1,4 +1,4 @@
-"""AgeDB: 16,488 pictures of 567 subjects, named `<n>_<Name>_<age>_<f|m>.jpg` (Moschoglou et al., 2017)."""
+"""AgeDB: 16,488 pictures of 568 subjects, named `<n>_<Name>_<age>_<f|m>.jpg` (Moschoglou et al., 2017)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,34 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Reject, Row, Source, parse_options, stem
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options, stem
 from agecascade.params import Block
+
+INFO = Info(
+    title="AgeDB",
+    pictures=16_488,
+    subjects=568,  # as its authors count; the names of the files tell 567
+    label="age, years",
+    licence="non-commercial research only",
+    access="on request",
+    page="https://ibug.doc.ic.ac.uk/resources/agedb/",
+    paper="Moschoglou et al., 2017",
+    kept={"Cascaded fine-tuning": 16_488},
+    settings={
+        "options": {},
+        "grid": {"low": 0, "high": 101, "step": 1},
+        "clean": {"low": 0, "high": 101},
+        "detector": "yunet",  # photographs, cut more or less closely around the head
+        "protocol": "random",  # the paper's 80/20; subject_exclusive keeps every person on one side
+        "folds": 1,
+        "test": 0.2,
+        "validation": 0.1,
+    },
+)
 
 _NAME = re.compile(r"(?P<number>\d+)_(?P<subject>.+)_(?P<age>\d{1,3})_(?P<gender>[fm])")
 _GENDERS = {"f": "female", "m": "male"}
-_INSTRUCTIONS = "ask its authors for it at https://ibug.doc.ic.ac.uk/resources/agedb/ (for research only)"
+_INSTRUCTIONS = f"ask its authors for AgeDB.zip at {INFO.page} (for research only)"
 
 
 class Options(Block):

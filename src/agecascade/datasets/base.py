@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -56,10 +56,30 @@ class Source:
     url: str | None = None
     sha256: str | None = None
     instructions: str = ""  # for a person: where to get it, and which file
+    size: int | None = None  # bytes, where the publisher tells them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """What `agecascade datasets` tells of a data set, and how a study takes it unless told otherwise."""
+
+    title: str  # as its authors call it
+    pictures: int | None  # as published; None where it differs from user to user
+    subjects: int | None = None  # None where the publisher does not tell them
+    label: str  # "age, years", "apparent age, years", "age group, years", "attractiveness, 1 to 5", "identity"
+    licence: str  # in a few words
+    access: Literal["direct", "by hand", "on request", "withdrawn", "your own"]
+    page: str  # the address where a person reads about it or asks for it
+    paper: str  # authors and year
+    kept: Mapping[str, int] = field(default_factory=dict)  # pictures after cleaning, by the paper that counted them
+    settings: Mapping[str, Any]  # its entry under `datasets` in params.yaml, less reader, origin and draw
+    sigma: float = 2.0  # label units, where the data set gives no deviation (facts: DLDL-v2)
 
 
 class Reader(Protocol):
     """A module of agecascade.datasets: one published data set."""
+
+    INFO: Info
 
     def sources(self, options: Mapping[str, Any]) -> list[Source]:
         """The files to fetch. Raises ParamsError on options that the reader does not know."""

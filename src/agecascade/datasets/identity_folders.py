@@ -1,7 +1,8 @@
-"""Faces in one folder per identity, as VGGFace2 (`train/n000002/0001_01.jpg`) and CASIA-WebFace ship them; no labels."""
+"""Faces in one folder per identity, the user's own: `<identity>/<picture>.jpg`; no labels."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -9,11 +10,31 @@ from typing import Any
 from pydantic import Field
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Reject, Row, Source, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Block
 
-_INSTRUCTIONS = "VGGFace2 and CASIA-WebFace are withdrawn by their publishers: take the archive from a copy that you may use"
+_INSTRUCTIONS = "pack your pictures, one folder for each person, as a zip or tar file of this name, or put the folder there"
+
+INFO = Info(
+    title="Identity folders",
+    pictures=None,
+    label="identity",
+    licence="your own",
+    access="your own",
+    page="",
+    paper="",
+    settings={
+        "grid": None,
+        "clean": {"min_images_per_identity": 5},
+        "detector": "yunet",
+        "protocol": "random",  # the network is to know the same people again
+        "folds": 1,
+        "test": 0.0,
+        "validation": 0.1,
+        "options": {"files": ["faces.zip"]},
+    },
+)
 
 
 class Options(Block):
@@ -26,23 +47,33 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     """The archives named in the options, to be had by hand."""
     files = parse_options(Options, options).files
     if not files:
-        raise ParamsError("options.files: name the archives of the data set, such as [vggface2_train.tar.gz]")
+        raise ParamsError("options.files: name the archives of the data set, such as [faces.zip]")
     return [Source(file, instructions=_INSTRUCTIONS) for file in files]
 
 
 def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
     """Every picture, with its last folder as the subject. Raises ArchiveError where there is but one folder."""
     parse_options(Options, options)
-    subjects: set[str] = set()
+    # one name is enough to know two from it: there may be 100,000
+    first: str | None = None
+    several = False
     for member in archive.members(PICTURE_SUFFIXES):
-        path = PurePosixPath(member.name)
-        subject = path.parent.name
-        if not subject:
-            yield Reject(member.name, "name_does_not_parse", "it lies in no identity's folder")
-            continue
-        subjects.add(subject)
-        yield Row(sample_id=f"{subject}/{path.stem}", member=member.name, subject=subject)
-    if len(subjects) == 1:
-        raise ArchiveError(
-            f"{archive.path} holds one folder of pictures ({min(subjects)}), not one for each identity; is it another data set?"
-        )
+        row = identity_row(member.name, _ANYONE, "it lies in no identity's folder")
+        if isinstance(row, Row):
+            first = first or row.subject
+            several = several or row.subject != first
+        yield row
+    if first is not None and not several:
+        raise ArchiveError(f"{archive.path} holds one folder of pictures ({first}), not one for each identity; is it another data set?")
+
+
+_ANYONE = re.compile(r"[^/]+/[^/]+")
+
+
+def identity_row(member: str, form: re.Pattern[str], otherwise: str) -> Row | Reject:
+    """The picture with its folder as the subject, where `<folder>/<file without suffix>` has the `form`."""
+    path = PurePosixPath(member)
+    sample_id = f"{path.parent.name}/{path.stem}"
+    if not form.fullmatch(sample_id):
+        return Reject(member, "name_does_not_parse", otherwise)
+    return Row(sample_id=sample_id, member=member, subject=path.parent.name)

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Reject, Row, Source, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options
 from agecascade.errors import ArchiveError
 from agecascade.params import Block
 
@@ -21,6 +21,36 @@ if TYPE_CHECKING:
     import numpy as np
 
 URL = "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/static/"
+INFO = Info(
+    title="IMDB-WIKI, face crops of IMDB",
+    pictures=460_723,  # WIKI has 62,328
+    subjects=20_284,
+    label="age, years",
+    licence="academic research only",
+    access="direct",
+    page="https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/",
+    paper="Rothe et al., 2016",
+    kept={"Cascaded fine-tuning": 171_858, "DAA, about, IMDB and WIKI": 300_000},
+    settings={
+        "options": {"set": "imdb"},
+        "grid": {"low": 0, "high": 100, "step": 1},
+        # the rules of cascaded fine-tuning, which reject five rows of eight: a face of score 1, no second one, the gender known
+        "clean": {
+            "low": 0,
+            "high": 100,
+            "min_face_score": 1.0,
+            "max_second_face_score": 0.0,
+            "require_gender": True,
+            "max_reject_rate": 0.7,
+        },
+        "detector": "annotation",
+        "protocol": "random",
+        "folds": 1,
+        "test": 0.2,
+        "validation": 0.1,
+    },
+)
+
 MARGIN = 0.4  # share of the face box, on each side
 
 _FIELDS = ("dob", "photo_taken", "full_path", "gender", "name", "face_score", "second_face_score")

@@ -10,16 +10,38 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Reject, Row, Source, parse_options, stem
+from agecascade.datasets import tables
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options, stem
 from agecascade.errors import ArchiveError
 from agecascade.params import Block
+
+INFO = Info(
+    title="UTKFace, aligned and cropped",
+    pictures=23_708,
+    label="age, years",
+    licence="non-commercial research only",
+    access="by hand",
+    page="https://susanqq.github.io/UTKFace/",
+    paper="Zhang et al., 2017",
+    kept={"DLDL-v2, 0 to 116 years": 24_108, "CORAL, 21 to 60 years": 16_433},  # the former counts the whole photographs
+    settings={
+        "options": {},  # official: {train: UTK_train_coral.csv, test: UTK_test_coral.csv} for 21 to 60 years: see studies/utkface.yaml
+        "grid": {"low": 0, "high": 116, "step": 1},
+        "clean": {"low": 0, "high": 116, "max_reject_rate": 0.01},
+        "detector": "whole",
+        "protocol": "random",
+        "folds": 1,
+        "test": 0.2,
+        "validation": 0.05,
+    },
+)
 
 # 24_0_1_20170116220224657 .jpg and 55_0_0_20170116232725357jpg.chip.jpg are published so: their labels are whole.
 # In 39_1_20170116174525125.jpg a label is missing, and nothing tells which one.
 _NAME = re.compile(r"(?P<id>(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+)(jpg)?")
 _GENDERS = {"0": "male", "1": "female"}
 _RACES = {"0": "White", "1": "Black", "2": "Asian", "3": "Indian", "4": "Others"}
-_INSTRUCTIONS = "get `Aligned&Cropped Faces` (UTKFace.tar.gz) by hand from https://susanqq.github.io/UTKFace/ (for research only)"
+_INSTRUCTIONS = f"get `Aligned&Cropped Faces` (UTKFace.tar.gz) by hand from {INFO.page} (for research only)"
 # the split of CORAL (Cao et al., 2020), ages 21 to 60, as MWR (Shin et al., 2022) ships it
 _SPLITS = "https://raw.githubusercontent.com/nhshin-mcl/MWR/5b4ea0c54ee0b08626c79442570ceaddfa1bd28f/datalist/utk/"
 _PUBLISHED = ("UTK_train_coral.csv", "UTK_test_coral.csv")
@@ -96,13 +118,13 @@ def _roles(archive: Archive, official: Official) -> dict[str, str]:
 
 
 def _listed(file: str, content: bytes) -> Iterator[str]:
-    table = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
+    table = csv.DictReader(io.StringIO(tables.decoded(tables.Table(file, content))), restval="")
     column = next((name for name in ("filename", "file") if name in (table.fieldnames or ())), None)
     if column is None:
         raise ArchiveError(f"{file} has no column `filename`; give options.official a CSV file that lists file names")
-    for row in table:
-        match = _NAME.fullmatch(stem(row[column]))
-        yield match["id"] if match else stem(row[column])
+    for name in filter(None, (stem(row[column]) for row in table)):
+        match = _NAME.fullmatch(name)
+        yield match["id"] if match else name
 
 
 def _file(member: str) -> str:

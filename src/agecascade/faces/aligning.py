@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from agecascade.errors import FaceError, RejectRateError
-from agecascade.faces import detectors
+from agecascade.faces import detectors, fingerprints
 from agecascade.faces.alignment import Frame, Image, Points, place, transform, usable, warp
 from agecascade.faces.crops import decode_image, encode_image
 from agecascade.faces.detectors import Annotation, Face
@@ -46,6 +46,14 @@ class Picture:
     data: bytes
     rows: list[int]
     annotations: list[Annotation]
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A picture's pixels (H, W, 3) and the digest of its bytes."""
+
+    image: Image
+    digest: int
 
 
 @dataclass(frozen=True)
@@ -151,32 +159,34 @@ def _align_batch(batch: list[Picture], settings: Align, detector: str) -> list[C
 def align_picture(picture: Picture, settings: Align, detector: str) -> list[Crop | Refusal]:
     """The crop, or the reason why there is none, of each row that wants this picture."""
     try:
-        image = decode_image(picture.data)
+        decoded = Decoded(decode_image(picture.data), fingerprints.digest(picture.data))
     except FaceError as error:
         return [Refusal(row, "unreadable", str(error)) for row in picture.rows]
     pairs = zip(picture.rows, picture.annotations, strict=True)
-    return [_align_row(image, row, annotation, settings, detector) for row, annotation in pairs]
+    return [_align_row(decoded, row, annotation, settings, detector) for row, annotation in pairs]
 
 
-def _align_row(image: Image, row: int, annotation: Annotation, settings: Align, detector: str) -> Crop | Refusal:
-    """The largest face of one picture (H, W, 3); the whole picture where there is none and the settings say so."""
+def _align_row(decoded: Decoded, row: int, annotation: Annotation, settings: Align, detector: str) -> Crop | Refusal:
+    """The largest face of one picture; the whole picture where there is none and the settings say so."""
+    image = decoded.image
     frame = Frame(settings.size, settings.margin)
     faces = detectors.create(detector)(image, annotation)
     matrix = transform(faces[0].points, faces[0].box, frame) if faces else None
     if matrix is not None and usable(matrix, image.shape, frame):
-        return _crop(image, row, matrix, faces[0], settings, detector)
+        return _crop(decoded, row, matrix, faces[0], settings, detector)
     if settings.if_no_face == "whole":
         whole = detectors.create("whole")(image, annotation)[0]
-        return _crop(image, row, transform(None, whole.box, frame), whole, settings, "whole")
+        return _crop(decoded, row, transform(None, whole.box, frame), whole, settings, "whole")
     if not faces:
         return Refusal(row, "no_face", f"{detector} has no face in a picture of {image.shape[1]}x{image.shape[0]}")
     return Refusal(row, "bad_landmarks", f"{detector}: {_shown(faces[0])} make no face in {image.shape[1]}x{image.shape[0]}")
 
 
-def _crop(image: Image, row: int, matrix: Points, face: Face, settings: Align, detector: str) -> Crop:
-    data = encode_image(warp(image, matrix, settings.size), settings.encoding, settings.quality)
+def _crop(decoded: Decoded, row: int, matrix: Points, face: Face, settings: Align, detector: str) -> Crop:
+    crop = warp(decoded.image, matrix, settings.size)
+    data = encode_image(crop, settings.encoding, settings.quality)
     landmarks = None if face.points is None else [float(value) for value in place(face.points, matrix).ravel()]
-    return Crop(row, data, settings.size, detector, face.score, landmarks)
+    return Crop(row, data, settings.size, detector, face.score, landmarks, decoded.digest, fingerprints.thumbnail(crop))
 
 
 def _shown(face: Face) -> str:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from agecascade.faces.alignment import Image
+from agecascade.faces.fingerprints import perceptual_hash
 from agecascade.schema import ALIGNED, LABEL_COLUMNS
 
 GROUP_ROWS = 1024
@@ -16,9 +19,9 @@ ROW_BYTES = 256  # more than a row takes besides its picture and its name
 FOOTER_BYTES = 64 << 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Crop:
-    """One aligned face: encoded bytes of a square of `size` pixels, and its five points there, flattened."""
+    """One aligned face: encoded bytes of a square of `size` pixels, its five points there, flattened, and what tells its copies."""
 
     row: int  # of the manifest
     image: bytes
@@ -26,6 +29,8 @@ class Crop:
     detector: str
     score: float | None
     landmarks: list[float] | None
+    digest: int  # of the picture's bytes
+    thumbnail: Image  # (32, 32) grey, from before the crop was encoded; hashed by the group
 
 
 class Parts:
@@ -82,6 +87,8 @@ class Parts:
             "detector": pa.array([crop.detector for crop in self._group], pa.string()),
             "face_score": pa.array([crop.score for crop in self._group], pa.float32()),
             "landmarks": pa.array([crop.landmarks for crop in self._group], pa.list_(pa.float32())),
+            "digest": pa.array([crop.digest for crop in self._group], pa.int64()),
+            "hash": pa.array(perceptual_hash(np.stack([crop.thumbnail for crop in self._group]))),
         }
         labels = self._labels.take(rows)
         columns |= {name: labels[name] for name in labels.column_names}

@@ -20,6 +20,7 @@ from agecascade.params.blocks import (
     Regressor,
     Row,
     Schedule,
+    Screen,
     Step,
     Training,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "Regressor",
     "Row",
     "Schedule",
+    "Screen",
     "Step",
     "Training",
     "check",

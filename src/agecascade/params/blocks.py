@@ -61,6 +61,8 @@ class Clean(Block):
     max_second_face_score: float | None = None
     require_gender: bool = False
     min_images_per_identity: int = Field(1, ge=1)
+    max_megapixels: float = Field(100.0, gt=0)  # larger pictures are no photographs of faces, and fill the memory
+    exclude: str | None = None  # CSV file with a column sample_id (and reason): pictures to leave out, such as a screening's
     max_reject_rate: float = Field(0.2, ge=0, le=1)
 
 
@@ -74,10 +76,12 @@ class Dataset(Block):
     grid: Grid | None = None  # null in identity sets
     clean: Clean = Clean()
     detector: Literal["annotation", "whole", "yunet"]
-    protocol: Literal["random", "subject_kfold", "leave_one_subject_out", "official"]
+    protocol: Literal["random", "subject_exclusive", "subject_kfold", "leave_one_subject_out", "official"]
     folds: int = Field(1, ge=1)
-    test: float = Field(0.2, ge=0, lt=1)  # share, in the random protocol
+    test: float = Field(0.2, ge=0, lt=1)  # share, in the random and the subject_exclusive protocol
     validation: float = Field(0.1, ge=0, lt=1)  # share of what is not test
+    duplicates: Literal["keep", "exact", "near"] = "keep"  # all but the first of copies of one file, or of one picture, are left out
+    apart_from: list[str] = Field(default_factory=list)  # data sets: what is nearly a picture of theirs is left out here
 
     @model_validator(mode="after")
     def _drawn(self) -> Dataset:
@@ -194,6 +198,14 @@ class Features(Block):
     dataset: str
 
 
+class Screen(Block):
+    """Label-noise screening: labels that cross-validated predictions from `features` disagree with."""
+
+    features: str
+    folds: int = Field(5, ge=2)
+    share: float = Field(0.02, gt=0, lt=1)  # of the pictures, the most doubtful, that the screening lists
+
+
 class Regressor(Block):
     """A regressor on features; the options are its own."""
 
@@ -233,6 +245,7 @@ class Params(Block):
     cascade: dict[str, Step] = Field(min_length=1)
     compare: Compare
     features: dict[str, Features]
+    screen: dict[str, Screen] = Field(default_factory=dict)
     regressors: dict[str, Regressor]
     evaluate: Evaluate
 
@@ -250,6 +263,9 @@ class Params(Block):
         for name, regressor in self.regressors.items():
             if regressor.features not in self.features:
                 raise ValueError(f"regressors.{name}.features: {unknown_name('features', regressor.features, self.features)}")
+        for name, screen in self.screen.items():
+            if screen.features not in self.features:
+                raise ValueError(f"screen.{name}.features: {unknown_name('features', screen.features, self.features)}")
         for name in [*self.pretrain, *self.cascade]:
             self.chain(name)
         for name, step in self.cascade.items():
@@ -284,4 +300,5 @@ def _mentions(params: Params) -> list[tuple[str, str]]:
     blocks: dict[str, Mapping[str, Training | Features]]
     blocks = {"pretrain": params.pretrain, "cascade": params.cascade, "features": params.features}
     named = [(f"{block}.{name}.dataset", entry.dataset) for block, entries in blocks.items() for name, entry in entries.items()]
-    return [*named, ("evaluate.target", params.evaluate.target)]
+    apart = [(f"datasets.{name}.apart_from", other) for name, entry in params.datasets.items() for other in entry.apart_from]
+    return [*named, *apart, ("evaluate.target", params.evaluate.target)]

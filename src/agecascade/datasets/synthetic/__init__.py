@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
-from agecascade.datasets.synthetic.imdb import imdb_wiki
+from agecascade.datasets import READERS
 from agecascade.datasets.synthetic.packing import archive_writer
-from agecascade.datasets.synthetic.publishers import agedb, fgnet, identity_folders, utkface
+from agecascade.datasets.synthetic.plans.base import Plan
 from agecascade.datasets.synthetic.rendering import Seeds, render
 from agecascade.errors import ParamsError, unknown_name
-from agecascade.files import written_beside
 from agecascade.params import Draw
 
-PLANS = {"agedb": agedb, "fgnet": fgnet, "identity_folders": identity_folders, "imdb_wiki": imdb_wiki, "utkface": utkface}
 _BATCH = 32  # pictures a process draws at a time: 0.2 s of work, some 200 kB of results
 
 
@@ -25,20 +24,29 @@ def write(reader: str, folder: Path, draw: Draw, seed: int, workers: int) -> Non
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
-    if reader not in PLANS:
-        raise ParamsError(f"reader: {unknown_name('reader with a synthetic origin', reader, PLANS)}")
     seeds = Seeds(seed, reader)
-    plan = PLANS[reader](draw, seeds)
+    plan = _plan(reader, draw, seeds)
     batches = [plan.pictures[i : i + _BATCH] for i in range(0, len(plan.pictures), _BATCH)]
     # a generator, so that the results wait on disk and not in memory; its order is that of the batches
     results = Parallel(n_jobs=min(workers, len(batches)), return_as="generator")(
         delayed(render)(batch, plan.style, seeds) for batch in batches
     )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in plan.loose:
+        (folder / name).write_bytes(data)
     progress = tqdm(total=len(plan.pictures), desc=f"draw {reader}", unit="face")
-    with progress, written_beside(folder / plan.file) as temporary, archive_writer(temporary) as put:
+    with progress, archive_writer(folder / plan.file) as put:
         for batch, members in zip(batches, results, strict=True):
             for name, data in members:
                 put(name, data)
             progress.update(len(batch))
         for name, data in plan.others:
             put(name, data)
+
+
+def _plan(reader: str, draw: Draw, seeds: Seeds) -> Plan:
+    """What agecascade.datasets.synthetic.plans.<reader> says."""
+    if reader not in READERS:
+        raise ParamsError(f"reader: {unknown_name('reader', reader, READERS)}")
+    plan: Plan = import_module(f"{__name__}.plans.{READERS[reader].rpartition('.')[2]}").plan(draw, seeds)
+    return plan

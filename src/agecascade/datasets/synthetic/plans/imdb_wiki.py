@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from agecascade.datasets.synthetic.publishers import Plan, full_name, spread_faults, subjects
+from agecascade.datasets.synthetic.plans.base import Plan, full_name, spread_faults, subjects
 from agecascade.datasets.synthetic.rendering import Fault, Picture, Seeds
 from agecascade.datasets.synthetic.view import Style
 from agecascade.params import Draw
@@ -39,7 +39,7 @@ class _Rows:
     second_face_score: np.ndarray
 
 
-def imdb_wiki(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: Draw, seeds: Seeds) -> Plan:
     """Crops with 40 % around the face's box under `imdb_crop/NN/`, and `imdb_crop/imdb.mat`; 17 % of the rows are dirt."""
     rng = seeds.plan()
     who = np.array(subjects(draw, rng))

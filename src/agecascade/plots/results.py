@@ -1,54 +1,17 @@
-"""Plots of the evaluate stage. The same numbers give the same bytes: no dates, no names of software."""
+"""Plots of the evaluate stage: labels, predictions, errors and trainings of the main table's data set."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from agecascade import metrics
-from agecascade.files import written_beside
+from agecascade.plots.style import COLOURS, GREY, colours, figure
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-# Okabe and Ito's colours, which the colour-blind tell apart
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F"]
 ROLES = ["train", "validation", "test"]
-
-
-@contextmanager
-def _figure(path: Path | str, width: float = 6.4, height: float = 4.2, columns: int = 1) -> Iterator[list[Axes]]:
-    """Axes to draw on; the figure is written as PNG afterwards."""
-    import matplotlib as mpl
-    from cycler import cycler
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    style: Any = {
-        "axes.prop_cycle": cycler(color=COLOURS),
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "axes.grid": True,
-        "grid.color": "#E5E5E5",
-        "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
-        "font.size": 10,
-        "axes.titlesize": 11,
-        "legend.frameon": False,
-    }
-    with mpl.rc_context():
-        mpl.rcdefaults()  # whatever a matplotlibrc says here
-        mpl.rcParams.update(style)
-        # not pyplot: it keeps figures and chooses a screen
-        figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-        yield list(figure.subplots(1, columns, squeeze=False)[0])
-        with written_beside(path) as temporary:
-            FigureCanvasAgg(figure).print_figure(temporary, format="png", metadata={"Software": None})
 
 
 def label_histogram(path: Path | str, labels: Mapping[str, Sequence[float]], unit: str = "years") -> None:
@@ -56,7 +19,7 @@ def label_histogram(path: Path | str, labels: Mapping[str, Sequence[float]], uni
     filled = {role: np.asarray(labels[role], dtype=np.float64) for role in ROLES if len(labels.get(role, []))}
     values = np.concatenate(list(filled.values()))
     edges = np.linspace(values.min(), values.max(), min(40, max(10, int(np.ptp(values)) + 1)) + 1)
-    with _figure(path) as (axes,):
+    with figure(path) as (axes,):
         names = [f"{role} ({len(values)})" for role, values in filled.items()]
         axes.hist(list(filled.values()), bins=list(edges), stacked=True, label=names, edgecolor="white", linewidth=0.4)
         axes.set(xlabel=f"label ({unit})", ylabel="pictures", title="Labels")
@@ -67,9 +30,9 @@ def predicted_against_true(path: Path | str, predictions: Mapping[str, pd.DataFr
     """Predictions over labels with the line of identity, a panel each. predictions: {row: schema.PREDICTIONS}."""
     ends = [float(frame[column].agg(end)) for frame in predictions.values() for column in ("label", "prediction") for end in ("min", "max")]
     limits = (min(ends) - 1, max(ends) + 1)
-    with _figure(path, width=0.6 + 3.6 * len(predictions), height=4.6, columns=len(predictions)) as panels:
-        for colour, axes, (row, frame) in zip(_colours(len(panels)), panels, predictions.items(), strict=True):
-            axes.plot(limits, limits, color="#7F7F7F", linewidth=1)
+    with figure(path, width=0.6 + 3.6 * len(predictions), height=4.6, columns=len(predictions)) as panels:
+        for colour, axes, (row, frame) in zip(colours(len(panels)), panels, predictions.items(), strict=True):
+            axes.plot(limits, limits, color=GREY, linewidth=1)
             axes.scatter(frame["label"], frame["prediction"], s=12, alpha=0.45, color=colour, linewidths=0)
             error = metrics.mae(frame["prediction"], frame["label"])
             axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel=f"true ({unit})", title=f"{row}\npooled MAE {error:.2f}")
@@ -79,8 +42,8 @@ def predicted_against_true(path: Path | str, predictions: Mapping[str, pd.DataFr
 def cumulative_scores(path: Path | str, predictions: Mapping[str, pd.DataFrame], highest: int = 15, unit: str = "years") -> None:
     """CS(n) of several rows for n = 0 .. highest. predictions: {row: schema.PREDICTIONS}."""
     levels = range(highest + 1)
-    with _figure(path) as (axes,):
-        for colour, (row, frame) in zip(_colours(len(predictions)), predictions.items(), strict=True):
+    with figure(path) as (axes,):
+        for colour, (row, frame) in zip(colours(len(predictions)), predictions.items(), strict=True):
             scores = [100 * metrics.cumulative_score(frame["prediction"], frame["label"], n) for n in levels]
             axes.plot(levels, scores, marker="o", markersize=3, color=colour, label=row)
         axes.set(xlabel=f"n ({unit})", ylabel="pictures with an error of at most n (%)", ylim=(0, 101), title="Cumulative score")
@@ -91,7 +54,7 @@ def mae_bars(path: Path | str, summaries: Mapping[str, Mapping[str, float | str]
     """The MAE of each row with its interval, best at the top. summaries: {row: summarise(...)}."""
     rows = sorted(summaries, key=lambda row: float(summaries[row]["mae"]), reverse=True)
     mae, low, high = (np.array([float(summaries[row][key]) for row in rows]) for key in ("mae", "mae_low", "mae_high"))
-    with _figure(path, width=7.2, height=1.3 + 0.38 * len(rows)) as (axes,):
+    with figure(path, width=7.2, height=1.3 + 0.38 * len(rows)) as (axes,):
         axes.barh(rows, mae, xerr=np.stack([mae - low, high - mae]), color=COLOURS[5], ecolor="#404040", capsize=3, height=0.62)
         for position, (value, end) in enumerate(zip(mae, high, strict=True)):
             axes.annotate(f"{value:.2f}", (end, position), xytext=(5, 0), textcoords="offset points", va="center")
@@ -104,15 +67,11 @@ def training_curves(path: Path | str, histories: Mapping[str, pd.DataFrame]) -> 
     from matplotlib.ticker import MaxNLocator
 
     panels = {"loss": "training loss", "validation_error": "validation MAE"}
-    with _figure(path, width=9, height=3.8, columns=len(panels)) as both:
+    with figure(path, width=9, height=3.8, columns=len(panels)) as both:
         for axes, (column, name) in zip(both, panels.items(), strict=True):
-            for colour, (row, history) in zip(_colours(len(histories)), histories.items(), strict=True):
+            for colour, (row, history) in zip(colours(len(histories)), histories.items(), strict=True):
                 if column in history and history[column].notna().any():
                     axes.plot(history["epoch"], history[column], marker="o", markersize=2.5, color=colour, label=row)
             axes.set(xlabel="epoch", title=name)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         both[0].legend()
-
-
-def _colours(count: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]

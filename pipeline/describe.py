@@ -1,0 +1,35 @@
+"""Stage describe: manifests, crops and archives -> metrics/datasets, plots/data, and the MLflow run that keeps them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agecascade import params
+from agecascade.description import drawing, report, table
+from agecascade.files import written_beside
+from agecascade.tracking import Tracker, flat
+from common import run
+
+
+def main() -> None:
+    """Describe every data set of params.yaml."""
+    study = params.load("params.yaml")
+    datasets = report.gather(study, Path("data"))
+    table.write(datasets, Path("metrics/datasets"))
+    with written_beside("plots/data") as folder:
+        drawing.draw(datasets, folder)
+    track(study.study, datasets)
+    print(Path("metrics/datasets/table.md").read_text(encoding="utf-8"))
+
+
+def track(study: str, datasets: list[report.Described]) -> None:
+    """One run with the data sets' settings, counts, table and pictures."""
+    settings = {"datasets": params.read_yaml("params.yaml")["datasets"]}
+    with Tracker(study, "describe").model_run("describe", flat(settings), {}) as described:
+        described.metrics({f"{dataset.name}/{name}": count for dataset in datasets for name, count in dataset.counts.items()})
+        described.artifact(Path("metrics/datasets"))
+        described.artifact(Path("plots/data"))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,76 @@
+"""Which files are archives, and what is in one of any kind."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from agecascade.archives import limits, recordio, tar, zip
+from agecascade.archives.limits import Locked
+from agecascade.archives.streams import Place, Stream, on_disk, pieces
+
+_ZIP_SUFFIXES = (".zip",)
+_TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_RECORD_SUFFIXES = (".rec",)
+SUFFIXES = _ZIP_SUFFIXES + _TAR_SUFFIXES + _RECORD_SUFFIXES
+
+_FOREIGN = {b"Rar!\x1a\x07": "a RAR archive", b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive", b"\x28\xb5\x2f\xfd": "compressed by Zstandard"}
+
+
+class Entry(Protocol):
+    """A file, link or device in an archive."""
+
+    name: str  # as the archive tells it
+    fault: str  # why it is no plain file, or ""
+
+    def refusal(self) -> str:
+        """Why the content is never read, or ""; to be asked before `read`."""
+
+    def read(self) -> bytes:
+        """The content."""
+
+    def open(self) -> Stream:
+        """The content as a stream, of any size, for an archive inside the archive."""
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file of this name is to be an archive."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def foreign(name: str) -> str:
+    """Why a file of this name is left out although it is to be an archive, or ""."""
+    return "it is an archive that is not read here: unpack it by hand" if name.lower().endswith((".rar", ".7z")) else ""
+
+
+def entries(stream: Stream, name: str) -> Iterator[Entry]:
+    """What an archive called `name` holds, by its first bytes, or else its suffix.
+
+    Raises Damaged, Locked, and Unsafe for a zip file inside another archive that is too large to be copied out.
+    """
+    start = stream.file.peek(6)
+    for magic, what in _FOREIGN.items():
+        if start.startswith(magic):
+            raise Locked(f"is {what}, which is not read here")
+    if start.startswith((b"PK\3\4", b"PK\5\6")) or name.lower().endswith(_ZIP_SUFFIXES):
+        with _with_place(stream) as placed:
+            yield from zip.entries(placed)
+    elif start.startswith(recordio.MAGIC) or name.lower().endswith(_RECORD_SUFFIXES):
+        yield from recordio.entries(stream)
+    else:
+        yield from tar.entries(stream)
+
+
+@contextmanager
+def _with_place(stream: Stream) -> Iterator[Stream]:
+    """The stream where it can seek, or a copy of it in memory or, if large, in a temporary file that is removed again."""
+    if stream.place is not None:
+        yield stream
+        return
+    with tempfile.SpooledTemporaryFile(max_size=limits.SPOOL_MEMORY) as copy:
+        size = 0
+        for piece in pieces(stream.file.read, stream.consumed, None, limits.SPOOL_LIMIT):
+            size += copy.write(piece)
+        yield on_disk(Place(copy, 0, size))

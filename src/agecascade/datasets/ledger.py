@@ -1,0 +1,155 @@
+"""What cleaning knows of every row, on disk: memory stays flat however many pictures a data set has."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+
+from agecascade.datasets.base import Reject, Row
+from agecascade.schema import MANIFEST, REJECTS
+
+BATCH_ROWS = 16_384
+CACHE_KIB = 64 * 1024
+
+# what became of a row
+_LISTED, _KEPT, _OUT = 0, 1, 2
+
+_TABLES = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA temp_store = FILE;
+CREATE TABLE rows (sample_id TEXT PRIMARY KEY, member TEXT, subject TEXT, label REAL, content BLOB, state INTEGER) WITHOUT ROWID;
+CREATE INDEX members ON rows (member);
+CREATE TABLE rejects (member TEXT, reason TEXT, detail TEXT);
+"""
+
+
+class Ledger:
+    """The rows of one data set, each once, and the rejects; a context that leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="agecascade-")
+        self._database = sqlite3.connect(Path(self._folder.name, "ledger.db"), isolation_level=None)
+        self._database.executescript(f"PRAGMA cache_size = -{CACHE_KIB};" + _TABLES)
+        self._database.execute("BEGIN")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+        self._folder.cleanup()
+
+    def add(self, row: Row) -> bool:
+        """Note a row; False where its sample_id is known already, and the row is not taken."""
+        values = (row.sample_id, row.member, row.subject, row.label, _packed(row), _LISTED)
+        return self._run("INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?)", values).rowcount == 1
+
+    def reject(self, reject: Reject, row: Row | None = None) -> None:
+        """Note a reject; `row` is the row that it was until now."""
+        self._run("INSERT INTO rejects VALUES (?, ?, ?)", (reject.member, reject.reason, reject.detail))
+        if row is not None:
+            self._run("UPDATE rows SET state = ?, content = NULL WHERE sample_id = ?", (_OUT, row.sample_id))
+
+    def wanted(self, member: str) -> list[Row]:
+        """The listed rows of a picture; a picture may show several people."""
+        found = self._run("SELECT content FROM rows WHERE member = ? AND state = ? ORDER BY sample_id", (member, _LISTED))
+        return [_unpacked(content) for (content,) in found]
+
+    def keep(self, row: Row) -> None:
+        """A listed row has passed all checks."""
+        self._run("UPDATE rows SET state = ?, content = ? WHERE sample_id = ?", (_KEPT, _packed(row), row.sample_id))
+
+    def listed(self) -> int:
+        """How many rows wait for their pictures."""
+        return self._number("SELECT count(*) FROM rows WHERE state = ?", _LISTED)
+
+    def reject_missing(self) -> None:
+        """Reject the rows whose picture never came."""
+        self._reject_all("state = ?", "file_missing", "'the archive lacks the file'", _LISTED)
+
+    def reject_small_identities(self, smallest: int) -> None:
+        """Reject the kept rows of subjects with fewer than `smallest` of them."""
+        self._run("CREATE TEMP TABLE sizes AS SELECT subject, count(*) AS size FROM rows WHERE state = ? GROUP BY subject", (_KEPT,))
+        self._run("CREATE INDEX temp.subjects ON sizes (subject)")
+        size = "(SELECT size FROM sizes WHERE sizes.subject IS rows.subject)"
+        detail = f"ifnull(subject, 'nobody') || ' has ' || {size} || ' pictures, not {smallest:d}'"
+        self._reject_all(f"state = ? AND {size} < {smallest:d}", "identity_too_small", detail, _KEPT)
+        self._run("DROP TABLE sizes")
+
+    def counts(self) -> dict[str, Any]:
+        """What metrics/clean/<name>.json says: kept, rejected by reason, subjects, and the range and mean of the labels."""
+        kept = "FROM rows WHERE state = ?"
+        low, high, mean = self._run(f"SELECT min(label), max(label), avg(label) {kept}", (_KEPT,)).fetchone()
+        return {
+            "kept": self._number(f"SELECT count(*) {kept}", _KEPT),
+            "rejected": dict(self._run("SELECT reason, count(*) FROM rejects GROUP BY reason ORDER BY reason")),
+            "subjects": self._number(f"SELECT count(DISTINCT subject) {kept}", _KEPT),
+            "label": None if low is None else {"min": low, "max": high, "mean": round(mean, 6)},
+        }
+
+    def manifest(self) -> Iterator[pa.RecordBatch]:
+        """The kept rows by sample_id (schema.MANIFEST): no archive's order and no number of workers shows in it."""
+        found = self._run("SELECT content FROM rows WHERE state = ? ORDER BY sample_id", (_KEPT,))
+        return _batches(([getattr(_unpacked(content), name) for name in MANIFEST.names] for (content,) in found), MANIFEST)
+
+    def rejects(self) -> Iterator[pa.RecordBatch]:
+        """The rejects by member (schema.REJECTS)."""
+        return _batches(self._run("SELECT member, reason, detail FROM rejects ORDER BY member, reason, detail"), REJECTS)
+
+    def _reject_all(self, condition: str, reason: str, detail: str, state: int) -> None:
+        self._run(f"INSERT INTO rejects SELECT member, '{reason}', {detail} FROM rows WHERE {condition}", (state,))
+        self._run(f"UPDATE rows SET state = {_OUT} WHERE {condition}", (state,))
+
+    def _number(self, query: str, state: int) -> int:
+        return int(self._run(query, (state,)).fetchone()[0])
+
+    def _run(self, query: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        with _full_disk(self._folder.name):
+            return self._database.execute(query, values)
+
+
+@contextmanager
+def _full_disk(folder: str) -> Iterator[None]:
+    """SQLite's own error for a full disk as the system's."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, "the disk is full; TMPDIR names another place", folder) from error
+        raise
+
+
+def _packed(row: Row) -> bytes:
+    # by position: names would be half of the bytes
+    return pickle.dumps([getattr(row, name) for name in Row.__slots__], protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def _unpacked(content: bytes) -> Row:
+    return Row(**dict(zip(Row.__slots__, pickle.loads(content), strict=True)))
+
+
+def _batches(rows: Iterable[Iterable[Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Record batches of bounded size; one empty batch where there are no rows."""
+    columns: list[list[Any]] = [[] for _ in schema]
+    written = False
+    for row in rows:
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+        if len(columns[0]) == BATCH_ROWS:
+            yield _batch(columns, schema)
+            columns, written = [[] for _ in schema], True
+    if columns[0] or not written:
+        yield _batch(columns, schema)
+
+
+def _batch(columns: list[list[Any]], schema: pa.Schema) -> pa.RecordBatch:
+    return pa.record_batch([pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema)

@@ -1,0 +1,101 @@
+"""SCUT-FBP: 500 Asian women, whose attractiveness some 75 people rated from 1 to 5 (Xie et al., 2015).
+
+`Data_Collection/SCUT-FBP-<n>.jpg`; `Rating_Collection/Attractiveness label.xlsx` holds n, mean and deviation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import Field
+
+from agecascade.archives import Archive
+from agecascade.datasets import tables
+from agecascade.datasets.base import Info, Reject, Row, Source, parse_options, stem
+from agecascade.errors import ArchiveError
+from agecascade.params import Block
+
+INFO = Info(
+    title="SCUT-FBP",
+    pictures=500,
+    label="attractiveness, 1 to 5",
+    licence="non-commercial research only",
+    access="by hand",
+    page="http://www.hcii-lab.net/data/SCUT-FBP/EN/download.html",
+    paper="Xie et al., 2015",
+    kept={"DLDL-v2": 500},
+    settings={
+        "options": {},
+        "grid": {"low": 1, "high": 5, "step": 0.1},
+        "clean": {"low": 1, "high": 5},
+        "detector": "yunet",
+        "protocol": "random",
+        "folds": 1,  # 10 for the ten-fold cross-validation of other papers
+        "test": 0.2,
+        "validation": 0.1,
+    },
+    sigma=0.5,
+)
+
+_IMAGE, _MEAN, _DEVIATION = "Image", "Attractiveness label", "Standard deviation"
+_INSTRUCTIONS = (
+    f"get Data_Collection and Rating_Collection by hand from {INFO.page} (for research only) and pack both as SCUT-FBP.zip, "
+    "or name what you have in options.files"
+)
+
+
+class Options(Block):
+    """What params.yaml may say of SCUT-FBP."""
+
+    files: list[str] = Field(default_factory=lambda: ["SCUT-FBP.zip"], min_length=1)
+    ratings: str = "Attractiveness label.xlsx"
+
+
+def sources(options: Mapping[str, Any]) -> list[Source]:
+    """Pictures and ratings, which are to be fetched by hand."""
+    return [Source(file, instructions=_INSTRUCTIONS) for file in parse_options(Options, options).files]
+
+
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+    """Every picture, with the mean and the deviation of its ratings. Raises ArchiveError where the spreadsheet is another."""
+    (table,) = tables.find(archive, parse_options(Options, options).ratings)
+    listed: dict[str, tables.Cells] = {}
+    for number, cells in tables.sheet_rows(table, (_IMAGE, _MEAN)):
+        cells = _with_deviation(table, cells)
+        name = _name(cells[_IMAGE])
+        if name in listed:
+            yield Reject(f"{table.name} row {number}", "duplicate_row", f"{name} stands twice; the first is taken")
+        listed.setdefault(name, cells)
+    for found in tables.join(archive, listed, lambda member: stem(member).lower()):
+        yield found if isinstance(found, Reject) else _row(found[0].name, found[1])
+
+
+def _with_deviation(table: tables.Table, cells: tables.Cells) -> tables.Cells:
+    """The row with its deviation under one name: copies write that column's name with and without a capital D."""
+    for name, cell in cells.items():
+        if name.lower() == _DEVIATION.lower():
+            return {**cells, _DEVIATION: cell}
+    raise ArchiveError(f"{table.name} has no column {_DEVIATION!r}; fetch it again, or is it of another data set?")
+
+
+def _name(image: Any) -> str:
+    """The file that an image number means, in lower case and without suffix."""
+    count = tables.number(image)
+    return f"scut-fbp-{count:g}" if count is not None else stem(str(image)).lower()
+
+
+def _row(member: str, cells: tables.Cells) -> Row | Reject:
+    mean, deviation = tables.number(cells[_MEAN]), tables.number(cells[_DEVIATION])
+    if mean is None:
+        return Reject(member, "label_missing", f"its mean {cells[_MEAN]!r} is no number")
+    if deviation is None or deviation < 0:
+        return Reject(member, "deviation_missing", f"its deviation {cells[_DEVIATION]!r} is no number from 0")
+    return Row(
+        sample_id=stem(member),
+        member=member,
+        label=mean,
+        label_sigma=deviation,
+        gender="female",
+        ethnicity="Asian",
+    )

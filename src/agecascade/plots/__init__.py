@@ -1,0 +1,21 @@
+"""Plots and contact sheets as PNG files: the same numbers and pictures give the same bytes."""
+
+from agecascade.plots.contents import YEARS, Labels, cumulative_labels, group_bars, label_panels
+from agecascade.plots.results import cumulative_scores, label_histogram, mae_bars, predicted_against_true, training_curves
+from agecascade.plots.sheets import Tile, contact_sheet, thumbnail
+
+__all__ = [
+    "YEARS",
+    "Labels",
+    "Tile",
+    "contact_sheet",
+    "cumulative_labels",
+    "cumulative_scores",
+    "group_bars",
+    "label_histogram",
+    "label_panels",
+    "mae_bars",
+    "predicted_against_true",
+    "thumbnail",
+    "training_curves",
+]
