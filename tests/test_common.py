@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+import common
+from agecascade.errors import ArchiveError
+
+
+@pytest.fixture(autouse=True)
+def _no_arguments(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["stage.py"])
+
+
+def failing(error: Exception):
+    def main():
+        raise error
+
+    return main
+
+
+def test_what_a_user_can_act_on_is_one_line():
+    with pytest.raises(SystemExit) as caught:
+        common.run(failing(ArchiveError("AgeDB.zip is missing")))
+    assert caught.value.code == "error: AgeDB.zip is missing"
+
+
+def test_a_full_disk_is_one_line_that_says_what_to_do():
+    with pytest.raises(SystemExit) as caught:
+        common.run(failing(OSError(errno.ENOSPC, "No space left on device", "data/x")))
+    assert caught.value.code.startswith("error: no space left on the disk (data/x); make room and run the stage again")
+
+
+def test_other_errors_keep_their_traceback():
+    with pytest.raises(OSError, match="denied"):
+        common.run(failing(OSError(errno.EACCES, "denied")))
