@@ -60,6 +60,9 @@ def test_a_drawn_archive_becomes_a_table(tmp_path, monkeypatch, store, name):
         stage("pretrain", step)
     for step in settings.cascade:
         stage("finetune", step)
+    for script, entries in (("features", settings.features), ("regress", settings.regressors)):
+        for entry in entries:
+            stage(script, entry)
     stage("describe")
     stage("evaluate")
 
@@ -67,5 +70,6 @@ def test_a_drawn_archive_becomes_a_table(tmp_path, monkeypatch, store, name):
     assert kept["kept"] >= 60
     assert pq.read_table(f"data/manifest/{name}.rejects.parquet").num_rows == sum(kept["rejected"].values())
     target = json.loads(Path("metrics/mae.json").read_text())[settings.evaluate.target]
-    assert 0 < target["target"][settings.rows[0].name]["mae"] < 60
+    steps = [step for step, block in settings.cascade.items() if block.dataset == settings.evaluate.target]
+    assert all(0 < target[step][settings.rows[0].name]["mae"] < 60 for step in steps)
     assert Path("plots/data/labels.png").is_file()
