@@ -20,7 +20,7 @@ def run(main: Callable[..., None]) -> None:
         if error.errno != errno.ENOSPC:
             raise
         place = error.filename or "`df` tells where"
-        sys.exit(f"error: no space left on the disk ({place}); make room and run the stage again, its outputs are as they were")
+        sys.exit(f"error: no space left on the disk ({place}); make room and run the stage again: nothing half-written is left")
 
 
 def train(stage: str, step: str, models: Path, predictions: Path | None) -> None:

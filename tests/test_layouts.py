@@ -1,6 +1,6 @@
 """Every layout from its archive to the MAE table: `agecascade study NAME --drawn`, stage by stage in one process, on few pictures.
 
-Whole, through DVC, is a line of shell in docs/datasets.md; tests/test_pipeline.py does that for the sample.
+Whole, through DVC: `uv run agecascade study NAME --drawn && uv run dvc repro`; tests/test_pipeline.py does that for the sample.
 """
 
 from __future__ import annotations
