@@ -19,7 +19,7 @@ from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
 from agecascade.training import cascade
 from agecascade.training.cascade import find_model, initialise, train_step
-from agecascade.training.work import Workshop
+from agecascade.work import Workshop
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -31,6 +31,11 @@ class Crop:
     landmarks: list[float] | None
     digest: int  # of the picture's bytes
     thumbnail: Image  # (32, 32) grey, from before the crop was encoded; hashed by the group
+    annotated: list[float] | None = None  # the data set's five points there
+    faces: int = 1  # found in the picture
+    attempt: str = "first"
+    face_size: float | None = None  # side of the face square in the picture's pixels
+    roll: float | None = None  # degrees
 
 
 class Parts:
@@ -72,7 +77,7 @@ class Parts:
         self._written += 1
         self._size = 0
         plain = {field.name: "none" if field.name == "image" else "zstd" for field in ALIGNED}  # pictures are compressed already
-        return pq.ParquetWriter(path, ALIGNED, compression=plain, use_dictionary=["detector", "subject", "group", "gender", "ethnicity"])
+        return pq.ParquetWriter(path, ALIGNED, compression=plain, use_dictionary=["detector", "attempt", "subject", "group", "gender", "ethnicity"])
 
     def _flush(self) -> None:
         """Write the rows at hand as one row group."""
@@ -87,6 +92,11 @@ class Parts:
             "detector": pa.array([crop.detector for crop in self._group], pa.string()),
             "face_score": pa.array([crop.score for crop in self._group], pa.float32()),
             "landmarks": pa.array([crop.landmarks for crop in self._group], pa.list_(pa.float32())),
+            "annotated": pa.array([crop.annotated for crop in self._group], pa.list_(pa.float32())),
+            "faces": pa.array([crop.faces for crop in self._group], pa.int32()),
+            "attempt": pa.array([crop.attempt for crop in self._group], pa.string()),
+            "face_size": pa.array([crop.face_size for crop in self._group], pa.float32()),
+            "roll": pa.array([crop.roll for crop in self._group], pa.float32()),
             "digest": pa.array([crop.digest for crop in self._group], pa.int64()),
             "hash": pa.array(perceptual_hash(np.stack([crop.thumbnail for crop in self._group]))),
         }

@@ -19,10 +19,11 @@ class Block(BaseModel):
 
 
 class Compute(Block):
-    """Where the work runs: processes and threads of this machine."""
+    """Where the work runs. Faces are aligned by any backend; all else by threads and processes of this machine."""
 
-    backend: Literal["local"] = "local"
+    backend: Literal["local", "dask", "ray"] = "local"
     workers: int = Field(2, ge=1)
+    address: str | None = None  # of a running Dask or Ray cluster; null starts one of `workers` processes on this machine
 
 
 class Grid(Block):
@@ -75,7 +76,7 @@ class Dataset(Block):
     options: dict[str, Any] = Field(default_factory=dict)  # the reader's own
     grid: Grid | None = None  # null in identity sets
     clean: Clean = Clean()
-    detector: Literal["annotation", "whole", "yunet"]
+    detector: Literal["annotation", "whole", "yunet", "retinaface"]
     protocol: Literal["random", "subject_exclusive", "subject_kfold", "leave_one_subject_out", "official"]
     folds: int = Field(1, ge=1)
     test: float = Field(0.2, ge=0, lt=1)  # share, in the random and the subject_exclusive protocol
@@ -90,14 +91,28 @@ class Dataset(Block):
         return self
 
 
+class Detection(Block):
+    """How a detector looks for faces, for training and for use alike."""
+
+    min_score: float = Field(0.7, gt=0, lt=1)
+    max_side: int = Field(640, ge=64)  # pixels; longer pictures are reduced for detection
+    rotations: list[float] = Field(default_factory=list)  # degrees; tried in turn where nothing is found
+    scales: list[float] = Field(default_factory=list)  # of the picture; tried in turn where nothing is found, at each rotation
+
+
 class Align(Block):
     """How faces are cropped, for training and for use alike."""
 
     size: int = Field(64, ge=16)
-    margin: float = Field(0.0, ge=-0.2, le=2)  # added on each side, as a share of the template's side
+    crop: Literal["similarity", "box", "hull"] = "similarity"  # five points upright; or the box, or that of all landmarks, not turned
+    margin: float = Field(0.0, ge=-0.2, le=2)  # added on each side, as a share of the face square's side
     encoding: Literal["jpeg", "png", "webp"] = "jpeg"
     quality: int = Field(95, ge=1, le=100)
-    part_mib: int = Field(256, ge=1, le=256)
+    part_mib: int = Field(256, ge=1, le=256)  # the most that a file holds
+    part_pictures: int = Field(4096, ge=1)  # the most that a file holds, and that an interruption loses
+    detection: Detection = Detection()
+    choose: Literal["largest", "central", "annotated"] = "largest"  # which of several faces
+    max_faces: int | None = Field(None, ge=1)  # a picture with more is a reject
     if_no_face: Literal["reject", "whole"] = "reject"
     max_reject_rate: float = Field(0.2, ge=0, le=1)
 

@@ -27,7 +27,7 @@ from agecascade.params import SCRATCH, Params, Row
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
 from agecascade.training.fold import IDENTITY, Job, describe, train_fold
-from agecascade.training.work import Workshop, fingerprint, source_digest
+from agecascade.work import Workshop, fingerprint, source_digest
 
 SOURCE = Path(__file__).resolve().parent.parent
 
