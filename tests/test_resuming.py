@@ -118,7 +118,9 @@ def test_other_settings_begin_anew_and_an_allowed_share_of_rejects_does_not(
 
 
 @pytest.mark.parametrize("failing", ["part", "delivery"])
-def test_a_full_disk_loses_no_finished_part(tmp_path: Path, input_of: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+def test_a_full_disk_loses_no_finished_part(
+    tmp_path: Path, input_of: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
     run(input_of, tmp_path / "undisturbed", tmp_path / "work")
     full = OSError(errno.ENOSPC, "No space left on device")
     with monkeypatch.context() as patched:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
@@ -28,7 +29,9 @@ def ordered(function: Callable[[Item], Result], items: Iterable[Item], compute: 
     What `items` or `function` raises is raised here. Raises ComputeError where the cluster cannot be had or loses its workers.
     """
     source = _Source(items)
-    with _workers(compute) as (count, generates):
+    with _workers(compute) as (count, generates), warnings.catch_warnings():
+        # whoever stops reading has a reason, and joblib's advice on it would hide that
+        warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
         kind = {"prefer": "threads", "return_as": "generator"} if generates else {}
         while not source.ended:
             run = Parallel(n_jobs=count, batch_size=1, pre_dispatch=AHEAD * count, **kind)
@@ -131,7 +134,9 @@ def _failures_told(backend: str) -> Iterator[None]:
         if type(error).__module__.split(".")[0] not in ("distributed", "ray"):
             raise
         reason = " ".join(str(error).split())[:200]
-        raise ComputeError(f"compute.backend {backend}: {type(error).__name__}: {reason}; finished parts are kept, so run it again") from error
+        raise ComputeError(
+            f"compute.backend {backend}: {type(error).__name__}: {reason}; finished parts are kept, so run it again"
+        ) from error
 
 
 def _missing(backend: str) -> ComputeError:

@@ -48,7 +48,9 @@ def state(location: Location) -> str:
         told = os.stat(path)  # noqa: PTH116
         return f"{told.st_size} {told.st_mtime_ns}"
     info = fs.info(path)
-    return f"{info['size']} " + " ".join(str(info[key]) for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created") if key in info)
+    return f"{info['size']} " + " ".join(
+        str(info[key]) for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created") if key in info
+    )
 
 
 def opened(location: Location) -> BinaryIO:

@@ -9,10 +9,10 @@ import cv2
 
 from agecascade.errors import FaceError
 from agecascade.faces import fingerprints
-from agecascade.faces.alignment import Frame, Image, Points, cut, face_size, place, roll, whole_face
-from agecascade.faces.choosing import NoFace, choose
+from agecascade.faces.alignment import Frame, cut, face_size, place, roll, whole_face
+from agecascade.faces.choosing import NoFace, choose, shown
 from agecascade.faces.crops import decode_image, encode_image
-from agecascade.faces.detectors import Annotation, Face
+from agecascade.faces.face import Annotation, Face, Image, Points
 from agecascade.faces.finding import Finding, finder
 from agecascade.faces.parts import Crop
 from agecascade.params import Align
@@ -106,7 +106,7 @@ def _align_row(wanted: _Wanted, finding: Finding, settings: Align, detector: str
         if crop is not None:
             return crop
         shape = f"{wanted.image.shape[1]}x{wanted.image.shape[0]}"
-        chosen = NoFace("bad_landmarks", f"{detector}: {_shown(chosen)} make no face in {shape}")
+        chosen = NoFace("bad_landmarks", f"{detector}: {shown(chosen)} make no face in {shape}")
     if settings.if_no_face == "whole" and chosen.reason != "many_faces":
         crop = _crop(wanted, whole_face(wanted.image), settings, "whole", 0, "whole")
         if crop is not None:
@@ -140,8 +140,3 @@ def _crop(wanted: _Wanted, face: Face, settings: Align, detector: str, faces: in
 def _placed(points: Points | None, matrix: Points) -> list[float] | None:
     """Points (5, 2) of the picture in the crop, flattened."""
     return None if points is None else [float(value) for value in place(points, matrix).ravel()]
-
-
-def _shown(face: Face) -> str:
-    name, values = ("box", face.box) if face.points is None else ("points", face.points.ravel())
-    return f"{name} {' '.join(f'{value:g}' for value in values)}"

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agecascade.faces.alignment import Image
+from agecascade.faces.face import Image
 from agecascade.faces.fingerprints import perceptual_hash
 from agecascade.faces.roster import Roster
 from agecascade.params import Align

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from agecascade import storage
-from agecascade.faces.detectors import Annotation
+from agecascade.faces.face import Annotation
 from agecascade.schema import MANIFEST
 from agecascade.storage import Location
 
