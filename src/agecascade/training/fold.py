@@ -61,7 +61,7 @@ class Job:
     @property
     def logged(self) -> dict[str, object]:
         """What a tracker shows as this training's params."""
-        recipe = self.recipe.model_dump(exclude={"by_backbone", "schedule"})
+        recipe = self.recipe.model_dump(exclude={"by_backbone", "schedule", "augment"})
         shared = self.params.model_dump(include={"sigma", "image_size", "pooling", "precision", "lambda_er"})
         chain = " > ".join(self.card.chain)
         return {**recipe, **shared, **self.row._asdict(), "schedule": self.recipe.schedule.name, "chain": chain, "fold": self.fold}
@@ -108,7 +108,7 @@ def train_fold(
     job: Job, faces: Faces, fold: pd.DataFrame, folder: Path, tracker: Tracker, progress: Callable[[int], object] = lambda pictures: None
 ) -> None:
     """Train one fold into `folder`: a model folder, and for ages the predictions.parquet of its test pictures."""
-    card, normalisation = job.card, job.params.normalisation
+    card = job.card
     method = card.objective()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = _from_init(job, card).to(device)
@@ -116,7 +116,7 @@ def train_fold(
     roles = {role: faces.take(np.isin(faces.sample_id, part.to_numpy(str))) for role, part in fold.groupby("role")["sample_id"]}
     nobody = faces.take(np.array([], int))
     training, validation, test = (_samples(job, faces, roles.get(role, nobody)) for role in ("train", "validation", "test"))
-    augmenter = Augmenter(job.params.augment, normalisation)
+    augmenter = Augmenter(job.recipe.augment or job.params.augment, job.params.normalisation, device)
     history = []
     title = f"{job.step}/{job.name}"
     options = {"seed": job.random_seed, "precision": job.params.precision, "progress": progress}

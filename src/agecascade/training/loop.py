@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agecascade.augmentation import Augmenter, normalised
+from agecascade.augmentation import Augmenter
 from agecascade.errors import TrainingError
+from agecascade.loading import Images, order
 from agecascade.methods.base import Method
 from agecascade.models.heads import PooledNetwork
 from agecascade.params import Recipe
-from agecascade.training.inference import to_network
 from agecascade.training.schedules import LearningRate
 
 Record = dict[str, float]
@@ -27,7 +27,7 @@ class Samples:
     """What a loss needs of N pictures: images (N, S, S, 3) uint8, label and sigma (N,) in label units, float32; ids for errors."""
 
     sample_id: np.ndarray
-    images: np.ndarray
+    images: Images
     label: np.ndarray
     sigma: np.ndarray
 
@@ -54,7 +54,6 @@ def train(
     same weights. `progress` is told how many pictures were learned from. Raises TrainingError where a loss is not finite,
     naming epoch and pictures.
     """
-    device = next(network.parameters()).device
     network.to(memory_format=torch.channels_last)
     trained = network.head if recipe.trainable == "head" else network
     optimizer = torch.optim.Adam(trained.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
@@ -66,8 +65,8 @@ def train(
         random = np.random.default_rng([*seed, epoch])
         sums: dict[str, float] = {}
         _training_mode(network, recipe)
-        for rows in np.array_split(random.permutation(len(training)), batches):
-            images = to_network(augmenter(training.images[rows], random), device)
+        for rows in np.array_split(order(training.images, random), batches):
+            images = augmenter(training.images[rows], random)
             terms = _terms(network, method, images, training, rows, precision)
             loss = torch.stack(list(terms.values())).sum()
             _require_finite(loss, f"epoch {epoch + 1}", training.sample_id[rows])
@@ -97,7 +96,7 @@ def evaluate(network: PooledNetwork, method: Method, samples: Samples, augmenter
     with torch.inference_mode():
         for rows in np.array_split(np.arange(len(samples)), -(-len(samples) // 256)):
             with _autocast(device, precision):
-                outputs = network(to_network(normalised(samples.images[rows], augmenter.normalisation), device))
+                outputs = network(augmenter.plain(samples.images[rows]))
             label, sigma = _tensor(samples.label[rows], device), _tensor(samples.sigma[rows], device)
             loss += method.loss(outputs.float(), label, sigma).item() * len(rows)
             error += method.error(outputs.float(), label).sum().item()
