@@ -28,9 +28,9 @@ from agecascade.datasets.synthetic.identity import person
 from agecascade.datasets.synthetic.markup import FIVE
 from agecascade.datasets.synthetic.view import Style, take
 from agecascade.description import contents, faces, mean_face, report, sheets, table
+from agecascade.description.landmark_error import LandmarkError
+from agecascade.description.quality import Quality
 from agecascade.errors import ArchiveError, FaceError
-from agecascade.faces.landmark_error import LandmarkError
-from agecascade.faces.quality import Quality
 from agecascade.files import write_table
 from agecascade.plots import marks
 from publishers import picture, write_zip

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from agecascade import schema
+from agecascade.description import quality
+from agecascade.description.landmark_error import POINTS, landmark_errors, summarise_errors
 from agecascade.errors import FaceError
-from agecascade.faces import quality
-from agecascade.faces.landmark_error import POINTS, landmark_errors, summarise_errors
 from agecascade.files import write_table
 
 PUBLISHED = np.array([[30.0, 30], [70, 30], [50, 56], [34, 70], [66, 70]])  # eyes 40 pixels apart

@@ -7,10 +7,10 @@ from pathlib import Path
 from agecascade import plots
 from agecascade.archives import open_archives
 from agecascade.description import sheets
+from agecascade.description.landmark_error import LandmarkError
 from agecascade.description.mean_face import mean_face
 from agecascade.description.report import Described
 from agecascade.errors import ParamsError
-from agecascade.faces.landmark_error import LandmarkError
 from agecascade.plots import Tile, marks
 
 MEAN_COLUMNS, MEAN_SIDE = 5, 192

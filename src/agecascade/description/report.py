@@ -8,8 +8,8 @@ from pathlib import Path
 from agecascade.datasets import reader
 from agecascade.datasets.base import Info
 from agecascade.description.contents import Contents, count, count_reasons
+from agecascade.description.quality import Quality, measure
 from agecascade.errors import ArchiveError
-from agecascade.faces.quality import Quality, measure
 from agecascade.params import Params
 from agecascade.plots import YEARS, Labels
 

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from agecascade.archives import Archive, Member
 from agecascade.datasets.pictures import picture_size
+from agecascade.description.quality import FIRST, worst
 from agecascade.errors import ArchiveError, FaceError, RegressorError
 from agecascade.faces.crops import decode_image
-from agecascade.faces.quality import FIRST, worst
 from agecascade.plots import Tile, marked, marks, thumbnail
 
 KEPT_COLUMNS, KEPT_ROWS, KEPT_SIDE = 12, 8, 96

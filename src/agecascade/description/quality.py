@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from agecascade.description.landmark_error import LandmarkError, landmark_errors, summarise_errors
 from agecascade.errors import FaceError
 from agecascade.faces.alignment import Points
-from agecascade.faces.landmark_error import LandmarkError, landmark_errors, summarise_errors
 
 FIRST, WHOLE = "first", "whole"  # attempts, as schema.ALIGNED tells them
 QUANTILES = (5, 25, 50, 75, 95)  # %
