@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import torch
 
 from agecascade import model_folder
 from agecascade.errors import FaceError, ModelError
-from agecascade.faces import detectors
-from agecascade.faces.alignment import Frame, Image, transform, usable, warp
+from agecascade.faces.alignment import Frame, Image, cut
 from agecascade.faces.crops import SUFFIXES, decode_image
-from agecascade.faces.detectors import Annotation, Face
+from agecascade.faces.face import Annotation, Face
+from agecascade.faces.finding import Finder, Finding, finder
 from agecascade.methods.base import Method
 from agecascade.model_folder import ModelCard
 from agecascade.models.heads import PooledNetwork
+from agecascade.params import Detection
 from agecascade.training.inference import predict_values
 
 COLUMNS = ["path", "face", "value", "low", "high", "box", "score", "error"]
@@ -49,8 +51,7 @@ class Fold:
     @property
     def frame(self) -> Frame:
         """How the network's faces are cropped."""
-        crop = self.card.crop
-        return Frame(crop.size, crop.margin, tuple((float(x), float(y)) for x, y in crop.template))
+        return self.card.crop.frame
 
     def predict(self, crops: Image) -> np.ndarray:
         """Value, low and high (3, N) in label units of crops (N, S, S, 3); low and high are NaN where the model has no interval."""
@@ -66,9 +67,12 @@ class Fold:
 class Estimator:
     """One model, or the mean over the folds of one."""
 
-    def __init__(self, folds: list[Fold]) -> None:
+    def __init__(self, folds: list[Fold], detector: str | None = "yunet", detection: Detection | None = None) -> None:
+        """detector: that for photos, and how it looks; None where no detector can repeat the crops of training."""
         self.folds = folds
         self.frame = folds[0].frame
+        self.detector = detector
+        self.detection = detection or Detection()
 
     @classmethod
     def load(cls, folder: Path | str, device: str | None = None) -> Estimator:
@@ -84,9 +88,10 @@ class Estimator:
             raise ModelError(f"{folder} holds no model.json, nor does a fold<k> in it; train the model first (`dvc repro`)")
         folds = [_load_fold(path, device) for path in found]
         for path, fold in zip(found, folds, strict=True):
-            if fold.frame != folds[0].frame:
+            if fold.card.crop != folds[0].card.crop:
                 raise ModelError(f"{path}/model.json: `crop` differs from {found[0].name}'s; folds of one model share their crops")
-        return cls(folds)
+        crop = folds[0].card.crop
+        return cls(folds, crop.detector if crop.repeatable else None, Detection.model_validate(crop.detection))
 
     def predict(self, images: Any, aligned: bool = False) -> pd.DataFrame:
         """One row per face: path, face (0 is the largest), value, low, high, box, score, error.
@@ -94,37 +99,38 @@ class Estimator:
         images: one or several RGB uint8 arrays (H, W, 3) or paths, or a folder, which is searched through. Arrays get their
         position as `path`. A picture that cannot be read or has no face gives one row with `error` and a value of NaN.
         aligned: each picture is a crop already. Values and the interval's ends are in label units, box in pixels.
-        Raises FaceError where the detector cannot run, a folder holds no picture, or an array is no RGB picture.
+        Raises FaceError where the detector cannot run, a folder holds no picture, or an array is no RGB picture, and ModelError
+        where the model knows only crops that no detector can repeat.
         """
         frames = list(self.predict_batches(images, aligned))
         return pd.concat(frames, ignore_index=True) if frames else _frame([], np.empty((3, 0)))
 
     def predict_batches(self, images: Any, aligned: bool = False) -> Iterator[pd.DataFrame]:
         """As `predict`, in frames of some 256 rows, so that memory does not grow with the number of pictures."""
+        find, frame = self._finder(aligned), self._frame(aligned)
         rows: list[Row] = []
-        for name, picture in _named(images):
-            rows += self._rows(name, picture, aligned)
+        pictures = _named(images)
+        while batch := [_opened(name, picture) for name, picture in islice(pictures, find.batch)]:
+            rows += _rows(batch, find, frame)
             if len(rows) >= BATCH_ROWS:
                 yield self._valued(rows)
                 rows = []
         if rows:
             yield self._valued(rows)
 
-    def _rows(self, name: str, picture: Any, aligned: bool) -> list[Row]:
-        """The cropped faces of one picture, or one row that says why there are none."""
-        if not isinstance(picture, np.ndarray):
-            try:
-                picture = decode_image(Path(picture).read_bytes())
-            except OSError as error:
-                return [Row(name, error=f"cannot be read: {error.strerror or error}")]
-            except FaceError as error:
-                return [Row(name, error=str(error))]
-        elif picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
-            raise FaceError(f"picture {name}: RGB uint8 (H, W, 3) is wanted, found {picture.dtype} {picture.shape}")
-        faces = detectors.create("whole" if aligned else "yunet")(picture, Annotation())
+    def _finder(self, aligned: bool) -> Finder:
+        if aligned:
+            return finder("whole", self.detection)
+        if self.detector is None:
+            raise ModelError(
+                "this model learned from crops around its data set's own landmarks, which no detector finds in a photo; "
+                "give it aligned crops (--aligned, aligned=True)"
+            )
+        return finder(self.detector, self.detection)
+
+    def _frame(self, aligned: bool) -> Frame:
         # a crop as it was cut holds its margin already
-        frame = Frame(self.frame.size) if aligned else self.frame
-        return [_row(name, i, picture, face, frame) for i, face in enumerate(faces)] or [Row(name, error="no face found")]
+        return Frame(self.frame.size) if aligned else self.frame
 
     def _valued(self, rows: list[Row]) -> pd.DataFrame:
         crops = [row.crop for row in rows if row.crop is not None]
@@ -154,13 +160,45 @@ def _named(images: Any) -> Iterator[tuple[str, Any]]:
         yield (str(i) if isinstance(picture, np.ndarray) else str(picture)), picture
 
 
+def _opened(name: str, picture: Any) -> tuple[str, Image | str]:
+    """A picture by its name, or why it cannot be read; raises FaceError where an array is none."""
+    if not isinstance(picture, np.ndarray):
+        try:
+            return name, decode_image(Path(picture).read_bytes())
+        except OSError as error:
+            return name, f"cannot be read: {error.strerror or error}"
+        except FaceError as error:
+            return name, str(error)
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
+        raise FaceError(f"picture {name}: RGB uint8 (H, W, 3) is wanted, found {picture.dtype} {picture.shape}")
+    return name, picture
+
+
+def _rows(batch: list[tuple[str, Image | str]], find: Finder, frame: Frame) -> list[Row]:
+    """The cropped faces of each picture, or one row that says why there are none."""
+    pictures = [picture for _, picture in batch if not isinstance(picture, str)]
+    findings = iter(find(pictures, [Annotation()] * len(pictures)))
+    rows: list[Row] = []
+    for name, picture in batch:
+        rows += [Row(name, error=picture)] if isinstance(picture, str) else _found(name, picture, next(findings), frame)
+    return rows
+
+
+def _found(name: str, picture: Image, finding: Finding, frame: Frame) -> list[Row]:
+    if finding.fault:
+        return [Row(name, error=f"the detector failed: {finding.fault}")]
+    if not finding.faces:
+        return [Row(name, error="no face found" if finding.unsound is None else "the points found make no face")]
+    return [_row(name, i, picture, face, frame) for i, face in enumerate(finding.faces)]
+
+
 def _row(name: str, number: int, picture: Image, face: Face, frame: Frame) -> Row:
     row = Row(name, number, [round(float(edge)) for edge in face.box], np.nan if face.score is None else face.score)
-    matrix = transform(face.points, face.box, frame)
-    if usable(matrix, picture.shape, frame):
-        row.crop = warp(picture, matrix, frame.size)
-    else:
+    found = cut(picture, face, Annotation(), frame)
+    if found is None:
         row.error = "the points found make no face"
+    else:
+        row.crop = found.image
     return row
 
 

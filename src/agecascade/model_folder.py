@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +17,41 @@ from safetensors.torch import load_file, save_file
 from agecascade import methods, models
 from agecascade.conformal import Interval
 from agecascade.errors import ModelError
+from agecascade.faces.alignment import Frame
 from agecascade.files import write_json
 from agecascade.methods.base import Method
 from agecascade.methods.identity import Identity
 from agecascade.models.heads import PooledNetwork
-from agecascade.params import Normalisation
+from agecascade.params import Align, Detection, Normalisation
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Crop:
-    """How a picture becomes the network's input: the detector for pictures in the wild, and the alignment."""
+    """How a picture becomes the network's input: the detector for pictures in the wild, how it looks, and the alignment."""
 
     detector: str
     size: int  # pixels
     margin: float
     template: list[list[float]]  # five points in the unit square
+    crop: str = "similarity"  # what the face square is, as in params.Align
+    detection: dict[str, Any] = field(default_factory=lambda: Detection().model_dump())  # as params.Detection
+    trained_with: str | None = None  # the detector of the training set; null in models that do not tell
+
+    def __post_init__(self) -> None:
+        Detection.model_validate(self.detection)
+        Align.model_validate({"crop": self.crop})
+
+    @property
+    def frame(self) -> Frame:
+        """How a face is cropped."""
+        return Frame(self.size, self.margin, self.crop, tuple((float(x), float(y)) for x, y in self.template))
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the crops of training can be made of any photo: a hull of the data set's own landmarks cannot."""
+        return self.crop != "hull" or self.trained_with in ("yunet", "retinaface")
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from agecascade.errors import FaceError, RejectRateError
-from agecascade.faces import detectors, fingerprints
-from agecascade.faces.alignment import Frame, Image, Points, place, transform, usable, warp
+from agecascade.faces import fingerprints
+from agecascade.faces.alignment import Cut, Frame, Image, Points, cut, face_size, place, roll, whole_face
+from agecascade.faces.choosing import NoFace, choose, shown
 from agecascade.faces.crops import decode_image, encode_image
 from agecascade.faces.detectors import Annotation, Face
+from agecascade.faces.finding import finder
 from agecascade.faces.parts import Crop, Parts
 from agecascade.files import write_table, written_beside
 from agecascade.params import Align
@@ -71,7 +73,7 @@ def align(archive: Archive, manifest: pa.Table, settings: Align, detector: str, 
     The folder appears whole or not at all; its content and order do not depend on `workers`. Raises FaceError where the
     detector cannot run and RejectRateError above `settings.max_reject_rate`.
     """
-    detectors.create(detector)  # before any work: a missing model is one line, not one of each worker
+    finder(detector, settings.detection)  # before any work: a missing model is one line, not one of each worker
     reader = _Reader(archive, manifest)
     refusals: list[Refusal] = []
     with written_beside(folder) as temporary, Parts(temporary, manifest, settings.part_mib << 20) as parts:
@@ -167,31 +169,45 @@ def align_picture(picture: Picture, settings: Align, detector: str) -> list[Crop
 
 
 def _align_row(decoded: Decoded, row: int, annotation: Annotation, settings: Align, detector: str) -> Crop | Refusal:
-    """The largest face of one picture; the whole picture where there is none and the settings say so."""
+    """The chosen face of one picture; the whole picture where there is none and the settings say so."""
     image = decoded.image
-    frame = Frame(settings.size, settings.margin)
-    faces = detectors.create(detector)(image, annotation)
-    matrix = transform(faces[0].points, faces[0].box, frame) if faces else None
-    if matrix is not None and usable(matrix, image.shape, frame):
-        return _crop(decoded, row, matrix, faces[0], settings, detector)
+    frame = Frame(settings.size, settings.margin, settings.crop)
+    (finding,) = finder(detector, settings.detection)([image], [annotation])
+    face = choose(finding, image.shape, annotation, detector, settings)
+    if not isinstance(face, NoFace):
+        found = cut(image, face, annotation, frame)
+        if found is not None:
+            return _crop(decoded, row, found, face, settings, detector, finding.attempt, len(finding.faces))
+        face = NoFace("bad_landmarks", f"{detector}: {shown(face)} make no face in {image.shape[1]}x{image.shape[0]}")
     if settings.if_no_face == "whole":
-        whole = detectors.create("whole")(image, annotation)[0]
-        return _crop(decoded, row, transform(None, whole.box, frame), whole, settings, "whole")
-    if not faces:
-        return Refusal(row, "no_face", f"{detector} has no face in a picture of {image.shape[1]}x{image.shape[0]}")
-    return Refusal(row, "bad_landmarks", f"{detector}: {_shown(faces[0])} make no face in {image.shape[1]}x{image.shape[0]}")
+        whole = cut(image, whole_face(image), annotation, frame)
+        if whole is not None:
+            return _crop(decoded, row, whole, whole_face(image), settings, "whole", "whole", 0)
+    return Refusal(row, face.reason, face.detail)
 
 
-def _crop(decoded: Decoded, row: int, matrix: Points, face: Face, settings: Align, detector: str) -> Crop:
-    crop = warp(decoded.image, matrix, settings.size)
-    data = encode_image(crop, settings.encoding, settings.quality)
-    landmarks = None if face.points is None else [float(value) for value in place(face.points, matrix).ravel()]
-    return Crop(row, data, settings.size, detector, face.score, landmarks, decoded.digest, fingerprints.thumbnail(crop))
+def _crop(decoded: Decoded, row: int, found: Cut, face: Face, settings: Align, detector: str, attempt: str, faces: int) -> Crop:
+    frame = Frame(settings.size, settings.margin, settings.crop)
+    data = encode_image(found.image, settings.encoding, settings.quality)
+    landmarks = None if face.points is None else _flat(place(face.points, found.matrix))
+    return Crop(
+        row=row,
+        image=data,
+        size=settings.size,
+        detector=detector,
+        score=face.score,
+        landmarks=landmarks,
+        digest=decoded.digest,
+        thumbnail=fingerprints.thumbnail(found.image),
+        faces=faces,
+        attempt=attempt,
+        face_size=face_size(found.matrix, frame),
+        roll=None if face.points is None else roll(found.matrix),
+    )
 
 
-def _shown(face: Face) -> str:
-    name, values = ("box", face.box) if face.points is None else ("points", face.points.ravel())
-    return f"{name} {' '.join(f'{value:g}' for value in values)}"
+def _flat(points: Points) -> list[float]:
+    return [float(value) for value in points.ravel()]
 
 
 def _result(manifest: pa.Table, refusals: list[Refusal]) -> AlignResult:

@@ -1,4 +1,4 @@
-"""One similarity transform and one warp from a picture to an upright crop, whatever found the face.
+"""One transform and one warp from a picture to a crop, whatever found the face; the align stage and the Estimator call `cut`.
 
 Coordinates are continuous: pixel i covers i to i + 1, so that scaling a picture scales its points by the same factor.
 """
@@ -11,10 +11,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
-Points = NDArray[np.float64]
+from agecascade.faces.face import Annotation, Face, Image, Points, bounds
 
 # Right eye, left eye (the subject's own), nose, right and left mouth corner in the unit square, "the face square": the mean
 # framing of the published UTKFace crops as YuNet sees them, so that those crops taken whole agree with aligned faces of other sets.
@@ -25,12 +23,25 @@ LARGEST_SIDE = 4.0  # of a face square, in longer sides of its picture; what is 
 LARGEST_CANVAS = 8192  # pixels; OpenCV warps nothing beyond 32,767
 
 
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A crop (S, S, 3) and the (2, 3) transform from the picture to it."""
+
+    image: Image
+    matrix: Points
+
+
 @dataclass(frozen=True)
 class Frame:
-    """How a face square is cropped: the crop's side in pixels, the margin on each side as a share of the square, the template."""
+    """How a face square is cropped: the crop's side in pixels, and the margin on each side as a share of the square.
+
+    crop: what the face square is. similarity: that in which the template has its points, turned upright with the face; the square
+    around the box where there are no points. box: that around the box, not turned. hull: that around all landmarks, not turned.
+    """
 
     size: int
     margin: float = 0.0
+    crop: str = "similarity"
     template: tuple[tuple[float, float], ...] = TEMPLATE
 
     @property
@@ -66,13 +77,28 @@ def square_similarity(box: Points, frame: Frame) -> Points:
     return np.array([[scale, 0.0, frame.size / 2 - scale * x], [0.0, scale, frame.size / 2 - scale * y]])
 
 
-def transform(points: Points | None, box: Points | None, frame: Frame) -> Points:
-    """The (2, 3) similarity from the picture to the crop: by the five points where there are any, else by the box."""
-    if points is not None:
-        return similarity(np.asarray(points, dtype=np.float64), frame.points)
-    if box is None:
-        raise ValueError("a face needs points or a box")
-    return square_similarity(np.asarray(box, dtype=np.float64), frame)
+def transform(face: Face, annotation: Annotation, frame: Frame) -> Points:
+    """The (2, 3) similarity from the picture to the crop, as `frame.crop` says.
+
+    The hull is that of the data set's landmarks where the face has its points from there, else that of the detector's five.
+    """
+    if face.points is None or frame.crop == "box":
+        return square_similarity(np.asarray(face.box, dtype=np.float64), frame)
+    if frame.crop == "hull":
+        return square_similarity(bounds(_landmarks(face.points, annotation)), frame)
+    return similarity(np.asarray(face.points, dtype=np.float64), frame.points)
+
+
+def whole_face(image: Image) -> Face:
+    """The face that fills a picture (H, W, 3)."""
+    height, width = image.shape[:2]
+    return Face(np.array([0.0, 0.0, width, height]))
+
+
+def cut(image: Image, face: Face, annotation: Annotation, frame: Frame) -> Cut | None:
+    """The crop of one face of an RGB picture (H, W, 3); None where its points or its box make no face (`usable`)."""
+    matrix = transform(face, annotation, frame)
+    return Cut(warp(image, matrix, frame.size), matrix) if usable(matrix, image.shape, frame) else None
 
 
 def scale_of(matrix: Points) -> float:
@@ -80,15 +106,31 @@ def scale_of(matrix: Points) -> float:
     return math.hypot(matrix[0, 0], matrix[1, 0])
 
 
+def roll(matrix: Points) -> float:
+    """Degrees by which the crop was turned upright, clockwise as seen: -180 to 180."""
+    return math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
+
+
+def face_size(matrix: Points, frame: Frame) -> float:
+    """Side of the face square, without margin, in the picture's pixels."""
+    return frame.size / (1 + 2 * frame.margin) / scale_of(matrix)
+
+
 def usable(matrix: Points, shape: tuple[int, ...], frame: Frame) -> bool:
     """Whether the crop is a finite, reasonably sized square centred inside a picture of this shape (H, W, ...)."""
     scale = scale_of(matrix)
     if not (np.isfinite(matrix).all() and scale > 0):
         return False
-    side = frame.size / (1 + 2 * frame.margin) / scale
+    side = face_size(matrix, frame)
     x, y = np.linalg.solve(matrix[:, :2], frame.size / 2 - matrix[:, 2])  # the crop's centre in the picture
     inside = bool(0 <= x <= shape[1] and 0 <= y <= shape[0])
     return inside and SMALLEST_SIDE <= side <= LARGEST_SIDE * max(shape[:2])
+
+
+def _landmarks(points: Points, annotation: Annotation) -> Points:
+    """All landmarks of the data set where the first five are `points`, else `points`."""
+    own = annotation.landmarks
+    return np.asarray(points if own is None or not np.array_equal(points, own[:5]) else own, dtype=np.float64)
 
 
 def place(points: Points, matrix: Points) -> Points:

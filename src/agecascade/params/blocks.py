@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -91,13 +91,17 @@ class Dataset(Block):
         return self
 
 
+Degrees = Annotated[float, Field(ge=-360, le=360)]
+Scale = Annotated[float, Field(ge=0.05, le=8)]
+
+
 class Detection(Block):
     """How a detector looks for faces, for training and for use alike."""
 
     min_score: float = Field(0.7, gt=0, lt=1)
     max_side: int = Field(640, ge=64)  # pixels; longer pictures are reduced for detection
-    rotations: list[float] = Field(default_factory=list)  # degrees; tried in turn where nothing is found
-    scales: list[float] = Field(default_factory=list)  # of the picture; tried in turn where nothing is found, at each rotation
+    rotations: list[Degrees] = Field(default_factory=list)  # clockwise; tried in turn where nothing is found
+    scales: list[Scale] = Field(default_factory=list)  # of the picture; tried in turn where nothing is found, at each rotation
 
 
 class Align(Block):

@@ -22,7 +22,7 @@ from agecascade.loading import Faces
 from agecascade.methods.base import Method
 from agecascade.model_folder import Crop, ModelCard
 from agecascade.models.heads import PooledNetwork
-from agecascade.params import Params, Recipe, Row
+from agecascade.params import Params, Recipe, Row, Training
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
 from agecascade.training.inference import predict_values
@@ -82,11 +82,25 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
         grid=grid,
         image_size=params.image_size,
         normalisation=params.normalisation.model_dump(),
-        # at use there are no annotations: a detector finds the same five points
-        crop=Crop("yunet", params.align.size, params.align.margin, [list(point) for point in TEMPLATE]),
+        crop=_crop(params, step),
         flip=True,
         seed=row.seed,
         fold=fold,
+    )
+
+
+def _crop(params: Params, step: str) -> Crop:
+    """How pictures are cropped at use, where there are no annotations: a detector finds the same five points."""
+    steps: dict[str, Training] = {**params.pretrain, **params.cascade}
+    align, trained_with = params.align, params.datasets[steps[step].dataset].detector
+    return Crop(
+        detector="retinaface" if trained_with == "retinaface" else "yunet",
+        size=align.size,
+        margin=align.margin,
+        template=[list(point) for point in TEMPLATE],
+        crop=align.crop,
+        detection=align.detection.model_dump(),
+        trained_with=trained_with,
     )
 
 

@@ -1,0 +1,148 @@
+"""RetinaFace (Deng et al. 2020) with a ResNet-50, the network of retinaface-pytorch, many pictures in one forward pass."""
+
+from __future__ import annotations
+
+import math
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agecascade.errors import FaceError
+from agecascade.faces.detectors.weights import RETINAFACE, model_file
+from agecascade.faces.face import Annotation, Face, Image
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+# As the network was trained.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in 0..1
+ANCHORS = [[16, 32], [64, 128], [256, 512]]  # pixels, of the three feature maps
+STRIDES = [8, 16, 32]  # pixels
+VARIANCE = [0.1, 0.2]  # by which offsets and logarithms of sizes are scaled
+
+OVERLAP = 0.4  # of the boxes of one face, in non-maximum suppression, as in the package
+GPU_BATCH = 16
+
+
+class RetinaFace:
+    """Box, five points and score from the network in one forward pass for all pictures of about one size, on CUDA where there is one.
+
+    A picture is padded to a square at its right and its bottom by the mean colour. The square's side is that of the picture
+    rounded up to quarters of `max_side`, so that the answer for a picture does not depend on those beside it.
+    Raises FaceError where the package or the weights are missing.
+    """
+
+    def __init__(self, min_score: float, max_side: int, weights: Path | None = None, device: str | None = None) -> None:
+        network = _network()
+        path = weights or model_file(RETINAFACE)
+        import torch
+
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._network = _filled(network, path).eval().to(self._device).to(memory_format=torch.channels_last)
+        self._mean, self._std = (torch.tensor(values, device=self._device)[:, None, None] * 255 for values in (MEAN, STD))
+        self._min_score = min_score
+        self._step = 32 * max(1, math.ceil(max_side / 4 / 32))  # pixels
+        self._priors: dict[int, Tensor] = {}
+        self.batch = GPU_BATCH if self._device.type == "cuda" else 1
+
+    def __call__(self, images: Sequence[Image], annotations: Sequence[Annotation]) -> list[list[Face]]:
+        answers: list[list[Face]] = [[] for _ in images]
+        sides = [self._step * math.ceil(max(image.shape[:2]) / self._step) for image in images]
+        for side in sorted(set(sides)):
+            alike = [i for i, other in enumerate(sides) if other == side]
+            for i, faces in zip(alike, self._faces([images[i] for i in alike], side), strict=True):
+                answers[i] = faces
+        return answers
+
+    def _faces(self, images: list[Image], side: int) -> list[list[Face]]:
+        """The faces of B pictures that fit into a square of `side` pixels."""
+        import torch
+        from torchvision.ops import nms
+
+        with torch.inference_mode():
+            boxes, classes, points = self._network(self._padded(images, side))  # (B, P, 4), (B, P, 2), (B, P, 10)
+            scores = torch.softmax(classes.float(), dim=-1)[:, :, 1]  # (B, P)
+            of, prior = torch.nonzero(scores > self._min_score, as_tuple=True)  # (F,)
+            places = _decoded(boxes[of, prior].float(), points[of, prior].float(), self._prior_boxes(side)[prior])  # (F, 14)
+            # few are left: one way back from the device for all of them
+            rows = torch.column_stack([of.to(places.dtype), scores[of, prior], places * side]).cpu()  # (F, 16)
+            kept = [part[nms(part[:, 2:6], part[:, 1], OVERLAP)] for part in (rows[rows[:, 0] == i] for i in range(len(images)))]
+        return [[_face(row) for row in part.numpy().astype(np.float64)] for part in kept]
+
+    def _padded(self, images: list[Image], side: int) -> Tensor:
+        """(B, 3, side, side), normalised; what is beyond a picture is zero, the mean colour."""
+        import torch
+
+        batch = torch.zeros(len(images), 3, side, side, device=self._device).contiguous(memory_format=torch.channels_last)
+        for square, image in zip(batch, images, strict=True):
+            pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device).permute(2, 0, 1)  # (3, h, w)
+            square[:, : image.shape[0], : image.shape[1]] = (pixels - self._mean) / self._std
+        return batch
+
+    def _prior_boxes(self, side: int) -> Tensor:
+        """(P, 4) centre and size of the anchors, in shares of the square."""
+        from retinaface.prior_box import priorbox
+
+        if side not in self._priors:
+            self._priors[side] = priorbox(ANCHORS, STRIDES, clip=False, image_size=(side, side)).to(self._device)
+        return self._priors[side]
+
+
+def _decoded(boxes: Tensor, points: Tensor, priors: Tensor) -> Tensor:
+    """Boxes and points (F, 14) in shares of the square, from the network's answers (F, 4), (F, 10) at its anchors (F, 4)."""
+    import torch
+    from retinaface.box_utils import decode, decode_landm
+
+    return torch.column_stack([decode(boxes, priors, VARIANCE), decode_landm(points, priors, VARIANCE)])
+
+
+def _face(row: Any) -> Face:
+    """One row (16,): picture, score, box, and five points, the eye at the left of the picture first, as in the template."""
+    return Face(row[2:6], row[6:].reshape(5, 2), float(row[1]))
+
+
+def _network() -> torch.nn.Module:
+    """The network without weights, which takes no memory; raises FaceError where the package is missing."""
+    try:
+        import torch
+        from retinaface.network import RetinaFace as Network
+        from torchvision import ops  # noqa: F401  # a torchvision of another torch fails here
+    except (ImportError, RuntimeError) as error:
+        raise FaceError(
+            f"the detector retinaface needs the packages retinaface-pytorch and torchvision ({' '.join(str(error).split())}); "
+            "install them with `uv sync --extra retinaface`, or choose the detector yunet"
+        ) from None
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package calls torchvision by names of its year
+        layers = {"layer2": 1, "layer3": 2, "layer4": 3}
+        return Network(name="Resnet50", pretrained=False, return_layers=layers, in_channels=256, out_channels=256)
+
+
+def _filled(network: torch.nn.Module, path: Path) -> torch.nn.Module:
+    """The network with the weights of a file; raises FaceError where they are none or do not fit."""
+    import torch
+
+    try:
+        network.load_state_dict(_state(path), assign=True)
+    except (OSError, EOFError, RuntimeError, TypeError, ValueError, UnpicklingError, zipfile.BadZipFile) as error:
+        raise FaceError(f"{path} holds no weights of RetinaFace ({' '.join(str(error).split())[:200]}); fetch {RETINAFACE.url}") from None
+    return network.to(torch.float32)
+
+
+def _state(path: Path) -> Mapping[str, Tensor]:
+    """A state dict that torch.save wrote, or a zip with one such file, which torch.hub takes as well; runs no code of the file."""
+    import torch
+
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if len(members) == 1:
+                with archive.open(members[0]) as file:
+                    return torch.load(file, map_location="cpu", weights_only=True)
+    return torch.load(path, map_location="cpu", weights_only=True)

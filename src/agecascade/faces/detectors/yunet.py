@@ -1,0 +1,48 @@
+"""YuNet through OpenCV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from agecascade.errors import FaceError
+from agecascade.faces.detectors.weights import YUNET, model_file
+from agecascade.faces.face import Annotation, Face, Image, Points
+
+OVERLAP = 0.3  # of the boxes of one face, in non-maximum suppression
+
+
+class YuNet:
+    """OpenCV's YuNet (Wu et al. 2023): box, five points and score.
+
+    Raises FaceError where the model is missing or is none.
+    """
+
+    batch = 1
+
+    def __init__(self, min_score: float, model: Path | None = None) -> None:
+        model = model or model_file(YUNET)
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a target that nobody asked for
+        try:
+            self._network = cv2.FaceDetectorYN.create(str(model), "", (640, 640), min_score, OVERLAP)
+        except cv2.error:
+            raise FaceError(f"{model}: OpenCV cannot read it as a YuNet model; replace it by {YUNET.url}") from None
+        finally:
+            cv2.utils.logging.setLogLevel(level)
+
+    def __call__(self, images: Sequence[Image], annotations: Sequence[Annotation]) -> list[list[Face]]:
+        return [self._faces(image) for image in images]
+
+    def _faces(self, image: Image) -> list[Face]:
+        self._network.setInputSize((image.shape[1], image.shape[0]))
+        _, found = self._network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        return [] if found is None else [_face(row.astype(np.float64)) for row in found]
+
+
+def _face(row: Points) -> Face:
+    """One row (15,) of OpenCV's answer: left, top, width, height, five points, score."""
+    return Face(np.concatenate([row[:2], row[:2] + row[2:4]]), row[4:14].reshape(5, 2), float(row[14]))
