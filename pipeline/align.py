@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from agecascade import params
 from agecascade.archives import open_archives
 from agecascade.faces.aligning import align
+from agecascade.fetch import repository_root
 from common import run
 
 
 def main(name: str) -> None:
     """Align the data set `name`: data/manifest, data/raw -> data/aligned/<name>/, its rejects among them."""
     settings = params.load()
-    manifest = pq.read_table(Path("data/manifest") / f"{name}.parquet")
-    detector = settings.datasets[name].detector
+    manifest, folder = Path("data/manifest") / f"{name}.parquet", Path("data/aligned") / name
+    work = repository_root() / ".agecascade" / "work"
     with open_archives(Path("data/raw") / name) as archive:
-        result = align(archive, manifest, settings.align, detector, Path("data/aligned") / name, settings.compute.workers)
+        result = align(archive, manifest, settings.align, settings.datasets[name].detector, folder, settings.compute, work)
     print(f"align {name}: {result.counts}")
 
 

@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from agecascade.archives import open_archives
+from agecascade.archives import Member, open_archives
 from agecascade.errors import ArchiveError, FaceError, RejectRateError
 from agecascade.faces.aligning import AlignResult, align
 from agecascade.faces.alignment import TEMPLATE, Frame
 from agecascade.faces.crops import decode_image, encode_image
 from agecascade.faces.fingerprints import perceptual_hash, thumbnail
-from agecascade.params import Align
+from agecascade.loading import load_faces
+from agecascade.params import Align, Compute
 from agecascade.schema import ALIGNED, MANIFEST, REJECTS
 
 SIZE = 32
@@ -50,10 +52,16 @@ def read(folder: Path) -> pa.Table:
     return pa.concat_tables([pq.read_table(part) for part in sorted(folder.glob("part-*.parquet"))])
 
 
+def write_manifest(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    pq.write_table(manifest_of(rows), folder / "manifest.parquet")
+    return folder / "manifest.parquet"
+
+
 def run(tmp_path: Path, members: dict[str, bytes], rows: list[dict[str, Any]], detector: str = "annotation", **changes: Any) -> AlignResult:
     options = {"size": SIZE, "encoding": "png", "max_reject_rate": 1.0, **changes}
     archive = open_archives(write_archive(tmp_path / "raw", members))
-    return align(archive, manifest_of(rows), Align(**options), detector, tmp_path / "aligned", workers=1)
+    manifest = write_manifest(tmp_path, rows)
+    return align(archive, manifest, Align(**options), detector, tmp_path / "aligned", Compute(workers=1), tmp_path / "work")
 
 
 def test_crops_keep_their_labels_and_their_points_stand_on_the_template(tmp_path: Path) -> None:
@@ -116,7 +124,6 @@ def test_what_cannot_be_aligned_is_rejected_with_its_reason(tmp_path: Path) -> N
     assert result.counts == {"rows": 8, "aligned": 1, "rejected": 7, "reasons": reasons}
     rejects = pq.read_table(tmp_path / "aligned" / "rejects.parquet")
     assert rejects.schema.equals(REJECTS)
-    assert rejects.equals(result.rejects)
     by_member = {row["member"]: row["reason"] for row in rejects.to_pylist()}
     assert by_member["nan.png"] == "bad_landmarks"
     assert by_member["absent.png"] == "missing"
@@ -141,7 +148,7 @@ def test_too_many_rejects_name_the_key_and_leave_the_earlier_folder_whole(tmp_pa
     with pytest.raises(RejectRateError, match=r"1 of 2 pictures .*1 unreadable.*align\.max_reject_rate = 0\.4.*text\.png"):
         run(tmp_path, {"a.png": picture(0), "text.png": b"no picture"}, rows, max_reject_rate=0.4)
     assert (tmp_path / "aligned" / "part-00000.parquet").read_bytes() == b"earlier"
-    assert {path.name for path in tmp_path.iterdir()} == {"raw", "aligned"}
+    assert {path.name for path in (tmp_path / "aligned").iterdir()} == {"part-00000.parquet"}
 
 
 def test_a_detector_that_does_not_exist_ends_it_before_any_work(tmp_path: Path) -> None:
@@ -150,37 +157,77 @@ def test_a_detector_that_does_not_exist_ends_it_before_any_work(tmp_path: Path) 
     assert not (tmp_path / "aligned").exists()
 
 
-class Torn:
-    """An archive that ends in the middle."""
+def test_too_many_rejects_end_it_before_the_rest_is_read(tmp_path: Path) -> None:
+    members = {f"{i:04d}.png": b"no picture" for i in range(5000)}
+    read: list[str] = []
+    archive = open_archives(write_archive(tmp_path / "raw", members))
+    manifest = write_manifest(tmp_path, [{"member": name} for name in members])
+    archive.members = counted(archive.members, read)  # type: ignore[method-assign]
+    with pytest.raises(RejectRateError, match="of 5000 pictures rejected"):
+        align(archive, manifest, Align(size=SIZE), "whole", tmp_path / "aligned", Compute(workers=1), tmp_path / "work")
+    assert len(read) < 2500
 
-    def members(self, suffixes: tuple[str, ...] | None = None) -> Iterator[Any]:
-        for i in range(200):
-            yield type("Member", (), {"name": f"{i:03d}.png", "read": lambda self: picture(0)})()
-        raise ArchiveError("faces.tar is truncated; fetch it again")
+
+def counted(members: Any, read: list[str]) -> Any:
+    """The archive's method, noting the names that it gives."""
+
+    def noted(*arguments: Any) -> Iterator[Any]:
+        for member in members(*arguments):
+            read.append(member.name)
+            yield member
+
+    return noted
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_torn_archive_ends_it_with_its_own_line(tmp_path: Path, workers: int) -> None:
-    rows = [{"member": f"{i:03d}.png", "landmarks": POINTS} for i in range(300)]
-    archive: Any = Torn()
+    def torn(*_: Any) -> Iterator[Member]:
+        for i in range(200):
+            yield Member(f"{i:03d}.png", lambda: picture(0))
+        raise ArchiveError("faces.tar is truncated; fetch it again")
+
+    manifest = write_manifest(tmp_path, [{"member": f"{i:03d}.png", "landmarks": POINTS} for i in range(300)])
+    archive = open_archives(write_archive(tmp_path / "raw", {"a.png": b""}))
+    archive.members = torn  # type: ignore[assignment]
     with pytest.raises(ArchiveError, match="truncated"):
-        align(archive, manifest_of(rows), Align(size=SIZE), "annotation", tmp_path / "aligned", workers)
+        align(archive, manifest, Align(size=SIZE), "annotation", tmp_path / "aligned", Compute(workers=workers), tmp_path / "work")
     assert not (tmp_path / "aligned").exists()
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     members = {f"{i:03d}.jpg": cv2.imencode(".jpg", decode_image(picture(i)))[1].tobytes() for i in range(200)}
     members["117.jpg"] = b"no picture"
-    rows = [{"member": name, "landmarks": POINTS, "label": float(i)} for i, name in enumerate(members)][::-1]
+    manifest = write_manifest(tmp_path, [{"member": name, "landmarks": POINTS, "label": float(i)} for i, name in enumerate(members)][::-1])
     archive = open_archives(write_archive(tmp_path / "raw", members))
     for workers in (1, 2):
-        align(archive, manifest_of(rows), Align(size=SIZE), "annotation", tmp_path / str(workers), workers)
+        folder, compute = tmp_path / str(workers), Compute(workers=workers)
+        align(archive, manifest, Align(size=SIZE, part_pictures=60), "annotation", folder, compute, tmp_path / "work")
     one, two = ({path.name: path.read_bytes() for path in (tmp_path / str(workers)).iterdir()} for workers in (1, 2))
-    assert set(one) == {"part-00000.parquet", "rejects.parquet"}
+    assert set(one) == {*(f"part-{i:05d}.parquet" for i in range(4)), "rejects.parquet"}
     assert one == two
     table = read(tmp_path / "1")
     assert table["sample_id"].to_pylist() == [name for name in members if name != "117.jpg"]  # the archive's order, not the manifest's
     assert table["label"].to_pylist() == [float(i) for i in range(200) if i != 117]
+
+
+def test_archive_manifest_and_faces_may_stand_at_addresses(tmp_path: Path) -> None:
+    members = {f"{i:03d}.png": picture(i) for i in range(50)}
+    rows = [{"member": name, "landmarks": POINTS} for name in members]
+    run(tmp_path, members, rows, part_pictures=20)
+    store = fsspec.filesystem("memory")
+    try:
+        store.put(str(tmp_path / "raw"), "/bucket/raw", recursive=True)
+        store.put(str(tmp_path / "manifest.parquet"), "/bucket/manifest.parquet")
+        settings = Align(size=SIZE, encoding="png", part_pictures=20)
+        archive = open_archives("memory://bucket/raw/faces.zip")
+        address = "memory://bucket/aligned"
+        align(archive, "memory://bucket/manifest.parquet", settings, "annotation", address, Compute(), tmp_path / "work")
+        files = {path.rpartition("/")[2]: store.cat(path) for path in store.ls("/bucket/aligned", detail=False)}
+        faces = load_faces(address, SIZE)
+    finally:
+        store.rm("/bucket", recursive=True)
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "aligned").iterdir()}
+    assert len(faces) == 50
 
 
 def test_opencv_gets_its_threads_back(tmp_path: Path) -> None:
@@ -193,10 +240,10 @@ def test_opencv_gets_its_threads_back(tmp_path: Path) -> None:
 
 
 def test_parts_and_row_groups_are_bounded(tmp_path: Path) -> None:
-    members = {f"{i:04d}.png": picture(i, 64) for i in range(300)}  # 12 KiB each
+    members = {f"{i:04d}.png": picture(i, 64) for i in range(300)}  # noise, 12 KiB each
     run(tmp_path, members, [{"member": name} for name in members], detector="whole", size=64, part_mib=1)
     parts = sorted((tmp_path / "aligned").glob("part-*.parquet"))
-    assert len(parts) == 4
+    assert len(parts) == 6
     assert all(part.stat().st_size <= 1 << 20 for part in parts)
     assert read(tmp_path / "aligned")["sample_id"].to_pylist() == list(members)
 

@@ -30,6 +30,10 @@ class FaceError(AgecascadeError):
     """A detector cannot run, or was given what it cannot use."""
 
 
+class ComputeError(AgecascadeError):
+    """The workers of `compute` cannot be had, or were lost."""
+
+
 class SplitError(AgecascadeError):
     """A split does not keep what its protocol promises, or its pictures cannot be compared."""
 

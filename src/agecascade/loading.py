@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from agecascade import storage
 from agecascade.errors import TrainingError
 from agecascade.faces.crops import decode_image
+from agecascade.storage import Location
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,14 @@ class Faces:
         return Faces(self.sample_id[rows], self.images[rows], self.label[rows], self.sigma[rows], self.subject[rows])
 
 
-def load_faces(folder: Path | str, size: int) -> Faces:
+def load_faces(folder: Location, size: int) -> Faces:
     """All faces of an aligned folder, decoded, and resized to `size` pixels where they are stored otherwise.
 
-    Raises TrainingError where the folder holds none.
+    `folder` may be an fsspec address. Raises TrainingError where it holds none.
     """
-    parts = sorted(Path(folder).glob("part-*.parquet"))
+    parts = [storage.joined(folder, name) for name in storage.names(folder, "part-*.parquet")]
     columns = ["sample_id", "label", "label_sigma", "subject"]
-    tables = [pq.read_table(part, columns=columns).to_pandas() for part in parts]
+    tables = [_table(part, columns).to_pandas() for part in parts]
     if not tables or not sum(map(len, tables)):
         raise TrainingError(f"{folder} holds no aligned face; look at its rejects.parquet")
     images = np.concatenate([_decode_part(part, size) for part in parts])  # (N, S, S, 3)
@@ -54,9 +56,18 @@ def load_faces(folder: Path | str, size: int) -> Faces:
     )
 
 
-def _decode_part(part: Path, size: int) -> np.ndarray:
+def _table(part: Location, columns: list[str]) -> pa.Table:
+    with storage.opened(part) as file:
+        return pq.read_table(file, columns=columns)
+
+
+def _decode_part(part: Location, size: int) -> np.ndarray:
     """The pictures of one part as (n, size, size, 3); only one row group of encoded bytes is held at a time."""
-    file = pq.ParquetFile(part)
+    with storage.opened(part) as source:
+        return _decode(pq.ParquetFile(source), size)
+
+
+def _decode(file: pq.ParquetFile, size: int) -> np.ndarray:
     images = np.empty((file.metadata.num_rows, size, size, 3), np.uint8)
 
     def decode(item: tuple[int, bytes]) -> None:

@@ -46,9 +46,13 @@ ALIGNED = pa.schema(
         pa.field("detector", pa.string(), nullable=False),
         pa.field("face_score", pa.float32()),
         pa.field("landmarks", pa.list_(pa.float32())),  # the detector's five points in the crop, pixels
-        pa.field("annotated", pa.list_(pa.float32())),  # the data set's own five points in the crop, pixels, where a detector found the face
+        pa.field(
+            "annotated", pa.list_(pa.float32())
+        ),  # the data set's own five points in the crop, pixels, where a detector found the face
         pa.field("faces", pa.int32()),  # how many the detector found in the picture
-        pa.field("attempt", pa.string()),  # how it was found: first, or the retry: "rotation 90", "scale 2", "rotation 90, scale 2"; or whole
+        pa.field(
+            "attempt", pa.string()
+        ),  # how it was found: first, or the retry: "rotation 90", "scale 2", "rotation 90, scale 2"; or whole
         pa.field("face_size", pa.float32()),  # side of the face square, without margin, in the picture's pixels
         pa.field("roll", pa.float32()),  # degrees by which the crop was turned upright, clockwise as seen; null without points
         pa.field("digest", pa.int64()),  # of the picture's bytes as published: equal for copies of one file

@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
+from agecascade import storage
 from agecascade.archives import names, nested, recordio
 from agecascade.archives.limits import DEPTH, FAULTS, Unsafe, faults_told, told, too_large
 from agecascade.archives.nested import Entry
 from agecascade.archives.streams import Place, Stream, on_disk
 from agecascade.errors import ArchiveError
+from agecascade.storage import Location
 
 
 class Member(NamedTuple):
@@ -25,7 +27,7 @@ class Member(NamedTuple):
 class Archive:
     """The members of a file, or of all archives and loose files of a folder; `members` may be called several times."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
         self.skipped: dict[str, str] = {}  # member -> why it is never read; filled as `members` runs
         self._opened: set[BinaryIO] = set()
@@ -40,6 +42,10 @@ class Archive:
         """Close what unfinished passes left open; a later pass opens it again."""
         while self._opened:
             self._opened.pop().close()
+
+    def state(self) -> list[tuple[str, str]]:
+        """(path, storage.state) of every file: what changes when the archive does, told without reading it."""
+        return [(path, storage.state(path)) for _, path in self._paths()]
 
     def members(self, suffixes: tuple[str, ...] | None = None) -> Iterator[Member]:
         """The plain files in the archive's own order (folders: sorted), those with one of `suffixes` in any case.
@@ -72,13 +78,13 @@ class Archive:
 
     def _paths(self) -> Iterator[tuple[str | None, str]]:
         """(name of a loose file, or None for an archive; path)."""
-        if not self.path.is_dir():
+        if not storage.is_dir(self.path):
             yield None, str(self.path)
             return
-        for folder, folders, files in os.walk(self.path):
+        for folder, folders, files in storage.walk(self.path):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             visible = sorted(name for name in files if not name.startswith("."))
-            within = Path(folder).relative_to(self.path).as_posix().removeprefix(".")
+            within = storage.within(folder, self.path)
             for name in sorted(visible, key=nested.is_archive):  # tables before archives, so that a search for one ends early
                 path = os.path.join(folder, name)  # noqa: PTH118  # there may be a million, and a Path takes five times as long
                 if nested.is_archive(name) and not _is_special(path):
@@ -88,12 +94,12 @@ class Archive:
 
     def _entries(self, path: str) -> Iterator[Entry]:
         """What the archive file at `path` holds."""
-        with faults_told(path), Path(path).open("rb", buffering=0) as file:
+        with faults_told(path), storage.opened(path) as file:
             self._opened.add(file)
             try:
-                size = os.fstat(file.fileno()).st_size
+                size = storage.size(path)
                 if path.lower().endswith(".rec"):
-                    recordio.check_index(Path(path).with_suffix(".idx"), size)
+                    recordio.check_index(path[: -len(".rec")] + ".idx", size)
                 yield from nested.entries(on_disk(Place(file, 0, size)), path)
             finally:
                 self._opened.discard(file)
@@ -139,22 +145,23 @@ class _Loose:
 
     def __init__(self, name: str, path: str) -> None:
         self.name, self._path = name, path
-        self.fault = "" if os.path.isfile(path) else "it is a link or a device, no file"  # noqa: PTH113
+        plain = storage.is_remote(path) or os.path.isfile(path)  # noqa: PTH113
+        self.fault = "" if plain else "it is a link or a device, no file"
 
     def refusal(self) -> str:
-        return too_large(os.stat(self._path).st_size)  # noqa: PTH116
+        return too_large(storage.size(self._path))
 
     def read(self) -> bytes:
-        with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
+        with storage.opened(self._path) as file:
             return file.read()
 
     def open(self) -> Stream:
-        return on_disk(Place(Path(self._path).open("rb", buffering=0), 0, Path(self._path).stat().st_size))
+        return on_disk(Place(storage.opened(self._path), 0, storage.size(self._path)))
 
 
 def _is_special(path: str) -> bool:
     """Whether it is a pipe or the like, which would be waited for; a link to nowhere is not."""
-    return Path(path).exists() and not Path(path).is_file()
+    return not storage.is_remote(path) and Path(path).exists() and not Path(path).is_file()
 
 
 def _read(found: _Found) -> bytes:
@@ -164,13 +171,14 @@ def _read(found: _Found) -> bytes:
         raise told(error, found.path, found.name) from error
 
 
-def open_archives(path: Path | str) -> Archive:
+def open_archives(path: Location) -> Archive:
     """The archive at `path`: a zip, tar or RecordIO file, or a folder of archives and loose files (data/raw/<name>/).
 
-    Raises ArchiveError if the path is missing or empty, or a file in it is truncated or no archive.
+    `path` may be an fsspec address such as s3://bucket/faces.zip. Raises ArchiveError if it is missing or empty, or a file in it
+    is truncated or no archive.
     """
-    path = Path(path)
-    if not path.exists():
+    path = path if storage.is_remote(path) else Path(path)
+    if not storage.exists(path):
         raise ArchiveError(f"{path} is missing; `dvc repro` fetches it")
     archive = Archive(path)
     archive.check()

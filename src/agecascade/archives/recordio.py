@@ -11,8 +11,8 @@ import io
 import struct
 from collections.abc import Iterator
 from math import isfinite
-from pathlib import Path
 
+from agecascade import storage
 from agecascade.archives import limits
 from agecascade.archives.limits import Damaged
 from agecascade.archives.streams import Stream
@@ -91,17 +91,18 @@ def _records(stream: Stream) -> Iterator[bytes]:
         raise Damaged("it ends too early")
 
 
-def check_index(path: Path, size: int) -> None:
+def check_index(path: str, size: int) -> None:
     """Compare a file of `size` bytes with its index, where there is one: a file that is cut between two records looks whole.
 
     Raises Damaged. The index has lines `<number>\\t<place>`, in order.
     """
-    if not path.is_file():
+    if not storage.exists(path):
         return
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 64))
+    with storage.opened(path) as file:
+        file.seek(max(0, storage.size(path) - 64))
         last = file.read().split()[-1:]
+    name = path.rpartition("/")[2]
     if not last or not last[0].isdigit():
-        raise Damaged(f"its index {path.name} does not end in a number")
+        raise Damaged(f"its index {name} does not end in a number")
     if int(last[0]) >= size:
-        raise Damaged(f"it ends before the last record of {path.name}")
+        raise Damaged(f"it ends before the last record of {name}")

@@ -4,103 +4,101 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agecascade.faces.alignment import Image
+from agecascade.faces.face import Image
 from agecascade.faces.fingerprints import perceptual_hash
+from agecascade.faces.roster import Roster
+from agecascade.params import Align
 from agecascade.schema import ALIGNED, LABEL_COLUMNS
 
 GROUP_ROWS = 1024
-ROW_BYTES = 256  # more than a row takes besides its picture and its name
+GROUP_BYTES = 32 << 20  # large crops are written in smaller groups, so that readers hold little at once
+ROW_BYTES = 512  # more than a row takes besides its picture
 FOOTER_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """One aligned face: encoded bytes of a square of `size` pixels, its five points there, flattened, and what tells its copies."""
+    """One aligned face: encoded bytes of a square of `size` pixels, what the detector told, and what tells its copies."""
 
     row: int  # of the manifest
     image: bytes
     size: int
     detector: str
     score: float | None
-    landmarks: list[float] | None
+    landmarks: list[float] | None  # the detector's five points in the crop, flattened
+    annotated: list[float] | None  # the data set's
+    faces: int  # found in the picture
+    attempt: str
+    face_size: float  # pixels of the picture
+    roll: float | None  # degrees
     digest: int  # of the picture's bytes
     thumbnail: Image  # (32, 32) grey, from before the crop was encoded; hashed by the group
-    annotated: list[float] | None = None  # the data set's five points there
-    faces: int = 1  # found in the picture
-    attempt: str = "first"
-    face_size: float | None = None  # side of the face square in the picture's pixels
-    roll: float | None = None  # degrees
 
 
-class Parts:
-    """Writes crops as folder/part-00000.parquet and so on, each of at most `limit` bytes; leaves at least one part."""
+def rows_in_part(settings: Align) -> int:
+    """How many rows a part takes so that it stays within `part_mib`, whatever the pictures show."""
+    worst = settings.size**2 * 3 * 5 // 4 + 1024 + ROW_BYTES  # noise does not compress: JPEG and PNG then exceed the pixels a little
+    return max(1, min(settings.part_pictures, ((settings.part_mib << 20) - FOOTER_BYTES) // worst))
 
-    def __init__(self, folder: Path, manifest: pa.Table, limit: int) -> None:
-        folder.mkdir(parents=True)
-        self._folder = folder
-        self._ids = manifest["sample_id"]
-        self._labels = manifest.select([field.name for field in LABEL_COLUMNS])
-        self._limit = limit - FOOTER_BYTES
-        self._written = 0  # parts begun
-        self._size = 0  # of the open part
+
+class Part:
+    """One Parquet file of crops with the labels of the manifest; the caller makes it appear at once (`files.written_beside`)."""
+
+    def __init__(self, path: Path, roster: Roster) -> None:
+        self._roster = roster
         self._group: list[Crop] = []
-        self._writer = self._open()
-
-    def __enter__(self) -> Parts:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
+        self._bytes = 0
+        plain = {field.name: "none" if field.name == "image" else "zstd" for field in ALIGNED}  # pictures are compressed already
+        words = ["detector", "attempt", "subject", "group", "gender", "ethnicity"]
+        self._writer = pq.ParquetWriter(path, ALIGNED, compression=plain, use_dictionary=words)
 
     def add(self, crop: Crop) -> None:
-        """Append one crop to the open part, or to a new one where it would grow too large."""
-        size = len(crop.image) + len(self._ids[crop.row].as_py()) + ROW_BYTES
-        if self._size and self._size + size > self._limit:
-            self._flush()
-            self._writer.close()
-            self._writer = self._open()
+        """Append one crop."""
         self._group.append(crop)
-        self._size += size
-        if len(self._group) == GROUP_ROWS:
+        self._bytes += len(crop.image)
+        if len(self._group) == GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
 
-    def _open(self) -> pq.ParquetWriter:
-        path = self._folder / f"part-{self._written:05d}.parquet"
-        self._written += 1
-        self._size = 0
-        plain = {field.name: "none" if field.name == "image" else "zstd" for field in ALIGNED}  # pictures are compressed already
-        return pq.ParquetWriter(path, ALIGNED, compression=plain, use_dictionary=["detector", "attempt", "subject", "group", "gender", "ethnicity"])
+    def close(self) -> None:
+        """Write what is left and the footer."""
+        self._flush()
+        self._writer.close()
+
+    def discard(self) -> None:
+        """Let go of the file without caring what is in it."""
+        self._writer.close()
 
     def _flush(self) -> None:
         """Write the rows at hand as one row group."""
         if not self._group:
             return
-        rows = pa.array([crop.row for crop in self._group], pa.int64())
-        columns = {
-            "sample_id": self._ids.take(rows),
-            "image": pa.array([crop.image for crop in self._group], pa.binary()),
-            "width": pa.array([crop.size for crop in self._group], pa.int32()),
-            "height": pa.array([crop.size for crop in self._group], pa.int32()),
-            "detector": pa.array([crop.detector for crop in self._group], pa.string()),
-            "face_score": pa.array([crop.score for crop in self._group], pa.float32()),
-            "landmarks": pa.array([crop.landmarks for crop in self._group], pa.list_(pa.float32())),
-            "annotated": pa.array([crop.annotated for crop in self._group], pa.list_(pa.float32())),
-            "faces": pa.array([crop.faces for crop in self._group], pa.int32()),
-            "attempt": pa.array([crop.attempt for crop in self._group], pa.string()),
-            "face_size": pa.array([crop.face_size for crop in self._group], pa.float32()),
-            "roll": pa.array([crop.roll for crop in self._group], pa.float32()),
-            "digest": pa.array([crop.digest for crop in self._group], pa.int64()),
-            "hash": pa.array(perceptual_hash(np.stack([crop.thumbnail for crop in self._group]))),
-        }
-        labels = self._labels.take(rows)
-        columns |= {name: labels[name] for name in labels.column_names}
-        self._writer.write_table(pa.table(columns, schema=ALIGNED))
-        self._group = []
+        group, self._group, self._bytes = self._group, [], 0
+        labels = [field.name for field in LABEL_COLUMNS]
+        known = self._roster.take([crop.row for crop in group], ["sample_id", *labels])
+        columns = {name: known[name] for name in known.column_names}
+        columns |= {name: pa.array(values, ALIGNED.field(name).type) for name, values in _told(group).items()}
+        columns["hash"] = pa.array(perceptual_hash(np.stack([crop.thumbnail for crop in group])))
+        self._writer.write_table(pa.table(columns).select(ALIGNED.names).cast(ALIGNED))
+
+
+def _told(group: list[Crop]) -> dict[str, list[object]]:
+    """The columns that come from the crops themselves."""
+    return {
+        "image": [crop.image for crop in group],
+        "width": [crop.size for crop in group],
+        "height": [crop.size for crop in group],
+        "detector": [crop.detector for crop in group],
+        "face_score": [crop.score for crop in group],
+        "landmarks": [crop.landmarks for crop in group],
+        "annotated": [crop.annotated for crop in group],
+        "faces": [crop.faces for crop in group],
+        "attempt": [crop.attempt for crop in group],
+        "face_size": [crop.face_size for crop in group],
+        "roll": [crop.roll for crop in group],
+        "digest": [crop.digest for crop in group],
+    }

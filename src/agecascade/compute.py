@@ -1,0 +1,148 @@
+"""The same work on this machine's threads, on a Dask cluster or on a Ray cluster, through joblib."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
+
+from joblib import Parallel, delayed, parallel_config
+
+from agecascade.errors import ComputeError
+from agecascade.params import Compute
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+AHEAD = 2  # items for each worker that wait or are worked on
+UNREAD = 16  # items for each worker whose results nobody has read yet: memory stays bounded where the reader is slow
+
+
+def ordered(function: Callable[[Item], Result], items: Iterable[Item], compute: Compute) -> Iterator[Result]:
+    """`function` of each item, in the items' order; few items are asked for ahead of the results.
+
+    `local`: threads, unless `joblib.parallel_config` says otherwise: OpenCV and torch let go of the interpreter, and processes
+    take seconds to start. `dask`, `ray`: processes, wherever the cluster has them; `function` and items are pickled.
+    What `items` or `function` raises is raised here. Raises ComputeError where the cluster cannot be had or loses its workers.
+    """
+    source = _Source(items)
+    with _workers(compute) as (count, generates), warnings.catch_warnings():
+        # whoever stops reading has a reason, and joblib's advice on it would hide that
+        warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
+        kind = {"prefer": "threads", "return_as": "generator"} if generates else {}
+        while not source.ended:
+            run = Parallel(n_jobs=count, batch_size=1, pre_dispatch=AHEAD * count, **kind)
+            for result in run(delayed(function)(item) for item in source.some(UNREAD * count)):
+                source.read += 1
+                yield result
+    if source.failure is not None:
+        raise source.failure
+
+
+class _Source:
+    """Items up to the first failure, which is kept for the main thread: joblib asks for items from another.
+
+    joblib never waits for the reader of its results. So the items pause where too many results are unread, and go on when all are.
+    """
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = iter(items)
+        self._asked = 0
+        self.read = 0
+        self.ended = False
+        self.failure: Exception | None = None
+
+    def some(self, unread: int) -> Iterator[Any]:
+        """The next items, until so many results are unread."""
+        while self._asked - self.read < unread:
+            try:
+                item = next(self._items)
+            except StopIteration:
+                self.ended = True
+                return
+            except Exception as error:  # any at all
+                self.failure, self.ended = error, True
+                return
+            self._asked += 1
+            yield item
+
+
+@contextmanager
+def _workers(compute: Compute) -> Iterator[tuple[int, bool]]:
+    """(number of workers, whether results come one by one); joblib uses these workers within the context."""
+    if compute.backend == "local":
+        yield compute.workers, True
+        return
+    with ExitStack() as held:
+        count = {"dask": _dask, "ray": _ray}[compute.backend](compute, held)
+        held.enter_context(parallel_config(backend=compute.backend, n_jobs=count))
+        with _failures_told(compute.backend):
+            yield count, compute.backend == "dask"
+
+
+def _dask(compute: Compute, held: ExitStack) -> int:
+    """Connect to the scheduler at `address`, or start one with `workers` processes of one thread each."""
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise _missing("dask") from None
+    if compute.address is None:
+        cluster = held.enter_context(LocalCluster(n_workers=compute.workers, threads_per_worker=1, dashboard_address=None))
+        held.enter_context(Client(cluster))
+        return compute.workers
+    try:
+        client = held.enter_context(Client(compute.address, timeout="30s"))
+    except (OSError, ValueError) as error:
+        raise _unreachable(compute.address, error) from None
+    count = sum(client.nthreads().values())
+    if not count:
+        raise ComputeError(f"compute.address: the Dask scheduler at {compute.address} has no workers; start some with `dask worker`")
+    return count
+
+
+def _ray(compute: Compute, held: ExitStack) -> int:
+    """Connect to the cluster at `address`, or start one of `workers` processes."""
+    if compute.address is None:
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else each worker started below `uv run` builds an environment anew
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError:
+        raise _missing("ray") from None
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "ignore_reinit_error": True}
+    try:
+        if compute.address is None:
+            ray.init(num_cpus=compute.workers, include_dashboard=False, **quiet)
+        else:
+            ray.init(address=compute.address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise _unreachable(compute.address or "this machine", error) from None
+    held.callback(ray.shutdown)
+    register_ray()
+    return compute.workers if compute.address is None else int(ray.cluster_resources().get("CPU", 1))
+
+
+@contextmanager
+def _failures_told(backend: str) -> Iterator[None]:
+    """Turn what a cluster raises of its own into one line; what the work raises stays as it is."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in ("distributed", "ray"):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise ComputeError(
+            f"compute.backend {backend}: {type(error).__name__}: {reason}; finished parts are kept, so run it again"
+        ) from error
+
+
+def _missing(backend: str) -> ComputeError:
+    return ComputeError(f"compute.backend: {backend} is not installed; `uv pip install 'agecascade[{backend}]'`, or say local")
+
+
+def _unreachable(address: str, error: Exception) -> ComputeError:
+    reason = " ".join(str(error).split())[:200]
+    return ComputeError(f"compute.address: no cluster answers at {address} ({reason}); correct it, or say null to start one here")

@@ -1,0 +1,79 @@
+"""The manifest by member."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agecascade.faces import roster as module
+from agecascade.faces.roster import Roster
+from agecascade.schema import MANIFEST
+
+
+def roster_of(folder: Path, rows: list[dict[str, Any]]) -> Roster:
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist([{"sample_id": f"id{i}", **row} for i, row in enumerate(rows)], schema=MANIFEST)
+    pq.write_table(table, folder / "manifest.parquet", row_group_size=3)
+    return Roster(folder / "manifest.parquet", folder)
+
+
+def test_a_member_gives_its_rows_once_and_in_order(tmp_path: Path) -> None:
+    roster = roster_of(tmp_path, [{"member": name} for name in ("b.jpg", "a.jpg", "b.jpg", "c.jpg")])
+    assert len(roster) == 4
+    assert roster.rows("b.jpg") == [0, 2]
+    assert roster.rows("b.jpg") == []
+    assert roster.rows("absent.jpg") == []
+    assert roster.rows("a.jpg") == [1]
+    assert roster.unseen().tolist() == [3]
+    assert (roster.member(3), roster.sample_id(3)) == ("c.jpg", "id3")
+
+
+def test_a_row_tells_its_annotation(tmp_path: Path) -> None:
+    points = [float(i) for i in range(12)]
+    roster = roster_of(tmp_path, [{"member": "a", "landmarks": points}, {"member": "b", "box": [1.0, 2.0, 3.0, 4.0]}, {"member": "c"}])
+    known = roster.annotation(0)
+    assert known.landmarks is not None
+    np.testing.assert_array_equal(known.landmarks, np.array(points).reshape(6, 2))
+    assert known.box is None
+    np.testing.assert_array_equal(roster.annotation(1).box, [1, 2, 3, 4])
+    assert (roster.annotation(2).landmarks, roster.annotation(2).box) == (None, None)
+
+
+def test_rows_are_taken_across_batches_in_the_order_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH_ROWS", 4)
+    roster = roster_of(tmp_path, [{"member": f"{i}.jpg", "label": float(i)} for i in range(11)])
+    table = roster.take([10, 0, 4, 3], ["sample_id", "label"])
+    assert table.column_names == ["sample_id", "label"]
+    assert table["label"].to_pylist() == [10, 0, 4, 3]
+    assert table["label"].num_chunks == 1
+
+
+def test_members_that_share_a_key_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_key", lambda member: len(member))
+    roster = roster_of(tmp_path, [{"member": name} for name in ("aa", "bb", "c", "aa")])
+    assert roster.rows("bb") == [1]
+    assert roster.rows("aa") == [0, 3]
+    assert roster.unseen().tolist() == [2]
+
+
+def test_an_empty_manifest_has_no_rows(tmp_path: Path) -> None:
+    roster = roster_of(tmp_path, [])
+    assert len(roster) == 0
+    assert roster.rows("a.jpg") == []
+    assert roster.unseen().tolist() == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(members=st.lists(st.text(st.characters(codec="utf-8"), max_size=4), max_size=30))
+def test_every_row_is_found_by_its_member(members: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    roster = roster_of(tmp_path_factory.mktemp("roster"), [{"member": name} for name in members])
+    for name in dict.fromkeys(members):
+        assert roster.rows(name) == [row for row, other in enumerate(members) if other == name]
+    assert roster.unseen().tolist() == []
