@@ -22,7 +22,7 @@ from agecascade.loading import Faces
 from agecascade.methods.base import Method
 from agecascade.model_folder import Crop, ModelCard
 from agecascade.models.heads import PooledNetwork
-from agecascade.params import Params, Recipe, Row, Training
+from agecascade.params import SCRATCH, Params, Recipe, Row, Training
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
 from agecascade.training.inference import predict_values
@@ -92,7 +92,7 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
 def _crop(params: Params, step: str) -> Crop:
     """How pictures are cropped at use, where there are no annotations: a detector finds the same five points."""
     steps: dict[str, Training] = {**params.pretrain, **params.cascade}
-    align, trained_with = params.align, params.datasets[steps[step].dataset].detector
+    align, trained_with = params.align, None if step == SCRATCH else params.datasets[steps[step].dataset].detector
     return Crop(
         detector="retinaface" if trained_with == "retinaface" else "yunet",
         size=align.size,
