@@ -49,7 +49,7 @@ class Sizes:
 
 
 FULL = Sizes(rounds=3, pictures=1_000, peer=12, memory=(1_000, 100_000))
-QUICK = Sizes(rounds=1, pictures=160, peer=2, memory=(300, 1_500))
+QUICK = Sizes(rounds=1, pictures=128, peer=2, memory=(300, 1_500))
 
 
 def main() -> None:
