@@ -129,6 +129,21 @@ def test_the_network_sees_rgb_normalised_and_the_mean_colour_beyond_the_picture(
     assert outside.abs().max() == 0
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_graphics_card_answers_as_the_processor(drawn: RetinaFace, random_weights: Path) -> None:
+    images = [noise(0), noise(1, 150), noise(2, SIDE, 100)]
+    card = RetinaFace(MIN_SCORE, SIDE, random_weights, "cuda")
+    assert card.batch > 1
+    precise = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False  # it rounds to 10 bits, which drawn weights do not forgive
+    try:
+        answers = card(images, [Annotation()] * 3)
+    finally:
+        torch.backends.cudnn.allow_tf32 = precise
+    for ours, theirs in zip(answers, drawn(images, [Annotation()] * 3), strict=True):
+        assert_alike(ours, theirs)
+
+
 def test_answers_that_are_no_numbers_find_nothing(drawn: RetinaFace, monkeypatch: pytest.MonkeyPatch) -> None:
     known = Known(4, 6, [float("nan")] * 4, [0.0] * 10)
     monkeypatch.setattr(drawn, "_network", known)
