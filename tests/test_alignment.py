@@ -199,7 +199,7 @@ def test_a_crop_is_cut_once_from_the_picture(kind: str) -> None:
 
 
 @settings(max_examples=60)
-@given(st.sampled_from(KINDS), st.floats(-0.2, 2), angles, st.floats(0.3, 3))
+@given(st.sampled_from(KINDS), st.floats(-0.2, 2), st.floats(-3.1, 3.1), st.floats(0.3, 3))
 def test_only_a_similarity_turns_and_each_kind_keeps_its_margin(kind: str, margin: float, angle: float, scale: float) -> None:
     points = place(np.array(TEMPLATE) * 60, rotation(angle, scale, 300, 300))
     face, frame = Face(bounds(points), points), Frame(64, margin, kind)

@@ -85,9 +85,7 @@ def test_it_comes_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_another_file_at_the_address_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, tmp_path, b"a web page")
-    with pytest.raises(
-        FaceError, match=f"what came from {WANTED.url} is not the published file: its SHA-256 does not begin with {WANTED.sha256}"
-    ):
+    with pytest.raises(FaceError, match=f"what came from {WANTED.url} is not the published file: .* {WANTED.sha256}"):
         model_file(WANTED)
     assert not list((tmp_path / "cache").glob("*.onnx"))
 
