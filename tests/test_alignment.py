@@ -231,3 +231,16 @@ def test_a_hull_with_a_landmark_that_is_no_number_is_not_cut() -> None:
 
 def test_a_whole_picture_is_a_face_that_fills_it() -> None:
     np.testing.assert_array_equal(whole_face(noise(40, 60)).box, [0, 0, 60, 40])
+
+
+def test_a_fourth_channel_changes_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        image = random.integers(0, 256, (int(random.integers(20, 90)), int(random.integers(20, 90)), 3), dtype=np.uint8)
+        angle, scale, (x, y) = random.uniform(-3, 3), random.uniform(0.1, 3), random.uniform(-30, 30, 2)
+        matrix = np.array([[scale * np.cos(angle), -scale * np.sin(angle), x], [scale * np.sin(angle), scale * np.cos(angle), y]])
+        crops = []
+        for share in (0, 1_000_000):
+            monkeypatch.setattr(alignment, "PADDED_SHARE", share)
+            crops.append(alignment.warp(image, matrix, 32))
+        np.testing.assert_array_equal(*crops)
