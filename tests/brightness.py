@@ -38,7 +38,9 @@ def network() -> PooledNetwork:
     return models.create("tinyagenet", outputs=21)
 
 
-def trained(method: str = "dldl_v2", data: Samples | None = None, options: Any = None, **changes: Any) -> tuple[PooledNetwork, list[Record]]:
+def trained(
+    method: str = "dldl_v2", data: Samples | None = None, options: Any = None, **changes: Any
+) -> tuple[PooledNetwork, list[Record]]:
     """A network trained by a recipe with these changes, and its history; `options` go to `train`."""
     learned = network()
     parts = samples() if data is None else data, samples(seed=1)
