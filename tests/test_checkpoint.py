@@ -107,7 +107,6 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path: Path)
     trained(options={"checkpoint": Checkpoint(tmp_path)}, epochs=1)
     data = samples()
     data.label[2] = np.nan
-    with pytest.raises(
-        TrainingError, match=r"the loss is nan in epoch 2, batch \d of 3, on .*; the state after epoch 1 is in .*checkpoint\.pt"
-    ):
+    told = r"the loss is nan in epoch 2, batch \d of 3, on .*; the state after epoch 1 is in .*checkpoint\.pt"
+    with pytest.raises(TrainingError, match=told):
         trained(data=data, options={"checkpoint": Checkpoint(tmp_path)}, epochs=2)

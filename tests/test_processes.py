@@ -69,7 +69,7 @@ def test_shares_are_the_batch() -> None:
 def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(TrainingError, match="compute.devices: 4, and this machine has 2 GPUs"):
+    with pytest.raises(TrainingError, match=r"compute\.devices: 4, and this machine has 2 GPUs"):
         processes.start(4)
 
 
