@@ -103,6 +103,8 @@ def _epoch(
     processes, device = learner.processes, next(learner.network.parameters()).device
     learner.freeze.train()
     parts = np.array_split(random.permutation(len(training)), batches)
+    if processes.size > 1:  # else each process would draw the same changes
+        random = random.spawn(processes.size)[processes.rank]
     losses: list[Tensor] = []  # of each batch, (1 + terms,), on the device
     looked, often = 0, 1 if device.type == "cpu" and processes.size == 1 else _LOOKED_AT
     for rows in parts:
