@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import brightness
 from agecascade import methods, models
 from agecascade.augmentation import Augmenter
 from agecascade.errors import TrainingError
@@ -155,7 +156,7 @@ def test_what_validation_decides_needs_validation_pictures(changes: dict[str, ob
 
 def test_nothing_to_train_on_is_said() -> None:
     with pytest.raises(TrainingError, match="no picture to train on"):
-        run(data=samples(0))
+        brightness.trained(data=samples(0))
 
 
 @pytest.mark.slow
