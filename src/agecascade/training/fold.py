@@ -61,7 +61,7 @@ class Job:
     @property
     def logged(self) -> dict[str, object]:
         """What a tracker shows as this training's params."""
-        recipe = self.recipe.model_dump(exclude={"by_backbone", "schedule"})
+        recipe = self.recipe.model_dump(exclude={"by_backbone", "schedule", "augment"})
         shared = self.params.model_dump(include={"sigma", "image_size", "pooling", "precision", "lambda_er"})
         chain = " > ".join(self.card.chain)
         return {**recipe, **shared, **self.row._asdict(), "schedule": self.recipe.schedule.name, "chain": chain, "fold": self.fold}
@@ -125,7 +125,7 @@ def train_fold(
     roles = {role: faces.take(np.isin(faces.sample_id, part.to_numpy(str))) for role, part in fold.groupby("role")["sample_id"]}
     nobody = faces.take(np.array([], int))
     training, validation, test = (_samples(job, faces, roles.get(role, nobody)) for role in ("train", "validation", "test"))
-    augmenter = Augmenter(job.params.augment, job.params.normalisation)
+    augmenter = Augmenter(job.recipe.augment or job.params.augment, job.params.normalisation, processes.device)
     history = []
     title = f"{job.step}/{job.name}"
     tags = {"step": job.step, "row": job.row.name, "fold": str(job.fold)}
