@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from agecascade.labels import label_distribution
 from agecascade.methods.base import Method
 
 
-def distribution_loss(outputs: Tensor, label: Tensor, sigma: Tensor, grid: Tensor, reduction: str = "batch") -> Tensor:
+def distribution_loss(
+    outputs: Tensor, label: Tensor, sigma: Tensor, grid: Tensor, reduction: str = "batch", smoothing: float = 0.0
+) -> Tensor:
     """Kullback-Leibler divergence of the label distribution from the softmax of the outputs (DLDL-v2, Eq. 9).
 
     outputs (B, K); label, sigma (B,) in label units; grid (K,). `batch` averages over pictures; `batch_and_bins` divides
-    by the number of bins as well, as the released code does. Returns a scalar.
+    by the number of bins as well, as the released code does. `smoothing` is the share of the target that is spread evenly
+    over the grid (label smoothing). Returns a scalar.
     """
     target = label_distribution(label, sigma, grid)  # (B, K)
-    loss = functional.kl_div(torch.log_softmax(outputs, dim=1), target, reduction="batchmean")
+    if smoothing:
+        target = (1 - smoothing) * target + smoothing / len(grid)
+    # functional.kl_div in full: the same bits, and torch.func.vmap knows how to go over the pictures of each of these
+    divergence = torch.xlogy(target, target) - target * torch.log_softmax(outputs, dim=1)  # (B, K)
+    loss = divergence.sum() / len(outputs)
     return loss / len(grid) if reduction == "batch_and_bins" else loss
 
 
@@ -25,4 +31,4 @@ class Dldl(Method):
     """L = L_ld: DLDL-v2 with lambda = 0."""
 
     def terms(self, outputs: Tensor, label: Tensor, sigma: Tensor) -> dict[str, Tensor]:
-        return {"kl": distribution_loss(outputs, label, sigma, self.grid, self.kl_reduction)}
+        return {"kl": distribution_loss(outputs, label, sigma, self.grid, self.kl_reduction, self.label_smoothing)}
