@@ -24,18 +24,26 @@ def run(main: Callable[..., None]) -> None:
 
 
 def train(stage: str, step: str, models: Path, predictions: Path | None) -> None:
-    """Train `step` of params.yaml into `models`; pretrainings and cascade steps differ by their block alone."""
+    """Train `step` of params.yaml into `models`; pretrainings and cascade steps differ by their block alone.
+
+    Of several processes that train together, the first writes; the others end here, before they could.
+    """
     import pyarrow.parquet as pq
 
     from agecascade import params
     from agecascade.fetch import repository_root
     from agecascade.loading import load_faces
     from agecascade.tracking import Tracker
+    from agecascade.training import processes
     from agecascade.training.cascade import train_step
 
     study = params.load("params.yaml")
+    together = processes.start(study.compute.devices)
     dataset = {**study.pretrain, **study.cascade}[step].dataset
     faces = load_faces(f"data/aligned/{dataset}", study.image_size)
     splits = pq.read_table(f"data/splits/{dataset}.parquet").to_pandas()
     tracker = Tracker(study.study, stage)
-    train_step(study, step, faces, splits, Path("models"), models, predictions, tracker, repository_root() / ".agecascade" / "work")
+    work = repository_root() / ".agecascade" / "work"
+    train_step(study, step, faces, splits, Path("models"), models, predictions, tracker, work, together)
+    if together.rank:
+        sys.exit()

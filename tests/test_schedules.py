@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -18,6 +20,48 @@ def test_cosine_rises_then_falls_to_zero() -> None:
     schedule = Schedule(name="cosine", warmup=2.0)
     assert [factor(schedule, epoch, 10) for epoch in (1, 2, 6, 10)] == pytest.approx([0.5, 1, 0.5, 0])
     assert factor(schedule, 0, 10) > 0
+
+
+def test_one_cycle_rises_and_falls_along_cosines() -> None:
+    schedule = Schedule(name="one_cycle", rise=0.4)
+    found = [factor(schedule, epoch, 10) for epoch in (0, 2, 4, 7, 10)]
+    assert found == pytest.approx([0.04, 0.52, 1, 0.500002, 4e-6])
+
+
+def test_one_cycle_is_torch_s() -> None:
+    steps = 2000
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.0)
+    reference = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=steps, cycle_momentum=False)
+    for step in range(steps):
+        assert factor(Schedule(name="one_cycle"), step / steps, 1) == pytest.approx(reference.get_last_lr()[0], abs=3e-3)
+        optimizer.step()
+        if step < steps - 1:
+            reference.step()
+
+
+@pytest.mark.parametrize("name", ["step", "cosine", "plateau", "one_cycle", "constant"])
+def test_a_rate_goes_on_where_it_was(name: Any) -> None:
+    schedule = Schedule(name=name, every=1, patience=0, factor=0.5)
+
+    def rates(interrupted: bool) -> list[float]:
+        weight, values = torch.nn.Parameter(torch.zeros(1)), []
+        optimizer = torch.optim.SGD([weight], lr=1.0)
+        rate = LearningRate(optimizer, schedule, epochs=3, batches=4)
+        for loss in (3.0, 4.0, 5.0):
+            if interrupted:
+                states = optimizer.state_dict(), rate.state()
+                optimizer = torch.optim.SGD([weight], lr=1.0)
+                rate = LearningRate(optimizer, schedule, epochs=3, batches=4)
+                optimizer.load_state_dict(states[0])
+                rate.restore(states[1])
+            for _ in range(4):
+                optimizer.step()
+                rate.batch()
+                values.append(rate.value)
+            rate.epoch(loss)
+        return values
+
+    assert rates(interrupted=True) == rates(interrupted=False)
 
 
 def test_constant() -> None:

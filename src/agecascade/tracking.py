@@ -88,9 +88,10 @@ class Tracker:
                 self.parent = None
 
     @contextmanager
-    def model_run(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
-        """A run for one trained model, or for an evaluation."""
-        run = Run.start(self, name, params, {**tags, **({"mlflow.parentRunId": self.parent} if self.parent else {})})
+    def model_run(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], earlier: str | None = None) -> Iterator[Run]:
+        """A run for one trained model, or for an evaluation. Where the run `earlier` is known, its curves go on."""
+        tags = {**tags, **({"mlflow.parentRunId": self.parent} if self.parent else {})}
+        run = (Run.resume(self, earlier, tags) if earlier else None) or Run.start(self, name, params, tags)
         try:
             yield run
         except BaseException:
@@ -110,6 +111,7 @@ class Run:
     def __init__(self, tracker: Tracker, run_id: str | None) -> None:
         self.tracker = tracker
         self.run_id = run_id  # None once the store is lost
+        self.logged = 0  # the last epoch whose numbers the store has
 
     @classmethod
     def start(cls, tracker: Tracker, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
@@ -119,6 +121,26 @@ class Run:
         run = cls(tracker, created.info.run_id if created else None)
         run.params(params)
         return run
+
+    @classmethod
+    def resume(cls, tracker: Tracker, run_id: str, tags: Mapping[str, str]) -> Run | None:
+        """The run of an interrupted training, running again below the stage's new run; None where the store has it no more."""
+        from mlflow.exceptions import MlflowException
+
+        run = cls(tracker, run_id)
+
+        def reopen() -> bool:
+            try:
+                points = tracker.client.get_metric_history(run_id, "learning_rate")
+                tracker.client.update_run(run_id, status="RUNNING")
+            except MlflowException:
+                return False
+            for key, value in tags.items():
+                tracker.client.set_tag(run_id, key, value)
+            run.logged = max((point.step for point in points), default=0)
+            return True
+
+        return run if tracker.attempt(reopen) else None
 
     def params(self, params: Mapping[str, Any]) -> None:
         """Log params, a hundred at a time: MLflow takes no more."""
@@ -130,8 +152,9 @@ class Run:
             self._call(lambda client, run_id, batch=batch: client.log_batch(run_id, params=batch))  # type: ignore[misc]
 
     def epoch(self, record: Mapping[str, float]) -> None:
-        """Log one epoch's numbers as a point of each curve."""
-        self.metrics({key: value for key, value in record.items() if key != "epoch"}, int(record["epoch"]))
+        """Log one epoch's numbers as a point of each curve, unless an interrupted run did."""
+        if record["epoch"] > self.logged:
+            self.metrics({key: value for key, value in record.items() if key != "epoch"}, int(record["epoch"]))
 
     def metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
         """Log numbers, a thousand at a time; what is missing or not finite is left out."""

@@ -6,10 +6,11 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from agecascade.files import written_beside
 
@@ -43,14 +44,32 @@ class Workshop:
         self.used.append(name)
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / f"{name}.lock"):
+            for left in self.root.glob(f".{name}.*"):  # by a killed run, half-written
+                shutil.rmtree(left)
             if not (self.root / name).is_dir():
                 with written_beside(self.root / name) as temporary:
                     temporary.mkdir()
                     make(temporary)
+            shutil.rmtree(self.state(name), ignore_errors=True)
         return self.root / name
+
+    def state(self, name: str) -> Path:
+        """A folder for what the piece's `make` must find again when it is interrupted itself; it goes when the piece is made."""
+        return self.root / f"{name}.state"
 
     def clear(self) -> None:
         """Forget the pieces of this stage: its outputs are complete, and DVC's cache keeps them."""
         for name in self.used:
-            shutil.rmtree(self.root / name, ignore_errors=True)
-            (self.root / f"{name}.lock").unlink(missing_ok=True)
+            self._remove(name)
+
+    def forget(self, prefix: str) -> None:
+        """Remove what earlier runs left under this prefix and a fingerprint, unless it was used now or is being made."""
+        for lock in self.root.glob(f"{prefix}-{'[0-9a-f]' * 24}.lock"):
+            if lock.stem not in self.used:
+                with suppress(Timeout), FileLock(lock, timeout=0):
+                    self._remove(lock.stem)
+
+    def _remove(self, name: str) -> None:
+        for folder in (self.root / name, self.state(name)):
+            shutil.rmtree(folder, ignore_errors=True)
+        (self.root / f"{name}.lock").unlink(missing_ok=True)

@@ -10,6 +10,7 @@ class Method:
     """An objective over a label grid (K,). `terms` is what a subclass must give; their sum is the loss."""
 
     outputs: int  # of the network
+    label_smoothing: float = 0.0  # share of the target that is spread evenly over the grid, while training
 
     def __init__(self, grid: Tensor, lambda_er: float = 1.0, kl_reduction: str = "batch") -> None:
         self.grid = grid

@@ -17,4 +17,4 @@ class Dex(Method):
     """Cross-entropy with the nearest grid value; the value is the softmax's expectation."""
 
     def terms(self, outputs: Tensor, label: Tensor, sigma: Tensor) -> dict[str, Tensor]:
-        return {"cross_entropy": functional.cross_entropy(outputs, nearest_bin(label, self.grid))}
+        return {"cross_entropy": functional.cross_entropy(outputs, nearest_bin(label, self.grid), label_smoothing=self.label_smoothing)}

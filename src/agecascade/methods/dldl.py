@@ -9,13 +9,16 @@ from agecascade.labels import label_distribution
 from agecascade.methods.base import Method
 
 
-def distribution_loss(outputs: Tensor, label: Tensor, sigma: Tensor, grid: Tensor, reduction: str = "batch") -> Tensor:
+def distribution_loss(outputs: Tensor, label: Tensor, sigma: Tensor, grid: Tensor, reduction: str = "batch", smoothing: float = 0.0) -> Tensor:
     """Kullback-Leibler divergence of the label distribution from the softmax of the outputs (DLDL-v2, Eq. 9).
 
     outputs (B, K); label, sigma (B,) in label units; grid (K,). `batch` averages over pictures; `batch_and_bins` divides
-    by the number of bins as well, as the released code does. Returns a scalar.
+    by the number of bins as well, as the released code does. `smoothing` is the share of the target that is spread evenly
+    over the grid (label smoothing). Returns a scalar.
     """
     target = label_distribution(label, sigma, grid)  # (B, K)
+    if smoothing:
+        target = (1 - smoothing) * target + smoothing / len(grid)
     # written out, as vmap has no rule for kl_div and would take a batch of folds one by one
     loss = (torch.xlogy(target, target) - target * torch.log_softmax(outputs, dim=1)).sum() / len(outputs)
     return loss / len(grid) if reduction == "batch_and_bins" else loss
@@ -25,4 +28,4 @@ class Dldl(Method):
     """L = L_ld: DLDL-v2 with lambda = 0."""
 
     def terms(self, outputs: Tensor, label: Tensor, sigma: Tensor) -> dict[str, Tensor]:
-        return {"kl": distribution_loss(outputs, label, sigma, self.grid, self.kl_reduction)}
+        return {"kl": distribution_loss(outputs, label, sigma, self.grid, self.kl_reduction, self.label_smoothing)}

@@ -14,6 +14,6 @@ class DldlV2(Method):
 
     def terms(self, outputs: Tensor, label: Tensor, sigma: Tensor) -> dict[str, Tensor]:
         return {
-            "kl": distribution_loss(outputs, label, sigma, self.grid, self.kl_reduction),
+            "kl": distribution_loss(outputs, label, sigma, self.grid, self.kl_reduction, self.label_smoothing),
             "er": self.lambda_er * expectation_loss(outputs, label, self.grid),
         }

@@ -12,7 +12,7 @@ class Identity(Method):
     """Cross-entropy over identities; the grid is their indices 0..K-1, a label is one of them."""
 
     def terms(self, outputs: Tensor, label: Tensor, sigma: Tensor) -> dict[str, Tensor]:
-        return {"cross_entropy": functional.cross_entropy(outputs, label.long())}
+        return {"cross_entropy": functional.cross_entropy(outputs, label.long(), label_smoothing=self.label_smoothing)}
 
     def predict(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """The index (B,) of the likeliest identity; no distribution, for indices have no order."""

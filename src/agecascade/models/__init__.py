@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 from agecascade.errors import ModelError, unknown_name
 from agecascade.models.heads import POOLINGS, PooledNetwork
 from agecascade.models.thinagenet import Backbone, thin_vgg16
@@ -12,6 +14,14 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
     "thinagenet": lambda: thin_vgg16(0.5),
     "tinyagenet": lambda: thin_vgg16(0.25),
 }
+
+
+def block_names(backbone: str) -> list[str]:
+    """The names of a backbone's blocks in order, for `trainable: from:<block>`. Raises ModelError for an unknown backbone."""
+    if backbone not in BACKBONES:
+        raise ModelError(unknown_name("backbone", backbone, BACKBONES))
+    with torch.device("meta"):  # neither memory nor random numbers are used
+        return list(BACKBONES[backbone]().blocks)
 
 
 def create(backbone: str, head: str = "pooled", outputs: int = 101, pooling: str = "hybrid") -> PooledNetwork:

@@ -15,14 +15,22 @@ class Backbone(nn.Module):
         self.channels = blocks[-1][-1]
         layers: list[nn.Module] = []
         inputs = 3
+        self._ends: list[int] = []  # of each block in `layers`
         for index, block in enumerate(blocks):
             if index:
                 layers.append(nn.MaxPool2d(2))
             for width in block:
                 layers += [nn.Conv2d(inputs, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
                 inputs = width
+            self._ends.append(len(layers))
         self.layers = nn.Sequential(*layers)
         self.apply(_initialise)
+
+    @property
+    def blocks(self) -> dict[str, nn.Module]:
+        """block1, block2, ... in the order of the way through them: what `trainable: from:block4` refers to."""
+        starts = [0, *self._ends]
+        return {f"block{i}": self.layers[start:end] for i, (start, end) in enumerate(zip(starts, self._ends, strict=False), 1)}
 
     def forward(self, images: Tensor) -> Tensor:
         """The last block's activation maps F (Eq. 23)."""

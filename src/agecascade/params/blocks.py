@@ -23,6 +23,7 @@ class Compute(Block):
 
     backend: Literal["local", "dask", "ray"] = "local"
     workers: int = Field(2, ge=1)
+    devices: int = Field(1, ge=1)  # GPUs, or processes where there is none, that train one network together
     address: str | None = None  # of a running Dask or Ray cluster; null starts one of `workers` processes on this machine
 
 
@@ -143,11 +144,12 @@ class Augment(Block):
 class Schedule(Block):
     """The learning rate over the epochs."""
 
-    name: Literal["step", "cosine", "plateau", "constant"]
+    name: Literal["step", "cosine", "plateau", "one_cycle", "constant"]
     every: int = Field(30, ge=1)  # step: epochs between two drops
     factor: float = Field(0.1, gt=0, lt=1)  # step and plateau: what a drop multiplies with
     patience: int = Field(5, ge=0)  # plateau: epochs without a better validation loss before a drop
     warmup: float = Field(0.0, ge=0)  # cosine: epochs of linear rise
+    rise: float = Field(0.3, gt=0, lt=1)  # one_cycle: share of the epochs in which the rate rises to learning_rate
 
 
 class Recipe(Block):
@@ -157,9 +159,17 @@ class Recipe(Block):
     batch_size: int = Field(ge=2)
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(0.0, ge=0)
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    momentum: float = Field(0.9, ge=0, lt=1)  # sgd
+    gradient_clip: float | None = Field(None, gt=0)  # the largest norm of all gradients together
+    ema: float | None = Field(None, gt=0, lt=1)  # decay per batch of the averaged weights that are validated and kept; null: none
+    class_weights: Literal["none", "inverse", "inverse_sqrt"] = "none"  # a picture's weight, by how many share its grid value
+    label_smoothing: float = Field(0.0, ge=0, lt=1)  # share of the target spread evenly over the grid; methods without a target ignore it
     schedule: Schedule
-    trainable: Literal["head", "all"] = "all"
+    trainable: str = Field("all", pattern=r"^(head|all|from:.+)$")  # from:block4: that block, those after it, and the head
     select: Literal["last", "best"] = "last"  # best: the epoch of the lowest validation MAE (identities: error)
+    early_stopping: int | None = Field(None, ge=1)  # epochs without a lower validation loss after which training ends
+    compile: bool = False  # torch.compile: minutes of preparation, then faster steps; mostly for GPUs
 
 
 class Training(Recipe):

@@ -23,10 +23,14 @@ from agecascade import model_folder
 from agecascade.errors import ModelError, TrainingError
 from agecascade.files import write_table
 from agecascade.loading import Faces
+from agecascade.models import block_names
 from agecascade.params import SCRATCH, Params, Row
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
+from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import IDENTITY, Job, describe, train_fold
+from agecascade.training.processes import Processes
+from agecascade.training.trainable import frozen_blocks
 from agecascade.work import Workshop, fingerprint, source_digest
 
 SOURCE = Path(__file__).resolve().parent.parent
@@ -50,15 +54,21 @@ def train_step(
     predictions: Path | None,
     tracker: Tracker,
     work: Path,
+    processes: Processes | None = None,
 ) -> None:
     """Train all rows and folds of `step` into `out`, and write test predictions, one Parquet per row, into `predictions`.
 
     faces: the step's data set; splits: columns sample_id, fold, role; models: the folder of all steps; predictions: None for
-    a pretraining; work: where finished folds wait if the stage is interrupted. Raises TrainingError and
-    ModelError with one line before the first epoch.
+    a pretraining; work: where finished folds and the last epoch's state wait if the stage is interrupted; processes: those
+    that train each network together, of which the first writes. Raises TrainingError and ModelError with one line before
+    the first epoch.
     """
+    processes = processes or Processes()
     jobs = list(_jobs(params, step, faces, splits, models))
     folds = dict(list(splits.groupby("fold")))
+    if processes.rank:
+        _follow(jobs, faces, folds, processes)
+        return
     data = _digest(faces)
     workshop = Workshop(work)
     total = sum(job.recipe.epochs * int((folds[job.fold]["role"] == "train").sum()) for job in jobs)
@@ -66,11 +76,15 @@ def train_step(
     def finish(job: Job, threads: int) -> Path:
         torch.set_num_threads(threads)
         fold = folds[job.fold]
-        make = partial(train_fold, job, faces, fold, tracker=tracker, progress=progress.update)
-        return workshop.piece(_fingerprint(job, data, fold), make)
+        prefix = f"{step}-{job.row.name}-fold{job.fold}"
+        name = f"{prefix}-{_fingerprint(job, data, fold, processes)}"
+        shared = partial(train_fold, job, faces, fold, tracker=tracker, progress=progress.update, processes=processes)
+        piece = _made(workshop, name, partial(shared, checkpoint=Checkpoint(workshop.state(name))), processes)
+        workshop.forget(prefix)
+        return piece
 
     with tracker.stage_run(step), tqdm(total=total, desc=step, unit="img", unit_scale=True, disable=None) as progress:
-        pieces = _side_by_side(finish, jobs, params.compute.workers)
+        pieces = _side_by_side(finish, jobs, params.compute.workers, processes)
     finished: dict[Row, list[Path]] = defaultdict(list)
     for job, piece in zip(jobs, pieces, strict=True):
         shutil.copytree(piece, out / job.name, ignore=shutil.ignore_patterns("predictions.parquet"))
@@ -81,12 +95,38 @@ def train_step(
     workshop.clear()
 
 
-def _side_by_side(finish: Callable[[Job, int], Path], jobs: list[Job], workers: int) -> list[Path]:
+def _made(workshop: Workshop, name: str, make: Callable[[Path], None], processes: Processes) -> Path:
+    """The piece `name`; the other processes are told whether it is still to be made."""
+    begun = []
+
+    def make_together(folder: Path) -> None:
+        begun.append(processes.agree(True))
+        make(folder)
+
+    piece = workshop.piece(name, make_together)
+    if not begun:
+        processes.agree(False)
+    return piece
+
+
+def _follow(jobs: list[Job], faces: Faces, folds: dict[int, pd.DataFrame], processes: Processes) -> None:
+    """What all processes but the first do: train along, and write nothing."""
+    nowhere = Tracker("", "")
+    nowhere.lost = True
+    for job in jobs:
+        if processes.agree(None):
+            train_fold(job, faces, folds[job.fold], None, nowhere, processes=processes)
+
+
+def _side_by_side(finish: Callable[[Job, int], Path], jobs: list[Job], workers: int, processes: Processes) -> list[Path]:
     """`finish(job, threads)` of all jobs, in their order.
 
     On processors, jobs run side by side in threads with one core each, which wastes none on waiting for the other cores
-    at every layer; torch lets go of the interpreter while it computes. A GPU is given one job at a time.
+    at every layer; torch lets go of the interpreter while it computes. A GPU is given one job at a time, and so are
+    processes that train together.
     """
+    if processes.size > 1:
+        return [finish(job, torch.get_num_threads()) for job in jobs]
     lanes = 1 if torch.cuda.is_available() else min(workers, len(jobs))
     return list(Parallel(n_jobs=lanes, prefer="threads")(delayed(finish)(job, max(1, workers // lanes)) for job in jobs))
 
@@ -126,17 +166,19 @@ def _jobs(params: Params, step: str, faces: Faces, splits: pd.DataFrame, models:
                 raise TrainingError(f"{step}: fold {fold} of {settings.dataset} has no {role} picture; see datasets.{settings.dataset}")
     for row in _distinct(params.rows, IDENTITY) if identities else params.rows:
         recipe = settings if identities else params.cascade[step].recipe(row.backbone)
+        frozen_blocks(block_names(row.backbone), recipe.trainable)  # names a block that is none
         for fold in folds.index:
             yield Job(params, step, row, recipe, grid, int(fold), find_model(models / settings.init, row, int(fold)))
 
 
-def _fingerprint(job: Job, data: str, fold: pd.DataFrame) -> str:
+def _fingerprint(job: Job, data: str, fold: pd.DataFrame, processes: Processes) -> str:
     return fingerprint(
         job=[job.recipe.model_dump(), asdict(job.card)],
         data=[data, fold.to_csv(index=False)],
         settings=job.params.model_dump(include={"sigma", "augment", "precision", "compute", "evaluate"}),
         init=model_folder.digest(job.init),
         code=[source_digest([SOURCE]), torch.__version__],
+        processes=processes.size,
     )
 
 

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import pandas as pd
@@ -25,11 +24,12 @@ from agecascade.models.heads import PooledNetwork
 from agecascade.params import SCRATCH, Params, Recipe, Row, Training
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
+from agecascade.training.checkpoint import RANDOM_STATE, Checkpoint
 from agecascade.training.inference import predict_values
-from agecascade.training.loop import Samples, train
+from agecascade.training.loop import SPEED, Samples, train
+from agecascade.training.processes import Processes
 
 IDENTITY = "identity"
-_INITIALISING = Lock()  # folds train in threads, and torch's random state is one for all
 
 
 @dataclass(frozen=True)
@@ -105,25 +105,40 @@ def _crop(params: Params, step: str) -> Crop:
 
 
 def train_fold(
-    job: Job, faces: Faces, fold: pd.DataFrame, folder: Path, tracker: Tracker, progress: Callable[[int], object] = lambda pictures: None
+    job: Job,
+    faces: Faces,
+    fold: pd.DataFrame,
+    folder: Path | None,
+    tracker: Tracker,
+    progress: Callable[[int], object] = lambda pictures: None,
+    checkpoint: Checkpoint | None = None,
+    processes: Processes | None = None,
 ) -> None:
-    """Train one fold into `folder`: a model folder, and for ages the predictions.parquet of its test pictures."""
-    card, normalisation = job.card, job.params.normalisation
+    """Train one fold into `folder`: a model folder, and for ages the predictions.parquet of its test pictures.
+
+    Without a folder, this process only trains along with the one that has it.
+    """
+    card, processes = job.card, processes or Processes()
     method = card.objective()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = _from_init(job, card).to(device)
-    method.to(device)
+    network = _from_init(job, card).to(processes.device)
+    method.to(processes.device)
     roles = {role: faces.take(np.isin(faces.sample_id, part.to_numpy(str))) for role, part in fold.groupby("role")["sample_id"]}
     nobody = faces.take(np.array([], int))
     training, validation, test = (_samples(job, faces, roles.get(role, nobody)) for role in ("train", "validation", "test"))
-    augmenter = Augmenter(job.params.augment, normalisation)
+    augmenter = Augmenter(job.params.augment, job.params.normalisation)
     history = []
     title = f"{job.step}/{job.name}"
-    options = {"seed": job.random_seed, "precision": job.params.precision, "progress": progress}
-    with tracker.model_run(title, job.logged, {"step": job.step, "row": job.row.name, "fold": str(job.fold)}) as run:
-        for record in train(network, method, training, validation, job.recipe, augmenter, **options):  # type: ignore[arg-type]
-            history.append(record)
+    tags = {"step": job.step, "row": job.row.name, "fold": str(job.fold)}
+    options = {"precision": job.params.precision, "progress": progress, "checkpoint": checkpoint, "processes": processes}
+    with tracker.model_run(title, job.logged, tags, earlier=checkpoint.run if checkpoint else None) as run:
+        if checkpoint:
+            checkpoint.run = run.run_id
+        epochs = train(network, method, training, validation, job.recipe, augmenter, seed=job.random_seed, **options)  # type: ignore[arg-type]
+        for record in epochs:
             run.epoch(record)
+            history.append({name: value for name, value in record.items() if name != SPEED})
+        if folder is None:
+            return
         if job.row.method != IDENTITY:
             card = _calibrated(card, network, method, validation, job.params.evaluate.coverage)
             write_table(folder / "predictions.parquet", _predictions(card, network, method, test, roles["test"].sigma))
@@ -133,15 +148,19 @@ def train_fold(
 
 def _from_init(job: Job, card: ModelCard) -> PooledNetwork:
     """A network with the backbone of `job.init`, and its head where method and grid are the same."""
-    with _INITIALISING:
+    with RANDOM_STATE:
         torch.manual_seed(zlib.crc32(repr(job.random_seed).encode()))
         network = card.network()
     before = model_folder.read_card(job.init)
     weights = model_folder.read_weights(job.init)
     same_head = (before.method, before.grid, before.head) == (card.method, card.grid, card.head)
     kept = {name: tensor for name, tensor in weights.items() if same_head or not name.startswith("head.")}
-    missing, unexpected = network.load_state_dict(kept, strict=False)
-    if unexpected or any(not name.startswith("head.") for name in missing):
+    try:
+        missing, unexpected = network.load_state_dict(kept, strict=False)
+        fits = not unexpected and all(name.startswith("head.") for name in missing)
+    except RuntimeError:  # the same names, other shapes
+        fits = False
+    if not fits:
         raise ModelError(f"{job.init} holds a {before.backbone}, step {job.step} trains a {card.backbone}; see its init")
     return network
 

@@ -1,10 +1,9 @@
-"""The training loop: yields one record of numbers per epoch and knows neither files nor trackers."""
+"""The training loop: yields one record of numbers per epoch and knows no tracker."""
 
 from __future__ import annotations
 
-import copy
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +15,15 @@ from agecascade.errors import TrainingError
 from agecascade.methods.base import Method
 from agecascade.models.heads import PooledNetwork
 from agecascade.params import Recipe
+from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.inference import to_network
-from agecascade.training.schedules import LearningRate
+from agecascade.training.learner import Learner, Record, autocast, full
+from agecascade.training.memory import require_room
+from agecascade.training.processes import Processes
+from agecascade.training.weighting import class_weights
 
-Record = dict[str, float]
+SPEED = "images_per_s"  # the one entry of a record that does not repeat: for trackers, not for files
+_LOOKED_AT = 32  # batches after which a GPU is asked whether its losses are finite: asking means waiting for it
 
 
 @dataclass(frozen=True)
@@ -46,89 +50,149 @@ def train(
     seed: list[int],
     precision: str = "fp32",
     progress: Callable[[int], object] = lambda pictures: None,
+    checkpoint: Checkpoint | None = None,
+    processes: Processes | None = None,
 ) -> Iterator[Record]:
-    """Train `network` in place; yield epoch, learning_rate, loss, one column per term, validation_loss, validation_error.
+    """Train `network` in place; yield epoch, learning_rate, loss, one column per term, validation_loss, validation_error, SPEED.
 
     validation_error is the MAE in label units (for identities: the share that is wrong). With `select: best` the network
     ends as it was after the epoch of the lowest one. `seed` names this training: the same seed, data and device give the
-    same weights. `progress` is told how many pictures were learned from. Raises TrainingError where a loss is not finite,
-    naming epoch and pictures.
+    same weights. `progress` is told how many pictures were learned from. With a `checkpoint`, the state is saved after each
+    epoch; where one is found, its records are yielded anew and the training goes on behind them. Raises TrainingError where
+    a loss is not finite, naming epoch, batch and pictures, and where the data or the memory do not suffice.
     """
-    device = next(network.parameters()).device
-    network.to(memory_format=torch.channels_last)
-    trained = network.head if recipe.trainable == "head" else network
-    optimizer = torch.optim.Adam(trained.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    processes = processes or Processes()
     batches = max(1, round(len(training) / recipe.batch_size))
-    learning_rate = LearningRate(optimizer, recipe.schedule, recipe.epochs, batches)
-    best: tuple[float, dict[str, Tensor]] | None = None
-    for epoch in range(recipe.epochs):
-        record: Record = {"epoch": epoch + 1, "learning_rate": learning_rate.value}
-        random = np.random.default_rng([*seed, epoch])
-        sums: dict[str, float] = {}
-        _training_mode(network, recipe)
-        for rows in np.array_split(random.permutation(len(training)), batches):
-            images = to_network(augmenter(training.images[rows], random), device)
-            terms = _terms(network, method, images, training, rows, precision)
-            loss = torch.stack(list(terms.values())).sum()
-            _require_finite(loss, f"epoch {epoch + 1}", training.sample_id[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            learning_rate.batch()
-            for name, value in {"loss": loss, **terms}.items():
-                sums[name] = sums.get(name, 0.0) + value.item() * len(rows) / len(training)
-            progress(len(rows))
-        record |= sums | evaluate(network, method, validation, augmenter, precision)
-        learning_rate.epoch(record["validation_loss"])
-        if recipe.select == "best" and (best is None or record["validation_error"] < best[0]):
-            best = record["validation_error"], copy.deepcopy(network.state_dict())
+    require_pictures(recipe, training, validation, batches, processes)
+    largest = -(-len(training) // (batches * processes.size))  # pictures that this process gets at once
+    require_room(network, largest, training.images.shape[1], next(network.parameters()).device)
+    learner = Learner(network, method, recipe, batches, precision, processes)
+    state = processes.agree(checkpoint.load() if checkpoint and processes.rank == 0 else None)
+    if state is not None:
+        learner.restore(state)
+        progress(len(training) * len(learner.history))
+        yield from learner.history
+    weight = class_weights(training.label, method.grid.cpu().numpy(), recipe.class_weights)
+    while not learner.finished:
+        epoch = len(learner.history)
+        record: Record = {"epoch": epoch + 1, "learning_rate": learner.learning_rate.value}
+        start = time.perf_counter()
+        record |= _epoch(learner, training, weight, augmenter, np.random.default_rng([*seed, epoch]), batches, progress, checkpoint)
+        speed = len(training) / (time.perf_counter() - start)
+        processes.align(learner.result)
+        record |= evaluate(learner.result, method, validation, augmenter, precision, processes) | {SPEED: speed}
+        learner.end_epoch(record)
+        if checkpoint and processes.rank == 0:
+            checkpoint.save(learner.state())
         yield record
-    if best is not None:
-        network.load_state_dict(best[1])
+    progress(len(training) * (recipe.epochs - len(learner.history)))  # what early stopping saved
+    learner.conclude()
 
 
-def evaluate(network: PooledNetwork, method: Method, samples: Samples, augmenter: Augmenter, precision: str = "fp32") -> Record:
+def _epoch(
+    learner: Learner,
+    training: Samples,
+    weight: np.ndarray | None,
+    augmenter: Augmenter,
+    random: np.random.Generator,
+    batches: int,
+    progress: Callable[[int], object],
+    checkpoint: Checkpoint | None,
+) -> Record:
+    """One epoch over all pictures, shuffled by `random`; returns the mean loss and its mean terms."""
+    processes, device = learner.processes, next(learner.network.parameters()).device
+    learner.freeze.train()
+    parts = np.array_split(random.permutation(len(training)), batches)
+    losses: list[Tensor] = []  # of each batch, (1 + terms,), on the device
+    looked, often = 0, 1 if device.type == "cpu" and processes.size == 1 else _LOOKED_AT
+    for rows in parts:
+        mine = processes.share(rows)
+        images = _augmented(augmenter, training.images, mine, random, learner.network)
+        share = len(mine) / len(rows)
+        of_batch = [None if values is None else _tensor(values[mine], device) for values in (training.label, training.sigma, weight)]
+        losses.append(learner.learn(images, *of_batch, share=share * processes.size) * share)  # type: ignore[arg-type]
+        if len(losses) - looked == often or len(losses) == batches:
+            found = processes.total(torch.stack(losses[looked:])).cpu()
+            losses[looked:] = found.unbind()
+            _require_finite(found[:, 0], looked, parts, len(learner.history) + 1, training, checkpoint)
+            looked = len(losses)
+        progress(len(rows))
+    sums = dict.fromkeys(learner.names, 0.0)
+    for rows, values in zip(parts, torch.stack(losses).tolist(), strict=True):
+        for name, value in zip(learner.names, values, strict=True):
+            sums[name] += value * len(rows) / len(training)
+    return sums
+
+
+def evaluate(
+    network: PooledNetwork,
+    method: Method,
+    samples: Samples,
+    augmenter: Augmenter,
+    precision: str = "fp32",
+    processes: Processes | None = None,
+) -> Record:
     """validation_loss and validation_error of plain pictures, without their mirror images; NaN where there are none."""
     if not len(samples):
         return {"validation_loss": float("nan"), "validation_error": float("nan")}
-    device = next(network.parameters()).device
+    processes, device = processes or Processes(), next(network.parameters()).device
     network.eval()
-    loss, error = 0.0, 0.0
+    sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, error
     with torch.inference_mode():
-        for rows in np.array_split(np.arange(len(samples)), -(-len(samples) // 256)):
-            with _autocast(device, precision):
-                outputs = network(to_network(normalised(samples.images[rows], augmenter.normalisation), device))
-            label, sigma = _tensor(samples.label[rows], device), _tensor(samples.sigma[rows], device)
-            loss += method.loss(outputs.float(), label, sigma).item() * len(rows)
-            error += method.error(outputs.float(), label).sum().item()
+        for whole in np.array_split(np.arange(len(samples)), -(-len(samples) // 256)):
+            rows = processes.share(whole)
+            if not len(rows):
+                continue
+            with autocast(device, precision):
+                outputs = full(network(_plain(augmenter, samples.images, rows, network)))
+            label, sigma = (_tensor(values[rows], device).to(outputs.dtype) for values in (samples.label, samples.sigma))
+            sums[0] += method.loss(outputs, label, sigma).double() * len(rows)
+            sums[1] += method.error(outputs, label).sum().double()
+    loss, error = processes.total(sums).tolist()
     return {"validation_loss": loss / len(samples), "validation_error": error / len(samples)}
 
 
-def _terms(network: PooledNetwork, method: Method, images: Tensor, samples: Samples, rows: np.ndarray, precision: str) -> dict[str, Tensor]:
-    """The terms of the loss of some pictures; outputs and losses are in single precision whatever the network computes in."""
-    with _autocast(images.device, precision):
-        outputs = network(images)
-    return method.terms(outputs.float(), _tensor(samples.label[rows], images.device), _tensor(samples.sigma[rows], images.device))
+def _augmented(augmenter: Augmenter, images: np.ndarray, rows: np.ndarray, random: np.random.Generator, network: PooledNetwork) -> Tensor:
+    """Some pictures as the network takes them in training, (B, 3, H, W)."""
+    weight = next(network.parameters())
+    return to_network(augmenter(images[rows], random), weight.device).to(weight.dtype)
 
 
-def _training_mode(network: PooledNetwork, recipe: Recipe) -> None:
-    """A frozen backbone keeps its batch-norm statistics as well as its weights."""
-    network.train()
-    if recipe.trainable == "head":
-        network.backbone.eval()
-    for parameter in network.backbone.parameters():
-        parameter.requires_grad_(recipe.trainable == "all")
-
-
-def _autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+def _plain(augmenter: Augmenter, images: np.ndarray, rows: np.ndarray, network: PooledNetwork) -> Tensor:
+    """Some pictures as the network takes them for validation, (B, 3, H, W)."""
+    weight = next(network.parameters())
+    return to_network(normalised(images[rows], augmenter.normalisation), weight.device).to(weight.dtype)
 
 
 def _tensor(values: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(values).to(device)
 
 
-def _require_finite(loss: Tensor, when: str, sample_id: np.ndarray) -> None:
-    if not torch.isfinite(loss):
-        shown = ", ".join(sample_id[:5]) + (", ..." if len(sample_id) > 5 else "")
-        raise TrainingError(f"the loss is {loss.item()} in {when} on {shown}; lower learning_rate, or look at these labels")
+def require_pictures(recipe: Recipe, training: Samples, validation: Samples, batches: int, processes: Processes) -> None:
+    """Raise TrainingError, before the first step, where there is too little to learn from or to decide by."""
+    if recipe.epochs and not len(training):
+        raise TrainingError("there is no picture to train on; see the data set's splits")
+    if recipe.epochs and len(training) // batches < processes.size:
+        raise TrainingError(f"batches of {len(training) // batches} pictures leave some of {processes.size} processes without one")
+    deciding = {"schedule: plateau": recipe.schedule.name == "plateau", "select: best": recipe.select == "best"}
+    deciding["early_stopping"] = recipe.early_stopping is not None
+    for setting, decides in deciding.items():
+        if decides and not len(validation):
+            raise TrainingError(f"{setting} decides by validation pictures, and there are none; see `validation` of the data set")
+
+
+def _require_finite(
+    loss: Tensor, first: int, parts: list[np.ndarray], epoch: int, training: Samples, checkpoint: Checkpoint | None
+) -> None:
+    """Raise TrainingError at the first loss (n,) of the batches from `first` on that is no finite number."""
+    wrong = torch.nonzero(~torch.isfinite(loss))
+    if not len(wrong):
+        return
+    batch = first + int(wrong[0])
+    ids = training.sample_id[parts[batch]]
+    shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
+    kept = f"; the state after epoch {epoch - 1} is in {checkpoint.path}" if checkpoint and epoch > 1 else ""
+    raise TrainingError(
+        f"the loss is {loss[batch - first].item()} in epoch {epoch}, batch {batch + 1} of {len(parts)}, on {shown}; "
+        f"lower learning_rate, or look at these labels{kept}"
+    )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from agecascade.params import Schedule
+
+FIRST, LAST = 1 / 25, 1 / 25e4  # one_cycle: where the rate starts and ends, as shares of its peak (fastai's and torch's defaults)
 
 
 class LearningRate:
@@ -25,6 +28,18 @@ class LearningRate:
     @property
     def value(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
+
+    def state(self) -> dict[str, Any]:
+        """All that the rate of the next batches depends on."""
+        scheduler = self.by_batch or self.by_epoch
+        assert scheduler is not None
+        return scheduler.state_dict()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        scheduler = self.by_batch or self.by_epoch
+        assert scheduler is not None
+        scheduler.load_state_dict(state)
 
     def batch(self) -> None:
         if self.by_batch is not None:
@@ -44,5 +59,15 @@ def factor(schedule: Schedule, epoch: float, epochs: int) -> float:
             # never zero: Adam's moments would be made of gradients that moved nothing
             return max(epoch, 0.01) / schedule.warmup
         progress = (epoch - schedule.warmup) / max(epochs - schedule.warmup, 1e-9)
-        return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        return _between(1.0, 0.0, progress)
+    if schedule.name == "one_cycle":
+        progress = epoch / epochs
+        if progress < schedule.rise:
+            return _between(FIRST, 1.0, progress / schedule.rise)
+        return _between(1.0, LAST, (progress - schedule.rise) / (1 - schedule.rise))
     return 1.0
+
+
+def _between(start: float, end: float, progress: float) -> float:
+    """From `start` to `end` along half a cosine."""
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))

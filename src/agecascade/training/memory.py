@@ -1,0 +1,75 @@
+"""Whether a training fits into memory, asked before its first step: a CPU that runs out is killed without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from agecascade.errors import TrainingError
+
+GIB = 2**30
+_COPIES = 4  # weights, gradients, and Adam's two moments
+
+
+def require_room(network: nn.Module, batch_size: int, image_size: int, device: torch.device, copies: int = _COPIES) -> None:
+    """Raise TrainingError where a training step cannot fit into the device's free memory.
+
+    Counted are the activations that each convolution, linear layer or batch norm leaves for the backward pass, as float32,
+    and `copies` of the weights: less than a step needs, so that nothing that would fit is refused.
+    """
+    free = free_bytes(device)
+    needed = 4 * (activations(network, image_size) * batch_size + copies * sum(weight.numel() for weight in network.parameters()))
+    if free is not None and needed > free:
+        raise TrainingError(
+            f"a step of {batch_size} pictures of {image_size} pixels needs at least {needed / GIB:.1f} GiB, and {free / GIB:.1f} GiB are "
+            f"free on {device}; lower batch_size or image_size, or choose a smaller backbone"
+        )
+
+
+def activations(network: nn.Module, image_size: int) -> int:
+    """Numbers that the layers with weights put out for one picture of (3, image_size, image_size), counted without computing."""
+    counts: list[int] = []
+
+    def count(module: nn.Module, inputs: object, output: Tensor) -> None:
+        counts.append(output.numel())
+
+    layers = [module for module in network.modules() if any(True for _ in module.parameters(recurse=False))]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in network.state_dict().items()}
+    was_training = network.training
+    try:
+        with torch.no_grad():
+            picture = torch.empty(1, 3, image_size, image_size, device="meta", dtype=next(network.parameters()).dtype)
+            torch.func.functional_call(network.eval(), shapes, picture)
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return sum(counts)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that is free: the GPU's, or this machine's within the limits of its control group; None where nothing tells."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return min((free for free in (_machine(), _control_group()) if free is not None), default=None)
+
+
+def _machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:  # no Linux
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _control_group() -> int | None:
+    root = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (root / "memory.max").read_text().strip(), int((root / "memory.current").read_text())
+    except OSError:  # no control group, or one of the first kind
+        return None
+    cached = sum(int(line.split()[1]) for line in (root / "memory.stat").read_text().splitlines() if line.startswith("inactive_file "))
+    return None if limit == "max" else int(limit) - used + cached

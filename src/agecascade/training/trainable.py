@@ -1,0 +1,44 @@
+"""Which part of a network learns: the training modes of cascaded fine-tuning (a: the head, b: from a block on, c: all)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+
+from agecascade.errors import ModelError, unknown_name
+from agecascade.models.heads import PooledNetwork
+
+
+def frozen_blocks(blocks: Iterable[str], trainable: str) -> list[str]:
+    """The names of the backbone's blocks that keep their weights under `trainable`: head, all, or from:<block>.
+
+    Raises ModelError for an unknown block, naming the nearest known ones.
+    """
+    names = list(blocks)
+    if trainable == "all":
+        return []
+    if trainable == "head":
+        return names
+    first = trainable.removeprefix("from:")
+    if first not in names:
+        raise ModelError(f"trainable: {unknown_name('block', first, names)}")
+    return names[: names.index(first)]
+
+
+class Freeze:
+    """Takes what is frozen out of learning; `train` brings the rest of the network into training mode."""
+
+    def __init__(self, network: PooledNetwork, trainable: str) -> None:
+        self.network = network
+        blocks = network.backbone.blocks
+        self.frozen: list[nn.Module] = [blocks[name] for name in frozen_blocks(blocks, trainable)]
+        network.requires_grad_(True)
+        for block in self.frozen:
+            block.requires_grad_(False)
+
+    def train(self) -> None:
+        """A frozen block keeps its batch-norm statistics as well as its weights."""
+        self.network.train()
+        for block in self.frozen:
+            block.eval()

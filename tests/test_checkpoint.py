@@ -1,0 +1,111 @@
+"""Killed and resumed ends in the same bits as undisturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from brightness import same_weights, samples, trained
+
+from agecascade.errors import TrainingError
+from agecascade.params import Schedule
+from agecascade.training.checkpoint import Checkpoint
+from agecascade.training.loop import SPEED
+
+EVERYTHING = {"ema": 0.9, "select": "best", "schedule": Schedule(name="plateau", patience=0, factor=0.5), "gradient_clip": 1.0}
+RECIPES: list[dict[str, Any]] = [
+    {},
+    EVERYTHING,
+    {"optimizer": "sgd", "schedule": Schedule(name="one_cycle"), "ema": 0.9},
+    {"optimizer": "adamw", "schedule": Schedule(name="cosine", warmup=0.5), "trainable": "from:block4", "class_weights": "inverse"},
+    {"schedule": Schedule(name="step", every=1), "early_stopping": 1, "learning_rate": 0.05},
+]
+
+
+class Killed(Exception):
+    """Stands for a kill signal."""
+
+
+def killing(after: int) -> Callable[[int], None]:
+    """A progress report that raises once `after` pictures were learned from."""
+    seen = [0]
+
+    def progress(pictures: int) -> None:
+        seen[0] += pictures
+        if seen[0] >= after:
+            raise Killed
+
+    return progress
+
+
+def comparable(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{name: value for name, value in record.items() if name != SPEED} for record in history]
+
+
+@pytest.mark.parametrize("changes", RECIPES, ids=["plain", "everything", "sgd", "adamw", "early"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_killed_and_resumed_is_undisturbed(tmp_path: Path, changes: dict[str, Any], precision: str) -> None:
+    options = {"precision": precision}
+    expected, history = trained(options=options, **changes)
+    for after in (20, 70, 110):  # in the first, the second and the third epoch
+        with pytest.raises(Killed):
+            trained(options={**options, "checkpoint": Checkpoint(tmp_path), "progress": killing(after)}, **changes)
+        torch.manual_seed(after)  # what a new process does
+    found, resumed = trained(options={**options, "checkpoint": Checkpoint(tmp_path)}, **changes)
+    assert same_weights(found, expected)
+    assert comparable(resumed) == comparable(history)
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
+    expected, _ = trained(options={"checkpoint": Checkpoint(tmp_path)}, **EVERYTHING)
+    told: list[int] = []
+    found, _ = trained(options={"checkpoint": Checkpoint(tmp_path), "progress": told.append}, **EVERYTHING)
+    assert same_weights(found, expected)
+    assert sum(told) == told[0] == 3 * 48
+
+
+def test_random_numbers_go_on(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    Checkpoint(tmp_path).save({})
+    expected = torch.rand(3)
+    torch.manual_seed(6)
+    assert Checkpoint(tmp_path).load() is not None
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_damaged_checkpoint_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    assert checkpoint.load() is None
+    checkpoint.save({"history": []})
+    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:-100])
+    assert checkpoint.load() is None
+    assert "checkpoint.pt is damaged" in capsys.readouterr().err
+
+
+def test_reading_runs_no_code(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "sprung",)
+
+    torch.save({"format": 1, "history": Trap()}, tmp_path / "checkpoint.pt")
+    assert Checkpoint(tmp_path).load() is None
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_the_run_of_a_tracker_is_remembered(tmp_path: Path) -> None:
+    assert Checkpoint(tmp_path).run is None
+    Checkpoint(tmp_path).run = "abc"
+    Checkpoint(tmp_path).run = None  # the store is lost, but may come back
+    assert Checkpoint(tmp_path).run == "abc"
+
+
+def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path: Path) -> None:
+    trained(options={"checkpoint": Checkpoint(tmp_path)}, epochs=1)
+    data = samples()
+    data.label[2] = np.nan
+    with pytest.raises(TrainingError, match=r"the loss is nan in epoch 2, batch \d of 3, on .*; the state after epoch 1 is in .*checkpoint\.pt"):
+        trained(data=data, options={"checkpoint": Checkpoint(tmp_path)}, epochs=2)

@@ -1,0 +1,65 @@
+"""Class weights: by hand, and every method's single losses against its batches of one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from brightness import same_weights, samples, trained
+
+from agecascade import methods
+from agecascade.methods.base import Method
+from agecascade.methods.identity import Identity
+from agecascade.training.weighting import class_weights, weighted_terms
+
+LABEL, GRID = np.array([1.0, 1.2, 0.9, 1.1, 3.0]), np.array([0.0, 1.0, 2.0, 3.0])
+
+
+def test_weights_by_hand() -> None:
+    # four share the class 1, one has the class 3: 1/4 and 1, their mean 2/5
+    assert class_weights(LABEL, GRID, "none") is None
+    np.testing.assert_allclose(class_weights(LABEL, GRID, "inverse"), [0.625] * 4 + [2.5])
+    np.testing.assert_allclose(class_weights(LABEL, GRID, "inverse_sqrt"), [5 / 6] * 4 + [5 / 3], rtol=1e-6)
+
+
+def test_a_class_is_the_nearest_grid_value() -> None:
+    label = np.random.default_rng(0).uniform(0, 70, 500)
+    grid = np.array([0.0, 1.0, 5.0, 20.0, 21.5, 69.0])
+    nearest = np.abs(label[:, None] - grid).argmin(axis=1)
+    shared = np.bincount(nearest)[nearest]
+    found = class_weights(label, grid, "inverse")
+    assert found is not None
+    np.testing.assert_allclose(found * shared, (found * shared)[0], rtol=1e-5)
+    assert found.mean() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", [*methods.METHODS, "identity"])
+@pytest.mark.parametrize("reduction", ["batch", "batch_and_bins"])
+def test_terms_of_one_picture_are_weighed(method: str, reduction: str) -> None:
+    grid = torch.arange(0.0, 10.0)
+    objective: Method = Identity(grid) if method == "identity" else methods.create(method, grid, 0.7, reduction)
+    random = torch.Generator().manual_seed(0)
+    outputs = torch.randn(6, objective.outputs, generator=random, requires_grad=True)
+    label, sigma = torch.tensor([0.0, 3.0, 3.0, 9.0, 5.0, 1.0]), torch.full((6,), 2.0)
+    weight = torch.tensor([0.5, 2.0, 1.0, 0.1, 1.4, 1.0])
+    found = weighted_terms(objective, outputs, label, sigma, weight)
+    single = [objective.terms(outputs[i : i + 1], label[i : i + 1], sigma[i : i + 1]) for i in range(6)]
+    for name, term in found.items():
+        torch.testing.assert_close(term, sum(weight[i] * single[i][name] for i in range(6)) / 6)
+    plain = objective.terms(outputs, label, sigma)
+    for name, term in weighted_terms(objective, outputs, label, sigma, torch.ones(6)).items():
+        torch.testing.assert_close(term, plain[name])
+    torch.stack(list(found.values())).sum().backward()
+    assert outputs.grad is not None
+    assert torch.isfinite(outputs.grad).all()
+
+
+def test_a_training_weighs() -> None:
+    sparse = samples()
+    sparse.label[:] = np.where(np.arange(48) < 40, 3, 15)
+    assert not same_weights(trained(data=sparse, epochs=1)[0], trained(data=sparse, epochs=1, class_weights="inverse")[0])
+    even = samples(42)
+    even.label[:] = np.arange(42) % 21
+    plain, weighed = (trained(data=even, epochs=1, class_weights=kind)[0] for kind in ("none", "inverse"))
+    for one, other in zip(plain.parameters(), weighed.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=2e-3)  # weights of one, summed in another order
