@@ -9,7 +9,9 @@ from agecascade.labels import label_distribution
 from agecascade.methods.base import Method
 
 
-def distribution_loss(outputs: Tensor, label: Tensor, sigma: Tensor, grid: Tensor, reduction: str = "batch", smoothing: float = 0.0) -> Tensor:
+def distribution_loss(
+    outputs: Tensor, label: Tensor, sigma: Tensor, grid: Tensor, reduction: str = "batch", smoothing: float = 0.0
+) -> Tensor:
     """Kullback-Leibler divergence of the label distribution from the softmax of the outputs (DLDL-v2, Eq. 9).
 
     outputs (B, K); label, sigma (B,) in label units; grid (K,). `batch` averages over pictures; `batch_and_bins` divides

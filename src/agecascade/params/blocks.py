@@ -157,6 +157,7 @@ class Recipe(Block):
 
     epochs: int = Field(ge=0)
     batch_size: int = Field(ge=2)
+    augment: Augment | None = None  # null: the study's
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(0.0, ge=0)
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"

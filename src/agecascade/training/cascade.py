@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,13 +29,17 @@ from agecascade.models import block_names
 from agecascade.params import SCRATCH, Params, Row
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
+from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import IDENTITY, Job, describe, train_fold
+from agecascade.training.frozen import HeadTrainings
 from agecascade.training.processes import Processes
 from agecascade.training.trainable import frozen_blocks
 from agecascade.work import Workshop, fingerprint, source_digest
 
 SOURCE = Path(__file__).resolve().parent.parent
+
+Work = TypeVar("Work")  # a job, or several that are done at once
 
 
 def initialise(params: Params, folder: Path) -> None:
@@ -66,28 +72,43 @@ def train_step(
     processes = processes or Processes()
     jobs = list(_jobs(params, step, faces, splits, models))
     folds = dict(list(splits.groupby("fold")))
+    groups = frozen.groups(jobs)
+    together = {job.name for group in groups for job in group}
+    alone = [job for job in jobs if job.name not in together]
     if processes.rank:
-        _follow(jobs, faces, folds, processes)
+        _follow(alone, faces, folds, processes)
         return
     data = _digest(faces)
     workshop = Workshop(work)
     total = sum(job.recipe.epochs * int((folds[job.fold]["role"] == "train").sum()) for job in jobs)
 
-    def finish(job: Job, threads: int) -> Path:
+    init = cache(model_folder.digest)  # read once, however many folds start from it
+
+    def name_of(job: Job) -> str:
+        return _fingerprint(job, data, folds[job.fold], init(job.init), processes)
+
+    def train(job: Job, threads: int) -> Path:
         torch.set_num_threads(threads)
         fold = folds[job.fold]
         prefix = f"{step}-{job.row.name}-fold{job.fold}"
-        name = f"{prefix}-{_fingerprint(job, data, fold, processes)}"
+        name = f"{prefix}-{name_of(job)}"
         shared = partial(train_fold, job, faces, fold, tracker=tracker, progress=progress.update, processes=processes)
         piece = _made(workshop, name, partial(shared, checkpoint=Checkpoint(workshop.state(name))), processes)
         workshop.forget(prefix)
         return piece
 
     with tracker.stage_run(step), tqdm(total=total, desc=step, unit="img", unit_scale=True, disable=None) as progress:
-        pieces = _side_by_side(finish, jobs, params.compute.workers, processes)
+        workers = params.compute.workers
+        pieces = dict(zip((job.name for job in alone), _side_by_side(train, alone, workers, processes), strict=True))
+        stamp = fingerprint(data=data, code=_code())
+        heads = HeadTrainings(faces, folds, workshop, name_of, stamp, tracker, progress.update, processes.device)
+        _side_by_side(heads.look, frozen.by_features(groups), workers, processes)
+        for group, piece in zip(groups, _side_by_side(heads.learn, groups, workers, processes), strict=True):
+            pieces |= {job.name: piece / f"fold{job.fold}" for job in group}
     finished: dict[Row, list[Path]] = defaultdict(list)
-    for job, piece in zip(jobs, pieces, strict=True):
-        shutil.copytree(piece, out / job.name, ignore=shutil.ignore_patterns("predictions.parquet"))
+    for job in jobs:
+        piece = pieces[job.name]
+        shutil.copytree(piece, out / job.name, ignore=shutil.ignore_patterns("predictions.parquet"), copy_function=_linked)
         finished[job.row].append(piece)
     if predictions is not None:
         for row, folders in finished.items():
@@ -118,8 +139,17 @@ def _follow(jobs: list[Job], faces: Faces, folds: dict[int, pd.DataFrame], proce
             train_fold(job, faces, folds[job.fold], None, nowhere, processes=processes)
 
 
-def _side_by_side(finish: Callable[[Job, int], Path], jobs: list[Job], workers: int, processes: Processes) -> list[Path]:
-    """`finish(job, threads)` of all jobs, in their order.
+def _linked(source: str, target: str) -> str:
+    """A second name for a file that is about to lose its first; a copy where the two lie on different disks."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
+
+
+def _side_by_side(finish: Callable[[Work, int], Path], jobs: list[Work], workers: int, processes: Processes) -> list[Path]:
+    """`finish(job, threads)` of all jobs (or groups of them), in their order.
 
     On processors, jobs run side by side in threads with one core each, which wastes none on waiting for the other cores
     at every layer; torch lets go of the interpreter while it computes. A GPU is given one job at a time, and so are
@@ -127,7 +157,7 @@ def _side_by_side(finish: Callable[[Job, int], Path], jobs: list[Job], workers: 
     """
     if processes.size > 1:
         return [finish(job, torch.get_num_threads()) for job in jobs]
-    lanes = 1 if torch.cuda.is_available() else min(workers, len(jobs))
+    lanes = 1 if torch.cuda.is_available() else max(1, min(workers, len(jobs)))
     return list(Parallel(n_jobs=lanes, prefer="threads")(delayed(finish)(job, max(1, workers // lanes)) for job in jobs))
 
 
@@ -171,13 +201,19 @@ def _jobs(params: Params, step: str, faces: Faces, splits: pd.DataFrame, models:
             yield Job(params, step, row, recipe, grid, int(fold), find_model(models / settings.init, row, int(fold)))
 
 
-def _fingerprint(job: Job, data: str, fold: pd.DataFrame, processes: Processes) -> str:
+@cache
+def _code() -> list[str]:
+    """What the running code is known by."""
+    return [source_digest([SOURCE]), torch.__version__]
+
+
+def _fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processes: Processes) -> str:
     return fingerprint(
         job=[job.recipe.model_dump(), asdict(job.card)],
         data=[data, fold.to_csv(index=False)],
         settings=job.params.model_dump(include={"sigma", "augment", "precision", "compute", "evaluate"}),
-        init=model_folder.digest(job.init),
-        code=[source_digest([SOURCE]), torch.__version__],
+        init=init,
+        code=_code(),
         processes=processes.size,
     )
 
