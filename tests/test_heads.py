@@ -109,13 +109,13 @@ RECIPES: dict[str, dict[str, Any]] = {
     "step": {"schedule": {"name": "step", "every": 2, "factor": 0.1}},
     "plateau": {"schedule": {"name": "plateau", "patience": 0, "factor": 0.5}, "epochs": 6, "learning_rate": 0.1},
     "one cycle": {"schedule": {"name": "one_cycle"}},
-    "best": {"select": "best", "learning_rate": 0.3, "schedule": {"name": "constant"}},
+    "best": {"select": "best", "learning_rate": 0.05, "schedule": {"name": "constant"}},
     "weight decay": {"weight_decay": 0.1, "optimizer": "adamw"},
     "sgd, clipped": {"optimizer": "sgd", "gradient_clip": 0.5, "learning_rate": 0.05},
     "average": {"ema": 0.8, "select": "best"},
     "weighted": {"class_weights": "inverse_sqrt"},
     "smoothed": {"label_smoothing": 0.1},
-    "stopped": {"early_stopping": 1, "epochs": 8, "learning_rate": 0.3, "schedule": {"name": "plateau", "patience": 1}},
+    "stopped": {"early_stopping": 1, "epochs": 10, "learning_rate": 0.08, "schedule": {"name": "plateau", "patience": 1}},
 }
 
 
@@ -145,7 +145,7 @@ def test_little_memory_means_fewer_at_once_and_the_same_heads(monkeypatch: pytes
         return cohort(folds, *arguments)
 
     monkeypatch.setattr(heads, "_Cohort", counted)
-    monkeypatch.setattr(heads, "MEMORY", 70_000)
+    monkeypatch.setattr(heads, "MEMORY", 40_000)
     require_equal(together(recipe(), "dldl_v2"), whole)
     assert max(made) == 1
     assert len(made) == len(SIZES)

@@ -2,6 +2,7 @@
 
 from agecascade.params.blocks import (
     SCRATCH,
+    SEARCHED,
     Align,
     Augment,
     Block,
@@ -22,6 +23,7 @@ from agecascade.params.blocks import (
     Row,
     Schedule,
     Screen,
+    Search,
     Step,
     Training,
 )
@@ -29,6 +31,7 @@ from agecascade.params.reading import check, load, read_yaml
 
 __all__ = [
     "SCRATCH",
+    "SEARCHED",
     "Align",
     "Augment",
     "Block",
@@ -49,6 +52,7 @@ __all__ = [
     "Row",
     "Schedule",
     "Screen",
+    "Search",
     "Step",
     "Training",
     "check",

@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from agecascade import model_folder
@@ -33,13 +31,12 @@ from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import IDENTITY, Job, describe, train_fold
 from agecascade.training.frozen import HeadTrainings
+from agecascade.training.lanes import side_by_side
 from agecascade.training.processes import Processes
 from agecascade.training.trainable import frozen_blocks
 from agecascade.work import Workshop, fingerprint, source_digest
 
 SOURCE = Path(__file__).resolve().parent.parent
-
-Work = TypeVar("Work")  # a job, or several that are done at once
 
 
 def initialise(params: Params, folder: Path) -> None:
@@ -99,11 +96,11 @@ def train_step(
 
     with tracker.stage_run(step), tqdm(total=total, desc=step, unit="img", unit_scale=True, disable=None) as progress:
         workers = params.compute.workers
-        pieces = dict(zip((job.name for job in alone), _side_by_side(train, alone, workers, processes), strict=True))
+        pieces = dict(zip((job.name for job in alone), side_by_side(train, alone, workers, processes), strict=True))
         stamp = fingerprint(data=data, code=_code())
         heads = HeadTrainings(faces, folds, workshop, name_of, stamp, tracker, progress.update, processes.device)
-        _side_by_side(heads.look, frozen.by_features(groups), workers, processes)
-        for group, piece in zip(groups, _side_by_side(heads.learn, groups, workers, processes), strict=True):
+        side_by_side(heads.look, frozen.by_features(groups), workers, processes)
+        for group, piece in zip(groups, side_by_side(heads.learn, groups, workers, processes), strict=True):
             pieces |= {job.name: piece / f"fold{job.fold}" for job in group}
     finished: dict[Row, list[Path]] = defaultdict(list)
     for job in jobs:
@@ -146,19 +143,6 @@ def _linked(source: str, target: str) -> str:
     except OSError:
         shutil.copy2(source, target)
     return target
-
-
-def _side_by_side(finish: Callable[[Work, int], Path], jobs: list[Work], workers: int, processes: Processes) -> list[Path]:
-    """`finish(job, threads)` of all jobs (or groups of them), in their order.
-
-    On processors, jobs run side by side in threads with one core each, which wastes none on waiting for the other cores
-    at every layer; torch lets go of the interpreter while it computes. A GPU is given one job at a time, and so are
-    processes that train together.
-    """
-    if processes.size > 1:
-        return [finish(job, torch.get_num_threads()) for job in jobs]
-    lanes = 1 if torch.cuda.is_available() else max(1, min(workers, len(jobs)))
-    return list(Parallel(n_jobs=lanes, prefer="threads")(delayed(finish)(job, max(1, workers // lanes)) for job in jobs))
 
 
 def find_model(folder: Path, row: Row, fold: int) -> Path:

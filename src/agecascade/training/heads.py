@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from agecascade.errors import TrainingError
+from agecascade.errors import LossError
 from agecascade.methods.base import Method
 from agecascade.params import Recipe
 from agecascade.training import optimisers
@@ -68,7 +68,7 @@ def train_heads(
     """Train the heads of all folds in place, each as `loop.train` would with a frozen backbone and without augmentation.
 
     Each fold has its own batches, learning rate, validation and choice of the epoch; fills `history` with the loop's records.
-    `progress` is told how many pictures were learned from. Raises TrainingError where a loss is not finite, naming fold, epoch and
+    `progress` is told how many pictures were learned from. Raises LossError where a loss is not finite, naming fold, epoch and
     pictures.
     """
     for together in _cohorts(folds, recipe.batch_size, pictures):
@@ -194,7 +194,9 @@ class _Cohort:
         return vmap(of_one)(outputs, *targets)  # type: ignore[no-any-return]
 
     def _step(self, loss: Tensor) -> None:
-        gradients = dict(zip(self.state, torch.autograd.grad(loss, list(self.state.values())), strict=True))
+        found = torch.autograd.grad(loss, list(self.state.values()))
+        # fused optimisers take the numbers as they lie in memory, and a product's gradient lies transposed
+        gradients = {name: gradient.contiguous() for name, gradient in zip(self.state, found, strict=True)}
         for value in self.state.values():
             value.requires_grad_(False)
         if self.recipe.gradient_clip is not None:
@@ -250,7 +252,7 @@ class _Cohort:
         index = int(wrong[0])
         ids = self.pictures.sample_id[rows[index, : sizes[index]]]
         shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
-        raise TrainingError(
+        raise LossError(
             f"the loss is {losses[index].item()} in epoch {epoch + 1}, batch {batch + 1} of {self.batches}, of {self.folds[index].name} on "
             f"{shown}; lower learning_rate, or look at these labels"
         )

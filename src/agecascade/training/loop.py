@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agecascade.augmentation import Augmenter, normalised
-from agecascade.errors import TrainingError
+from agecascade.errors import LossError, TrainingError
 from agecascade.methods.base import Method
 from agecascade.models.heads import PooledNetwork
 from agecascade.params import Recipe
@@ -192,7 +192,7 @@ def _require_finite(
     ids = training.sample_id[parts[batch]]
     shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
     kept = f"; the state after epoch {epoch - 1} is in {checkpoint.path}" if checkpoint and epoch > 1 else ""
-    raise TrainingError(
+    raise LossError(
         f"the loss is {loss[batch - first].item()} in epoch {epoch}, batch {batch + 1} of {len(parts)}, on {shown}; "
         f"lower learning_rate, or look at these labels{kept}"
     )
