@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agecascade.errors import AgecascadeError
+
+if TYPE_CHECKING:
+    from agecascade.loading import Faces
+    from agecascade.params import Params
 
 
 def run(main: Callable[..., None]) -> None:
@@ -32,7 +38,6 @@ def train(stage: str, step: str, models: Path, predictions: Path | None) -> None
 
     from agecascade import params
     from agecascade.fetch import repository_root
-    from agecascade.loading import load_faces
     from agecascade.tracking import Tracker
     from agecascade.training import processes
     from agecascade.training.cascade import train_step
@@ -40,10 +45,23 @@ def train(stage: str, step: str, models: Path, predictions: Path | None) -> None
     study = params.load("params.yaml")
     together = processes.start(study.compute.devices)
     dataset = {**study.pretrain, **study.cascade}[step].dataset
-    faces = load_faces(f"data/aligned/{dataset}", study.image_size)
+    faces = aligned_faces(study, dataset)
     splits = pq.read_table(f"data/splits/{dataset}.parquet").to_pandas()
     tracker = Tracker(study.study, stage)
     work = repository_root() / ".agecascade" / "work"
     train_step(study, step, faces, splits, Path("models"), models, predictions, tracker, work, together)
     if together.rank:
         sys.exit()
+
+
+def aligned_faces(study: Params, dataset: str) -> Faces:
+    """The aligned faces of a data set: mapped from the cache that all stages share, or whole on this process's GPU where they fit."""
+    import torch
+
+    from agecascade.fetch import repository_root
+    from agecascade.loading import load_faces
+
+    # one process per GPU: the launcher tells which
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
+    cache = repository_root() / ".agecascade" / "cache"
+    return load_faces(f"data/aligned/{dataset}", study.image_size, cache=cache, cache_gib=study.compute.cache_gib, device=device)

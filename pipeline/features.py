@@ -8,16 +8,15 @@ import pyarrow as pa
 
 from agecascade import model_folder, params
 from agecascade.files import write_table
-from agecascade.loading import load_faces
 from agecascade.schema import FEATURES
 from agecascade.training.cascade import find_model
 from agecascade.training.inference import pooled_features
-from common import run
+from common import aligned_faces, run
 
 
 def main(step: str) -> None:
     study = params.load("params.yaml")
-    faces = load_faces(f"data/aligned/{study.features[step].dataset}", study.image_size)
+    faces = aligned_faces(study, study.features[step].dataset)
     # a step with several folds saw some of these pictures in training: find_model accepts it only fold by fold
     network, _, card = model_folder.load(find_model(Path("models") / step, study.rows[0], fold=-1))
     feature = pooled_features(network, faces.images, card.image_size, card.channels)

@@ -19,6 +19,7 @@ from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
 from agecascade.training import cascade
 from agecascade.training.cascade import find_model, initialise, train_step
+from agecascade.training.learner import Learner
 from agecascade.work import Workshop
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -143,6 +144,75 @@ def test_an_interrupted_step_keeps_finished_folds(
     for path in undisturbed.rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (folder / path.relative_to(undisturbed)).read_bytes(), path
+
+
+def test_an_interrupted_fold_goes_on_behind_its_last_epoch(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = study.model_dump(by_alias=True) | {"compare": {"methods": [], "backbones": [], "seeds": []}}
+    content["cascade"]["target_from_scratch"] |= {"epochs": 3, "ema": 0.9, "select": "best"}
+    longer = params.check(content)
+    undisturbed = trained(longer, "target_from_scratch", faces, splits, tracker, tmp_path / "undisturbed")
+    real, epochs = Learner.end_epoch, [0]
+
+    def killed(self: Learner, record: dict[str, float]) -> None:
+        epochs[0] += 1
+        if epochs[0] in (3, 6):  # the third epoch of each fold, or what comes next
+            raise KeyboardInterrupt
+        real(self, record)
+
+    monkeypatch.setattr(Learner, "end_epoch", killed)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            trained(longer, "target_from_scratch", faces, splits, tracker, tmp_path)
+        assert len(list((tmp_path / "work").glob("*.state"))) == 1
+    folder = trained(longer, "target_from_scratch", faces, splits, tracker, tmp_path)
+    assert epochs[0] == 6 + 2  # each fold's three epochs, and two that were interrupted
+    for path in undisturbed.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (folder / path.relative_to(undisturbed)).read_bytes(), path
+    assert not any((tmp_path / "work").iterdir())
+
+
+def test_a_changed_param_starts_anew_and_forgets_what_was_begun(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Learner.end_epoch
+
+    def killed(self: Learner, record: dict[str, float]) -> None:
+        real(self, record)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Learner, "end_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    monkeypatch.setattr(Learner, "end_epoch", real)
+    content = study.model_dump(by_alias=True)
+    content["cascade"]["target_from_scratch"]["learning_rate"] = 3e-3
+    changed = params.check(content)
+    folder = trained(changed, "target_from_scratch", faces, splits, tracker, tmp_path)
+    expected = trained(changed, "target_from_scratch", faces, splits, tracker, tmp_path / "undisturbed")
+    name = "dldl_v2-tinyagenet-s0/fold0/model.safetensors"
+    assert (folder / name).read_bytes() == (expected / name).read_bytes()
+    assert not any((tmp_path / "work").iterdir())
+
+
+def test_an_unknown_block_stops_before_training(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+) -> None:
+    content = study.model_dump(by_alias=True)
+    content["cascade"]["target_from_scratch"]["trainable"] = "from:block9"
+    with pytest.raises(ModelError, match="trainable: unknown block 'block9'; did you mean"):
+        trained(params.check(content), "target_from_scratch", faces, splits, tracker, tmp_path)
+
+
+def test_weights_of_another_backbone_are_named(study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path) -> None:
+    thin = params.check(study.model_dump(by_alias=True) | {"backbone": "thinagenet"})
+    initialise(thin, tmp_path / "models" / "scratch")
+    scratch = tmp_path / "models" / "scratch"
+    (scratch / "scratch-thinagenet-s0").rename(scratch / "scratch-tinyagenet-s0")
+    with pytest.raises(ModelError, match="holds a thinagenet, step target_from_scratch trains a tinyagenet; see its init"):
+        trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
 
 
 def test_a_piece_is_made_once_and_never_half(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from brightness import same_weights, samples, trained
 
 from agecascade.errors import TrainingError
 from agecascade.params import Schedule
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.loop import SPEED
+from brightness import same_weights, samples, trained
 
 EVERYTHING = {"ema": 0.9, "select": "best", "schedule": Schedule(name="plateau", patience=0, factor=0.5), "gradient_clip": 1.0}
 RECIPES: list[dict[str, Any]] = [
@@ -107,5 +107,6 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path: Path)
     trained(options={"checkpoint": Checkpoint(tmp_path)}, epochs=1)
     data = samples()
     data.label[2] = np.nan
-    with pytest.raises(TrainingError, match=r"the loss is nan in epoch 2, batch \d of 3, on .*; the state after epoch 1 is in .*checkpoint\.pt"):
+    told = r"the loss is nan in epoch 2, batch \d of 3, on .*; the state after epoch 1 is in .*checkpoint\.pt"
+    with pytest.raises(TrainingError, match=told):
         trained(data=data, options={"checkpoint": Checkpoint(tmp_path)}, epochs=2)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from brightness import AGES, AUGMENTER, network, same_weights, samples, trained
 
 from agecascade import methods
 from agecascade.training.ema import Average
 from agecascade.training.loop import evaluate
+from brightness import AGES, AUGMENTER, network, same_weights, samples, trained
 
 
 def test_weights_and_statistics_move_by_hand_computed_steps() -> None:

@@ -17,7 +17,6 @@ from agecascade.errors import TrainingError
 from agecascade.models.heads import PooledNetwork
 from agecascade.params import Augment, Normalisation, Recipe
 from agecascade.training import heads
-from agecascade.training.frozen import OFF
 from agecascade.training.heads import Fold, Pictures, batchable, train_heads
 from agecascade.training.loop import SPEED, Samples, train
 
@@ -74,7 +73,7 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def one_by_one(settings: Recipe, method: str) -> list[Fold]:
-    data, augmenter = samples(), Augmenter(Augment(**OFF), CHANNELS)
+    data, augmenter = samples(), Augmenter(Augment.model_validate("none"), CHANNELS)
     trained = []
     for index, (network, (training, validation)) in enumerate(zip(networks(), roles(), strict=True)):
         parts = [Samples(data.sample_id[r], data.images[r], data.label[r], data.sigma[r]) for r in (training, validation)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from brightness import network, trained
 
 from agecascade.errors import TrainingError
 from agecascade.training import memory
+from brightness import network, trained
 
 
 def test_activations_by_hand() -> None:

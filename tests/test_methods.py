@@ -120,3 +120,19 @@ def test_losses_are_finite_and_values_stay_on_the_grid(label: float, sigma: floa
 def test_unknown_method() -> None:
     with pytest.raises(ModelError, match="unknown method 'dldlv2'; did you mean dldl_v2"):
         methods.create("dldlv2", GRID)
+
+
+def test_label_smoothing_against_scipy() -> None:
+    outputs, label, sigma = batch()
+    target = norm.pdf(GRID.numpy()[None, :], label.numpy()[:, None], sigma.numpy()[:, None])
+    target = 0.9 * target / target.sum(axis=1, keepdims=True) + 0.1 / len(GRID)
+    found = softmax(outputs.numpy(), axis=1)
+    for name in ("dldl", "dldl_v2"):
+        method = methods.create(name, GRID)
+        method.label_smoothing = 0.1
+        assert method.terms(outputs, label, sigma)["kl"].item() == pytest.approx(rel_entr(target, found).sum(axis=1).mean())
+    hard = 0.9 * np.eye(len(GRID))[nearest_bin(label, GRID).numpy()] + 0.1 / len(GRID)
+    for method, labels in ((methods.create("dex", GRID), label), (Identity(GRID), nearest_bin(label, GRID))):
+        method.label_smoothing = 0.1
+        expected = -(hard * np.log(found)).sum(axis=1).mean()
+        assert method.terms(outputs, labels, sigma)["cross_entropy"].item() == pytest.approx(expected)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from brightness import recipe, same_weights, trained
 
 from agecascade.training import optimisers
+from brightness import recipe, same_weights, trained
 
 
 def stepped(gradients: list[float], clip: float | None = None, **changes: object) -> float:

@@ -100,3 +100,50 @@ def test_a_backbone_may_have_its_own_recipe(content: dict) -> None:
 
 def test_grid_values() -> None:
     assert params.Grid(low=1, high=2, step=0.25).values == [1, 1.25, 1.5, 1.75, 2]
+
+
+def test_a_preset_stands_for_the_whole_block_or_below_changes(content: dict) -> None:
+    content["augment"] = "dldl_v2"
+    whole = params.check(content).augment
+    assert (whole.gray, whole.downscale, whole.rotation, whole.jitter, whole.crop) == (0.5, 0.5, 15.0, 0.4, 1.0)
+    content["augment"] = {"preset": "cascade", "rotation": 5.0}
+    changed = params.check(content).augment
+    assert (changed.rotation, changed.crop, changed.jitter, changed.downscale) == (5.0, 0.85, 0.0, 1.0)
+    again = params.check(params.check(content).model_dump(by_alias=True)).augment
+    assert again == changed
+
+
+def test_the_default_augmentation_is_dldl_v2s() -> None:
+    assert params.Augment() == params.Augment(preset="dldl_v2").model_copy(update={"preset": None})
+
+
+def test_a_step_has_its_own_augmentation_or_the_studys(content: dict) -> None:
+    content["cascade"]["imdb"]["augment"] = "none"
+    content["cascade"]["agedb"]["by_backbone"] = {"tinyagenet": {"augment": {"preset": "daa", "zoom": 0.2}}}
+    study = params.check(content)
+    assert study.cascade["imdb"].augment == params.Augment(preset="none")
+    assert study.cascade["target"].augment is None
+    of_backbone = study.cascade["agedb"].recipe("tinyagenet").augment
+    assert of_backbone is not None
+    assert (of_backbone.zoom, of_backbone.shift) == (0.2, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["augment"], "dldlv2", "augment: unknown preset 'dldlv2'; did you mean dldl_v2"),
+        (["augment"], {"preset": "da"}, "augment: unknown preset 'da'; did you mean daa"),
+        (["augment"], {"preset": "daa", "rotate": 3.0}, "augment.rotate: unknown key 'rotate'; did you mean rotation"),
+        (["augment"], {"preset": 3}, "augment.preset: Input should be a valid string, found int 3"),
+        (["cascade", "imdb", "augment"], "heavy", "cascade.imdb.augment: unknown preset 'heavy'"),
+        (["cascade", "imdb", "augment"], {"flipp": 0.1}, "cascade.imdb.augment.flipp: unknown key 'flipp'; did you mean flip"),
+    ],
+)
+def test_faults_of_augmentation_name_their_key(content: dict, path: list[str], value: object, message: str) -> None:
+    block = content
+    for key in path[:-1]:
+        block = block[key]
+    block[path[-1]] = value
+    with pytest.raises(ParamsError) as error:
+        params.check(content)
+    assert message in str(error.value)

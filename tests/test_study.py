@@ -199,3 +199,10 @@ def test_the_drawn_archives_fit_the_options_of_the_studies(tmp_path: Path, repos
         if dataset["options"]:
             rows = read(tmp_path / name, dataset["reader"], dict(dataset["options"]))
             assert dataset["protocol"] != "official" or {"train", "test"} <= {row.official for row in rows}
+
+
+@pytest.mark.parametrize("augment", ["dldl_v2", "{preset: dldl_v2}"])
+def test_a_preset_of_a_study_keeps_nothing_of_the_default(repository: Path, augment: str) -> None:
+    (repository / "studies" / "mine.yaml").write_text(f"study: mine\naugment: {augment}\n")
+    study.apply("mine", repository)
+    assert params.load(repository / "params.yaml").augment == params.Augment(preset="dldl_v2")

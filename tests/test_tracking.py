@@ -49,6 +49,29 @@ def test_runs_nest_once_and_hold_params_curves_and_files(root: Path, monkeypatch
     assert stored.info.status == "FINISHED"
 
 
+def test_curves_of_an_interrupted_training_go_on_in_its_run(root: Path) -> None:
+    records = [{"epoch": epoch, "learning_rate": 0.1, "loss": 1.0 / epoch} for epoch in (1, 2, 3)]
+    with Tracker("sample", "finetune").model_run("x", {}, {"fold": "0"}) as run:
+        for record in records[:2]:
+            run.epoch(record)
+    tracker = Tracker("sample", "finetune")
+    with tracker.stage_run("target") as parent, tracker.model_run("x", {}, {"fold": "0"}, earlier=run.run_id) as resumed:
+        for record in records:
+            resumed.epoch(record)
+    assert resumed.run_id == run.run_id is not None
+    points = tracker.client.get_metric_history(run.run_id, "loss")
+    assert [(point.step, point.value) for point in points] == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
+    stored = tracker.client.get_run(run.run_id)
+    assert stored.info.status == "FINISHED"
+    assert stored.data.tags["mlflow.parentRunId"] == parent.run_id
+
+
+def test_a_run_that_the_store_no_longer_has_is_begun_anew(root: Path) -> None:
+    with Tracker("sample", "finetune").model_run("x", {"a": 1}, {}, earlier="0" * 32) as run:
+        run.epoch({"epoch": 1, "loss": 1.0})
+    assert run.run_id not in (None, "0" * 32)
+
+
 def test_a_failed_training_is_marked(root: Path) -> None:
     tracker = Tracker("sample", "finetune")
     with pytest.raises(ValueError, match="nan"), tracker.model_run("x", {}, {}) as run:

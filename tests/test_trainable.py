@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from brightness import network, recipe, trained
 from pydantic import ValidationError
 
 from agecascade import models
 from agecascade.errors import ModelError
 from agecascade.training.trainable import frozen_blocks
+from brightness import network, recipe, trained
 
 BLOCKS = ["block1", "block2", "block3", "block4", "block5"]
 

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+import brightness
 from agecascade import methods, models
 from agecascade.augmentation import Augmenter
 from agecascade.errors import TrainingError
 from agecascade.models.heads import PooledNetwork
 from agecascade.params import Augment, Normalisation, Recipe, Schedule
 from agecascade.training.inference import pooled_features, predict_values
+from agecascade.training.learner import exhausted
 from agecascade.training.loop import Record, Samples, train
 
 CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
@@ -87,7 +89,7 @@ def test_best_returns_to_the_epoch_of_the_lowest_validation_error() -> None:
 def test_a_loss_that_is_no_number_names_epoch_and_pictures() -> None:
     data = samples(4)
     data.label[2] = np.nan
-    with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1 on .*p2.*; lower learning_rate"):
+    with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1, batch 1 of 1, on .*p2.*; lower learning_rate"):
         run(data=data)
 
 
@@ -111,3 +113,54 @@ def test_batches_do_not_change_predictions_and_none_is_fine() -> None:
     pieces, _ = predict_values(network, method, images, 32, CHANNELS, batch_size=3)
     np.testing.assert_allclose(whole, pieces, rtol=1e-4)
     assert len(predict_values(network, method, images[:0], 32, CHANNELS)[0]) == 0
+
+
+def test_label_smoothing_is_for_training_only() -> None:
+    plain, smooth = (run(epochs=1, learning_rate=1e-9, label_smoothing=value)[1][0] for value in (0.0, 0.2))
+    assert smooth["kl"] != pytest.approx(plain["kl"], rel=1e-3)
+    assert smooth["er"] == pytest.approx(plain["er"], rel=1e-4)
+    assert smooth["validation_loss"] == pytest.approx(plain["validation_loss"], rel=1e-4)
+
+
+def test_early_stopping_ends_where_the_validation_loss_stays() -> None:
+    told: list[int] = []
+    torch.manual_seed(0)
+    recipe = Recipe(epochs=40, batch_size=16, learning_rate=0.05, schedule=Schedule(name="constant"), early_stopping=2)
+    objective = methods.create("dldl_v2", torch.arange(0.0, 21.0))
+    network = models.create("tinyagenet", outputs=21)
+    history = list(train(network, objective, samples(), samples(seed=1), recipe, AUGMENTER, seed=[1, 2], progress=told.append))
+    losses = [record["validation_loss"] for record in history]
+    assert len(history) < 40
+    assert int(np.argmin(losses)) == len(losses) - 3
+    assert sum(told) == 40 * 48  # so that a progress bar ends full
+
+
+def test_exhausted_by_hand() -> None:
+    def history(*losses: float) -> list[Record]:
+        return [{"validation_loss": loss} for loss in losses]
+
+    assert not exhausted(history(3, 2, 2), None)
+    assert not exhausted(history(3, 2), 2)
+    assert not exhausted(history(3, 2, 2), 2)
+    assert exhausted(history(3, 2, 2, 3), 2)
+    assert not exhausted(history(3, 2, 2.5, 1.9), 2)
+
+
+@pytest.mark.parametrize("changes", [{"early_stopping": 1}, {"select": "best"}, {"schedule": Schedule(name="plateau")}])
+def test_what_validation_decides_needs_validation_pictures(changes: dict[str, object]) -> None:
+    recipe = Recipe.model_validate({"epochs": 1, "batch_size": 16, "learning_rate": 1e-3, "schedule": Schedule(name="constant"), **changes})
+    network, objective = models.create("tinyagenet", outputs=21), methods.create("er", torch.arange(0.0, 21.0))
+    with pytest.raises(TrainingError, match="decides by validation pictures, and there are none"):
+        next(train(network, objective, samples(), samples(0), recipe, AUGMENTER, seed=[1]))
+
+
+def test_nothing_to_train_on_is_said() -> None:
+    with pytest.raises(TrainingError, match="no picture to train on"):
+        brightness.trained(data=samples(0))
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same() -> None:
+    plain, compiled = run(epochs=2)[1], run(epochs=2, compile=True)[1]
+    for one, other in zip(plain, compiled, strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-2)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from brightness import same_weights, samples, trained
 
 from agecascade import methods
 from agecascade.methods.base import Method
 from agecascade.methods.identity import Identity
 from agecascade.training.weighting import class_weights, weighted_terms
+from brightness import same_weights, samples, trained
 
 LABEL, GRID = np.array([1.0, 1.2, 0.9, 1.1, 3.0]), np.array([0.0, 1.0, 2.0, 3.0])
 

@@ -141,9 +141,10 @@ def _read(name: str, root: Path) -> str:
 
 
 def _lay_over(content: MutableMapping[str, Any], changes: Mapping[str, Any], depth: int = 0) -> None:
-    """Change `content` in place: mappings are merged key by key, but those of REPLACED_WHOLE."""
+    """Change `content` in place: mappings are merged key by key, but those of REPLACED_WHOLE, and those that start from a preset."""
     for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(content.get(key), MutableMapping) and not (depth == 0 and key in REPLACED_WHOLE):
+        whole = (depth == 0 and key in REPLACED_WHOLE) or (isinstance(value, Mapping) and "preset" in value)
+        if isinstance(value, Mapping) and isinstance(content.get(key), MutableMapping) and not whole:
             _lay_over(content[key], value, depth + 1)
         else:
             content[key] = value

@@ -1,11 +1,11 @@
 """Typed view of params.yaml: every key is checked, the unknown and the mistyped are named with the nearest known."""
 
+from agecascade.params.augment import PRESETS, Augment
+from agecascade.params.block import Block
 from agecascade.params.blocks import (
     SCRATCH,
     SEARCHED,
     Align,
-    Augment,
-    Block,
     Clean,
     Compare,
     Compute,
@@ -30,6 +30,7 @@ from agecascade.params.blocks import (
 from agecascade.params.reading import check, load, read_yaml
 
 __all__ = [
+    "PRESETS",
     "SCRATCH",
     "SEARCHED",
     "Align",

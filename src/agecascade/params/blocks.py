@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WrapValidator, model_validator
+from pydantic import Field, PlainSerializer, WrapValidator, model_validator
 
 from agecascade.errors import unknown_name
+from agecascade.params.augment import Augment
+from agecascade.params.block import Block
 
 SCRATCH = "scratch"  # the step before all others: freshly initialised networks
 SEARCHED = "search"  # as a value: what the search in `init` has found
-
-
-class Block(BaseModel):
-    """A mapping of params.yaml: strict types (YAML 1.1 reads 1e-4 as text), no unknown keys, immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
 
 class Compute(Block):
@@ -26,6 +22,7 @@ class Compute(Block):
     workers: int = Field(2, ge=1)
     devices: int = Field(1, ge=1)  # GPUs, or processes where there is none, that train one network together
     address: str | None = None  # of a running Dask or Ray cluster; null starts one of `workers` processes on this machine
+    cache_gib: float = Field(16.0, ge=0)  # decoded pictures of a data set that are kept on disk; a larger set is decoded as it is used
 
 
 class Grid(Block):
@@ -128,18 +125,6 @@ class Normalisation(Block):
 
     mean: list[float] = Field(min_length=3, max_length=3)
     std: list[float] = Field(min_length=3, max_length=3)
-
-
-class Augment(Block):
-    """Random changes of each training picture; zero switches one off."""
-
-    flip: float = Field(0.5, ge=0, le=1)  # probability
-    gray: float = Field(0.5, ge=0, le=1)  # probability
-    downscale: float = Field(0.5, gt=0, le=1)  # smallest side of the random down-scale, as a share
-    rotation: float = Field(15.0, ge=0, le=180)  # degrees, either way
-    shift: float = Field(0.0, ge=0, le=0.5)  # share of the side, either way
-    zoom: float = Field(0.0, ge=0, lt=1)  # scale factor 1 - zoom .. 1 + zoom
-    jitter: float = Field(0.4, ge=0, lt=1)  # brightness, contrast, saturation: factor 1 - jitter .. 1 + jitter
 
 
 class Schedule(Block):

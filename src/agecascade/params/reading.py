@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from agecascade.errors import ParamsError, unknown_name
-from agecascade.params.blocks import Block, Params
+from agecascade.params.block import Block
+from agecascade.params.blocks import Params
 
 
 def check(content: Any, source: str = "params.yaml") -> Params:

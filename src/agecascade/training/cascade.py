@@ -22,7 +22,7 @@ from tqdm import tqdm
 from agecascade import model_folder
 from agecascade.errors import ModelError, TrainingError
 from agecascade.files import write_table
-from agecascade.loading import Faces
+from agecascade.loading import Faces, digest
 from agecascade.models import block_names
 from agecascade.params import SCRATCH, Params, Row
 from agecascade.schema import PREDICTIONS
@@ -225,7 +225,7 @@ def _distinct(rows: list[Row], method: str) -> list[Row]:
 
 
 def _digest(faces: Faces) -> str:
-    state = hashlib.sha256(np.ascontiguousarray(faces.images).data)
+    state = hashlib.sha256(digest(faces.images).encode())
     for column in (faces.sample_id, faces.label, faces.sigma, faces.subject):
         state.update(json.dumps(column.tolist()).encode())
     return state.hexdigest()

@@ -34,7 +34,7 @@ class Checkpoint:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None
-        except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
             print(f"warning: {self.path} is damaged ({' '.join(str(error).split())[:200]}); starting anew", file=sys.stderr)
             return None
         if state.get("format") != FORMAT:

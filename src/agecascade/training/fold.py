@@ -129,7 +129,7 @@ def train_fold(
     roles = {role: faces.take(np.isin(faces.sample_id, part.to_numpy(str))) for role, part in fold.groupby("role")["sample_id"]}
     nobody = faces.take(np.array([], int))
     training, validation, test = (samples(job, faces, roles.get(role, nobody)) for role in ("train", "validation", "test"))
-    augmenter = Augmenter(job.augment, job.params.normalisation)
+    augmenter = Augmenter(job.augment, job.params.normalisation, processes.device)
     history = []
     title = f"{job.step}/{job.name}"
     options = {"precision": job.params.precision, "progress": progress, "checkpoint": checkpoint, "processes": processes}

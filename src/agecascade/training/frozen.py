@@ -17,7 +17,7 @@ from agecascade.files import write_table
 from agecascade.loading import Faces
 from agecascade.methods.base import Method
 from agecascade.models.heads import PooledNetwork
-from agecascade.params import Augment
+from agecascade.params import PRESETS, Augment
 from agecascade.tracking import Tracker
 from agecascade.training.fold import IDENTITY, Job, calibrated, fresh, from_init, keeps_head, prediction_table, samples, tags
 from agecascade.training.heads import Fold, Pictures, batchable, train_heads
@@ -25,8 +25,6 @@ from agecascade.training.inference import batched_features
 from agecascade.training.loop import SPEED, Samples, require_pictures
 from agecascade.training.processes import Processes
 from agecascade.work import Workshop, fingerprint
-
-OFF = {"flip": 0.0, "gray": 0.0, "downscale": 1.0, "rotation": 0.0, "shift": 0.0, "zoom": 0.0, "jitter": 0.0}
 
 Group = list[Job]  # the folds of one row that start from one model
 
@@ -47,7 +45,7 @@ def by_features(found: list[Group]) -> list[Group]:
 
 def unchanging(augment: Augment) -> bool:
     """Whether pictures stay as they are."""
-    return all(getattr(augment, name) == value for name, value in OFF.items())
+    return all(getattr(augment, name) == value for name, value in PRESETS["none"].items())
 
 
 def _batchable(job: Job) -> bool:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agecascade.augmentation import normalised
-from agecascade.loading import resized
+from agecascade.augmentation import plain
+from agecascade.loading import Images, resized
 from agecascade.methods.base import Method
 from agecascade.models.heads import PooledNetwork
 from agecascade.params import Normalisation
@@ -18,7 +18,7 @@ from agecascade.params import Normalisation
 def predict_values(
     network: PooledNetwork,
     method: Method,
-    images: np.ndarray,
+    images: Images,
     image_size: int,
     normalisation: Normalisation,
     flip: bool = True,
@@ -41,7 +41,7 @@ def predict_values(
 
 
 def pooled_features(
-    network: PooledNetwork, images: np.ndarray, image_size: int, normalisation: Normalisation, batch_size: int = 256
+    network: PooledNetwork, images: Images, image_size: int, normalisation: Normalisation, batch_size: int = 256
 ) -> np.ndarray:
     """Pooled features (N, C) float32, the mean over each picture and its mirror image."""
     batches = _batches(network, images, image_size, normalisation, batch_size)
@@ -60,9 +60,7 @@ def _concatenated(function: Callable[[Tensor], Tensor], batches: Iterator[Tensor
     return torch.cat([function(batch).float() for batch in batches]).cpu().numpy()
 
 
-def _batches(
-    network: PooledNetwork, images: np.ndarray, image_size: int, normalisation: Normalisation, batch_size: int
-) -> Iterator[Tensor]:
+def _batches(network: PooledNetwork, images: Images, image_size: int, normalisation: Normalisation, batch_size: int) -> Iterator[Tensor]:
     """Normalised batches (B, 3, H, W) on the network's device, in evaluation mode without gradients."""
     device = next(network.parameters()).device
     was_training = network.training
@@ -70,12 +68,14 @@ def _batches(
     try:
         with torch.inference_mode():
             for start in range(0, len(images), batch_size):
-                batch = np.stack([resized(image, image_size) for image in images[start : start + batch_size]])
-                yield to_network(normalised(batch, normalisation), device)
+                yield plain(_sized(images[start : start + batch_size], image_size), normalisation, device)
     finally:
         network.train(was_training)
 
 
-def to_network(images: np.ndarray, device: torch.device) -> Tensor:
-    """(B, H, W, 3) as (B, 3, H, W) on the device; the memory stays channels-last, which convolutions like best."""
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
+def _sized(batch: np.ndarray | Tensor, size: int) -> np.ndarray | Tensor:
+    """Pictures (B, S, S, 3) at (B, size, size, 3)."""
+    if batch.shape[1] == size:
+        return batch
+    pictures = batch if isinstance(batch, np.ndarray) else batch.cpu().numpy()
+    return np.stack([resized(picture, size) for picture in pictures])

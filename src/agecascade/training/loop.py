@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agecascade.augmentation import Augmenter, normalised
+from agecascade.augmentation import Augmenter
 from agecascade.errors import LossError, TrainingError
+from agecascade.loading import Images, order
 from agecascade.methods.base import Method
 from agecascade.models.heads import PooledNetwork
 from agecascade.params import Recipe
 from agecascade.training.checkpoint import Checkpoint
-from agecascade.training.inference import to_network
 from agecascade.training.learner import Learner, Record, autocast, full
 from agecascade.training.memory import require_room
 from agecascade.training.processes import Processes
@@ -31,7 +31,7 @@ class Samples:
     """What a loss needs of N pictures: images (N, S, S, 3) uint8, label and sigma (N,) in label units, float32; ids for errors."""
 
     sample_id: np.ndarray
-    images: np.ndarray
+    images: Images
     label: np.ndarray
     sigma: np.ndarray
 
@@ -65,7 +65,7 @@ def train(
     batches = max(1, round(len(training) / recipe.batch_size))
     require_pictures(recipe, training, validation, batches, processes)
     largest = -(-len(training) // (batches * processes.size))  # pictures that this process gets at once
-    require_room(network, largest, training.images.shape[1], next(network.parameters()).device)
+    require_room(network, largest, training.images.shape[1], _home(network)[0])
     learner = Learner(network, method, recipe, batches, precision, processes)
     state = processes.agree(checkpoint.load() if checkpoint and processes.rank == 0 else None)
     if state is not None:
@@ -100,14 +100,17 @@ def _epoch(
     checkpoint: Checkpoint | None,
 ) -> Record:
     """One epoch over all pictures, shuffled by `random`; returns the mean loss and its mean terms."""
-    processes, device = learner.processes, next(learner.network.parameters()).device
+    processes = learner.processes
+    device, dtype = _home(learner.network)
     learner.freeze.train()
-    parts = np.array_split(random.permutation(len(training)), batches)
+    parts = np.array_split(order(training.images, random), batches)
+    if processes.size > 1:  # else each process would draw the same changes
+        random = random.spawn(processes.size)[processes.rank]
     losses: list[Tensor] = []  # of each batch, (1 + terms,), on the device
     looked, often = 0, 1 if device.type == "cpu" and processes.size == 1 else _LOOKED_AT
     for rows in parts:
         mine = processes.share(rows)
-        images = _augmented(augmenter, training.images, mine, random, learner.network)
+        images = augmenter(training.images[mine], random).to(dtype)
         share = len(mine) / len(rows)
         of_batch = [None if values is None else _tensor(values[mine], device) for values in (training.label, training.sigma, weight)]
         losses.append(learner.learn(images, *of_batch, share=share * processes.size) * share)  # type: ignore[arg-type]
@@ -135,7 +138,8 @@ def evaluate(
     """validation_loss and validation_error of plain pictures, without their mirror images; NaN where there are none."""
     if not len(samples):
         return {"validation_loss": float("nan"), "validation_error": float("nan")}
-    processes, device = processes or Processes(), next(network.parameters()).device
+    processes = processes or Processes()
+    device, dtype = _home(network)
     network.eval()
     sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, error
     with torch.inference_mode():
@@ -144,7 +148,7 @@ def evaluate(
             if not len(rows):
                 continue
             with autocast(device, precision):
-                outputs = full(network(_plain(augmenter, samples.images, rows, network)))
+                outputs = full(network(augmenter.plain(samples.images[rows]).to(dtype)))
             label, sigma = (_tensor(values[rows], device).to(outputs.dtype) for values in (samples.label, samples.sigma))
             sums[0] += method.loss(outputs, label, sigma).double() * len(rows)
             sums[1] += method.error(outputs, label).sum().double()
@@ -152,16 +156,10 @@ def evaluate(
     return {"validation_loss": loss / len(samples), "validation_error": error / len(samples)}
 
 
-def _augmented(augmenter: Augmenter, images: np.ndarray, rows: np.ndarray, random: np.random.Generator, network: PooledNetwork) -> Tensor:
-    """Some pictures as the network takes them in training, (B, 3, H, W)."""
+def _home(network: PooledNetwork) -> tuple[torch.device, torch.dtype]:
+    """Where the network's weights are, and of which precision."""
     weight = next(network.parameters())
-    return to_network(augmenter(images[rows], random), weight.device).to(weight.dtype)
-
-
-def _plain(augmenter: Augmenter, images: np.ndarray, rows: np.ndarray, network: PooledNetwork) -> Tensor:
-    """Some pictures as the network takes them for validation, (B, 3, H, W)."""
-    weight = next(network.parameters())
-    return to_network(normalised(images[rows], augmenter.normalisation), weight.device).to(weight.dtype)
+    return weight.device, weight.dtype
 
 
 def _tensor(values: np.ndarray, device: torch.device) -> Tensor:

@@ -80,22 +80,24 @@ class FabricProcesses(Processes):
             torch.distributed.broadcast(buffer, 0)
 
 
-def start(devices: int = 1, nodes: int = 1) -> Processes:
-    """Join the processes of `fabric run` or torchrun, or start `devices` of them here: one per GPU, or on the CPU.
+def start(devices: int = 1) -> Processes:
+    """Join the processes that `fabric run` or torchrun started, or start `devices` of them here: one per GPU, or on the CPU.
 
     One device alone needs no Fabric. Raises TrainingError where there are fewer GPUs than devices.
     """
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if launched == 1 and devices * nodes == 1:
+    launcher = next((name for name in ("LT_CLI_USED", "TORCHELASTIC_RUN_ID") if name in os.environ), None)
+    if launcher is None and devices == 1:
         return Processes()
-    if launched > 1:
-        devices = int(os.environ.get("LOCAL_WORLD_SIZE", launched))
-        nodes = launched // devices
-    gpus = torch.cuda.device_count()
-    if gpus and devices > gpus:
-        raise TrainingError(f"compute.devices: {devices} of them, but this machine has {gpus} GPUs")
+    kind, gpus = "cuda" if torch.cuda.is_available() else "cpu", torch.cuda.device_count()
+    if launcher is None and gpus and devices > gpus:
+        raise TrainingError(f"compute.devices: {devices}, and this machine has {gpus} GPUs")
     from lightning_fabric import Fabric
 
-    fabric = Fabric(accelerator="cuda" if gpus else "cpu", devices=devices, num_nodes=nodes, strategy="ddp")
-    fabric.launch()
-    return FabricProcesses(fabric)
+    if launcher == "LT_CLI_USED":
+        fabric = Fabric()  # takes all from the command line, and finds its processes started
+    else:
+        world = int(os.environ["WORLD_SIZE"]) if launcher else devices
+        local = int(os.environ["LOCAL_WORLD_SIZE"]) if launcher else devices
+        fabric = Fabric(accelerator=kind, devices=local, num_nodes=world // local, strategy="ddp")
+        fabric.launch()
+    return FabricProcesses(fabric) if fabric.world_size > 1 else Processes()

@@ -1,0 +1,184 @@
+"""Pictures per second of whole training steps, TinyAgeNet at 64 px in batches of 64, beside the loop that most people write.
+
+usage: uv run python benchmarks/training.py [--quick]
+Both train on the same drawn faces with the same augmentation (flip, gray, rotation, shift, zoom, colours) on all cores. The peer
+is a JPEG folder, PIL, torchvision's transforms, a DataLoader with two workers, NCHW float32, Adam; its pictures are stored at
+64 px, which spares it the decoding of larger ones. Ours is `training.loop.train` on decoded pictures, in fp32 and, where the processor
+has it, in bf16. Each runs in processes of its own, in turn; figures are medians. --quick takes one turn of 8 s instead of three of 15 s.
+The last line printed is one JSON object: peer_speedup (of the faster precision), fp32_speedup, bf16_speedup, and images/s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FACES = 2048
+SIZE = 64  # pixels
+BATCH = 64
+THREADS = os.cpu_count() or 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--measure", nargs=3, metavar=("PROGRAM", "FOLDER", "SECONDS"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        program, folder, seconds = arguments.measure
+        print(json.dumps(PROGRAMS[program](Path(folder), float(seconds))))
+        return
+    turns, seconds = (1, 8.0) if arguments.quick else (3, 15.0)
+    programs = [program for program in PROGRAMS if program != "bf16" or has_bf16()]
+    with tempfile.TemporaryDirectory() as folder:
+        draw(Path(folder))
+        rates: dict[str, list[float]] = {program: [] for program in programs}
+        for _ in range(turns):
+            for program in programs:
+                rates[program].append(child(program, folder, seconds))
+                print(f"{program}: {rates[program][-1]:,.0f} images/s", file=sys.stderr)
+    rate = {program: statistics.median(found) for program, found in rates.items()}
+    speedups = {f"{program}_speedup": round(rate[program] / rate["peer"], 2) for program in programs if program != "peer"}
+    figures = {"peer_speedup": max(speedups.values()), **speedups}
+    print(json.dumps(figures | {f"{program}_images_per_s": round(value) for program, value in rate.items()}))
+
+
+def has_bf16() -> bool:
+    """Whether the processor multiplies bf16 numbers itself; elsewhere they only cost time."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text()
+
+
+def child(program: str, folder: str, seconds: float) -> float:
+    """Images per second of a program in a process of its own."""
+    command = [sys.executable, __file__, "--measure", program, folder, str(seconds)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+
+
+def draw(folder: Path) -> None:
+    """FACES drawn faces as JPEG files of SIZE pixels, named after an age."""
+    import cv2
+
+    from agecascade.archives import open_archives
+    from agecascade.datasets import synthetic
+    from agecascade.faces.crops import decode_image
+    from agecascade.params import Draw
+
+    with tempfile.TemporaryDirectory() as drawn:
+        synthetic.write("identity_folders", Path(drawn) / "faces", Draw(pictures=256, subjects=20), seed=0, workers=THREADS)
+        with open_archives(Path(drawn) / "faces") as archive:
+            faces = [cv2.resize(decode_image(member.read()), (SIZE, SIZE), interpolation=cv2.INTER_AREA) for member in archive.members()]
+    for number in range(FACES):
+        picture = faces[number % len(faces)][:, :, ::-1]
+        cv2.imwrite(str(folder / f"{number % 101}_{number}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+
+
+def ours(folder: Path, seconds: float, precision: str) -> float:
+    """What a training stage does."""
+    import numpy as np
+    import torch
+
+    from agecascade import methods, models
+    from agecascade.augmentation import Augmenter
+    from agecascade.faces.crops import decode_image
+    from agecascade.params import Augment, Normalisation, Recipe, Schedule
+    from agecascade.training.loop import SPEED, Samples, train
+
+    torch.set_num_threads(THREADS)
+    files = sorted(folder.glob("*.jpg"))
+    images = np.stack([decode_image(file.read_bytes()) for file in files])
+    label = np.array([int(file.name.split("_")[0]) for file in files], np.float32)
+    samples = Samples(np.array([file.stem for file in files]), images, label, np.full(len(files), 2, np.float32))
+    nobody = Samples(samples.sample_id[:0], images[:0], label[:0], samples.sigma[:0])
+    augment = Augment(flip=0.5, gray=0.5, downscale=1.0, rotation=15.0, shift=0.05, zoom=0.2, jitter=0.4)
+    augmenter = Augmenter(augment, Normalisation(mean=[0.596, 0.464, 0.407], std=[0.269, 0.241, 0.235]))
+    recipe = Recipe(epochs=1000, batch_size=BATCH, learning_rate=1e-3, schedule=Schedule(name="constant"))
+    method = methods.create("dldl_v2", torch.arange(0.0, 101.0))
+    rates, start = [], time.perf_counter()
+    for record in train(models.create("tinyagenet"), method, samples, nobody, recipe, augmenter, seed=[0], precision=precision):
+        rates.append(record[SPEED])
+        if len(rates) > 1 and time.perf_counter() - start > seconds:
+            break
+    return statistics.median(rates[1:])  # the first epoch pays for the first use of every kernel
+
+
+def peer(folder: Path, seconds: float) -> float:
+    """The plain program."""
+    import torch
+    from PIL import Image
+    from torch import nn
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision import transforms
+
+    class Folder(Dataset):  # type: ignore[type-arg]
+        def __init__(self) -> None:
+            self.files = sorted(folder.glob("*.jpg"))
+            self.transform = transforms.Compose([
+                transforms.Resize((SIZE, SIZE)),
+                transforms.RandomHorizontalFlip(),
+                transforms.RandomGrayscale(0.5),
+                transforms.RandomAffine(15, (0.05, 0.05), (0.8, 1.2), interpolation=transforms.InterpolationMode.BILINEAR),
+                transforms.ColorJitter(0.4, 0.4, 0.4),
+                transforms.ToTensor(),
+                transforms.Normalize([0.596, 0.464, 0.407], [0.269, 0.241, 0.235]),
+            ])  # fmt: skip
+
+        def __len__(self) -> int:
+            return len(self.files)
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            file = self.files[index]
+            return self.transform(Image.open(file).convert("RGB")), int(file.name.split("_")[0])
+
+    torch.set_num_threads(THREADS)
+    model = plain_tinyagenet()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    loader = DataLoader(Folder(), batch_size=BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
+    count, start = 0, 0.0
+    while True:
+        for images, ages in loader:
+            loss = nn.functional.cross_entropy(model(images), ages)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if not start:
+                start = time.perf_counter()  # the first batch pays for the start of the workers
+                continue
+            count += len(ages)
+            if time.perf_counter() - start > seconds:
+                return count / (time.perf_counter() - start)
+
+
+def plain_tinyagenet() -> Any:
+    """TinyAgeNet as a list of layers."""
+    from torch import nn
+
+    layers: list[nn.Module] = []
+    channels = 3
+    for width in (16, 16, 0, 32, 32, 0, 64, 64, 64, 0, 128, 128, 128, 0, 128, 128, 128):
+        if width:
+            layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True)]
+            channels = width
+        else:
+            layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 101))
+
+
+PROGRAMS: dict[str, Callable[[Path, float], float]] = {
+    "peer": peer,
+    "fp32": lambda folder, seconds: ours(folder, seconds, "fp32"),
+    "bf16": lambda folder, seconds: ours(folder, seconds, "bf16"),
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Decoded pictures on disk, mapped into memory: decoded once for all steps, folds and runs of the same faces."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from filelock import FileLock
+
+from agecascade.errors import TrainingError
+from agecascade.faces import crops
+from agecascade.files import write_json, written_beside
+from agecascade.loading import decoding
+from agecascade.loading.shards import Shards
+from agecascade.work import fingerprint, source_digest
+
+PIXELS, SOURCE = "pixels.npy", "source.json"
+
+
+def cached(shards: Shards, size: int, root: Path) -> np.ndarray:
+    """The pictures of a folder (N, size, size, 3) uint8, mapped read-only from a file below `root`, which is made if it is not there.
+
+    Whoever comes while it is made waits. Caches of earlier contents of the same folder are removed, and those whose folder is
+    gone, and what a killed run left. Raises TrainingError where the disk is too small.
+    """
+    name = cache_name(shards, size)
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / "lock"):
+        _tidy(root, str(_resolved(shards)), size, name)
+        if not (root / name).is_dir():
+            _write(shards, size, root / name)
+        # last used for this folder: when that is gone, so is the cache
+        write_json(root / name / SOURCE, {"folder": str(_resolved(shards)), "size": size})
+        mapped: np.ndarray = np.load(root / name / PIXELS, mmap_mode="r")
+    return mapped
+
+
+def cache_name(shards: Shards, size: int) -> str:
+    """Changes with the parts' content, the size, and how pictures are decoded."""
+    code = source_digest([Path(decoding.__file__), Path(crops.__file__)])
+    return fingerprint(content=shards.content, size=size, code=code, opencv=cv2.__version__)
+
+
+def _write(shards: Shards, size: int, folder: Path) -> None:
+    _require_space(shards, size, folder.parent)
+    with written_beside(folder) as temporary:
+        temporary.mkdir()
+        try:
+            # not through a mapping: on a full disk that ends the process with a signal
+            with (temporary / PIXELS).open("wb") as file:
+                _header(file, (len(shards), size, size, 3))
+                for block in _blocks(shards, size):
+                    file.write(block.data)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise _too_small(shards, size, folder.parent) from None
+
+
+def _header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def _blocks(shards: Shards, size: int) -> Iterator[np.ndarray]:
+    for shard in shards.all:
+        yield decoding.decoded(shards.pictures(shard), size)
+
+
+def _require_space(shards: Shards, size: int, root: Path) -> None:
+    if shutil.disk_usage(root).free < len(shards) * size * size * 3:
+        raise _too_small(shards, size, root)
+
+
+def _too_small(shards: Shards, size: int, root: Path) -> TrainingError:
+    needed, free = (count / 2**30 for count in (len(shards) * size * size * 3, shutil.disk_usage(root).free))
+    return TrainingError(
+        f"the decoded pictures of {shards.folder} take {needed:.2g} GiB and {root} has {free:.2g} GiB left; make room, or set "
+        "compute.cache_gib below that: then they are decoded as they are used, and nothing is kept"
+    )
+
+
+def _tidy(root: Path, folder: str, size: int, name: str) -> None:
+    """Under the lock nobody writes, so that all half-written ones are left from killed runs. Mapped files outlive their removal."""
+    for found in root.iterdir():
+        if found.is_dir() and (found.name.startswith(".") or (found.name != name and _stale(found, folder, size))):
+            shutil.rmtree(found, ignore_errors=True)
+
+
+def _stale(cache: Path, folder: str, size: int) -> bool:
+    try:
+        source = json.loads((cache / SOURCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
+    if (source["folder"], source["size"]) == (folder, size):
+        return True
+    return "://" not in source["folder"] and not Path(source["folder"]).is_dir()
+
+
+def _resolved(shards: Shards) -> Path | str:
+    return Path(shards.folder).resolve() if isinstance(shards.folder, Path) or "://" not in shards.folder else shards.folder

@@ -1,0 +1,71 @@
+"""Aligned Parquet -> pictures beside their labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from agecascade.loading.cache import cache_name, cached
+from agecascade.loading.decoding import decoded
+from agecascade.loading.pictures import Images, Pictures, Stored, on_device, taken
+from agecascade.loading.shards import Shards
+from agecascade.loading.streaming import Streamed
+from agecascade.storage import Location
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Faces:
+    """N aligned faces: ids (N,), images (N, S, S, 3) uint8 RGB, label and sigma (N,) in label units (NaN where unknown)."""
+
+    sample_id: np.ndarray
+    images: Images
+    label: np.ndarray
+    sigma: np.ndarray
+    subject: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.sample_id)
+
+    def take(self, rows: np.ndarray) -> Faces:
+        """The faces at these indices or where this mask is true."""
+        return Faces(self.sample_id[rows], taken(self.images, rows), self.label[rows], self.sigma[rows], self.subject[rows])
+
+
+def load_faces(
+    folder: Location, size: int, *, cache: Path | None = None, cache_gib: float = 16.0, device: torch.device | None = None
+) -> Faces:
+    """All faces of an aligned folder, resized to `size` pixels where they are stored otherwise.
+
+    folder: may be an fsspec address. cache: the folder of decoded pictures; None decodes into memory. Pictures that take more
+    than `cache_gib` there are decoded as they are used. device: a GPU that holds them all where they fit.
+    Raises TrainingError where the folder holds none, and where the disk is too small for the cache.
+    """
+    shards = Shards(folder)
+    frame = shards.columns(["sample_id", "label", "label_sigma", "subject"])
+    images = _pictures(shards, size, cache, cache_gib)
+    if device is not None and device.type != "cpu":
+        images = on_device(images, device)
+    return Faces(
+        frame["sample_id"].to_numpy().astype(str),
+        images,
+        frame["label"].to_numpy(np.float64),
+        frame["label_sigma"].to_numpy(np.float64),
+        np.where(pd.isna(frame["subject"]), "", frame["subject"].to_numpy().astype(str)),
+    )
+
+
+def _pictures(shards: Shards, size: int, cache: Path | None, cache_gib: float) -> Pictures:
+    source = cache_name(shards, size)
+    if cache is None:
+        blocks = [decoded(shards.pictures(shard), size) for shard in shards.all]
+        return Stored(np.concatenate(blocks), source)
+    if len(shards) * size * size * 3 > cache_gib * 2**30:
+        return Streamed(shards, size, source)
+    return Stored(cached(shards, size, cache), source)
