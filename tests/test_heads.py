@@ -106,7 +106,7 @@ def require_equal(found: list[Fold], expected: list[Fold]) -> None:
 RECIPES: dict[str, dict[str, Any]] = {
     "cosine": {},
     "step": {"schedule": {"name": "step", "every": 2, "factor": 0.1}},
-    "plateau": {"schedule": {"name": "plateau", "patience": 0, "factor": 0.5}, "epochs": 6, "learning_rate": 0.1},
+    "plateau": {"schedule": {"name": "plateau", "patience": 0, "factor": 0.5}, "epochs": 6, "learning_rate": 0.03},
     "one cycle": {"schedule": {"name": "one_cycle"}},
     "best": {"select": "best", "learning_rate": 0.05, "schedule": {"name": "constant"}},
     "weight decay": {"weight_decay": 0.1, "optimizer": "adamw"},

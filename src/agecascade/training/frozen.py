@@ -111,9 +111,17 @@ class HeadTrainings:
         return piece
 
     def _learn(self, group: Group, views: Views, folder: Path) -> None:
+        """Train the heads of a group, and write each fold into `folder`."""
+        network, folds = self.trained(group, views)
+        method = group[0].card.objective().to(self.device)
+        everything = samples(group[0], self.faces, self.faces)
+        for job, fold in zip(group, folds, strict=True):
+            network.head = fold.head
+            self._write_fold(job, network, method, fold, everything, views, self._rows(job)["test"], folder / f"fold{job.fold}")
+
+    def trained(self, group: Group, views: Views) -> tuple[PooledNetwork, list[Fold]]:
+        """The network that a group shares, and its folds, trained."""
         first = group[0]
-        method = first.card.objective()
-        method.to(self.device)
         network, heads = _starting(group)
         everything = samples(first, self.faces, self.faces)
         roles = [self._rows(job) for job in group]
@@ -124,10 +132,9 @@ class HeadTrainings:
         for fold in folds:
             training, validation = (self.faces.sample_id[rows] for rows in (fold.training, fold.validation))
             require_pictures(first.recipe, training, validation, fold.batches(first.recipe.batch_size), Processes())
+        method = first.card.objective().to(self.device)
         train_heads(folds, self._pictures(everything, views), method, first.recipe, self.progress)
-        for job, fold, rows in zip(group, folds, roles, strict=True):
-            network.head = fold.head
-            self._write_fold(job, network, method, fold, everything, views, rows["test"], folder / f"fold{job.fold}")
+        return network, folds
 
     def _write_fold(
         self,

@@ -49,7 +49,7 @@ def pooled_features(
 
 
 def batched_features(
-    network: PooledNetwork, images: np.ndarray, image_size: int, normalisation: Normalisation, mirror: bool = False, batch_size: int = 256
+    network: PooledNetwork, images: Images, image_size: int, normalisation: Normalisation, mirror: bool = False, batch_size: int = 256
 ) -> Iterator[np.ndarray]:
     """Pooled features (b, C) float32 of one batch after the other, of each picture or of its mirror image."""
     for batch in _batches(network, images, image_size, normalisation, batch_size):
