@@ -41,6 +41,7 @@ class Learner:
         self.average = Average(network, recipe.ema) if recipe.ema is not None else None
         self.best: dict[str, Any] | None = None  # error, weights
         self.history: list[Record] = []
+        self.names: list[str] = []  # of what `learn` returns
 
     @property
     def result(self) -> PooledNetwork:
