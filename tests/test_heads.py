@@ -114,7 +114,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "average": {"ema": 0.8, "select": "best"},
     "weighted": {"class_weights": "inverse_sqrt"},
     "smoothed": {"label_smoothing": 0.1},
-    "stopped": {"early_stopping": 1, "epochs": 10, "learning_rate": 0.08, "schedule": {"name": "plateau", "patience": 1}},
+    "stopped": {"early_stopping": 1, "epochs": 12, "learning_rate": 0.03, "schedule": {"name": "plateau", "patience": 1}},
 }
 
 

@@ -138,7 +138,6 @@ def test_what_the_step_gives_itself_is_held() -> None:
         (["search", "tuned", "batch_sizes"], [1], "search.tuned.batch_sizes.0: Input should be greater than or equal to 2"),
         (["search", "tuned", "learning_rate"], 0.1, "search.tuned.learning_rate: unknown key 'learning_rate'; did you mean learning_rates"),
         (["search", "tuned", "dataset"], "sample_fgnt", "search.tuned.dataset: unknown data set 'sample_fgnt'"),
-        (["search"], {}, "init: unknown step 'tuned'"),
         (["cascade", "target", "init"], "scratch", "search.tuned: cascade.target.init is scratch; it must be tuned"),
         (["cascade", "target", "learning_rate"], "serch", "cascade.target.learning_rate: Input should be a valid number"),
         (["cascade", "target", "batch_size"], 1, "cascade.target.batch_size: Input should be greater than or equal to 2"),
