@@ -43,7 +43,7 @@ from agecascade.plots import Tile, contact_sheet, marked, marks
 
 ARCHIVE = "FGNET.zip"
 MAIN = "yunet, with retries"
-ONCE, RETRIES = Detection(), Detection(rotations=[30.0, -30.0, 90.0, -90.0, 180.0], scales=[0.5, 2.0])
+ONCE, RETRIES = Detection(), Detection(scales=[0.5, 0.35])
 SETTINGS = {
     "annotation": ("annotation", ONCE),
     "yunet": ("yunet", ONCE),

@@ -26,7 +26,7 @@ def mirror() -> Path:
 
 @pytest.fixture(scope="session")
 def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of RetinaFace as published ones are written, but drawn: no faces, a dozen answers for any picture of 320 pixels."""
+    """Weights of RetinaFace as published ones are written, but drawn: no faces, some answers for any picture."""
     network_module = pytest.importorskip("retinaface.network")
     import torch
 

@@ -45,7 +45,8 @@ class LandmarkError:
 
 def summarise_errors(errors: NDArray[np.floating]) -> LandmarkError | None:
     """The figures of errors (N, 6), as `landmark_errors` returns them; None where no picture has an error."""
-    known = errors[np.isfinite(errors[:, 0])]
+    finite = np.isfinite(errors[:, 0])
+    known = errors if finite.all() else errors[finite]  # of millions, a copy counts
     if not len(known):
         return None
     return LandmarkError(len(known), {name: _figures(column) for name, column in zip((EYES, *POINTS), known.T, strict=True)})
