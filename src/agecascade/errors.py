@@ -42,6 +42,10 @@ class TrainingError(AgecascadeError):
     """A training cannot start or go on."""
 
 
+class LossError(TrainingError):
+    """A loss is no finite number."""
+
+
 class ModelError(AgecascadeError):
     """A model folder is missing, incomplete or does not fit."""
 

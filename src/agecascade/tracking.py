@@ -9,7 +9,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -156,15 +156,23 @@ class Run:
         if record["epoch"] > self.logged:
             self.metrics({key: value for key, value in record.items() if key != "epoch"}, int(record["epoch"]))
 
+    def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Log the epochs of a training that is over: whole curves at once, as each call takes its time."""
+        curves = [{key: value for key, value in record.items() if key != "epoch"} for record in history]
+        self._points({int(record["epoch"]): curve for record, curve in zip(history, curves, strict=True)})
+
     def metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
         """Log numbers, a thousand at a time; what is missing or not finite is left out."""
+        self._points({step: metrics})
+
+    def _points(self, steps: Mapping[int, Mapping[str, float | None]]) -> None:
         import time
 
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        finite = {key: float(value) for key, value in metrics.items() if value is not None and math.isfinite(value)}
-        points = [Metric(key, value, now, step) for key, value in finite.items()]
+        numbers = [(key, value, step) for step, metrics in steps.items() for key, value in metrics.items()]
+        points = [Metric(key, float(value), now, step) for key, value, step in numbers if value is not None and math.isfinite(value)]
         for start in range(0, len(points), 1000):
             batch = points[start : start + 1000]
             self._call(lambda client, run_id, batch=batch: client.log_batch(run_id, metrics=batch))  # type: ignore[misc]

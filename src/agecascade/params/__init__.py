@@ -4,6 +4,7 @@ from agecascade.params.augment import PRESETS, Augment
 from agecascade.params.block import Block
 from agecascade.params.blocks import (
     SCRATCH,
+    SEARCHED,
     Align,
     Clean,
     Compare,
@@ -22,6 +23,7 @@ from agecascade.params.blocks import (
     Row,
     Schedule,
     Screen,
+    Search,
     Step,
     Training,
 )
@@ -30,6 +32,7 @@ from agecascade.params.reading import check, load, read_yaml
 __all__ = [
     "PRESETS",
     "SCRATCH",
+    "SEARCHED",
     "Align",
     "Augment",
     "Block",
@@ -50,6 +53,7 @@ __all__ = [
     "Row",
     "Schedule",
     "Screen",
+    "Search",
     "Step",
     "Training",
     "check",

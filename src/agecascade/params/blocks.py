@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainSerializer, WrapValidator, model_validator
 
 from agecascade.errors import unknown_name
 from agecascade.params.augment import Augment
 from agecascade.params.block import Block
 
 SCRATCH = "scratch"  # the step before all others: freshly initialised networks
+SEARCHED = "search"  # as a value: what the search in `init` has found
 
 
 class Compute(Block):
@@ -169,21 +170,51 @@ class Pretrain(Training):
     """Softmax over identities."""
 
 
+def _or_searched(value: Any, check: Callable[[Any], Any]) -> Any:
+    return value if value == SEARCHED else check(value)
+
+
+Searchable = (WrapValidator(_or_searched), PlainSerializer(lambda value: value))
+
+
 class Step(Training):
     """One step of the cascade."""
 
+    batch_size: Annotated[int, Field(ge=2), *Searchable]  # or `search`
+    learning_rate: Annotated[float, Field(gt=0), *Searchable]  # or `search`
     by_backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
-    def recipe(self, backbone: str) -> Step:
-        """This step with what `by_backbone` says of one backbone."""
-        changes = self.by_backbone.get(backbone, {})
-        return Step.model_validate({**self.model_dump(), "by_backbone": {}, **changes})
+    def recipe(self, backbone: str, found: Mapping[str, float] | None = None) -> Step:
+        """This step with what `by_backbone` says of one backbone, and with what a search has `found` where it says `search`."""
+        content = {**self.model_dump(), "by_backbone": {}, **self.by_backbone.get(backbone, {})}
+        return Step.model_validate(content | {key: value for key, value in (found or {}).items() if content[key] == SEARCHED})
+
+    @property
+    def searched(self) -> set[str]:
+        """The keys that say `search`, for whatever backbone."""
+        blocks = [self.model_dump(include={"batch_size", "learning_rate"}), *self.by_backbone.values()]
+        return {key for block in blocks for key, value in block.items() if value == SEARCHED}
 
     @model_validator(mode="after")
     def _backbones_fit(self) -> Step:
         for changes in self.by_backbone.values():
             Step.model_validate({**self.model_dump(), "by_backbone": {}, **changes})
         return self
+
+
+class Search(Block):
+    """Every learning rate with every batch size over a short training of a cascade step; `init` of that step names this search.
+
+    What the step itself gives, for all or for one backbone, is not searched.
+    """
+
+    step: str
+    dataset: str  # the step's
+    init: str  # the step, the pretraining or `scratch` that the trials start from, and so does the step
+    learning_rates: list[Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: [0.1, 0.01, 0.001, 0.0001], min_length=1)
+    batch_sizes: list[Annotated[int, Field(ge=2)]] = Field(default_factory=lambda: [12, 32, 48, 64], min_length=1)
+    epochs: int = Field(1, ge=1)
+    folds: int = Field(6, ge=1)  # the first of the protocol
 
 
 class Row(NamedTuple):
@@ -257,6 +288,7 @@ class Params(Block):
     augment: Augment
     datasets: dict[str, Dataset] = Field(min_length=1)
     pretrain: dict[str, Pretrain]
+    search: dict[str, Search] = Field(default_factory=dict)
     cascade: dict[str, Step] = Field(min_length=1)
     compare: Compare
     features: dict[str, Features]
@@ -281,6 +313,7 @@ class Params(Block):
         for name, screen in self.screen.items():
             if screen.features not in self.features:
                 raise ValueError(f"screen.{name}.features: {unknown_name('features', screen.features, self.features)}")
+        _require_searches(self)
         for name in [*self.pretrain, *self.cascade]:
             self.chain(name)
         for name, step in self.cascade.items():
@@ -289,16 +322,17 @@ class Params(Block):
         return self
 
     def chain(self, step: str) -> list[str]:
-        """The steps from scratch (left out) to `step`, in order of training."""
+        """The steps from scratch (left out) to `step`, in order of training; searches train nothing that stays."""
         steps: dict[str, Training] = {**self.pretrain, **self.cascade}
         names: list[str] = []
         while step != SCRATCH:
             if step in names:
                 raise ValueError(f"cascade: {' <- '.join([*names, step])} runs in a circle")
             if step not in steps:
-                raise ValueError(f"init: {unknown_name('step', step, [SCRATCH, *steps])}")
+                raise ValueError(f"init: {unknown_name('step', step, [SCRATCH, *steps, *self.search])}")
             names.append(step)
-            step = steps[step].init
+            before = steps[step].init
+            step = self.search[before].init if before in self.search else before
         return names[::-1]
 
     @property
@@ -310,10 +344,34 @@ class Params(Block):
         return [Row(method, backbone, seed) for method in methods for backbone in backbones for seed in seeds]
 
 
+def _require_searches(params: Params) -> None:
+    """Raise ValueError where searches and the steps that they are for do not fit."""
+    steps = {SCRATCH, *params.pretrain, *params.cascade}
+    for name, search in params.search.items():
+        if name in steps:
+            raise ValueError(f"search.{name}: this is the name of a step; give the search another")
+        if search.step not in params.cascade:
+            raise ValueError(f"search.{name}.step: {unknown_name('step', search.step, params.cascade)}")
+        if search.init not in steps:
+            raise ValueError(f"search.{name}.init: {unknown_name('step', search.init, steps)}")
+        step = params.cascade[search.step]
+        if step.init != name:
+            raise ValueError(f"search.{name}: cascade.{search.step}.init is {step.init}; it must be {name}, to start with what is found")
+        if step.dataset != search.dataset:
+            raise ValueError(f"search.{name}.dataset: {search.dataset}, but cascade.{search.step}.dataset is {step.dataset}")
+        if not step.searched:
+            raise ValueError(
+                f"search.{name}: cascade.{search.step} gives learning_rate and batch_size itself; say `search` for one or both"
+            )
+    for name, step in params.cascade.items():
+        if step.searched and step.init not in params.search:
+            raise ValueError(f"cascade.{name}: {' and '.join(sorted(step.searched))}: search, but init names no search; see `search`")
+
+
 def _mentions(params: Params) -> list[tuple[str, str]]:
     """(key, data set) of every mention of a data set."""
-    blocks: dict[str, Mapping[str, Training | Features]]
-    blocks = {"pretrain": params.pretrain, "cascade": params.cascade, "features": params.features}
+    blocks: dict[str, Mapping[str, Training | Features | Search]]
+    blocks = {"pretrain": params.pretrain, "search": params.search, "cascade": params.cascade, "features": params.features}
     named = [(f"{block}.{name}.dataset", entry.dataset) for block, entries in blocks.items() for name, entry in entries.items()]
     apart = [(f"datasets.{name}.apart_from", other) for name, entry in params.datasets.items() for other in entry.apart_from]
     return [*named, *apart, ("evaluate.target", params.evaluate.target)]

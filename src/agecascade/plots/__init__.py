@@ -3,6 +3,7 @@
 from agecascade.plots.contents import YEARS, Labels, cumulative_labels, group_bars, label_panels
 from agecascade.plots.marks import marked
 from agecascade.plots.results import cumulative_scores, label_histogram, mae_bars, predicted_against_true, training_curves
+from agecascade.plots.search import search_table
 from agecascade.plots.sheets import Tile, contact_sheet, thumbnail
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "mae_bars",
     "marked",
     "predicted_against_true",
+    "search_table",
     "thumbnail",
     "training_curves",
 ]

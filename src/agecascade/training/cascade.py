@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +15,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from agecascade import model_folder
 from agecascade.errors import ModelError, TrainingError
-from agecascade.files import write_table
+from agecascade.files import copied, write_table
 from agecascade.loading import Faces, digest
 from agecascade.models import block_names
-from agecascade.params import SCRATCH, Params, Row
+from agecascade.params import SCRATCH, Params, Row, Training
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
+from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import IDENTITY, Job, describe, train_fold
+from agecascade.training.found import read_winners
+from agecascade.training.frozen import HeadTrainings
+from agecascade.training.lanes import side_by_side
 from agecascade.training.processes import Processes
 from agecascade.training.trainable import frozen_blocks
 from agecascade.work import Workshop, fingerprint, source_digest
@@ -64,30 +66,45 @@ def train_step(
     the first epoch.
     """
     processes = processes or Processes()
-    jobs = list(_jobs(params, step, faces, splits, models))
+    jobs = list(jobs_of(params, step, faces, splits, models))
     folds = dict(list(splits.groupby("fold")))
+    groups = frozen.groups(jobs)
+    together = {job.name for group in groups for job in group}
+    alone = [job for job in jobs if job.name not in together]
     if processes.rank:
-        _follow(jobs, faces, folds, processes)
+        _follow(alone, faces, folds, processes)
         return
-    data = _digest(faces)
+    data = faces_digest(faces)
     workshop = Workshop(work)
     total = sum(job.recipe.epochs * int((folds[job.fold]["role"] == "train").sum()) for job in jobs)
 
-    def finish(job: Job, threads: int) -> Path:
+    init = cache(model_folder.digest)  # read once, however many folds start from it
+
+    def name_of(job: Job) -> str:
+        return job_fingerprint(job, data, folds[job.fold], init(job.init), processes)
+
+    def train(job: Job, threads: int) -> Path:
         torch.set_num_threads(threads)
         fold = folds[job.fold]
         prefix = f"{step}-{job.row.name}-fold{job.fold}"
-        name = f"{prefix}-{_fingerprint(job, data, fold, processes)}"
+        name = f"{prefix}-{name_of(job)}"
         shared = partial(train_fold, job, faces, fold, tracker=tracker, progress=progress.update, processes=processes)
         piece = _made(workshop, name, partial(shared, checkpoint=Checkpoint(workshop.state(name))), processes)
         workshop.forget(prefix)
         return piece
 
     with tracker.stage_run(step), tqdm(total=total, desc=step, unit="img", unit_scale=True, disable=None) as progress:
-        pieces = _side_by_side(finish, jobs, params.compute.workers, processes)
+        workers = params.compute.workers
+        pieces = dict(zip((job.name for job in alone), side_by_side(train, alone, workers, processes), strict=True))
+        stamp = fingerprint(data=data, code=code_digests())
+        heads = HeadTrainings(faces, folds, workshop, name_of, stamp, tracker, progress.update, processes.device)
+        side_by_side(heads.look, frozen.by_features(groups), workers, processes)
+        for group, piece in zip(groups, side_by_side(heads.learn, groups, workers, processes), strict=True):
+            pieces |= {job.name: piece / f"fold{job.fold}" for job in group}
     finished: dict[Row, list[Path]] = defaultdict(list)
-    for job, piece in zip(jobs, pieces, strict=True):
-        shutil.copytree(piece, out / job.name, ignore=shutil.ignore_patterns("predictions.parquet"))
+    for job in jobs:
+        piece = pieces[job.name]
+        copied(piece, out / job.name, leave=["predictions.parquet"])
         finished[job.row].append(piece)
     if predictions is not None:
         for row, folders in finished.items():
@@ -118,19 +135,6 @@ def _follow(jobs: list[Job], faces: Faces, folds: dict[int, pd.DataFrame], proce
             train_fold(job, faces, folds[job.fold], None, nowhere, processes=processes)
 
 
-def _side_by_side(finish: Callable[[Job, int], Path], jobs: list[Job], workers: int, processes: Processes) -> list[Path]:
-    """`finish(job, threads)` of all jobs, in their order.
-
-    On processors, jobs run side by side in threads with one core each, which wastes none on waiting for the other cores
-    at every layer; torch lets go of the interpreter while it computes. A GPU is given one job at a time, and so are
-    processes that train together.
-    """
-    if processes.size > 1:
-        return [finish(job, torch.get_num_threads()) for job in jobs]
-    lanes = 1 if torch.cuda.is_available() else min(workers, len(jobs))
-    return list(Parallel(n_jobs=lanes, prefer="threads")(delayed(finish)(job, max(1, workers // lanes)) for job in jobs))
-
-
 def find_model(folder: Path, row: Row, fold: int) -> Path:
     """The model of a row and fold below a step's folder; a step with one fold serves all folds after it.
 
@@ -149,10 +153,10 @@ def find_model(folder: Path, row: Row, fold: int) -> Path:
     raise ModelError(f"{folder} holds no model of {row.name}; run its stage again")
 
 
-def _jobs(params: Params, step: str, faces: Faces, splits: pd.DataFrame, models: Path) -> Iterator[Job]:
+def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, models: Path) -> Iterator[Job]:
     """All trainings of a step, checked before the first of them starts."""
     identities = step in params.pretrain
-    settings = params.pretrain[step] if identities else params.cascade[step]
+    settings: Training = params.pretrain[step] if identities else params.cascade[step]
     dataset = params.datasets[settings.dataset]
     if identities:
         grid = [float(index) for index in range(len(set(faces.subject)))]
@@ -164,20 +168,27 @@ def _jobs(params: Params, step: str, faces: Faces, splits: pd.DataFrame, models:
         for role in ["train"] if identities else ["train", "validation", "test"]:
             if role not in roles:
                 raise TrainingError(f"{step}: fold {fold} of {settings.dataset} has no {role} picture; see datasets.{settings.dataset}")
+    found = read_winners(models / settings.init) if settings.init in params.search else {}
     for row in _distinct(params.rows, IDENTITY) if identities else params.rows:
-        recipe = settings if identities else params.cascade[step].recipe(row.backbone)
+        recipe = settings if identities else params.cascade[step].recipe(row.backbone, found.get(row.backbone))
         frozen_blocks(block_names(row.backbone), recipe.trainable)  # names a block that is none
         for fold in folds.index:
             yield Job(params, step, row, recipe, grid, int(fold), find_model(models / settings.init, row, int(fold)))
 
 
-def _fingerprint(job: Job, data: str, fold: pd.DataFrame, processes: Processes) -> str:
+@cache
+def code_digests() -> list[str]:
+    """What the running code is known by."""
+    return [source_digest([SOURCE]), torch.__version__]
+
+
+def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processes: Processes) -> str:
     return fingerprint(
         job=[job.recipe.model_dump(), asdict(job.card)],
         data=[data, fold.to_csv(index=False)],
         settings=job.params.model_dump(include={"sigma", "augment", "precision", "compute", "evaluate"}),
-        init=model_folder.digest(job.init),
-        code=[source_digest([SOURCE]), torch.__version__],
+        init=init,
+        code=code_digests(),
         processes=processes.size,
     )
 
@@ -204,7 +215,7 @@ def _distinct(rows: list[Row], method: str) -> list[Row]:
     return list(dict.fromkeys(row._replace(method=method) for row in rows))
 
 
-def _digest(faces: Faces) -> str:
+def faces_digest(faces: Faces) -> str:
     state = hashlib.sha256(digest(faces.images).encode())
     for column in (faces.sample_id, faces.label, faces.sigma, faces.subject):
         state.update(json.dumps(column.tolist()).encode())

@@ -18,10 +18,9 @@ from agecascade.errors import ModelError
 from agecascade.faces.alignment import TEMPLATE
 from agecascade.files import write_table
 from agecascade.loading import Faces
-from agecascade.methods.base import Method
 from agecascade.model_folder import Crop, ModelCard
 from agecascade.models.heads import PooledNetwork
-from agecascade.params import SCRATCH, Params, Recipe, Row, Training
+from agecascade.params import SCRATCH, Augment, Params, Recipe, Row, Training
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
 from agecascade.training.checkpoint import RANDOM_STATE, Checkpoint
@@ -52,6 +51,11 @@ class Job:
     def random_seed(self) -> list[int]:
         """Names this training among all: one seed in params.yaml decides everything."""
         return [self.row.seed, zlib.crc32(self.step.encode()), self.fold]
+
+    @property
+    def augment(self) -> Augment:
+        """How training pictures are changed: as the step says, else as the study does."""
+        return self.recipe.augment or self.params.augment
 
     @property
     def card(self) -> ModelCard:
@@ -120,17 +124,16 @@ def train_fold(
     """
     card, processes = job.card, processes or Processes()
     method = card.objective()
-    network = _from_init(job, card).to(processes.device)
+    network = from_init(job, card).to(processes.device)
     method.to(processes.device)
     roles = {role: faces.take(np.isin(faces.sample_id, part.to_numpy(str))) for role, part in fold.groupby("role")["sample_id"]}
     nobody = faces.take(np.array([], int))
-    training, validation, test = (_samples(job, faces, roles.get(role, nobody)) for role in ("train", "validation", "test"))
-    augmenter = Augmenter(job.recipe.augment or job.params.augment, job.params.normalisation, processes.device)
+    training, validation, test = (samples(job, faces, roles.get(role, nobody)) for role in ("train", "validation", "test"))
+    augmenter = Augmenter(job.augment, job.params.normalisation, processes.device)
     history = []
     title = f"{job.step}/{job.name}"
-    tags = {"step": job.step, "row": job.row.name, "fold": str(job.fold)}
     options = {"precision": job.params.precision, "progress": progress, "checkpoint": checkpoint, "processes": processes}
-    with tracker.model_run(title, job.logged, tags, earlier=checkpoint.run if checkpoint else None) as run:
+    with tracker.model_run(title, job.logged, tags(job), earlier=checkpoint.run if checkpoint else None) as run:
         if checkpoint:
             checkpoint.run = run.run_id
         epochs = train(network, method, training, validation, job.recipe, augmenter, seed=job.random_seed, **options)  # type: ignore[arg-type]
@@ -140,20 +143,38 @@ def train_fold(
         if folder is None:
             return
         if job.row.method != IDENTITY:
-            card = _calibrated(card, network, method, validation, job.params.evaluate.coverage)
-            write_table(folder / "predictions.parquet", _predictions(card, network, method, test, roles["test"].sigma))
+            value, distribution = predict_values(network, method, validation.images, card.image_size, card.channels, card.flip)
+            card = calibrated(card, value, distribution, validation.label, job.params.evaluate.coverage)
+            value, distribution = predict_values(network, method, test.images, card.image_size, card.channels, card.flip)
+            tested = prediction_table(card, value, distribution, test.sample_id, test.label, roles["test"].sigma)
+            write_table(folder / "predictions.parquet", tested)
         model_folder.save(folder, network, card, history)
         run.finish(card.validation or {}, model_folder.digest(folder), folder)
 
 
-def _from_init(job: Job, card: ModelCard) -> PooledNetwork:
-    """A network with the backbone of `job.init`, and its head where method and grid are the same."""
+def tags(job: Job) -> dict[str, str]:
+    """How a tracker finds the run of a training."""
+    return {"step": job.step, "row": job.row.name, "fold": str(job.fold)}
+
+
+def fresh(job: Job, card: ModelCard) -> PooledNetwork:
+    """The network of a training as its seed initialises it."""
     with RANDOM_STATE:
         torch.manual_seed(zlib.crc32(repr(job.random_seed).encode()))
-        network = card.network()
-    before = model_folder.read_card(job.init)
+        return card.network()
+
+
+def keeps_head(job: Job) -> bool:
+    """Whether the head of `job.init` goes on: where method and grid are the same."""
+    before, card = model_folder.read_card(job.init), job.card
+    return (before.method, before.grid, before.head) == (card.method, card.grid, card.head)
+
+
+def from_init(job: Job, card: ModelCard) -> PooledNetwork:
+    """A network with the backbone of `job.init`, and its head where it goes on."""
+    network = fresh(job, card)
     weights = model_folder.read_weights(job.init)
-    same_head = (before.method, before.grid, before.head) == (card.method, card.grid, card.head)
+    same_head = keeps_head(job)
     kept = {name: tensor for name, tensor in weights.items() if same_head or not name.startswith("head.")}
     try:
         missing, unexpected = network.load_state_dict(kept, strict=False)
@@ -161,34 +182,39 @@ def _from_init(job: Job, card: ModelCard) -> PooledNetwork:
     except RuntimeError:  # the same names, other shapes
         fits = False
     if not fits:
+        before = model_folder.read_card(job.init)
         raise ModelError(f"{job.init} holds a {before.backbone}, step {job.step} trains a {card.backbone}; see its init")
     return network
 
 
-def _samples(job: Job, faces: Faces, part: Faces) -> Samples:
+def samples(job: Job, faces: Faces, part: Faces) -> Samples:
     """Pictures with the study's sigma where the data set gives none; identities are labelled by their index."""
     label = np.searchsorted(np.unique(faces.subject), part.subject) if job.row.method == IDENTITY else part.label
     sigma = np.where(np.isnan(part.sigma), job.params.sigma, part.sigma)
     return Samples(part.sample_id, part.images, label.astype(np.float32), sigma.astype(np.float32))
 
 
-def _calibrated(card: ModelCard, network: PooledNetwork, method: Method, validation: Samples, coverage: float) -> ModelCard:
-    """The card with the interval and the error of the validation pictures, mirror images included."""
-    value, distribution = predict_values(network, method, validation.images, card.image_size, card.channels, card.flip)
-    interval = conformal.calibrate(value, validation.label, distribution, np.array(card.grid), coverage)
-    error = float(np.abs(value - validation.label).mean())
-    return replace(card, interval=interval, validation={"validation_mae": error, "validation_pictures": len(validation)})
+def calibrated(card: ModelCard, value: np.ndarray, distribution: np.ndarray | None, label: np.ndarray, coverage: float) -> ModelCard:
+    """The card with the interval and the error of the validation pictures.
+
+    value, label: (V,) in label units; distribution: (V, K) or None; mirror images included, as in use.
+    """
+    interval = conformal.calibrate(value, label, distribution, np.array(card.grid), coverage)
+    return replace(
+        card, interval=interval, validation={"validation_mae": float(np.abs(value - label).mean()), "validation_pictures": len(label)}
+    )
 
 
-def _predictions(card: ModelCard, network: PooledNetwork, method: Method, test: Samples, sigma: np.ndarray) -> pa.Table:
-    """Test predictions in the common schema; `sigma` is the data set's own, NaN where it gives none."""
-    value, distribution = predict_values(network, method, test.images, card.image_size, card.channels, card.flip)
+def prediction_table(
+    card: ModelCard, value: np.ndarray, distribution: np.ndarray | None, sample_id: np.ndarray, label: np.ndarray, sigma: np.ndarray
+) -> pa.Table:
+    """Test predictions (T,) in the common schema; `sigma` is the data set's own, NaN where it gives none."""
     columns = {
-        "sample_id": test.sample_id,
-        "fold": np.full(len(test), card.fold, np.int32),
-        "label": test.label.astype(np.float64),
+        "sample_id": sample_id,
+        "fold": np.full(len(label), card.fold, np.int32),
+        "label": label.astype(np.float64),
         "label_sigma": pa.array(sigma, from_pandas=True),
         "prediction": value,
-        "distribution": [None] * len(test) if distribution is None else list(distribution),
+        "distribution": [None] * len(label) if distribution is None else list(distribution),
     }
     return pa.table(columns, schema=PREDICTIONS)

@@ -48,6 +48,14 @@ def pooled_features(
     return _concatenated(lambda batch: (network.features(batch) + network.features(batch.flip(3))) / 2, batches)
 
 
+def batched_features(
+    network: PooledNetwork, images: Images, image_size: int, normalisation: Normalisation, mirror: bool = False, batch_size: int = 256
+) -> Iterator[np.ndarray]:
+    """Pooled features (b, C) float32 of one batch after the other, of each picture or of its mirror image."""
+    for batch in _batches(network, images, image_size, normalisation, batch_size):
+        yield network.features(batch.flip(3) if mirror else batch).float().cpu().numpy()
+
+
 def _concatenated(function: Callable[[Tensor], Tensor], batches: Iterator[Tensor]) -> np.ndarray:
     return torch.cat([function(batch).float() for batch in batches]).cpu().numpy()
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agecascade.augmentation import Augmenter
-from agecascade.errors import TrainingError
+from agecascade.errors import LossError, TrainingError
 from agecascade.loading import Images, order
 from agecascade.methods.base import Method
 from agecascade.models.heads import PooledNetwork
@@ -63,7 +63,7 @@ def train(
     """
     processes = processes or Processes()
     batches = max(1, round(len(training) / recipe.batch_size))
-    _require_pictures(recipe, training, validation, batches, processes)
+    require_pictures(recipe, training, validation, batches, processes)
     largest = -(-len(training) // (batches * processes.size))  # pictures that this process gets at once
     require_room(network, largest, training.images.shape[1], _home(network)[0])
     learner = Learner(network, method, recipe, batches, precision, processes)
@@ -166,7 +166,7 @@ def _tensor(values: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(values).to(device)
 
 
-def _require_pictures(recipe: Recipe, training: Samples, validation: Samples, batches: int, processes: Processes) -> None:
+def require_pictures(recipe: Recipe, training: Samples, validation: Samples, batches: int, processes: Processes) -> None:
     """Raise TrainingError, before the first step, where there is too little to learn from or to decide by."""
     if recipe.epochs and not len(training):
         raise TrainingError("there is no picture to train on; see the data set's splits")
@@ -190,7 +190,7 @@ def _require_finite(
     ids = training.sample_id[parts[batch]]
     shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
     kept = f"; the state after epoch {epoch - 1} is in {checkpoint.path}" if checkpoint and epoch > 1 else ""
-    raise TrainingError(
+    raise LossError(
         f"the loss is {loss[batch - first].item()} in epoch {epoch}, batch {batch + 1} of {len(parts)}, on {shown}; "
         f"lower learning_rate, or look at these labels{kept}"
     )
