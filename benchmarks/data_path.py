@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 CORES, BATCH, SIDE = 2, 64, 128
-PICTURES, DRAWN = 8192, 256
+PICTURES, DRAWN = 8192, 64
 CHANGES = {"preset": "dldl_v2", "shift": 0.05, "zoom": 0.2, "crop": 0.8}
 MEAN, STD = [0.596, 0.464, 0.407], [0.269, 0.241, 0.235]
 
@@ -45,7 +45,7 @@ def main() -> None:
         measures = {"peer": peer, "ours": ours, "steps": steps, "streaming": streaming}
         print(json.dumps(measures[what](Path(folder), float(seconds))))
         return
-    rounds, seconds = (3, 2.0) if arguments.quick else (7, 6.0)
+    rounds, seconds = (3, 1.5) if arguments.quick else (7, 6.0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw(folder)

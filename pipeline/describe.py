@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agecascade import params
-from agecascade.description import drawing, report, table
+from agecascade.description import drawing, faces, report, table
 from agecascade.files import written_beside
 from agecascade.tracking import Tracker, flat
 from common import run
@@ -16,19 +16,28 @@ def main() -> None:
     study = params.load("params.yaml")
     datasets = report.gather(study, Path("data"))
     table.write(datasets, Path("metrics/datasets"))
+    faces.write(datasets, Path("metrics/datasets"))
     with written_beside("plots/data") as folder:
         drawing.draw(datasets, folder)
     track(study.study, datasets)
-    print(Path("metrics/datasets/table.md").read_text(encoding="utf-8"))
+    for name in ("table", "faces"):
+        print(Path(f"metrics/datasets/{name}.md").read_text(encoding="utf-8"))
 
 
 def track(study: str, datasets: list[report.Described]) -> None:
     """One run with the data sets' settings, counts, table and pictures."""
     settings = {"datasets": params.read_yaml("params.yaml")["datasets"]}
     with Tracker(study, "describe").model_run("describe", flat(settings), {}) as described:
-        described.metrics({f"{dataset.name}/{name}": count for dataset in datasets for name, count in dataset.counts.items()})
+        described.metrics({f"{dataset.name}/{name}": value for dataset in datasets for name, value in tracked(dataset).items()})
         described.artifact(Path("metrics/datasets"))
         described.artifact(Path("plots/data"))
+
+
+def tracked(dataset: report.Described) -> dict[str, float]:
+    """What is compared between runs: counts, faces found where any were looked for, the detector's mean error where it is known."""
+    quality = dataset.faces
+    found = {"found": quality.found} if faces.looked(dataset) else {}
+    return {**dataset.counts, **found, **({"eye_error": quality.error.eyes["mean"]} if quality.error else {})}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agecascade.faces.alignment import TEMPLATE, Frame, place, scale_of, similarity, transform, usable, warp
+from agecascade.faces import alignment
+from agecascade.faces.alignment import TEMPLATE, Frame, cut, face_size, place, roll, scale_of, similarity, usable, warp, whole_face
+from agecascade.faces.face import Annotation, Face, bounds
 
 angles = st.floats(-math.pi, math.pi)
 scales = st.floats(0.05, 20)
@@ -19,6 +21,11 @@ shifts = st.floats(-500, 500)
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def transform(points: np.ndarray | None, box: np.ndarray | None, frame: Frame) -> np.ndarray:
+    """Of a face with points, or of one that has but a box."""
+    return alignment.transform(Face(bounds(points) if box is None and points is not None else np.asarray(box), points), Annotation(), frame)
 
 
 def rotation(angle: float, scale: float, x: float, y: float) -> np.ndarray:
@@ -143,3 +150,97 @@ def test_points_that_are_no_face_are_refused(points: np.ndarray) -> None:
 @pytest.mark.parametrize("box", [[30, 30, 30, 30], [50, 50, 20, 20], [np.nan, 0, 10, 10], [200, 0, 260, 60]])
 def test_boxes_that_are_no_face_are_refused(box: list[float]) -> None:
     assert not usable(transform(None, np.array(box, dtype=float), Frame(64)), (100, 100, 3), Frame(64))
+
+
+KINDS = ["similarity", "box", "hull"]
+LANDMARKS = np.concatenate([SQUARE, np.array([[22.0, 50], [50, 84], [78, 50], [50, 16]])])  # the hull is 56 wide and 68 high
+OWN = Annotation(LANDMARKS, np.array([10.0, 20, 60, 80]))
+
+
+def test_a_box_crop_is_the_box_with_its_margin_not_turned() -> None:
+    matrix = alignment.transform(Face(np.array([10.0, 20, 60, 80]), SQUARE), OWN, Frame(108, margin=0.4, crop="box"))
+    np.testing.assert_allclose(place(np.array([[35 - 54.0, 50 - 54], [35 + 54, 50 + 54]]), matrix), [[0, 0], [108, 108]])
+
+
+def test_a_hull_crop_is_the_square_around_all_landmarks_of_the_data_set() -> None:
+    matrix = alignment.transform(Face(bounds(SQUARE), SQUARE), OWN, Frame(68, crop="hull"))
+    np.testing.assert_allclose(place(LANDMARKS[[6, 8]], matrix), [[34, 68], [34, 0]])
+    wide = alignment.transform(Face(bounds(SQUARE), SQUARE), OWN, Frame(100, margin=0.25, crop="hull"))
+    np.testing.assert_allclose(place(LANDMARKS[[8]], wide), [[50, 100 / 6]])
+
+
+def test_the_hull_of_a_detected_face_is_that_of_its_five_points() -> None:
+    detected = SQUARE + np.array([0.5, -0.25])
+    for annotation in (OWN, Annotation()):
+        matrix = alignment.transform(Face(np.array([0.0, 0, 90, 90]), detected), annotation, Frame(50, crop="hull"))
+        corners = place(detected, matrix)
+        assert corners.min() == pytest.approx(0)
+        assert corners.max() == pytest.approx(50)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_face_without_points_is_its_box_in_every_kind_of_crop(kind: str) -> None:
+    picture, box = noise(100, 120), np.array([10.0, 20, 60, 80])
+    found = cut(picture, Face(box), Annotation(), Frame(48, 0.1, kind))
+    assert found is not None
+    expected = transform(None, box, Frame(48, 0.1))
+    np.testing.assert_array_equal(found.matrix, expected)
+    np.testing.assert_array_equal(found.image, warp(picture, expected, 48))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_crop_is_cut_once_from_the_picture(kind: str) -> None:
+    picture = noise(100, 100)
+    frame = Frame(40, 0.2, kind)
+    face = Face(np.array([10.0, 20, 60, 80]), SQUARE)
+    found = cut(picture, face, OWN, frame)
+    assert found is not None
+    np.testing.assert_array_equal(found.image, warp(picture, alignment.transform(face, OWN, frame), 40))
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(KINDS), st.floats(-0.2, 2), st.floats(-3.1, 3.1), st.floats(0.3, 3))
+def test_only_a_similarity_turns_and_each_kind_keeps_its_margin(kind: str, margin: float, angle: float, scale: float) -> None:
+    points = place(np.array(TEMPLATE) * 60, rotation(angle, scale, 300, 300))
+    face, frame = Face(bounds(points), points), Frame(64, margin, kind)
+    matrix = alignment.transform(face, Annotation(), frame)
+    assert roll(matrix) == pytest.approx(-math.degrees(angle) if kind == "similarity" else 0, abs=1e-6)
+    square = 60 * scale if kind == "similarity" else (face.box[2:] - face.box[:2]).max()
+    assert face_size(matrix, frame) == pytest.approx(square)
+    assert scale_of(matrix) * square * (1 + 2 * margin) == pytest.approx(64)
+
+
+def test_the_roll_is_clockwise_as_seen() -> None:
+    leaning = place(SQUARE, rotation(-0.5, 1, 0, 0))  # the picture shows the face turned against the clock
+    assert roll(transform(leaning, None, Frame(64))) == pytest.approx(math.degrees(0.5))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("box", [[np.nan, 0, 10, 10], [50, 50, 50, 50], [200, 0, 260, 60]])
+def test_what_makes_no_face_is_not_cut(kind: str, box: list[float]) -> None:
+    assert cut(noise(100, 100), Face(np.array(box, dtype=float)), Annotation(), Frame(64, 0.0, kind)) is None
+
+
+def test_a_hull_with_a_landmark_that_is_no_number_is_not_cut() -> None:
+    landmarks = LANDMARKS.copy()
+    landmarks[7] = np.nan
+    face = Face(bounds(SQUARE), SQUARE)
+    assert cut(noise(100, 100), face, Annotation(landmarks), Frame(64, crop="hull")) is None
+    assert cut(noise(100, 100), face, Annotation(landmarks), Frame(64)) is not None
+
+
+def test_a_whole_picture_is_a_face_that_fills_it() -> None:
+    np.testing.assert_array_equal(whole_face(noise(40, 60)).box, [0, 0, 60, 40])
+
+
+def test_a_fourth_channel_changes_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        image = random.integers(0, 256, (int(random.integers(20, 90)), int(random.integers(20, 90)), 3), dtype=np.uint8)
+        angle, scale, (x, y) = random.uniform(-3, 3), random.uniform(0.1, 3), random.uniform(-30, 30, 2)
+        matrix = np.array([[scale * np.cos(angle), -scale * np.sin(angle), x], [scale * np.sin(angle), scale * np.cos(angle), y]])
+        crops = []
+        for share in (0, 1_000_000):
+            monkeypatch.setattr(alignment, "PADDED_SHARE", share)
+            crops.append(alignment.warp(image, matrix, 32))
+        np.testing.assert_array_equal(*crops)

@@ -19,6 +19,7 @@ from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
 from agecascade.training import cascade
 from agecascade.training.cascade import find_model, initialise, train_step
+from agecascade.training.fold import describe
 from agecascade.training.learner import Learner
 from agecascade.work import Workshop
 
@@ -98,6 +99,24 @@ def test_the_card_tells_all_that_use_needs(study: Params, faces: Faces, splits: 
     assert card.validation["validation_pictures"] == 4
     assert not network.training
     assert method.outputs == 70
+
+
+@pytest.mark.parametrize(
+    ("trained_with", "detector"), [("annotation", "yunet"), ("whole", "yunet"), ("yunet", "yunet"), ("retinaface", "retinaface")]
+)
+@pytest.mark.parametrize("step", ["faces", "target"])
+def test_the_card_tells_how_faces_are_found_in_training_and_in_use(study: Params, step: str, trained_with: str, detector: str) -> None:
+    content = study.model_dump(by_alias=True)
+    content["align"] |= {
+        "crop": "box",
+        "margin": 0.4,
+        "detection": {"min_score": 0.6, "max_side": 320, "rotations": [90.0], "scales": [0.5]},
+    }
+    for dataset in content["datasets"].values():
+        dataset["detector"] = trained_with
+    crop = describe(params.check(content), step, study.rows[0], [0.0, 1.0], 0).crop
+    assert (crop.detector, crop.trained_with, crop.crop, crop.margin) == (detector, trained_with, "box", 0.4)
+    assert crop.detection == content["align"]["detection"]
 
 
 def test_weights_go_on_from_init_and_the_head_only_on_the_same_grid(

@@ -17,7 +17,8 @@ from agecascade.cli import app
 from agecascade.errors import ParamsError
 from agecascade.faces import detectors
 from agecascade.faces.crops import encode_image
-from test_estimator import write_model
+from agecascade.faces.detectors.weights import YUNET
+from test_estimator import CROP, write_model
 
 HEADER = ["path", "face", "value", "low", "high", "box", "score", "error"]
 
@@ -84,7 +85,7 @@ def test_predict_ends_with_one_line(tmp_path: Path, model: str, source: str, lin
 
 def test_predict_without_the_detector_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mirror").mkdir()
-    (tmp_path / "mirror" / detectors.YUNET_FILE).write_bytes(b"no model")
+    (tmp_path / "mirror" / YUNET.file).write_bytes(b"no model")
     monkeypatch.setenv("AGECASCADE_MIRROR", str(tmp_path / "mirror"))
     monkeypatch.setattr(detectors, "_made", threading.local())
     (tmp_path / "ages.csv").write_text("earlier")
@@ -93,6 +94,15 @@ def test_predict_without_the_detector_leaves_the_earlier_file(tmp_path: Path, mo
     assert result.exit_code == 1
     assert "OpenCV cannot read it as a YuNet model" in result.stderr
     assert (tmp_path / "ages.csv").read_text() == "earlier"
+
+
+def test_predict_on_photos_that_its_crops_cannot_be_made_of_is_one_line(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model", 4, crop=CROP | {"crop": "hull", "trained_with": "annotation"})
+    result = call("predict", "--model", model, "--input", write_pictures(tmp_path / "pictures"), "--output", tmp_path / "ages.csv")
+    assert result.exit_code == 1
+    assert "give it aligned crops (--aligned" in result.stderr
+    assert result.stderr.count("error: ") == 1
+    assert not (tmp_path / "ages.csv").exists()
 
 
 def fake_module(monkeypatch: pytest.MonkeyPatch, name: str, **members: object) -> None:

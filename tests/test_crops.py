@@ -7,6 +7,8 @@ import io
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from agecascade.errors import FaceError
@@ -43,23 +45,115 @@ def test_png_loses_nothing_and_quality_costs_bytes() -> None:
         assert len(encode_image(noise, encoding, 40)) < len(encode_image(noise, encoding, 90))
 
 
-@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
-def test_other_kinds_of_pictures_become_rgb(mode: str) -> None:
-    # 153 stands in the palette that Pillow gives mode P
-    gray = Pillow.fromarray(np.full((24, 40, 3), 153, np.uint8)).convert(mode)
-    image = decode_image(written(gray, "TIFF" if mode == "RGBA" else "JPEG" if mode == "CMYK" else "PNG"))
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+def test_grey_becomes_rgb(suffix: str) -> None:
+    image = decode_image(written(Pillow.fromarray(np.full((24, 40), 153, np.uint8)), suffix))
     assert (image.shape, image.dtype) == ((24, 40, 3), np.uint8)
-    assert np.abs(image.astype(int) - 153).max() <= 8
+    assert np.abs(image.astype(int) - 153).max() <= 1
 
 
-def test_a_picture_is_turned_upright() -> None:
+@pytest.mark.parametrize("suffix", ["JPEG", "TIFF"])
+def test_cmyk_becomes_rgb(suffix: str) -> None:
+    image = decode_image(written(Pillow.fromarray(RED).convert("CMYK"), suffix))
+    assert np.abs(image.astype(int) - RED).max() <= 8
+
+
+@pytest.mark.parametrize("suffix", ["PNG", "TIFF", "GIF", "BMP"])
+def test_palettes_become_rgb(suffix: str) -> None:
+    image = decode_image(written(Pillow.fromarray(RED).quantize(4), suffix))
+    assert np.abs(image.astype(int) - RED).max() <= 2
+
+
+def half_transparent(mode: str) -> Pillow.Image:
+    """RED, or its grey; the right half lets a white ground through by three quarters."""
+    picture = Pillow.fromarray(RED).convert(mode[:-1])
+    alpha = np.full(RED.shape[:2], 255, np.uint8)
+    alpha[:, 20:] = 64
+    picture.putalpha(Pillow.fromarray(alpha))
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "options"),
+    [
+        ("RGBA", "PNG", {}),
+        ("LA", "PNG", {}),
+        ("RGBA", "WEBP", {"lossless": True}),
+        ("RGBA", "WEBP", {"quality": 95}),
+        ("RGBA", "TIFF", {}),
+        ("RGBA", "TIFF", {"compression": "tiff_lzw"}),
+        ("LA", "TIFF", {}),
+    ],
+)
+def test_what_is_transparent_lies_on_white(mode: str, suffix: str, options: dict[str, object]) -> None:
+    picture = half_transparent(mode)
+    image = decode_image(written(picture, suffix, **options)).astype(int)
+    colour = np.array(picture.convert("RGB").getpixel((0, 0)))
+    assert np.abs(image[:, :20] - colour).max() <= 4
+    assert np.abs(image[:, 20:] - (255 - (255 - colour) * 64 / 255)).max() <= 4
+
+
+def test_sixteen_bits_with_alpha_lie_on_white() -> None:
+    bgra = np.full((5, 6, 4), (0, 0, 40_000, 32_896), np.uint16)
+    for suffix in (".png", ".tiff"):
+        data = cv2.imencode(suffix, bgra)[1].tobytes()
+        assert np.abs(decode_image(data).astype(int) - [205, 127, 127]).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB", "L"])
+def test_the_colour_that_a_png_calls_transparent_is_white(mode: str) -> None:
+    halves = RED.copy()
+    halves[:, 20:] = 0
+    picture = Pillow.fromarray(halves).convert(mode) if mode != "P" else Pillow.fromarray(halves).quantize(2)
+    hidden = picture.getpixel((0, 0))
+    image = decode_image(written(picture, "PNG", transparency=hidden))
+    assert image[:, :20].min() == 255
+    assert image[:, 20:].max() == 0
+
+
+def test_the_colour_that_a_gif_calls_transparent_is_white() -> None:
+    picture = Pillow.fromarray(RED).quantize(2)
+    assert decode_image(written(picture, "GIF", transparency=picture.getpixel((0, 0)))).min() == 255
+
+
+@pytest.mark.parametrize("suffix", ["PNG", "WEBP", "TIFF", "GIF"])
+def test_of_several_pictures_the_first_is_taken(suffix: str) -> None:
+    other = Pillow.fromarray(RED[:, :, ::-1].copy())
+    image = decode_image(written(Pillow.fromarray(RED), suffix, save_all=True, append_images=[other]))
+    assert np.abs(image.astype(int) - RED).max() <= 6
+
+
+def corners(image: np.ndarray) -> np.ndarray:
+    """(2, 2, 3) the colours in the middles of the four quarters."""
+    height, width = image.shape[:2]
+    return image[height // 4 :: height // 2, width // 4 :: width // 2][:2, :2].astype(int)
+
+
+FOUR = (
+    np.kron(np.array([[[255, 0], [0, 255]], [[0, 255], [0, 255]], [[0, 0], [255, 255]]]), np.ones((12, 20)))
+    .transpose(1, 2, 0)
+    .astype(np.uint8)
+)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("suffix", "alpha"), [("JPEG", False), ("PNG", False), ("PNG", True), ("WEBP", False), ("WEBP", True), ("TIFF", False), ("TIFF", True)]
+)
+def test_a_picture_is_turned_upright(suffix: str, alpha: bool, orientation: int) -> None:
     exif = Pillow.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise
-    half = RED.copy()
-    half[:, :20] = 0
-    image = decode_image(written(Pillow.fromarray(half), "JPEG", exif=exif))
-    assert image.shape == (40, 24, 3)
-    assert image[:16].max() < 60 < image[24:, :, 0].min()
+    exif[0x0112] = orientation
+    picture = Pillow.fromarray(FOUR)
+    if alpha:
+        picture.putalpha(255)
+        picture.putpixel((0, 0), (0, 0, 0, 0))
+    image = decode_image(written(picture, suffix, exif=exif))
+    # what the standard says of the stored picture: where its first row and its first column are seen
+    upright = {1: FOUR, 2: FOUR[:, ::-1], 3: FOUR[::-1, ::-1], 4: FOUR[::-1]}
+    lying = {5: FOUR, 6: FOUR[::-1], 7: FOUR[::-1, ::-1], 8: FOUR[:, ::-1]}
+    expected = upright[orientation] if orientation in upright else lying[orientation].transpose(1, 0, 2)
+    assert image.shape == expected.shape
+    assert np.abs(corners(image) - corners(expected)).max() <= 40
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", "png", "webp"])
@@ -69,7 +163,32 @@ def test_half_a_picture_is_none(encoding: str) -> None:
         decode_image(data[: len(data) // 2])
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture"])
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("RGBA", "PNG"), ("LA", "PNG"), ("RGBA", "WEBP"), ("RGBA", "TIFF"), ("RGB", "TIFF"), ("RGB", "GIF")]
+)
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.9])
+def test_part_of_any_other_picture_is_none_either(mode: str, suffix: str, share: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (50, 60, len(mode)), dtype=np.uint8)
+    data = written(Pillow.fromarray(noise), suffix)
+    with pytest.raises(FaceError, match="no picture in"):
+        decode_image(data[: int(share * len(data))])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(["PNG", "WEBP", "TIFF", "GIF"]), st.data())
+def test_a_damaged_picture_is_a_picture_or_none(suffix: str, data: st.DataObject) -> None:
+    content = bytearray(written(half_transparent("RGBA"), suffix))
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        image = decode_image(bytes(content))
+    except FaceError:
+        return
+    assert image.dtype == np.uint8
+    assert image.ndim == image.shape[2] == 3
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"RIFF\0\0\0\0WEBPVP8X", b"II*\0"])
 def test_no_picture_is_none(data: bytes) -> None:
     with pytest.raises(FaceError, match="no picture in"):
         decode_image(data)

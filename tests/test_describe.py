@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +23,20 @@ import describe as stage
 from agecascade import datasets, params, schema
 from agecascade.archives import Archive, Member, open_archives
 from agecascade.datasets.base import Info
-from agecascade.description import contents, report, sheets, table
-from agecascade.errors import ArchiveError
+from agecascade.datasets.synthetic.drawing import draw as draw_face
+from agecascade.datasets.synthetic.identity import person
+from agecascade.datasets.synthetic.markup import FIVE
+from agecascade.datasets.synthetic.view import Style, take
+from agecascade.description import contents, faces, mean_face, report, sheets, table
+from agecascade.description.landmark_error import LandmarkError
+from agecascade.description.quality import Quality
+from agecascade.errors import ArchiveError, FaceError
 from agecascade.files import write_table
+from agecascade.plots import marks
 from publishers import picture, write_zip
 
 ROOT = Path(__file__).resolve().parent.parent
+FACE_SIDE = 64
 INFO = Info(
     title="Faces in the Wild",
     pictures=1000,
@@ -58,7 +68,7 @@ def write_parts(folder: Path, columns: Mapping[str, Any], part_rows: int = 30) -
     filled = {"image": [shade(i % 256) for i in range(count)], "width": [16] * count, "height": [16] * count, "detector": ["whole"] * count}
     aligned = rows(schema.ALIGNED, {**filled, **columns})
     folder.mkdir(parents=True)
-    for number, start in enumerate(range(0, count, part_rows)):
+    for number, start in enumerate(range(0, max(count, 1), part_rows)):
         pq.write_table(aligned.slice(start, part_rows), folder / f"part-{number:05d}.parquet", row_group_size=8)
     return sorted(folder.glob("part-*.parquet"))
 
@@ -116,7 +126,15 @@ def described(name: str = "wild", drawn: bool = False, info: Info = INFO, **labe
     frame = pd.DataFrame({**columns, **labels, "pictures": 1})
     rejected = {"clean": {"unreadable": 2, "no_face": 1}, "align": {"bad_landmarks": 1}}
     places = report.Places(Path(), Path(), {}, [])
-    return report.Described(name, info, drawn, contents.Contents(frame, np.array([1, 3])), 3, rejected, places)
+    return report.Described(name, info, drawn, contents.Contents(frame, np.array([1, 3])), "whole", quality(), rejected, places)
+
+
+def quality(**figures: Any) -> Quality:
+    """Three aligned faces of four pictures, of which nothing else is known but what is given."""
+    counts = {"one": 0, "two": 0, "more": 0}
+    known = {"pictures": 4, "aligned": 3, "found": 3, "rejected": {"bad_landmarks": 1}, "attempts": {}, "detectors": {}, "faces": counts}
+    unknown = dict.fromkeys(["face_size", "upsampled", "roll", "face_score", "error"])
+    return Quality(**{**known, **unknown, **figures})
 
 
 def test_table_1_tells_what_the_publisher_and_the_manifest_say() -> None:
@@ -153,11 +171,83 @@ def test_markdown_shows_papers_beside_ours_and_says_drawn_where_nobody_published
 
 
 def test_the_table_leaves_out_what_there_is_nothing_to_say_of() -> None:
-    clean = report.Described("one", INFO, True, described().contents, 4, {"clean": {}, "align": {}}, described().places)
+    clean = replace(described("one", drawn=True), faces=quality(aligned=4), rejected={"clean": {}, "align": {}})
     text = table.markdown([clean])
     assert "## Data sets" in text
     assert "## Rejected" not in text
     assert "## Counts of the papers" not in text
+
+
+# the table of faces
+
+
+QUANTILES = {"p5": 1.0, "p25": 2.0, "p50": 3.25, "p75": 4.0, "p95": 5.0}
+
+
+def looked_at(**figures: Any) -> report.Described:
+    """As `described`, but YuNet looked for the faces."""
+    found = {"found": 2, "attempts": {"first": 1, "scale 2": 1, "whole": 1}, "faces": {"none": 1, "one": 1, "two": 0, "more": 1}}
+    return replace(described(), detector="yunet", faces=quality(**{**found, **figures}))
+
+
+def test_the_table_of_faces_tells_what_was_found_and_how_well() -> None:
+    error = LandmarkError(2, {name: dict.fromkeys(["mean", "median", "p95", "above_0.1"], 0.125) for name in ("eyes", "nose")})
+    text = faces.markdown([looked_at(face_size=QUANTILES, roll=QUANTILES, face_score=QUANTILES, upsampled=0.5, error=error)])
+    lines = text.splitlines()
+    assert lines[4].split(" | ")[1:] == [
+        "yunet", "4", "3", "2", "2 (50.0 %)", "1", "1 / 0 / 1", "3 (1 to 5)", "50.0 %", "3.2 (1.0 to 5.0)", "3.25 (1.00 to 5.00)",
+        "0.1250 |",
+    ]  # fmt: skip
+    assert "| wild | 2 | nose | 0.1250 | 0.1250 | 0.1250 | 12.5 % |" in lines
+    assert text == faces.markdown([looked_at(face_size=QUANTILES, roll=QUANTILES, face_score=QUANTILES, upsampled=0.5, error=error)])
+
+
+def test_of_pictures_taken_whole_nothing_is_said_to_be_found_or_missed() -> None:
+    text = faces.markdown([described()])
+    assert "| wild | whole | 4 | 3 |  |  |  |  |  |  |  |  |  |" in text
+    assert "## Errors" not in text
+    assert faces.figures(described())["found"] is None
+    assert faces.figures(looked_at())["found"] == 2
+
+
+def test_the_figures_of_all_data_sets_are_strict_json(tmp_path: Path) -> None:
+    faces.write([described("crops"), looked_at(face_size=QUANTILES)], tmp_path)
+    told = json.loads((tmp_path / "faces.json").read_text(), parse_constant=pytest.fail)
+    assert list(told) == ["crops", "wild"]
+    assert told["wild"]["face_size"] == QUANTILES
+    assert told["wild"]["error"] is None
+
+
+# the mean face
+
+
+def test_the_mean_face_is_the_mean_of_evenly_spread_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = write_parts(tmp_path / "aligned", {"sample_id": [str(i) for i in range(100)]})
+    face, count = mean_face.mean_face(parts)
+    assert face is not None
+    assert (face.shape, count) == ((16, 16, 3), 100)
+    assert np.unique(face).tolist() == [50]  # greys 0 to 99
+    monkeypatch.setattr(mean_face, "MOST_FACES", 3)
+    face, count = mean_face.mean_face(parts)
+    assert (np.unique(face).tolist(), count) == ([50], 3)  # greys 0, 50 and 99
+
+
+def test_there_is_no_mean_of_no_faces(tmp_path: Path) -> None:
+    assert mean_face.mean_face(write_parts(tmp_path / "aligned", {"sample_id": []})) == (None, 0)
+    assert mean_face.mean_face([]) == (None, 0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 300), max_size=150))
+def test_faces_are_spread_over_row_groups_of_which_few_are_read(sizes: list[int]) -> None:
+    rows = mean_face.spread_rows(sizes)
+    assert (np.diff(rows) > 0).all()
+    assert len(rows) == min(sum(sizes), mean_face.MOST_FACES) or len(sizes) > mean_face.MOST_GROUPS
+    assert len(rows) <= mean_face.MOST_FACES
+    if len(rows):
+        groups = np.searchsorted(np.cumsum(sizes), rows, side="right")
+        assert len(np.unique(groups)) <= mean_face.MOST_GROUPS
+        assert rows[-1] < sum(sizes)
 
 
 # which pictures stand on a sheet
@@ -209,6 +299,31 @@ def test_faces_of_an_identity_set_show_a_subject_per_row(tmp_path: Path) -> None
 def test_faces_of_which_nothing_is_known_are_shown_too(tmp_path: Path) -> None:
     tiles = sheets.kept_tiles(write_parts(tmp_path / "aligned", {"sample_id": [str(i) for i in range(20)]}))
     assert [tile.caption for tile in tiles] == [""] * 20
+
+
+def test_faces_tell_how_they_were_found_where_a_detector_looked(tmp_path: Path) -> None:
+    known = {"face_score": [0.914, 0.8, None, None], "attempt": ["first", "rotation 90", "whole", None]}
+    tiles = sheets.kept_tiles(write_parts(tmp_path / "aligned", {"sample_id": list("abcd"), "label": [1.0, 2, 3, 4], **known}))
+    assert [tile.detail for tile in tiles] == ["score 0.91", "score 0.80, rotation 90", "whole", ""]
+
+
+def test_the_worst_faces_stand_in_the_order_of_their_errors_with_both_sets_of_points(tmp_path: Path) -> None:
+    published = np.array([[4.0, 4], [12, 4], [8, 8], [5, 12], [11, 12]])
+    found = [(published + np.array([0, shift % 10])).ravel().tolist() for shift in range(20)]
+    columns = {"sample_id": [str(i) for i in range(20)], "landmarks": found, "annotated": [published.ravel().tolist()] * 20}
+    tiles = sheets.worst_tiles(write_parts(tmp_path / "aligned", columns))
+    assert [(tile.caption, tile.detail.strip()) for tile in tiles] == [
+        ("error 1.12", "9"), ("error 1.12", "19"), ("error 1.00", "8"), ("error 1.00", "18"),
+        ("error 0.88", "7"), ("error 0.88", "17"), ("error 0.75", "6"),
+    ]  # fmt: skip
+    for tile in tiles:
+        assert tile.image is not None
+        assert tile.image.shape == (sheets.WORST_SIDE, sheets.WORST_SIDE, 3)
+        assert colour_at(tile.image, 4 * 12, 4 * 12) == marks.PUBLISHED
+
+
+def colour_at(image: np.ndarray, x: int, y: int) -> str:
+    return "#" + bytes(image[y, x]).hex().upper()
 
 
 def test_only_row_groups_with_a_wanted_row_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +394,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     study = params.read_yaml(ROOT / "studies" / "sample.yaml")
-    study["datasets"]["sample_fgnet"].update(reader="wild", origin="publisher", draw=None)
+    study["datasets"]["sample_fgnet"].update(reader="wild", origin="publisher", draw=None, detector="yunet")
     study["datasets"] = {"faces": study["datasets"]["sample_faces"], "wild": study["datasets"]["sample_fgnet"]}
     study["pretrain"]["faces"]["dataset"] = "faces"
     for step in study["cascade"].values():
@@ -292,16 +407,41 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ids = [str(i) for i in range(40)]
     known = {"sample_id": ids, "member": [f"{i}.jpg" for i in ids]}
     leave(tmp_path / "data", "faces", {**known, "subject": ["a", "b"] * 20}, [])
-    leave(
-        tmp_path / "data", "wild", {**known, "label": [float(i) for i in range(40)], "gender": ["female", "male"] * 20}, ["x.jpg", "y.jpg"]
-    )
+    wild = {**known, "label": [float(i) for i in range(40)], "gender": ["female", "male"] * 20}
+    leave(tmp_path / "data", "wild", wild, ["x.jpg", "y.jpg"], by_yunet(40))
     return tmp_path
 
 
-def leave(data: Path, name: str, known: Mapping[str, Any], rejected: list[str]) -> None:
+def by_yunet(count: int) -> dict[str, Any]:
+    """Drawn faces as a detector finds them, a tenth of the eyes' distance off; the first at a retry and further off."""
+    images, published = [], []
+    who = person(np.random.default_rng(0))
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        view = take(Style(sides=(FACE_SIDE, FACE_SIDE)), rng)
+        face, points = draw_face(who, 20.0 + number, view, rng)
+        images.append(cv2.imencode(".png", cv2.resize(face[:, :, ::-1], (FACE_SIDE, FACE_SIDE)))[1].tobytes())
+        published.append(points[FIVE].ravel())
+    shift = np.tile([0.04 * FACE_SIDE, 0], 5)  # the drawn eyes are 0.4 sides apart
+    return {
+        "image": images,
+        "width": [FACE_SIDE] * count,
+        "height": [FACE_SIDE] * count,
+        "detector": ["yunet"] * count,
+        "face_score": [0.9] * count,
+        "faces": [2, *[1] * (count - 1)],
+        "attempt": ["rotation 90", *["first"] * (count - 1)],
+        "face_size": [100.0] * count,
+        "roll": [-90.0, *[5.0] * (count - 1)],
+        "landmarks": [(points + shift * (3 if number == 0 else 1)).tolist() for number, points in enumerate(published)],
+        "annotated": [points.tolist() for points in published],
+    }
+
+
+def leave(data: Path, name: str, known: Mapping[str, Any], rejected: list[str], found: Mapping[str, Any] | None = None) -> None:
     """What download, clean and align would leave of a data set; the first reject is clean's, the second align's."""
     write_table(data / "manifest" / f"{name}.parquet", rows(schema.MANIFEST, known))
-    write_parts(data / "aligned" / name, {key: value for key, value in known.items() if key != "member"})
+    write_parts(data / "aligned" / name, {**{key: value for key, value in known.items() if key != "member"}, **(found or {})})
     tables = [rows(schema.REJECTS, {"member": [name], "reason": ["no_face"], "detail": ["none"]}) for name in rejected]
     empty = schema.REJECTS.empty_table()
     for path, content in zip(
@@ -319,7 +459,10 @@ def drawn(folder: Path) -> dict[str, bytes]:
 def test_the_stage_draws_writes_and_tracks_the_same_bytes_every_time(work: Path) -> None:
     stage.main()
     first = drawn(work / "plots" / "data")
-    assert list(first) == ["cumulative.png", "faces/kept.png", "groups.png", "labels.png", "wild/kept.png", "wild/rejected.png"]
+    assert list(first) == [
+        "cumulative.png", "faces/kept.png", "groups.png", "labels.png", "mean_faces.png",
+        "wild/kept.png", "wild/rejected.png", "wild/worst.png",
+    ]  # fmt: skip
     text = (work / "metrics" / "datasets" / "table.md").read_text()
     assert "| wild | Faces in the Wild | 1000 | 41 | 40 | 40 |" in text
     assert pd.read_csv(work / "metrics" / "datasets" / "table.csv")["listed"].tolist() == [40, 41]
@@ -328,7 +471,42 @@ def test_the_stage_draws_writes_and_tracks_the_same_bytes_every_time(work: Path)
     assert drawn(work / "plots" / "data") == first
     assert (work / "metrics" / "datasets" / "table.md").read_text() == text
     files = {path.name for path in (work / "mlartifacts").rglob("*.*")}
-    assert {"labels.png", "kept.png", "rejected.png", "table.md", "table.csv"} <= files
+    assert {"labels.png", "kept.png", "rejected.png", "worst.png", "mean_faces.png", "table.md", "table.csv", "faces.json"} <= files
+
+
+def test_the_stage_tells_what_the_faces_are_like(work: Path) -> None:
+    stage.main()
+    text = (work / "metrics" / "datasets" / "faces.md").read_text()
+    row = "| wild | yunet | 40 | 40 | 40 | 0 (0.0 %) | 1 | 39 / 1 / 0 | 100 (100 to 100) | 0.0 % | 5.0 (5.0 to 5.0) | 0.90 (0.90 to 0.90) |"
+    assert row in text
+    assert "| faces | whole | 40 | 40 |  |  |  |" in text
+    told = json.loads((work / "metrics" / "datasets" / "faces.json").read_text())
+    wild = told["wild"]
+    assert (wild["attempts"], wild["rejected"]) == ({"first": 39, "rotation 90": 1}, {"no_face": 1})
+    assert wild["error"]["pictures"] == 40
+    assert wild["error"]["points"]["eyes"]["median"] == pytest.approx(0.1, abs=0.02)
+    assert wild["error"]["points"]["eyes"]["above_0.25"] == pytest.approx(1 / 40, abs=1e-4)
+    assert told["faces"]["error"] is None
+    stage.main()
+    assert (work / "metrics" / "datasets" / "faces.md").read_text() == text
+    assert json.loads((work / "metrics" / "datasets" / "faces.json").read_text()) == told
+
+
+def test_a_data_set_of_which_no_face_is_left_is_described_too(work: Path) -> None:
+    shutil.rmtree(work / "data" / "aligned" / "faces")
+    write_parts(work / "data" / "aligned" / "faces", {"sample_id": []})
+    write_table(work / "data" / "aligned" / "faces" / "rejects.parquet", schema.REJECTS.empty_table())
+    stage.main()
+    assert "| faces | whole | 40 | 0 |" in (work / "metrics" / "datasets" / "faces.md").read_text()
+    assert (work / "plots" / "data" / "mean_faces.png").exists()
+
+
+def test_aligned_faces_of_an_older_version_name_the_stage_to_run(work: Path) -> None:
+    part = next((work / "data" / "aligned" / "wild").glob("part-*.parquet"))
+    pq.write_table(pq.read_table(part).drop_columns(["annotated"]), part)
+    with pytest.raises(FaceError, match=r"lacks the columns annotated: .*align@wild"):
+        stage.main()
+    assert not (work / "plots").exists()
 
 
 def test_a_lost_tracking_store_costs_nothing_else(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import threading
 import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
-import pooch
 import pytest
 
 from agecascade.errors import FaceError
 from agecascade.faces import detectors
 from agecascade.faces.crops import decode_image
-from agecascade.faces.detectors import Annotation, YuNet
+from agecascade.faces.detectors import Annotation, Face
+from agecascade.faces.detectors.weights import YUNET
+from agecascade.faces.detectors.yunet import YuNet
+from agecascade.params import Detection
 
 BLANK = np.zeros((40, 60, 3), np.uint8)
 BOX = np.array([1.0, 2, 30, 40])
 
 
+def first(name: str, image: np.ndarray, annotation: Annotation) -> list[Face]:
+    return detectors.create(name)([image], [annotation])[0]
+
+
 @pytest.fixture(scope="module")
 def yunet(mirror: Path) -> YuNet:
-    return YuNet(mirror / detectors.YUNET_FILE)
+    return YuNet(0.7, mirror / YUNET.file)
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +44,44 @@ def portraits(mirror: Path) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def test_annotation_takes_the_landmarks_before_the_box() -> None:
     landmarks = np.arange(136.0).reshape(68, 2)
-    (face,) = detectors.create("annotation")(BLANK, Annotation(landmarks, BOX))
+    (face,) = first("annotation", BLANK, Annotation(landmarks, BOX))
     assert face.points is not None
     np.testing.assert_array_equal(face.points, landmarks[:5])
+    np.testing.assert_array_equal(face.box, BOX)
 
 
-def test_annotation_takes_the_box_where_there_are_no_landmarks() -> None:
-    (face,) = detectors.create("annotation")(BLANK, Annotation(None, BOX))
+@pytest.mark.parametrize("box", [None, [np.nan] * 4, [5, 5, 5, 9], [500, 0, 600, 90]], ids=["none", "nan", "flat", "of another picture"])
+def test_landmarks_without_a_sound_box_have_that_around_all_of_them(box: list[float] | None) -> None:
+    landmarks = np.array([[10.0, 10], [20, 11], [15, 15], [11, 20], [19, 21], [3, 30], [25, 4]])
+    annotation = Annotation(landmarks, None if box is None else np.array(box, dtype=float))
+    np.testing.assert_array_equal(first("annotation", BLANK, annotation)[0].box, [3, 4, 25, 30])
+    landmarks[6] = np.nan
+    np.testing.assert_array_equal(first("annotation", BLANK, annotation)[0].box, [10, 10, 20, 21])
+
+
+@pytest.mark.parametrize("landmarks", [None, np.ones((4, 2))])
+def test_annotation_takes_the_box_where_there_are_no_landmarks(landmarks: np.ndarray | None) -> None:
+    (face,) = first("annotation", BLANK, Annotation(landmarks, BOX))
     assert face.points is None
     np.testing.assert_array_equal(face.box, BOX)
 
 
 def test_annotation_finds_nothing_where_the_data_set_says_nothing() -> None:
-    assert detectors.create("annotation")(BLANK, Annotation()) == []
+    assert first("annotation", BLANK, Annotation()) == []
 
 
 def test_whole_is_the_picture_itself() -> None:
-    (face,) = detectors.create("whole")(BLANK, Annotation(None, BOX))
+    (face,) = first("whole", BLANK, Annotation(None, BOX))
     np.testing.assert_array_equal(face.box, [0, 0, 60, 40])
+
+
+@pytest.mark.parametrize("name", ["annotation", "whole"])
+def test_each_picture_has_its_own_answer(name: str) -> None:
+    images = [BLANK, BLANK[:10, :20], BLANK[:, :5]]
+    annotations = [Annotation(box=BOX + i) for i in range(3)]
+    together = detectors.create(name)(images, annotations)
+    for answer, image, annotation in zip(together, images, annotations, strict=True):
+        np.testing.assert_array_equal(answer[0].box, first(name, image, annotation)[0].box)
 
 
 def test_an_unknown_detector_is_named_with_the_nearest() -> None:
@@ -63,34 +89,37 @@ def test_an_unknown_detector_is_named_with_the_nearest() -> None:
         detectors.create("yunnet")
 
 
-def test_a_missing_model_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: object, **__: object) -> str:
-        raise ConnectionError("name or service not known")
+def test_a_detector_is_made_once_in_each_thread_for_each_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
 
-    monkeypatch.setenv("AGECASCADE_MIRROR", str(tmp_path))
-    monkeypatch.setattr(pooch, "retrieve", offline)
-    with pytest.raises(FaceError, match=r"face_detection_yunet\.onnx is missing .*AGECASCADE_MIRROR.*download https://"):
-        detectors.yunet_model()
+    def make(detection: Detection) -> detectors.Detector:
+        made.append((threading.get_ident(), detection.min_score))
+        return detectors.DETECTORS["whole"](detection)
 
+    monkeypatch.setitem(detectors.DETECTORS, "fake", make)
+    settings = [Detection(min_score=0.5), Detection(min_score=0.6), Detection(min_score=0.5, scales=[2.0])]
 
-def test_the_mirror_is_looked_into_first_and_counts_from_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mirror").mkdir()
-    (tmp_path / "mirror" / detectors.YUNET_FILE).write_bytes(b"")
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setenv("AGECASCADE_MIRROR", "mirror")
-    assert detectors.yunet_model() == tmp_path / "mirror" / detectors.YUNET_FILE
+    def work() -> None:
+        for detection in settings:
+            detectors.create("fake", detection)
+
+    work()
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert len(made) == len(set(made)) == 4
 
 
 def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(FaceError, match=r"model\.onnx: OpenCV cannot read it as a YuNet model"):
-        YuNet(tmp_path / "model.onnx")
+        YuNet(0.7, tmp_path / "model.onnx")
 
 
 def test_yunet_finds_real_faces_at_the_right_place(yunet: YuNet, portraits: list[tuple[np.ndarray, np.ndarray]]) -> None:
     errors = []
     for image, eyes in portraits:
-        for face in yunet(image, Annotation())[:1]:
+        for face in yunet([image], [Annotation()])[0][:1]:
             assert face.points is not None
             errors.append(np.linalg.norm(face.points[:2] - eyes, axis=1).mean() / np.linalg.norm(eyes[0] - eyes[1]))
     assert len(errors) >= 0.95 * len(portraits)
@@ -98,27 +127,30 @@ def test_yunet_finds_real_faces_at_the_right_place(yunet: YuNet, portraits: list
     assert max(errors) < 0.3
 
 
-def test_yunet_gives_the_pixels_of_the_picture_and_not_of_the_reduced_one(
-    yunet: YuNet, portraits: list[tuple[np.ndarray, np.ndarray]]
-) -> None:
-    image, eyes = portraits[0]
-    large = np.repeat(np.repeat(image, 4, axis=0), 4, axis=1)
-    face = yunet(large, Annotation())[0]
-    assert face.points is not None
-    assert np.linalg.norm(face.points[:2] - 4 * eyes, axis=1).mean() < 0.15 * 4 * np.linalg.norm(eyes[0] - eyes[1])
+def test_yunet_answers_pictures_of_all_sizes_as_if_they_were_alone(yunet: YuNet, portraits: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    images = [image for image, _ in portraits[:4]]
+    images[2] = np.ascontiguousarray(images[2][:, ::-1])
+    together = yunet(images, [Annotation()] * 4)
+    for image, faces in zip(images, together, strict=True):
+        (alone,) = yunet([image], [Annotation()])
+        assert len(alone) == len(faces) > 0
+        np.testing.assert_array_equal(alone[0].box, faces[0].box)
+        assert faces[0].score is not None
+        assert 0.7 <= faces[0].score <= 1.01
 
 
-def test_the_largest_face_comes_first(yunet: YuNet, portraits: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    image = portraits[0][0]
-    small = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    both = np.zeros((image.shape[0], small.shape[1] + image.shape[1], 3), np.uint8)
-    both[: small.shape[0], : small.shape[1]] = small
-    both[:, small.shape[1] :] = image
-    faces = yunet(both, Annotation())
-    assert len(faces) == 2
-    assert faces[0].box[0] > small.shape[1] > faces[1].box[2]
-    assert all(face.score is not None and 0.7 <= face.score <= 1.01 for face in faces)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 640), (640, 1), (3, 5), (905, 7), (33, 31)])
+def test_yunet_takes_pictures_of_any_shape(yunet: YuNet, shape: tuple[int, int]) -> None:
+    assert yunet([np.full((*shape, 3), 99, np.uint8)], [Annotation()]) == [[]]
 
 
 def test_yunet_finds_nothing_in_noise(yunet: YuNet) -> None:
-    assert yunet(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8), Annotation()) == []
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    assert yunet([noise], [Annotation()]) == [[]]
+
+
+def test_yunet_keeps_to_its_score(mirror: Path, portraits: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    images = [image for image, _ in portraits]
+    strict, lenient = (YuNet(score, mirror / YUNET.file)(images, [Annotation()] * len(images)) for score in (0.9, 0.3))
+    assert sum(map(len, strict)) < sum(map(len, lenient))
+    assert all(face.score is not None and face.score >= 0.9 for faces in strict for face in faces)

@@ -5,33 +5,32 @@ from __future__ import annotations
 import json
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import save_file
 
 import agecascade
 from agecascade import models
-from agecascade.archives import open_archives
 from agecascade.errors import FaceError, ModelError
 from agecascade.estimator import BATCH_ROWS, COLUMNS, Estimator, pictures_in
 from agecascade.faces import detectors
-from agecascade.faces.aligning import align
 from agecascade.faces.alignment import TEMPLATE, Frame, Image
 from agecascade.faces.crops import decode_image, encode_image
-from agecascade.params import Align
-from agecascade.schema import MANIFEST
+from agecascade.faces.detectors import Annotation, Face
+from agecascade.params import Detection
 
 SIZE = 32
 GRID = [float(age) for age in range(0, 71, 10)]
+
+
+CROP = {"detector": "yunet", "size": SIZE, "margin": 0.0, "template": [list(point) for point in TEMPLATE]}
 
 
 def write_model(folder: Path, peak: int, **changes: Any) -> Path:
@@ -58,7 +57,7 @@ def write_model(folder: Path, peak: int, **changes: Any) -> Path:
         "grid": GRID,
         "image_size": SIZE,
         "normalisation": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
-        "crop": {"detector": "whole", "size": SIZE, "margin": 0.0, "template": [list(point) for point in TEMPLATE]},
+        "crop": CROP,
         "flip": True,
         "seed": 0,
         "fold": 0,
@@ -191,21 +190,6 @@ def portraits(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]
         return {name: archive.read(name) for name in names}
 
 
-def test_use_sees_the_pixels_that_the_align_stage_wrote(tmp_path: Path, portraits: dict[str, bytes]) -> None:
-    (tmp_path / "raw").mkdir()
-    with zipfile.ZipFile(tmp_path / "raw" / "faces.zip", "w") as archive:
-        for name, data in portraits.items():
-            archive.writestr(name, data)
-    manifest = pa.Table.from_pylist([{"sample_id": name, "member": name} for name in portraits], schema=MANIFEST)
-    settings = Align(size=SIZE, margin=0.1, encoding="png")
-    align(open_archives(tmp_path / "raw"), manifest, settings, "yunet", tmp_path / "aligned", workers=1)
-    stored = pq.read_table(tmp_path / "aligned" / "part-00000.parquet")["image"].to_pylist()
-    estimator, fold = brightness(SIZE, 0.1)
-    frame = estimator.predict([decode_image(data) for data in portraits.values()])
-    largest = np.concatenate(fold.crops)[frame["face"].dropna().to_numpy() == 0]
-    np.testing.assert_array_equal(largest, np.stack([decode_image(data) for data in stored]))
-
-
 def test_every_face_of_a_picture_has_its_row_the_largest_first(portraits: dict[str, bytes]) -> None:
     large = decode_image(next(iter(portraits.values())))
     small = cv2.resize(large, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
@@ -220,6 +204,78 @@ def test_every_face_of_a_picture_has_its_row_the_largest_first(portraits: dict[s
     assert frame["score"][:2].between(0.7, 1.01).all()
     assert frame["error"][2] == "no face found"
     assert np.isnan(frame["value"][2])
+
+
+class Fake:
+    """Answers by the picture's height; remembers how many pictures came at once, and their sizes."""
+
+    def __init__(self, batch: int = 1) -> None:
+        self.batch = batch
+        self.calls: list[list[tuple[int, int]]] = []
+
+    def __call__(self, images: Sequence[Image], annotations: Sequence[Annotation]) -> list[list[Face]]:
+        self.calls.append([(image.shape[0], image.shape[1]) for image in images])
+        return [self._faces(image) for image in images]
+
+    @staticmethod
+    def _faces(image: Image) -> list[Face]:
+        if image.shape[0] == 41:
+            raise cv2.error("no memory")
+        if image.shape[0] == 42:
+            return [Face(np.array([np.nan, 0, 10, 10]), None, 0.5)]
+        return [] if image.shape[0] == 43 else [Face(np.array([4.0, 6, 24, 26]), np.array(TEMPLATE) * 20 + [[4, 6]], 0.75)]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    fake = Fake()
+    monkeypatch.setitem(detectors.DETECTORS, "fake", lambda detection: fake)
+    return fake
+
+
+def test_a_photo_is_looked_at_as_the_card_says(tmp_path: Path, fake: Fake) -> None:
+    detection = Detection(max_side=64, scales=[0.5]).model_dump()
+    folder = write_model(tmp_path / "model", 3, crop=CROP | {"detector": "fake", "crop": "box", "detection": detection})
+    frame = Estimator.load(folder).predict([noise(0, 40, 50), noise(1, 43, 50), noise(2, 128, 64)])
+    assert fake.calls == [[(40, 50)], [(43, 50)], [(22, 25)], [(64, 32)]]
+    assert frame["box"].tolist() == [[4, 6, 24, 26], [8, 12, 48, 51], [8, 12, 48, 52]]
+    assert frame["score"].tolist() == [0.75] * 3
+
+
+def test_faults_of_a_detector_are_rows_with_an_error(fake: Fake) -> None:
+    estimator, fold = brightness()
+    estimator.detector = "fake"
+    frame = estimator.predict([noise(0, 41), noise(1, 42), noise(2, 43), noise(3, 44)])
+    assert frame["error"].tolist()[:3] == ["the detector failed: no memory", "the points found make no face", "no face found"]
+    assert frame["error"].isna().tolist() == [False, False, False, True]
+    assert frame["value"].isna().tolist() == [True, True, True, False]
+    assert len(fold.crops[0]) == 1
+
+
+def test_pictures_go_to_the_detector_in_the_batches_that_it_likes(tmp_path: Path, fake: Fake) -> None:
+    fake.batch = 3
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    estimator, _ = brightness()
+    estimator.detector = "fake"
+    frame = estimator.predict([noise(0, 50), tmp_path / "broken.png", noise(2, 52), noise(3, 53), noise(4, 54)])
+    assert [len(call) for call in fake.calls] == [2, 2]
+    assert frame["path"].tolist() == ["0", str(tmp_path / "broken.png"), "2", "3", "4"]
+    assert frame["error"].isna().tolist() == [True, False, True, True, True]
+
+
+def test_crops_around_published_landmarks_cannot_be_made_of_photos(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", 3, crop=CROP | {"crop": "hull", "trained_with": "annotation"})
+    estimator = Estimator.load(folder)
+    with pytest.raises(ModelError, match=r"no detector finds in a photo; give it aligned crops \(--aligned") as caught:
+        estimator.predict(noise(0))
+    assert "\n" not in str(caught.value)
+    np.testing.assert_allclose(estimator.predict(noise(0), aligned=True)["value"], [30], atol=1e-3)
+
+
+@pytest.mark.parametrize("trained_with", ["yunet", "retinaface"])
+def test_crops_around_the_points_of_a_detector_can(tmp_path: Path, fake: Fake, trained_with: str) -> None:
+    crop = CROP | {"detector": "fake", "crop": "hull", "trained_with": trained_with}
+    assert Estimator.load(write_model(tmp_path / "model", 3, crop=crop)).predict(noise(0, 40, 50))["error"].isna().all()
 
 
 def remove_json(folder: Path) -> None:
@@ -261,6 +317,8 @@ def no_json(folder: Path) -> None:
         (foreign_weights, r"model: the weights do not fit model\.json: .*Missing key"),
         (change(outputs=9, grid=[*GRID, 80.0]), r"model: the weights do not fit model\.json: .*size mismatch"),
         (change(format=2), r"model\.json has format 2"),
+        (change(crop=CROP | {"crop": "circle"}), r"model\.json is no model description: .*crop.*circle"),
+        (change(crop=CROP | {"detection": {"min_scores": 1}}), r"model\.json is no model description: .*min_scores"),
         (change(grid=None), r"model\.json is no model description: .*'grid'"),
         (change(backbone="tinyagent"), "unknown backbone 'tinyagent'; did you mean tinyagenet"),
         (change(method="dldl_v3"), "unknown method 'dldl_v3'; did you mean dldl_v2"),
@@ -280,9 +338,11 @@ def test_a_missing_model_folder_is_named(tmp_path: Path) -> None:
         Estimator.load(tmp_path / "absent")
 
 
-def test_folds_that_crop_differently_are_no_one_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"margin": 0.5}, {"crop": "box"}, {"detector": "retinaface"}, {"detection": Detection(scales=[2.0]).model_dump()}]
+)
+def test_folds_that_crop_differently_are_no_one_model(tmp_path: Path, changes: dict[str, Any]) -> None:
     write_model(tmp_path / "fold0", 0)
-    crop = {"detector": "whole", "size": SIZE, "margin": 0.5, "template": [list(point) for point in TEMPLATE]}
-    write_model(tmp_path / "fold1", 0, crop=crop)
+    write_model(tmp_path / "fold1", 0, crop=CROP | changes)
     with pytest.raises(ModelError, match=r"fold1/model\.json: `crop` differs from fold0's"):
         Estimator.load(tmp_path)

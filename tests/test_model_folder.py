@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from agecascade import model_folder
 from agecascade.conformal import Interval
 from agecascade.errors import ModelError
+from agecascade.faces.alignment import Frame
 from agecascade.model_folder import Crop, ModelCard
 
 
@@ -33,6 +35,33 @@ def test_round_trip(card: ModelCard, tmp_path: Path) -> None:
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(loaded(images), network(images), rtol=1e-4, atol=1e-5)
     assert (tmp_path / "fold1" / "history.csv").read_text() == "epoch,loss\n1,2\n"
+
+
+def test_a_card_that_tells_less_of_its_crops_is_read_as_it_was_meant(card: ModelCard, tmp_path: Path) -> None:
+    model_folder.save(tmp_path, card.network(), card, [])
+    content = json.loads((tmp_path / "model.json").read_text())
+    assert set(content["crop"]) == {"detector", "size", "margin", "template", "crop", "detection", "trained_with"}
+    for key in ("crop", "detection", "trained_with"):
+        del content["crop"][key]
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    _, _, found = model_folder.load(tmp_path)
+    assert found == card
+    assert found.crop.frame == Frame(32, 0.1, "similarity", ((0.3, 0.3),) * 5)
+    assert found.crop.detection == {"min_score": 0.7, "max_side": 640, "rotations": [], "scales": []}
+
+
+@pytest.mark.parametrize(
+    ("crop", "trained_with", "repeatable"),
+    [
+        ("similarity", "annotation", True),
+        ("box", "annotation", True),
+        ("hull", "annotation", False),
+        ("hull", None, False),
+        ("hull", "yunet", True),
+    ],
+)
+def test_a_hull_of_published_landmarks_cannot_be_repeated(card: ModelCard, crop: str, trained_with: str | None, repeatable: bool) -> None:
+    assert replace(card.crop, crop=crop, trained_with=trained_with).repeatable == repeatable
 
 
 def test_damage_is_told(card: ModelCard, tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ def test_every_study_is_valid_and_names_itself() -> None:
         (["regressors", "svr", "features"], "agdb", "regressors.svr.features: unknown features 'agdb'; did you mean agedb"),
         (["datasets", "sample_fgnet", "draw"], None, "datasets.sample_fgnet: origin: synthetic needs `draw`"),
         (["cascade", "target", "by_backbone"], {"tinyagenet": {"epoch": 3}}, "epoch"),
+        (["align", "detection"], {"scales": [0.0]}, "align.detection.scales"),
+        (["align", "detection"], {"rotations": [450.0]}, "align.detection.rotations"),
+        (["align", "crop"], "circle", "align.crop"),
         (["datasets", "sample_fgnet", "grid"], {"low": 0, "high": 10, "step": 3}, "multiple of step"),
     ],
 )

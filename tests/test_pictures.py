@@ -41,9 +41,14 @@ def png16(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".png", pixels.astype(np.uint16) * 257)[1].tobytes()
 
 
+def on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return (255 - (255.0 - pixels) * alpha[..., None] / 255).astype(np.uint8)
+
+
 SCENE = Image.fromarray(scene())
 GREY = np.repeat(grey()[..., None], 3, -1)
 BLACK_AND_WHITE = np.repeat(np.array(SCENE.convert("1"))[..., None] * np.uint8(255), 3, -1)
+THIN = np.full((HEIGHT, WIDTH), 90, np.uint8)
 ODD = {
     "JPEG": (saved(SCENE, "JPEG", quality=95), scene()),
     "progressive": (saved(SCENE, "JPEG", quality=95, progressive=True), scene()),
@@ -55,8 +60,8 @@ ODD = {
     "grey PNG of 16 bits": (png16(grey()), GREY),
     "PNG of 1 bit": (saved(SCENE.convert("1"), "PNG"), BLACK_AND_WHITE),
     "palette": (saved(SCENE.quantize(256), "PNG"), np.array(SCENE.quantize(256).convert("RGB"))),
-    "alpha": (saved(Image.fromarray(np.dstack([scene(), np.full((HEIGHT, WIDTH), 90, np.uint8)])), "PNG"), scene()),
-    "grey and alpha": (saved(Image.fromarray(np.dstack([grey(), grey()])), "PNG"), GREY),
+    "alpha": (saved(Image.fromarray(np.dstack([scene(), THIN])), "PNG"), on_white(scene(), THIN)),
+    "grey and alpha": (saved(Image.fromarray(np.dstack([grey(), grey()])), "PNG"), on_white(GREY, grey())),
     "WebP": (saved(SCENE, "WEBP", quality=95), scene()),
     "WebP without loss": (saved(SCENE, "WEBP", lossless=True), scene()),
     "WebP with alpha": (saved(SCENE.convert("RGBA"), "WEBP", lossless=True, exact=True), scene()),

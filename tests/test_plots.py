@@ -128,6 +128,18 @@ def test_ages_stand_in_adiences_groups_or_between_them_scores_in_whole_points():
     assert contents._gender_told(contents._by_group(labels([1, 2]))) == "gender unknown"
 
 
+def test_points_stand_where_they_are_in_the_picture_and_what_lies_outside_is_cut_off():
+    image = np.full((50, 50, 3), 128, np.uint8)
+    points = {"#E69F00": np.array([[10.0, 20], [np.nan, 3], [-1e30, 5], [300, 300]]), "#0072B2": np.array([[40.0, 40]])}
+    drawn = plots.marked(image, 200, points)
+    assert drawn.shape == (200, 200, 3)
+    for colour, centre in (((0xE6, 0x9F, 0), (40, 80)), ((0, 0x72, 0xB2), (160, 160))):
+        y, x = np.nonzero((drawn == colour).all(axis=2))
+        np.testing.assert_allclose((x.mean() + 0.5, y.mean() + 0.5), centre, atol=0.6)
+    assert (image == 128).all()
+    assert (drawn == 128).all(axis=2).mean() > 0.98
+
+
 def tile(colour: tuple[int, int, int], width: int = 20, height: int = 20, caption: str = "34", detail: str = "") -> plots.Tile:
     return plots.Tile(np.full((height, width, 3), colour, np.uint8), caption, detail)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,7 +85,7 @@ def _erased(settings: Augment, count: int, size: int, random: np.random.Generato
     """Rectangles (B, 4) of a random area and aspect, somewhere inside; those too long for the picture end at its edges."""
     chosen = random.random(count) < settings.erase
     area = random.uniform(SMALLEST_AREA, settings.erase_area, count)
-    aspect = np.exp(random.uniform(*np.log(ASPECTS), count))
+    aspect = np.exp(random.uniform(math.log(ASPECTS[0]), math.log(ASPECTS[1]), count))
     extent = np.sqrt(area[:, None] * np.stack([aspect, 1 / aspect], axis=1))  # (B, 2), width and height as shares
     extent = np.clip(np.rint(extent * size), 1, size).astype(int)
     corner = np.floor(random.random((count, 2)) * (size - extent + 1)).astype(int)

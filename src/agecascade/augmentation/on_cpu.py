@@ -58,11 +58,11 @@ class _Colours:
         self.lowest, self.highest = (np.broadcast_to(((end - mean) / std).astype(np.float32), (size, size, 3)).copy() for end in (0, 1))
 
     def apply(self, i: int, image: np.ndarray, out: np.ndarray) -> None:
-        """Write picture i (S, S, 3) uint8 into `out` (S, S, 3) float32."""
+        """Write picture i (S, S, 3) uint8 into `out` (S, S, 3) float32; once for each picture."""
         matrix = self.matrix[i]
         if self.lifts:
-            luma = float(np.dot(cv2.mean(image)[:3], LUMA))
-            matrix = np.column_stack([matrix[:, :3], matrix[:, 3] + self.lift[i] * luma]).astype(np.float32)
+            luma = float(np.dot(cv2.mean(image)[:3], LUMA))  # of the warped picture, as contrast comes after the geometry
+            matrix[:, 3] += self.lift[i] * luma
         np.copyto(out, image, casting="unsafe")
         changed = cv2.transform(out, matrix)
         np.maximum(changed, self.lowest, out=changed)

@@ -52,11 +52,6 @@ def count_reasons(rejects: Path) -> dict[str, int]:
     return dict(zip(counted["reason"], counted[PICTURES].tolist(), strict=True))
 
 
-def count_rows(parts: list[Path]) -> int:
-    """The rows of Parquet files, as their footers say."""
-    return sum(pq.read_metadata(part).num_rows for part in parts)
-
-
 def _counted(path: Path, columns: list[str]) -> pd.DataFrame:
     """How often each combination of the columns occurs, in no order: the columns and `pictures`."""
     counted: pa.Table | None = None

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from agecascade.datasets import reader
 from agecascade.datasets.base import Info
-from agecascade.description.contents import Contents, count, count_reasons, count_rows
+from agecascade.description.contents import Contents, count, count_reasons
+from agecascade.description.quality import Quality, measure
 from agecascade.errors import ArchiveError
 from agecascade.params import Params
 from agecascade.plots import YEARS, Labels
@@ -34,9 +35,15 @@ class Described:
     info: Info
     drawn: bool  # by the synthetic writer, so that the publisher's counts say nothing of it
     contents: Contents  # of the manifest
-    aligned: int  # pictures with a crop
+    detector: str  # that was asked
+    faces: Quality
     rejected: dict[str, dict[str, int]]  # by stage and reason, the most frequent first
     places: Places
+
+    @property
+    def aligned(self) -> int:
+        """Pictures with a crop."""
+        return self.faces.aligned
 
     @property
     def listed(self) -> int:
@@ -71,13 +78,16 @@ def gather(params: Params, data: Path) -> list[Described]:
 
 def _described(params: Params, name: str, places: Places) -> Described:
     dataset = params.datasets[name]
+    contents = count(places.manifest)
+    faces = measure(places.aligned, places.rejects[ALIGN], contents.pictures, params.align.margin)
     return Described(
         name=name,
         info=reader(dataset.reader).INFO,
         drawn=dataset.origin == "synthetic",
-        contents=count(places.manifest),
-        aligned=count_rows(places.aligned),
-        rejected={stage: count_reasons(path) for stage, path in places.rejects.items()},
+        contents=contents,
+        detector=dataset.detector,
+        faces=faces,
+        rejected={CLEAN: count_reasons(places.rejects[CLEAN]), ALIGN: faces.rejected},
         places=places,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,23 @@ import pyarrow.parquet as pq
 
 from agecascade.archives import Archive, Member
 from agecascade.datasets.pictures import picture_size
+from agecascade.description.quality import FIRST, worst
 from agecascade.errors import ArchiveError, FaceError, RegressorError
 from agecascade.faces.crops import decode_image
-from agecascade.plots import Tile, thumbnail
+from agecascade.plots import Tile, marked, marks, thumbnail
 
 KEPT_COLUMNS, KEPT_ROWS, KEPT_SIDE = 12, 8, 96
+WORST_COLUMNS, WORST_SIDE = 7, 192
 REJECT_COLUMNS, REJECT_ROWS, REJECT_SIDE = 8, 5, 156
 NO_PICTURE = {"file_missing", "missing", "unsafe_member"}  # reasons: no pass over the archive would find it
 MOST_PIXELS = 100_000_000  # larger pictures would fill the memory
 
 
 def kept_tiles(parts: Sequence[Path]) -> list[Tile]:
-    """Aligned faces spread evenly over the labels, with the label below each; of an identity set a person per row."""
+    """Aligned faces spread evenly over the labels, with the label below each; of an identity set a person per row.
+
+    Below the label stand the detector's score and the attempt that found the face, where it was not the first.
+    """
     frame = pd.concat([pq.read_table(part, columns=["label", "group", "subject"]).to_pandas() for part in parts], ignore_index=True)
     label = frame["label"].to_numpy(np.float64)
     if np.isnan(label).all():
@@ -31,8 +36,8 @@ def kept_tiles(parts: Sequence[Path]) -> list[Tile]:
     else:
         rows = spread(_bins(label), KEPT_COLUMNS * KEPT_ROWS)
         rows = rows[np.argsort(label[rows], kind="stable")]
-    found = take(parts, rows, ["image", "label", "group", "subject"])
-    return [Tile(decode_image(row["image"]), _told(row)) for row in found]
+    found = take(parts, rows, ["image", "label", "group", "subject", "face_score", "attempt"])
+    return [Tile(decode_image(row["image"]), _told(row), _how_found(row)) for row in found]
 
 
 def rejected_tiles(rejects: Sequence[Path], archive: Archive) -> list[Tile]:
@@ -45,6 +50,16 @@ def rejected_tiles(rejects: Sequence[Path], archive: Archive) -> list[Tile]:
     found = take(rejects, rows, ["member", "reason", "detail"])
     pictures = find_pictures(archive, {row["member"] for row in found if row["reason"] not in NO_PICTURE})
     return [Tile(pictures.get(row["member"]), row["reason"].replace("_", " "), row["detail"]) for row in found]
+
+
+def worst_tiles(parts: Sequence[Path]) -> list[Tile]:
+    """The faces whose eyes were found furthest from the published ones, with both sets of five points and the error below each."""
+    rows, errors = worst(parts, WORST_COLUMNS)
+    found = take(parts, rows, ["image", "sample_id", "landmarks", "annotated", "face_score", "attempt"])
+    return [
+        Tile(_with_points(row), f"error {error:.2f}", f"{row['sample_id']} {_how_found(row)}")
+        for row, error in zip(found, errors.tolist(), strict=True)
+    ]
 
 
 def doubtful_tiles(parts: Sequence[Path], doubtful: pd.DataFrame) -> list[Tile]:
@@ -72,7 +87,12 @@ def spread(bins: np.ndarray, most: int) -> np.ndarray:
 
 def take(paths: Sequence[Path], rows: np.ndarray, columns: list[str]) -> list[dict[str, Any]]:
     """The rows of these numbers, counted through Parquet files in their order, as asked for; other row groups are not read."""
-    found: dict[int, dict[str, Any]] = {}
+    found = dict(stream(paths, rows, columns))
+    return [found[row] for row in rows.tolist()]
+
+
+def stream(paths: Sequence[Path], rows: np.ndarray, columns: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As `take`, but each row once, with its number, in the files' order, and no more than a row group held."""
     wanted, start = np.unique(rows), 0
     for path in paths:
         with pq.ParquetFile(path, memory_map=True) as file:
@@ -80,9 +100,8 @@ def take(paths: Sequence[Path], rows: np.ndarray, columns: list[str]) -> list[di
                 end = start + file.metadata.row_group(group).num_rows
                 here = wanted[(wanted >= start) & (wanted < end)]
                 if len(here):
-                    found |= zip(here.tolist(), file.read_row_group(group, columns).take(here - start).to_pylist(), strict=True)
+                    yield from zip(here.tolist(), file.read_row_group(group, columns).take(here - start).to_pylist(), strict=True)
                 start = end
-    return [found[row] for row in rows.tolist()]
 
 
 def find_pictures(archive: Archive, wanted: set[str]) -> dict[str, np.ndarray]:
@@ -132,3 +151,15 @@ def _told(row: dict[str, Any]) -> str:
     if row["group"] is not None:
         return str(row["group"])
     return f"{round(row['label'], 2):g}" if row["label"] is not None else str(row["subject"] or "")
+
+
+def _how_found(row: dict[str, Any]) -> str:
+    """The detector's score, and the attempt if it was not the first; nothing of faces that no detector found."""
+    score = [] if row["face_score"] is None else [f"score {row['face_score']:.2f}"]
+    attempt = [] if row["attempt"] in (None, FIRST) else [row["attempt"]]
+    return ", ".join(score + attempt)
+
+
+def _with_points(row: dict[str, Any]) -> np.ndarray:
+    found, published = (np.array(row[column], dtype=np.float64).reshape(5, 2) for column in ("landmarks", "annotated"))
+    return marked(decode_image(row["image"]), WORST_SIDE, {marks.PUBLISHED: published, marks.FOUND: found})

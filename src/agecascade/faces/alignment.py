@@ -21,6 +21,7 @@ TEMPLATE = ((0.30, 0.30), (0.70, 0.30), (0.50, 0.56), (0.345, 0.705), (0.655, 0.
 SMALLEST_SIDE = 4.0  # pixels of a face square; what is smaller is a collapsed annotation, not a face
 LARGEST_SIDE = 4.0  # of a face square, in longer sides of its picture; what is larger shows next to nothing but border
 LARGEST_CANVAS = 8192  # pixels; OpenCV warps nothing beyond 32,767
+PADDED_SHARE = 4  # pixels of a picture for each of the canvas, up to which it is worth a fourth channel
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +150,14 @@ def warp(image: Image, matrix: Points, size: int) -> Image:
     # OpenCV counts from the centres of the pixels
     sampled = matrix * dense
     sampled[:, 2] += 0.5 * (sampled[:, 0] + sampled[:, 1]) - 0.5
-    canvas = (size * dense, size * dense)
-    crop: Any = cv2.warpAffine(image, sampled, canvas, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    crop = _sampled(image, sampled, size * dense)
     return crop if dense == 1 else np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _sampled(image: Image, matrix: Points, side: int) -> Image:
+    """One linear interpolation of an RGB picture (H, W, 3) at (side, side, 3)."""
+    # OpenCV takes half the time for four channels, to the same bits; copying a large picture would cost more than that
+    padded = image.shape[0] * image.shape[1] <= PADDED_SHARE * side**2
+    source = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA) if padded else image
+    crop: Any = cv2.warpAffine(source, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB) if padded else crop

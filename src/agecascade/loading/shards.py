@@ -6,6 +6,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -90,5 +91,5 @@ def _encoded_bytes(group: pq.RowGroupMetaData) -> int:
 def _content(part: Location) -> str:
     if storage.is_remote(part):
         return storage.state(part)
-    with storage.opened(part) as file:
+    with Path(part).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

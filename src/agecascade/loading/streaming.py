@@ -71,7 +71,8 @@ class Streamed(Pictures):
         """Have these windows and the one after them read, and let go of the others."""
         after = self._numbers[np.searchsorted(self._numbers, numbers[-1:], side="right").clip(max=len(self._numbers) - 1)].tolist()
         wanted = [*numbers, *after]
-        self._read_ahead = {number: read for number, read in self._read_ahead.items() if number in wanted}
+        for number in self._read_ahead.keys() - set(wanted):
+            self._read_ahead.pop(number).cancel()
         for number in wanted:
             if number not in self._read_ahead:
                 self._read_ahead[number] = self._reader.submit(self._fetch, self._rows_in(number))

@@ -1,6 +1,7 @@
 """Plots and contact sheets as PNG files: the same numbers and pictures give the same bytes."""
 
 from agecascade.plots.contents import YEARS, Labels, cumulative_labels, group_bars, label_panels
+from agecascade.plots.marks import marked
 from agecascade.plots.results import cumulative_scores, label_histogram, mae_bars, predicted_against_true, training_curves
 from agecascade.plots.sheets import Tile, contact_sheet, thumbnail
 
@@ -15,6 +16,7 @@ __all__ = [
     "label_histogram",
     "label_panels",
     "mae_bars",
+    "marked",
     "predicted_against_true",
     "thumbnail",
     "training_curves",

@@ -47,18 +47,22 @@ class RetinaFace:
         self._network = _filled(network, path).eval().to(self._device).to(memory_format=torch.channels_last)
         self._mean, self._std = (torch.tensor(values, device=self._device)[:, None, None] * 255 for values in (MEAN, STD))
         self._min_score = min_score
-        self._step = 32 * max(1, math.ceil(max_side / 4 / 32))  # pixels
+        self._quarter = max_side / 4
         self._priors: dict[int, Tensor] = {}
         self.batch = GPU_BATCH if self._device.type == "cuda" else 1
 
     def __call__(self, images: Sequence[Image], annotations: Sequence[Annotation]) -> list[list[Face]]:
         answers: list[list[Face]] = [[] for _ in images]
-        sides = [self._step * math.ceil(max(image.shape[:2]) / self._step) for image in images]
+        sides = [self._side(max(image.shape[:2])) for image in images]
         for side in sorted(set(sides)):
             alike = [i for i, other in enumerate(sides) if other == side]
             for i, faces in zip(alike, self._faces([images[i] for i in alike], side), strict=True):
                 answers[i] = faces
         return answers
+
+    def _side(self, longest: int) -> int:
+        """That of the square for a picture; the network halves it five times."""
+        return STRIDES[-1] * math.ceil(math.ceil(longest / self._quarter) * self._quarter / STRIDES[-1])
 
     def _faces(self, images: list[Image], side: int) -> list[list[Face]]:
         """The faces of B pictures that fit into a square of `side` pixels."""

@@ -45,15 +45,14 @@ def model_file(wanted: ModelFile) -> Path:
 
     cached = cache_folder() / Path(wanted.url).name
     try:
-        for path in (place / wanted.file for place in places()):
-            if path.is_file():
-                return _checked(path, wanted) if wanted.checked_by_hand else path
+        here = next((path for path in (place / wanted.file for place in places()) if path.is_file()), None)
+        if here is not None:
+            return _checked(here, wanted, str(here)) if wanted.checked_by_hand else here
         return cached if cached.is_file() else _fetched(wanted, cached)
-    except (FetchError, OSError) as error:
-        raise FaceError(
-            f"the face detector {wanted.file} is missing and could not be fetched ({' '.join(str(error).split())}); put it into "
-            f"archives/ or the folder that AGECASCADE_MIRROR names, or download {wanted.url} to {cached}"
-        ) from None
+    except FetchError as error:
+        raise FaceError(str(error)) from None
+    except OSError as error:
+        raise FaceError(f"{wanted.file} could not be kept in {cached.parent} ({error}); {_by_hand(cached)}") from None
 
 
 def _fetched(wanted: ModelFile, target: Path) -> Path:
@@ -61,18 +60,25 @@ def _fetched(wanted: ModelFile, target: Path) -> Path:
     from agecascade.download import PATIENT, download
     from agecascade.files import written_beside
 
-    with download(Source(wanted.file, url=wanted.url), target.parent / "downloads", PATIENT) as whole:
-        if not target.is_file():  # another process may have been quicker
-            with written_beside(target) as temporary:
-                shutil.move(whole, temporary)
-                _checked(temporary, wanted)
-        whole.unlink(missing_ok=True)
+    try:
+        with download(Source(wanted.file, url=wanted.url), target.parent / "downloads", PATIENT) as whole:
+            if not target.is_file():  # another process may have been quicker
+                with written_beside(target) as temporary:
+                    shutil.move(whole, temporary)
+                    _checked(temporary, wanted, f"what came from {wanted.url}")
+            whole.unlink(missing_ok=True)
+    except FetchError as error:
+        raise FetchError(f"{error}; or {_by_hand(target)}") from None
     return target
 
 
-def _checked(path: Path, wanted: ModelFile) -> Path:
+def _by_hand(target: Path) -> str:
+    return f"put it by hand into archives/, into the folder that AGECASCADE_MIRROR names, or at {target}"
+
+
+def _checked(path: Path, wanted: ModelFile, called: str) -> Path:
     from agecascade.download import checksum
 
     if not checksum(path).startswith(wanted.sha256):
-        raise FaceError(f"{path} is not the published file: its SHA-256 does not begin with {wanted.sha256}; fetch {wanted.url} again")
+        raise FaceError(f"{called} is not the published file: its SHA-256 does not begin with {wanted.sha256}; fetch {wanted.url} anew")
     return path

@@ -1,0 +1,191 @@
+"""How many of FG-NET's faces each detector finds, how far its points are from the published ones, and how fast.
+
+usage: uv run python benchmarks/detection.py [--quick]
+Needs FGNET.zip in the mirror (AGECASCADE_MIRROR) or in archives/; --quick takes every tenth picture. Prints a table in Markdown, a line
+per detector and setting, and writes the faces whose eyes were found worst, with both sets of points, to plots/detection/worst.png
+(real people: nothing of plots/ is ever committed). A face counts as found where the align stage would crop it. Errors are distances
+over the published distance of the eyes' centres; eyes: the mean over both. Pictures per second are those of detection, retries
+included, pictures decoded, one thread.
+The last line printed is one JSON object of YuNet with retries: found, found_share, eye_error (mean), pictures_per_s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from agecascade.archives import open_archives
+from agecascade.datasets import reader
+from agecascade.datasets.base import Row
+from agecascade.description.landmark_error import landmark_errors, summarise_errors
+from agecascade.errors import FaceError
+from agecascade.evaluation.tables import to_markdown
+from agecascade.faces.alignment import Frame, Points, cut, place
+from agecascade.faces.choosing import choose
+from agecascade.faces.crops import decode_image
+from agecascade.faces.detectors import Annotation, Face
+from agecascade.faces.finding import Finding, finder
+from agecascade.fetch import places
+from agecascade.params import Align, Detection
+from agecascade.plots import Tile, contact_sheet, marked, marks
+
+ARCHIVE = "FGNET.zip"
+MAIN = "yunet, with retries"
+ONCE, RETRIES = Detection(), Detection(scales=[0.5, 0.35])
+SETTINGS = {
+    "annotation": ("annotation", ONCE),
+    "yunet": ("yunet", ONCE),
+    MAIN: ("yunet", RETRIES),
+    "retinaface": ("retinaface", ONCE),
+}
+WORST, SIDE, CROP = 7, 192, 128
+PLOT = Path("plots/detection/worst.png")
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One picture of the archive, (H, W, 3), and what the data set says of it."""
+
+    name: str
+    image: np.ndarray
+    annotation: Annotation
+
+
+@dataclass(eq=False)
+class Tally:
+    """What a detector did, picture by picture."""
+
+    pictures: int = 0
+    seconds: float = 0.0
+    attempts: Counter[str] = field(default_factory=Counter)  # that found a face
+    errors: list[Points] = field(default_factory=list)  # (6,) each, as landmark_errors returns them
+    faces: list[tuple[float, str, np.ndarray, Points, Points]] = field(default_factory=list)  # the worst: error, name, crop, points
+
+    @property
+    def found(self) -> int:
+        return sum(self.attempts.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    step = 10 if parser.parse_args().quick else 1
+    cv2.setNumThreads(1)
+    path = next((folder / ARCHIVE for folder in places() if (folder / ARCHIVE).is_file()), None)
+    if path is None:
+        sys.exit(f"error: {ARCHIVE} is in none of {', '.join(map(str, places()))}; set AGECASCADE_MIRROR, or `agecascade datasets fgnet`")
+    tallies, lacking = measure(path, step)
+    lines = [line(name, tallies[name]) if name in tallies else {"detector": name, "found": lacking[name]} for name in SETTINGS]
+    print(to_markdown(pd.DataFrame(lines)))
+    chosen = tallies[MAIN]
+    draw(chosen)
+    figures = summarise_errors(np.stack(chosen.errors))
+    assert figures is not None
+    rate = round(chosen.pictures / chosen.seconds, 1)
+    told = {"found": chosen.found, "found_share": round(chosen.found / chosen.pictures, 4), "eye_error": figures.eyes["mean"]}
+    print(json.dumps({**told, "pictures_per_s": rate}))
+
+
+def measure(path: Path, step: int) -> tuple[dict[str, Tally], dict[str, str]]:
+    """What each setting did, and why those that cannot run do not; one pass over the archive."""
+    tallies: dict[str, Tally] = {}
+    lacking: dict[str, str] = {}
+    for name, (detector, detection) in SETTINGS.items():
+        try:
+            finder(detector, detection)
+            tallies[name] = Tally()
+        except FaceError as error:
+            print(error, file=sys.stderr)
+            lacking[name] = "its weights could not be had here"
+    for picture in pictures(path, step):
+        for name, tally in tallies.items():
+            look(picture, *SETTINGS[name], tally)
+    return tallies, lacking
+
+
+def pictures(path: Path, step: int) -> Iterator[Picture]:
+    """Every `step`-th picture in the order of names, decoded one at a time."""
+    with open_archives(path) as archive:
+        rows = [row for row in reader("fgnet").rows(archive, {}) if isinstance(row, Row)]
+        wanted = {row.member: row for row in sorted(rows, key=lambda row: row.member)[::step]}
+        for member in archive.members():
+            if row := wanted.get(member.name):
+                points = np.array(row.landmarks, dtype=np.float64).reshape(-1, 2)
+                yield Picture(row.sample_id, decode_image(member.read()), Annotation(points))
+
+
+def look(picture: Picture, detector: str, detection: Detection, tally: Tally) -> None:
+    """One picture before one detector."""
+    find = finder(detector, detection)
+    start = time.perf_counter()
+    (finding,) = find([picture.image], [picture.annotation])
+    tally.seconds += time.perf_counter() - start
+    tally.pictures += 1
+    face = choose(finding, picture.image.shape, picture.annotation, detector, Align(detection=detection))
+    made = cut(picture.image, face, picture.annotation, Frame(CROP, margin=0.25)) if isinstance(face, Face) else None
+    if isinstance(face, Face) and made is not None:
+        tally.attempts[finding.attempt] += 1
+        if detector != "annotation":
+            judge(picture, finding, face, made, tally)
+
+
+def judge(picture: Picture, finding: Finding, face: Face, made: Any, tally: Tally) -> None:
+    """The face's errors; its crop as long as it is among the worst."""
+    assert face.points is not None
+    assert picture.annotation.landmarks is not None
+    published = picture.annotation.landmarks[:5]
+    errors = landmark_errors(face.points[None], published[None])[0]  # (6,)
+    tally.errors.append(errors)
+    told = f"{picture.name}, score {face.score:.2f}, {finding.attempt}"
+    tally.faces.append((float(errors[0]), told, made.image, place(face.points, made.matrix), place(published, made.matrix)))
+    tally.faces = sorted(tally.faces, key=lambda found: -found[0])[:WORST]
+
+
+def line(name: str, tally: Tally) -> dict[str, Any]:
+    """A row of the table."""
+    tried = "; ".join(f"{attempt}: {count}" for attempt, count in tally.attempts.most_common())
+    start = {
+        "detector": name,
+        "found": f"{tally.found} of {tally.pictures}",
+        "share": percent(tally.found / tally.pictures),
+        "attempts": tried,
+    }
+    errors = summarise_errors(np.stack(tally.errors)) if tally.errors else None
+    figures = ["mean", "median", "p95", "above_0.1", "above_0.25"]
+    shown = [""] * len(figures)
+    if errors is not None:
+        shown = [percent(errors.eyes[key]) if key.startswith("above") else f"{errors.eyes[key]:.4f}" for key in figures]
+    titles = ["eye error", "median", "95 %", "above 0.1", "above 0.25"]
+    return {**start, **dict(zip(titles, shown, strict=True)), "pictures/s": f"{tally.pictures / tally.seconds:,.0f}"}
+
+
+def draw(tally: Tally) -> None:
+    """The worst faces with the published points and the detector's."""
+    tiles = [
+        Tile(marked(crop, SIDE, {marks.PUBLISHED: published, marks.FOUND: found}), f"error {error:.2f}", told)
+        for error, told, crop, found, published in tally.faces
+    ]
+    colours = f"{marks.NAMES[marks.PUBLISHED]}: published points, {marks.NAMES[marks.FOUND]}: YuNet's"
+    told = f"the {len(tiles)} worst of {tally.found:,} faces by the error of the eyes. {colours}"
+    contact_sheet(PLOT, "FG-NET", told, tiles, WORST, SIDE)
+    print(f"the worst faces: {os.fspath(PLOT)}\n")
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+if __name__ == "__main__":
+    main()
