@@ -112,8 +112,9 @@ def _epoch(
         mine = processes.share(rows)
         images = augmenter(training.images[mine], random).to(dtype)
         share = len(mine) / len(rows)
-        of_batch = [None if values is None else _tensor(values[mine], device) for values in (training.label, training.sigma, weight)]
-        losses.append(learner.learn(images, *of_batch, share=share * processes.size) * share)  # type: ignore[arg-type]
+        label, sigma = (_tensor(values[mine], device) for values in (training.label, training.sigma))
+        weighed = None if weight is None else _tensor(weight[mine], device)
+        losses.append(learner.learn(images, label, sigma, weighed, share * processes.size) * share)
         if len(losses) - looked == often or len(losses) == batches:
             found = processes.total(torch.stack(losses[looked:])).cpu()
             losses[looked:] = found.unbind()
