@@ -191,7 +191,7 @@ class _Cohort:
         def of_one(outputs: Tensor, label: Tensor, sigma: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
             return weighted_terms(self.learned, outputs, label, sigma, weight)
 
-        return vmap(of_one)(outputs, *targets)  # type: ignore[no-any-return]
+        return vmap(of_one)(outputs, *targets)
 
     def _step(self, loss: Tensor) -> None:
         found = torch.autograd.grad(loss, list(self.state.values()))

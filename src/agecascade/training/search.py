@@ -27,7 +27,7 @@ from agecascade.training.fold import Job, from_init, samples
 from agecascade.training.found import COLUMNS, Found
 from agecascade.training.frozen import HeadTrainings, Views
 from agecascade.training.lanes import side_by_side
-from agecascade.training.loop import Record, train
+from agecascade.training.loop import Record, Samples, train
 from agecascade.training.processes import Processes
 from agecascade.work import Workshop, fingerprint
 
@@ -123,12 +123,11 @@ class _Room:
 
     def _one_tried(self, job: Job) -> Record:
         device = Processes().device
-        parts = {role: self._ids(job, role) for role in ("train", "validation")}
-        data = [samples(job, self.faces, self.faces.take(np.isin(self.faces.sample_id, ids))) for ids in parts.values()]
+        training, validation = (self._samples(job, role) for role in ("train", "validation"))
         augmenter = Augmenter(job.augment, job.params.normalisation, device)
         network, method = from_init(job, job.card).to(device), job.card.objective().to(device)
         options = {"seed": job.random_seed, "precision": job.params.precision, "progress": self.progress}
-        *_, last = train(network, method, *data, job.recipe, augmenter, **options)  # type: ignore[arg-type]
+        *_, last = train(network, method, training, validation, job.recipe, augmenter, **options)  # type: ignore[arg-type]
         return {name: last[name] for name in DIVERGED}
 
     def _heads_tried(self, unit: list[Job], threads: int) -> list[Record]:
@@ -146,9 +145,10 @@ class _Room:
     def _fingerprint(self, job: Job) -> str:
         return job_fingerprint(job, self.data, self.folds[job.fold], model_folder.digest(job.init), Processes())
 
-    def _ids(self, job: Job, role: str) -> np.ndarray:
+    def _samples(self, job: Job, role: str) -> Samples:
         fold = self.folds[job.fold]
-        return fold.loc[fold["role"] == role, "sample_id"].to_numpy(str)
+        ids = fold.loc[fold["role"] == role, "sample_id"].to_numpy(str)
+        return samples(job, self.faces, self.faces.take(np.isin(self.faces.sample_id, ids)))
 
 
 def _row(job: Job, record: Record) -> dict[str, object]:
