@@ -112,6 +112,7 @@ class HeadTrainings:
 
     def _learn(self, group: Group, views: Views, folder: Path) -> None:
         """Train the heads of a group, and write each fold into `folder`."""
+        torch.set_num_threads(1)  # steps of a millisecond: threads would wait for one another longer than they compute
         network, folds = self.trained(group, views)
         method = group[0].card.objective().to(self.device)
         everything = samples(group[0], self.faces, self.faces)
