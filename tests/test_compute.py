@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agecascade.compute import UNREAD, ordered
+from agecascade.compute import UNREAD, ordered, return_memory
 from agecascade.errors import ArchiveError, ComputeError
 from agecascade.params import Compute
 
@@ -79,6 +79,17 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "1s")
     with pytest.raises(ComputeError, match=r"compute\.address: no cluster answers at tcp://127\.0\.0\.1:9 "):
         list(ordered(abs, [1], Compute(backend="dask", address="tcp://127.0.0.1:9")))
+
+
+@pytest.mark.parametrize("error", [AttributeError("musl has none"), OSError("no library"), TypeError("not on Windows")])
+def test_memory_is_returned_where_the_c_library_can(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    return_memory()
+
+    def refused(name: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ctypes.CDLL", refused)
+    return_memory()
 
 
 def dying_once(marker: Path) -> Callable[[int], int]:

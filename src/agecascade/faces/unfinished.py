@@ -11,6 +11,7 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from agecascade.compute import return_memory
 from agecascade.faces.batches import Outcome, Refusal
 from agecascade.faces.parts import Crop, Part
 from agecascade.faces.roster import Roster
@@ -70,6 +71,7 @@ class Unfinished:
         self._beside.rename(self.aligned / _name(self._number))
         self.finished.add(self._number)
         self._part, self._refusals = None, []
+        return_memory()
 
     def reject_missing(self) -> None:
         """Reject what the archive never gave, in a part of its own without crops."""
