@@ -1,4 +1,4 @@
-"""A small project whose one training stage is ready to run: what the tests of stage scripts share."""
+"""A small project whose one training stage is ready to run, and how often slow tests repeat: what tests of stages share."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ from agecascade.training.cascade import initialise
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP = "target_from_scratch"
+WHOLE = bool(os.environ.get("AGECASCADE_WHOLE"))  # README: the slow tests in full
+
+
+def repeated(times: int, *, whole: int) -> int:
+    """How often a slow test does a thing: a few times in CI, `whole` times where AGECASCADE_WHOLE is set."""
+    return whole if WHOLE else times
 
 
 def prepare(folder: Path, pictures: int = 96, **changes: Any) -> None:

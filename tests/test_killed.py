@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from project import STEP, finish, prepare, results, start
+from project import STEP, finish, prepare, repeated, results, start
 
-KILLS = 10
+KILLS = repeated(3, whole=10)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

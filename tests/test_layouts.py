@@ -1,6 +1,7 @@
 """Every layout from its archive to the MAE table: `agecascade study NAME --drawn`, stage by stage in one process, on few pictures.
 
-Whole, through DVC: `uv run agecascade study NAME --drawn && uv run dvc repro`; tests/test_pipeline.py does that for the sample.
+Every fourth of them, or all with AGECASCADE_WHOLE=1. Through DVC: `uv run agecascade study NAME --drawn && uv run dvc repro`;
+tests/test_pipeline.py does that for the sample.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import pytest
 from agecascade import params, study
 from agecascade.datasets import READERS, reader
 from agecascade.yaml_style import dumped, parsed
+from project import WHOLE
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = "agedb"  # of the data sets that know no labels
+
+NAMES = sorted(READERS)[:: 1 if WHOLE else 4]
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +36,7 @@ def stage(name: str, *arguments: str) -> None:
     import_module(name).main(*arguments)
 
 
-@pytest.mark.parametrize("name", sorted(READERS))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_drawn_archive_becomes_a_table(tmp_path, monkeypatch, store, name):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)

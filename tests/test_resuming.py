@@ -27,10 +27,11 @@ from agecascade.faces.aligning import align
 from agecascade.faces.detectors.weights import YUNET
 from agecascade.params import Align, Compute
 from agecascade.schema import MANIFEST
+from project import repeated
 
 PICTURES = 240
 SETTINGS = Align(size=48, encoding="jpeg", part_pictures=40)
-KILLS = 20
+KILLS = repeated(4, whole=20)
 
 
 @pytest.fixture
