@@ -112,7 +112,7 @@ def test_fabric_run_trains_a_stage_on_two_local_processes(tmp_path: Path) -> Non
 def test_devices_as_a_param_start_the_processes_and_killed_ones_go_on(tmp_path: Path) -> None:
     prepare(tmp_path, epochs=2)
     text = (tmp_path / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("  workers: 2\n", "  workers: 2\n  devices: 2\n"))
+    (tmp_path / "params.yaml").write_text(text.replace("devices: 1", "devices: 2"))
     assert "devices: 2" in (tmp_path / "params.yaml").read_text()
     finish(start(tmp_path))
     by_param = results(tmp_path)
