@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -160,7 +161,9 @@ def test_nothing_to_train_on_is_said() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_learns_the_same() -> None:
-    plain, compiled = run(epochs=2)[1], run(epochs=2, compile=True)[1]
+    # a small rate: Adam divides each gradient by its own size, so that a rounding that flips a small one moves weights by a whole step
+    plain, compiled = (run(epochs=2, learning_rate=1e-5, compile=compiles)[1] for compiles in (False, True))
     for one, other in zip(plain, compiled, strict=True):
-        assert other["loss"] == pytest.approx(one["loss"], rel=1e-2)
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-3)
