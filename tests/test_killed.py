@@ -35,7 +35,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(tmp_path: Path) -> N
         went_on += bool(list((disturbed / ".agecascade" / "work").glob("*.state/checkpoint.pt")))
     finish(start(disturbed))
     assert results(disturbed) == results(undisturbed)
-    assert killed == KILLS or went_on
+    assert killed
     assert went_on
     assert not list((disturbed / ".agecascade" / "work").iterdir())
     curves(disturbed / "mlflow.db")

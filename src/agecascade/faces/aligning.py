@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 import pyarrow as pa
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from tqdm import tqdm
 
 from agecascade import storage
@@ -25,7 +25,7 @@ from agecascade.faces.roster import Roster
 from agecascade.faces.unfinished import Unfinished
 from agecascade.params import Align, Compute
 from agecascade.storage import Location
-from agecascade.work import fingerprint, source_digest
+from agecascade.work import Workshop, fingerprint, source_digest
 
 BATCH_PICTURES = 32
 BATCH_BYTES = 16 << 20  # large pictures travel in smaller batches, so that memory stays bounded
@@ -61,7 +61,7 @@ def align(
             counts = _counts(parts)
             storage.deliver(parts.complete(), folder)
         shutil.rmtree(state)
-    _forget(work, name)
+    Workshop(work).forget(f"align-{name}")  # what earlier runs of this data set left, and this one's lock
     return AlignResult(counts)
 
 
@@ -134,14 +134,3 @@ def _check_rate(parts: Unfinished, allowed: float, name: str) -> None:
         f"align {name}: {parts.rejected} of {rows} pictures rejected ({reasons}), more than align.max_reject_rate = {allowed:g}; "
         f"the first is {first['member']}: {first['detail']}; mend the cause or raise align.max_reject_rate"
     )
-
-
-def _forget(work: Path, name: str) -> None:
-    """Remove what earlier runs of this data set left that nobody goes on with."""
-    for lock in work.glob(f"align-{name}-{'[0-9a-f]' * 24}.lock"):
-        try:
-            with FileLock(lock, timeout=0):
-                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                lock.unlink(missing_ok=True)
-        except Timeout:
-            continue

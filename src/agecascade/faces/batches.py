@@ -12,6 +12,7 @@ from agecascade.faces import fingerprints
 from agecascade.faces.alignment import Frame, cut, face_size, place, roll, whole_face
 from agecascade.faces.choosing import NoFace, choose, shown
 from agecascade.faces.crops import decode_image, encode_image
+from agecascade.faces.detectors import BLIND
 from agecascade.faces.face import Annotation, Face, Image, Points
 from agecascade.faces.finding import Finding, finder
 from agecascade.faces.parts import Crop
@@ -119,7 +120,7 @@ def _crop(wanted: _Wanted, face: Face, settings: Align, detector: str, faces: in
     made = cut(wanted.image, face, wanted.annotation, frame)
     if made is None:
         return None
-    known = wanted.annotation.landmarks if detector not in ("annotation", "whole") else None
+    known = None if detector in BLIND else wanted.annotation.landmarks
     return Crop(
         row=wanted.row,
         image=encode_image(made.image, settings.encoding, settings.quality),

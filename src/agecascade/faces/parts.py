@@ -19,6 +19,7 @@ GROUP_ROWS = 1024
 GROUP_BYTES = 32 << 20  # large crops are written in smaller groups, so that readers hold little at once
 ROW_BYTES = 512  # more than a row takes besides its picture
 FOOTER_BYTES = 64 << 10
+TOLD = ("image", "detector", "landmarks", "annotated", "faces", "attempt", "face_size", "roll", "digest")  # columns and fields of a crop
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,17 +89,6 @@ class Part:
 
 def _told(group: list[Crop]) -> dict[str, list[object]]:
     """The columns that come from the crops themselves."""
-    return {
-        "image": [crop.image for crop in group],
-        "width": [crop.size for crop in group],
-        "height": [crop.size for crop in group],
-        "detector": [crop.detector for crop in group],
-        "face_score": [crop.score for crop in group],
-        "landmarks": [crop.landmarks for crop in group],
-        "annotated": [crop.annotated for crop in group],
-        "faces": [crop.faces for crop in group],
-        "attempt": [crop.attempt for crop in group],
-        "face_size": [crop.face_size for crop in group],
-        "roll": [crop.roll for crop in group],
-        "digest": [crop.digest for crop in group],
-    }
+    columns = {name: [getattr(crop, name) for crop in group] for name in TOLD}
+    sizes = [crop.size for crop in group]
+    return {**columns, "width": sizes, "height": sizes, "face_score": [crop.score for crop in group]}
