@@ -2,32 +2,11 @@
 
 from agecascade.params.augment import PRESETS, Augment
 from agecascade.params.block import Block
-from agecascade.params.blocks import (
-    SCRATCH,
-    SEARCHED,
-    Align,
-    Clean,
-    Compare,
-    Compute,
-    Dataset,
-    Detection,
-    Draw,
-    Evaluate,
-    Features,
-    Grid,
-    Normalisation,
-    Params,
-    Pretrain,
-    Recipe,
-    Regressor,
-    Row,
-    Schedule,
-    Screen,
-    Search,
-    Step,
-    Training,
-)
+from agecascade.params.data import Clean, Dataset, Draw, Grid
+from agecascade.params.faces import Align, Detection, Normalisation
 from agecascade.params.reading import check, load, read_yaml
+from agecascade.params.recipes import SCRATCH, SEARCHED, Pretrain, Recipe, Schedule, Search, Step, Training
+from agecascade.params.study import Compare, Compute, Evaluate, Features, Params, Regressor, Row, Screen
 
 __all__ = [
     "PRESETS",

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from agecascade.errors import ParamsError, unknown_name
 from agecascade.params.block import Block
-from agecascade.params.blocks import Params
+from agecascade.params.study import Params
 
 
 def check(content: Any, source: str = "params.yaml") -> Params:

@@ -1,0 +1,104 @@
+"""How networks are trained: recipes, the steps of a cascade, and the search for what a step leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainSerializer, WrapValidator, model_validator
+
+from agecascade.params.augment import Augment
+from agecascade.params.block import Block
+
+SCRATCH = "scratch"  # the step before all others: freshly initialised networks
+SEARCHED = "search"  # as a value: what the search in `init` has found
+
+
+class Schedule(Block):
+    """The learning rate over the epochs."""
+
+    name: Literal["step", "cosine", "plateau", "one_cycle", "constant"]
+    every: int = Field(30, ge=1)  # step: epochs between two drops
+    factor: float = Field(0.1, gt=0, lt=1)  # step and plateau: what a drop multiplies with
+    patience: int = Field(5, ge=0)  # plateau: epochs without a better validation loss before a drop
+    warmup: float = Field(0.0, ge=0)  # cosine: epochs of linear rise
+    rise: float = Field(0.3, gt=0, lt=1)  # one_cycle: share of the epochs in which the rate rises to learning_rate
+
+
+class Recipe(Block):
+    """How a network is trained."""
+
+    epochs: int = Field(ge=0)
+    batch_size: int = Field(ge=2)
+    augment: Augment | None = None  # null: the study's
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    momentum: float = Field(0.9, ge=0, lt=1)  # sgd
+    gradient_clip: float | None = Field(None, gt=0)  # the largest norm of all gradients together
+    ema: float | None = Field(None, gt=0, lt=1)  # decay per batch of the averaged weights that are validated and kept; null: none
+    class_weights: Literal["none", "inverse", "inverse_sqrt"] = "none"  # a picture's weight, by how many share its grid value
+    label_smoothing: float = Field(0.0, ge=0, lt=1)  # share of the target spread evenly over the grid; methods without a target ignore it
+    schedule: Schedule
+    trainable: str = Field("all", pattern=r"^(head|all|from:.+)$")  # from:block4: that block, those after it, and the head
+    select: Literal["last", "best"] = "last"  # best: the epoch of the lowest validation MAE (identities: error)
+    early_stopping: int | None = Field(None, ge=1)  # epochs without a lower validation loss after which training ends
+    compile: bool = False  # torch.compile: minutes of preparation, then faster steps; mostly for GPUs
+
+
+class Training(Recipe):
+    """A recipe on a data set; `init` names the step, the pretraining or `scratch` that it starts from."""
+
+    dataset: str
+    init: str
+
+
+class Pretrain(Training):
+    """Softmax over identities."""
+
+
+def _or_searched(value: Any, check: Callable[[Any], Any]) -> Any:
+    return value if value == SEARCHED else check(value)
+
+
+Searchable = (WrapValidator(_or_searched), PlainSerializer(lambda value: value))
+
+
+class Step(Training):
+    """One step of the cascade."""
+
+    batch_size: Annotated[int, Field(ge=2), *Searchable]  # or `search`
+    learning_rate: Annotated[float, Field(gt=0), *Searchable]  # or `search`
+    by_backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    def recipe(self, backbone: str, found: Mapping[str, float] | None = None) -> Step:
+        """This step with what `by_backbone` says of one backbone, and with what a search has `found` where it says `search`."""
+        content = {**self.model_dump(), "by_backbone": {}, **self.by_backbone.get(backbone, {})}
+        return Step.model_validate(content | {key: value for key, value in (found or {}).items() if content[key] == SEARCHED})
+
+    @property
+    def searched(self) -> set[str]:
+        """The keys that say `search`, for whatever backbone."""
+        blocks = [self.model_dump(include={"batch_size", "learning_rate"}), *self.by_backbone.values()]
+        return {key for block in blocks for key, value in block.items() if value == SEARCHED}
+
+    @model_validator(mode="after")
+    def _backbones_fit(self) -> Step:
+        for changes in self.by_backbone.values():
+            Step.model_validate({**self.model_dump(), "by_backbone": {}, **changes})
+        return self
+
+
+class Search(Block):
+    """Every learning rate with every batch size over a short training of a cascade step; `init` of that step names this search.
+
+    What the step itself gives, for all or for one backbone, is not searched.
+    """
+
+    step: str
+    dataset: str  # the step's
+    init: str  # the step, the pretraining or `scratch` that the trials start from, and so does the step
+    learning_rates: list[Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: [0.1, 0.01, 0.001, 0.0001], min_length=1)
+    batch_sizes: list[Annotated[int, Field(ge=2)]] = Field(default_factory=lambda: [12, 32, 48, 64], min_length=1)
+    epochs: int = Field(1, ge=1)
+    folds: int = Field(6, ge=1)  # the first of the protocol

@@ -1,0 +1,185 @@
+"""The whole of params.yaml, and what must fit together in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from agecascade.errors import unknown_name
+from agecascade.params.augment import Augment
+from agecascade.params.block import Block
+from agecascade.params.data import Dataset
+from agecascade.params.faces import Align, Normalisation
+from agecascade.params.recipes import SCRATCH, Pretrain, Search, Step, Training
+
+
+class Compute(Block):
+    """Where the work runs. Faces are aligned by any backend; all else by threads and processes of this machine."""
+
+    backend: Literal["local", "dask", "ray"] = "local"
+    workers: int = Field(2, ge=1)
+    devices: int = Field(1, ge=1)  # GPUs, or processes where there is none, that train one network together
+    address: str | None = None  # of a running Dask or Ray cluster; null starts one of `workers` processes on this machine
+    cache_gib: float = Field(16.0, ge=0)  # decoded pictures of a data set that are kept on disk; a larger set is decoded as it is used
+
+
+class Row(NamedTuple):
+    """One row of the MAE table: what is trained through the whole cascade."""
+
+    method: str
+    backbone: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its folder below a step."""
+        return f"{self.method}-{self.backbone}-s{self.seed}"
+
+
+class Compare(Block):
+    """Further rows of the MAE table, besides the main one of `method`, `backbone` and `seed`."""
+
+    methods: list[str] = Field(default_factory=list)
+    backbones: list[str] = Field(default_factory=list)
+    seeds: list[int] = Field(default_factory=list)
+
+
+class Features(Block):
+    """Pooled features of the main row of a cascade step or pretraining (the key), over a data set."""
+
+    dataset: str
+
+
+class Screen(Block):
+    """Label-noise screening: labels that cross-validated predictions from `features` disagree with."""
+
+    features: str
+    folds: int = Field(5, ge=2)
+    share: float = Field(0.02, gt=0, lt=1)  # of the pictures, the most doubtful, that the screening lists
+
+
+class Regressor(Block):
+    """A regressor on features; the options are its own."""
+
+    features: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Evaluate(Block):
+    """What the tables hold."""
+
+    target: str  # the data set of the main table
+    levels: list[float] = Field(default_factory=lambda: [3.0, 5.0, 7.0])  # n of CS(n) and CA(n), label units
+    confidence: float = Field(0.95, gt=0, lt=1)
+    coverage: float = Field(0.8, gt=0, lt=1)  # of the conformal intervals
+
+
+class Params(Block):
+    """The whole of params.yaml."""
+
+    study: str
+    seed: int = Field(ge=0)
+    lambda_er: float = Field(alias="lambda", ge=0)
+    kl_reduction: Literal["batch", "batch_and_bins"] = "batch"
+    method: str
+    backbone: str
+    head: Literal["pooled"] = "pooled"
+    pooling: Literal["hybrid", "average", "max"]
+    image_size: int = Field(ge=16)
+    sigma: float = Field(gt=0)
+    precision: Literal["fp32", "bf16"]
+    compute: Compute
+    align: Align
+    normalisation: Normalisation
+    augment: Augment
+    datasets: dict[str, Dataset] = Field(min_length=1)
+    pretrain: dict[str, Pretrain]
+    search: dict[str, Search] = Field(default_factory=dict)
+    cascade: dict[str, Step] = Field(min_length=1)
+    compare: Compare
+    features: dict[str, Features]
+    screen: dict[str, Screen] = Field(default_factory=dict)
+    regressors: dict[str, Regressor]
+    evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Params:
+        for key, dataset in _mentions(self):
+            if dataset not in self.datasets:
+                raise ValueError(f"{key}: {unknown_name('data set', dataset, self.datasets)}")
+        models = {SCRATCH, *self.pretrain, *self.cascade}
+        if len(models) != 1 + len(self.pretrain) + len(self.cascade):
+            raise ValueError(f"pretrain and cascade: a name stands twice, or one is called {SCRATCH}")
+        for name in self.features:
+            if name not in models:
+                raise ValueError(f"features.{name}: {unknown_name('step', name, models)}")
+        for name, regressor in self.regressors.items():
+            if regressor.features not in self.features:
+                raise ValueError(f"regressors.{name}.features: {unknown_name('features', regressor.features, self.features)}")
+        for name, screen in self.screen.items():
+            if screen.features not in self.features:
+                raise ValueError(f"screen.{name}.features: {unknown_name('features', screen.features, self.features)}")
+        _require_searches(self)
+        for name in [*self.pretrain, *self.cascade]:
+            self.chain(name)
+        for name, step in self.cascade.items():
+            if self.datasets[step.dataset].grid is None:
+                raise ValueError(f"cascade.{name}.dataset: {step.dataset} has no grid")
+        return self
+
+    def chain(self, step: str) -> list[str]:
+        """The steps from scratch (left out) to `step`, in order of training; searches train nothing that stays."""
+        steps: dict[str, Training] = {**self.pretrain, **self.cascade}
+        names: list[str] = []
+        while step != SCRATCH:
+            if step in names:
+                raise ValueError(f"cascade: {' <- '.join([*names, step])} runs in a circle")
+            if step not in steps:
+                raise ValueError(f"init: {unknown_name('step', step, [SCRATCH, *steps, *self.search])}")
+            names.append(step)
+            before = steps[step].init
+            step = self.search[before].init if before in self.search else before
+        return names[::-1]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every row: the main one first, then those of `compare`."""
+        methods = dict.fromkeys([self.method, *self.compare.methods])
+        backbones = dict.fromkeys([self.backbone, *self.compare.backbones])
+        seeds = dict.fromkeys([self.seed, *self.compare.seeds])
+        return [Row(method, backbone, seed) for method in methods for backbone in backbones for seed in seeds]
+
+
+def _require_searches(params: Params) -> None:
+    """Raise ValueError where searches and the steps that they are for do not fit."""
+    steps = {SCRATCH, *params.pretrain, *params.cascade}
+    for name, search in params.search.items():
+        if name in steps:
+            raise ValueError(f"search.{name}: this is the name of a step; give the search another")
+        if search.step not in params.cascade:
+            raise ValueError(f"search.{name}.step: {unknown_name('step', search.step, params.cascade)}")
+        if search.init not in steps:
+            raise ValueError(f"search.{name}.init: {unknown_name('step', search.init, steps)}")
+        step = params.cascade[search.step]
+        if step.init != name:
+            raise ValueError(f"search.{name}: cascade.{search.step}.init is {step.init}; it must be {name}, to start with what is found")
+        if step.dataset != search.dataset:
+            raise ValueError(f"search.{name}.dataset: {search.dataset}, but cascade.{search.step}.dataset is {step.dataset}")
+        if not step.searched:
+            raise ValueError(
+                f"search.{name}: cascade.{search.step} gives learning_rate and batch_size itself; say `search` for one or both"
+            )
+    for name, step in params.cascade.items():
+        if step.searched and step.init not in params.search:
+            raise ValueError(f"cascade.{name}: {' and '.join(sorted(step.searched))}: search, but init names no search; see `search`")
+
+
+def _mentions(params: Params) -> list[tuple[str, str]]:
+    """(key, data set) of every mention of a data set."""
+    blocks: dict[str, Mapping[str, Training | Features | Search]]
+    blocks = {"pretrain": params.pretrain, "search": params.search, "cascade": params.cascade, "features": params.features}
+    named = [(f"{block}.{name}.dataset", entry.dataset) for block, entries in blocks.items() for name, entry in entries.items()]
+    apart = [(f"datasets.{name}.apart_from", other) for name, entry in params.datasets.items() for other in entry.apart_from]
+    return [*named, *apart, ("evaluate.target", params.evaluate.target)]
