@@ -31,13 +31,12 @@ class Augmenter:
         self.device = torch.device(device)
         threads = threads or torch.get_num_threads()
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-        self._threads = threads
 
     def __call__(self, images: np.ndarray | Tensor, random: np.random.Generator) -> Tensor:
         """Each picture gets its own draw from `random`; the same draws whatever the device."""
         changes = draw(self.settings, len(images), images.shape[1], random)
         if isinstance(images, np.ndarray) and self.device.type == "cpu":
-            return channels_first(on_cpu.augment(images, changes, self.normalisation, self._pool, self._threads))
+            return channels_first(on_cpu.augment(images, changes, self.normalisation, self._pool))
         return on_device.augment(torch.as_tensor(images).to(self.device), changes, self.normalisation)
 
     def plain(self, images: np.ndarray | Tensor) -> Tensor:
