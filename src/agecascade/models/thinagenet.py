@@ -8,7 +8,7 @@ VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 51
 
 
 class Backbone(nn.Module):
-    """Convolution blocks with a 2x2 max-pool after all but the last: (B, 3, H, W) -> (B, channels, H/16, W/16)."""
+    """Convolution blocks with a 2x2 max-pool at the end of all but the last: (B, 3, H, W) -> (B, channels, H/16, W/16)."""
 
     def __init__(self, blocks: tuple[tuple[int, ...], ...]) -> None:
         super().__init__()
@@ -17,11 +17,11 @@ class Backbone(nn.Module):
         inputs = 3
         self._ends: list[int] = []  # of each block in `layers`
         for index, block in enumerate(blocks):
-            if index:
-                layers.append(nn.MaxPool2d(2))
             for width in block:
                 layers += [nn.Conv2d(inputs, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
                 inputs = width
+            if index < len(blocks) - 1:
+                layers.insert(-1, nn.MaxPool2d(2))  # before the ReLU, which then has a quarter to do: the maximum is the same
             self._ends.append(len(layers))
         self.layers = nn.Sequential(*layers)
         self.apply(_initialise)
