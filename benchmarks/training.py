@@ -119,7 +119,7 @@ def peer(folder: Path, seconds: float) -> float:
     from torch.utils.data import DataLoader, Dataset
     from torchvision import transforms
 
-    class Folder(Dataset):  # type: ignore[type-arg]
+    class Folder(Dataset):
         def __init__(self) -> None:
             self.files = sorted(folder.glob("*.jpg"))
             self.transform = transforms.Compose([
@@ -158,7 +158,7 @@ def peer(folder: Path, seconds: float) -> float:
                 return count / (time.perf_counter() - start)
 
 
-def plain_tinyagenet() -> Any:
+def plain_tinyagenet(outputs: int = 101) -> Any:
     """TinyAgeNet as a list of layers."""
     from torch import nn
 
@@ -170,7 +170,7 @@ def plain_tinyagenet() -> Any:
             channels = width
         else:
             layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers, nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 101))
+    return nn.Sequential(*layers, nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, outputs))
 
 
 PROGRAMS: dict[str, Callable[[Path, float], float]] = {
