@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from agecascade import model_folder
+from agecascade import model_folder, models
 from agecascade.files import write_table
 from agecascade.loading import Faces
 from agecascade.methods.base import Method
@@ -49,8 +50,13 @@ def unchanging(augment: Augment) -> bool:
 
 
 def _batchable(job: Job) -> bool:
+    return _batchable_head(job.row.backbone, job.card.head, job.card.pooling, job.card.outputs)
+
+
+@cache
+def _batchable_head(backbone: str, head: str, pooling: str, outputs: int) -> bool:
     with torch.device("meta"):  # shapes alone
-        return batchable(job.card.network().head)
+        return batchable(models.create(backbone, head=head, outputs=outputs, pooling=pooling).head)
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,6 @@ class HeadTrainings:
 
     def _learn(self, group: Group, views: Views, folder: Path) -> None:
         """Train the heads of a group, and write each fold into `folder`."""
-        torch.set_num_threads(1)  # steps of a millisecond: threads would wait for one another longer than they compute
         network, folds = self.trained(group, views)
         method = group[0].card.objective().to(self.device)
         everything = samples(group[0], self.faces, self.faces)
@@ -150,8 +155,7 @@ class HeadTrainings:
     ) -> None:
         """What `train_fold` writes and tracks of one fold."""
         card, sigma = job.card, self.faces.sigma
-        with self.tracker.model_run(fold.name, job.logged, tags(job)) as run:
-            run.epochs(fold.history)
+        with self.tracker.model_run(fold.name, {}, tags(job)) as run:
             if job.row.method != IDENTITY:
                 value, distribution = self._predicted(fold.head, method, views, fold.validation, card.flip)
                 card = calibrated(card, value, distribution, everything.label[fold.validation], job.params.evaluate.coverage)
@@ -160,7 +164,7 @@ class HeadTrainings:
                 write_table(folder / "predictions.parquet", tested)
             history = [{name: number for name, number in record.items() if name != SPEED} for record in fold.history]
             model_folder.save(folder, network, card, history)
-            run.finish(card.validation or {}, model_folder.digest(folder), folder)
+            run.finished(job.logged, fold.history, card.validation or {}, model_folder.digest(folder), folder)
 
     def _pictures(self, everything: Samples, views: Views) -> Pictures:
         features, label, sigma = (torch.from_numpy(values).to(self.device) for values in (views.plain, everything.label, everything.sigma))
