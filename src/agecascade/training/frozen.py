@@ -16,7 +16,7 @@ from agecascade import model_folder
 from agecascade.files import write_table
 from agecascade.loading import Faces
 from agecascade.methods.base import Method
-from agecascade.models.heads import PooledNetwork
+from agecascade.models.base import Network
 from agecascade.params import PRESETS, Augment
 from agecascade.tracking import Tracker
 from agecascade.training.fold import IDENTITY, Job, calibrated, fresh, from_init, keeps_head, prediction_table, samples, tags
@@ -49,8 +49,7 @@ def unchanging(augment: Augment) -> bool:
 
 
 def _batchable(job: Job) -> bool:
-    with torch.device("meta"):  # shapes alone
-        return batchable(job.card.network().head)
+    return batchable(job.card.outline().head)
 
 
 @dataclass(frozen=True)
@@ -117,10 +116,10 @@ class HeadTrainings:
         method = group[0].card.objective().to(self.device)
         everything = samples(group[0], self.faces, self.faces)
         for job, fold in zip(group, folds, strict=True):
-            network.head = fold.head  # type: ignore[assignment]  # of its own kind
+            network.head = fold.head
             self._write_fold(job, network, method, fold, everything, views, self._rows(job)["test"], folder / f"fold{job.fold}")
 
-    def trained(self, group: Group, views: Views) -> tuple[PooledNetwork, list[Fold]]:
+    def trained(self, group: Group, views: Views) -> tuple[Network, list[Fold]]:
         """The network that a group shares, and its folds, trained."""
         first = group[0]
         network, heads = _starting(group)
@@ -140,7 +139,7 @@ class HeadTrainings:
     def _write_fold(
         self,
         job: Job,
-        network: PooledNetwork,
+        network: Network,
         method: Method,
         fold: Fold,
         everything: Samples,
@@ -184,7 +183,7 @@ class HeadTrainings:
         role = fold["role"].to_numpy()
         return {name: np.sort(place[(role == name) & (place >= 0)]) for name in ("train", "validation", "test")}
 
-    def _write_features(self, path: Path, network: PooledNetwork, job: Job, rows: np.ndarray, mirror: bool) -> None:
+    def _write_features(self, path: Path, network: Network, job: Job, rows: np.ndarray, mirror: bool) -> None:
         """The features of these faces at their places in an array (N, ...) of all; the file has holes elsewhere."""
         images = self.faces.take(rows).images
         array: np.ndarray | None = None
@@ -198,7 +197,7 @@ class HeadTrainings:
             np.save(path, np.empty((0, 1), np.float32))
 
 
-def _starting(group: Group) -> tuple[PooledNetwork, list[nn.Module]]:
+def _starting(group: Group) -> tuple[Network, list[nn.Module]]:
     """The network that a group starts from, and the head of each of its folds, as `from_init` gives them."""
     network = from_init(group[0], group[0].card)
     if keeps_head(group[0]):
