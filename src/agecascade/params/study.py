@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -35,7 +36,7 @@ class Row(NamedTuple):
     @property
     def name(self) -> str:
         """The name of its folder below a step."""
-        return f"{self.method}-{self.backbone}-s{self.seed}"
+        return re.sub(r"[^\w.-]", "_", f"{self.method}-{self.backbone}-s{self.seed}")  # backbones: timm/resnet18, thinagenet:0.375
 
 
 class Compare(Block):
@@ -85,7 +86,8 @@ class Params(Block):
     kl_reduction: Literal["batch", "batch_and_bins"] = "batch"
     method: str
     backbone: str
-    head: Literal["pooled"] = "pooled"
+    head: str = "pooled"  # any name in agecascade.models.HEADS
+    head_options: dict[str, Any] = Field(default_factory=dict)  # of that head
     pooling: Literal["hybrid", "average", "max"]
     image_size: int = Field(ge=16)
     sigma: float = Field(gt=0)
