@@ -52,9 +52,10 @@ def samples() -> Samples:
     return Samples(np.array([f"p{i}" for i in range(COUNT)]), images, label, random.uniform(1, 3, COUNT).astype(np.float32))
 
 
-def networks() -> list[PooledNetwork]:
+def networks(method: str = "dldl_v2") -> list[PooledNetwork]:
     torch.manual_seed(0)
-    return [PooledNetwork(Averages(), len(GRID), "average") for _ in SIZES]  # type: ignore[arg-type]
+    objective = methods.create(method, GRID)
+    return [PooledNetwork(Averages(), objective.outputs, "average", objective.layer) for _ in SIZES]  # type: ignore[arg-type]
 
 
 def roles() -> list[tuple[np.ndarray, np.ndarray]]:
@@ -75,7 +76,7 @@ def recipe(**changes: Any) -> Recipe:
 def one_by_one(settings: Recipe, method: str) -> list[Fold]:
     data, augmenter = samples(), Augmenter(Augment.model_validate("none"), CHANNELS)
     trained = []
-    for index, (network, (training, validation)) in enumerate(zip(networks(), roles(), strict=True)):
+    for index, (network, (training, validation)) in enumerate(zip(networks(method), roles(), strict=True)):
         parts = [Samples(data.sample_id[r], data.images[r], data.label[r], data.sigma[r]) for r in (training, validation)]
         history = list(train(network, methods.create(method, GRID), *parts, settings, augmenter, seed=[7, index]))
         trained.append(Fold(network.head, [7, index], training, validation, f"fold{index}", history))
@@ -86,7 +87,7 @@ def together(settings: Recipe, method: str) -> list[Fold]:
     data = samples()
     images = (data.images.astype(np.float32) / 255 - 0.5) / 0.25
     features = Averages()(torch.from_numpy(images).permute(0, 3, 1, 2)).flatten(1)
-    parts = zip(networks(), roles(), strict=True)
+    parts = zip(networks(method), roles(), strict=True)
     folds = [Fold(network.head, [7, index], *rows, f"fold{index}") for index, (network, rows) in enumerate(parts)]
     pictures = Pictures(data.sample_id, features, torch.from_numpy(data.label), torch.from_numpy(data.sigma))
     train_heads(folds, pictures, methods.create(method, GRID), settings)
@@ -100,7 +101,9 @@ def require_equal(found: list[Fold], expected: list[Fold]) -> None:
         assert [set(record) for record in ours.history] == [set(record) for record in theirs.history]
         for record, true in zip(ours.history, theirs.history, strict=True):
             numbers = {name: value for name, value in record.items() if name != SPEED}
-            assert numbers == pytest.approx({name: true[name] for name in numbers}, rel=1e-5, abs=1e-5), ours.name
+            assert numbers == pytest.approx({name: true[name] for name in numbers}, rel=1e-4, abs=1e-4), (
+                ours.name
+            )  # years: weights times 10
 
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -124,7 +127,7 @@ def test_together_equals_one_by_one(method: str, name: str) -> None:
     settings = recipe(**RECIPES[name])
     expected = one_by_one(settings, method)
     require_equal(together(settings, method), expected)
-    assert any(not torch.equal(fold.head.weight, network.head.weight) for fold, network in zip(expected, networks(), strict=True))  # type: ignore[arg-type]
+    assert any(not torch.equal(fold.head.weight, network.head.weight) for fold, network in zip(expected, networks(method), strict=True))  # type: ignore[arg-type]
 
 
 def test_folds_stop_and_choose_by_themselves() -> None:

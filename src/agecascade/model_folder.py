@@ -80,11 +80,12 @@ class ModelCard:
 
     def network(self) -> PooledNetwork:
         """A network of this shape, freshly initialised."""
-        return models.create(self.backbone, head=self.head, outputs=self.outputs, pooling=self.pooling)
+        layer = self.objective().layer
+        return models.create(self.backbone, head=self.head, outputs=self.outputs, pooling=self.pooling, layer=layer)
 
     def objective(self) -> Method:
         """The method that the model was trained with."""
-        grid = torch.tensor(self.grid)
+        grid = torch.tensor(self.grid, device="cpu")  # also where shapes alone are wanted, on torch's meta device
         return Identity(grid) if self.method == "identity" else methods.create(self.method, grid, **self.method_options)
 
     @property

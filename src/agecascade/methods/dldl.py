@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,8 @@ def distribution_loss(
 
 class Dldl(Method):
     """L = L_ld: DLDL-v2 with lambda = 0."""
+
+    needs_sigma: ClassVar[bool] = True
 
     def terms(self, outputs: Tensor, label: Tensor, sigma: Tensor) -> dict[str, Tensor]:
         return {"kl": distribution_loss(outputs, label, sigma, self.grid, self.kl_reduction, self.label_smoothing)}

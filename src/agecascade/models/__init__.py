@@ -8,6 +8,7 @@ import torch
 
 from agecascade.errors import ModelError, unknown_name
 from agecascade.models.heads import POOLINGS, PooledNetwork
+from agecascade.models.layers import LAYERS
 from agecascade.models.thinagenet import Backbone, thin_vgg16
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {
@@ -24,10 +25,10 @@ def block_names(backbone: str) -> list[str]:
         return list(BACKBONES[backbone]().blocks)
 
 
-def create(backbone: str, head: str = "pooled", outputs: int = 101, pooling: str = "hybrid") -> PooledNetwork:
-    """A freshly initialised network; torch's global random state decides the weights.
+def create(backbone: str, head: str = "pooled", outputs: int = 101, pooling: str = "hybrid", layer: str = "linear") -> PooledNetwork:
+    """A freshly initialised network; torch's global random state decides the weights. `layer` is the last: linear, or shared_slope.
 
-    Raises ModelError for an unknown backbone, head or pooling, naming the nearest known ones.
+    Raises ModelError for an unknown backbone, head, pooling or layer, naming the nearest known ones.
     """
     if backbone not in BACKBONES:
         raise ModelError(unknown_name("backbone", backbone, BACKBONES))
@@ -35,4 +36,6 @@ def create(backbone: str, head: str = "pooled", outputs: int = 101, pooling: str
         raise ModelError(unknown_name("head", head, ["pooled"]))
     if pooling not in POOLINGS:
         raise ModelError(unknown_name("pooling", pooling, POOLINGS))
-    return PooledNetwork(BACKBONES[backbone](), outputs, pooling)
+    if layer not in LAYERS:
+        raise ModelError(unknown_name("layer", layer, LAYERS))
+    return PooledNetwork(BACKBONES[backbone](), outputs, pooling, layer)

@@ -1,4 +1,4 @@
-"""What stands behind a backbone: pooling and one linear layer."""
+"""What stands behind a backbone: pooling and one layer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from agecascade.models.layers import LAYERS
 from agecascade.models.thinagenet import Backbone
 
 
@@ -28,15 +29,13 @@ POOLINGS: dict[str, Callable[[], nn.Module]] = {"hybrid": hybrid_pooling, "avera
 
 
 class PooledNetwork(nn.Module):
-    """Backbone -> pooling -> linear (Eq. 7): (B, 3, H, W) -> (B, outputs)."""
+    """Backbone -> pooling -> linear (Eq. 7), or another layer: (B, 3, H, W) -> (B, outputs)."""
 
-    def __init__(self, backbone: Backbone, outputs: int, pooling: str) -> None:
+    def __init__(self, backbone: Backbone, outputs: int, pooling: str, layer: str = "linear") -> None:
         super().__init__()
         self.backbone = backbone
         self.pool = POOLINGS[pooling]()
-        self.head = nn.Linear(backbone.channels, outputs)
-        nn.init.kaiming_normal_(self.head.weight, mode="fan_in", nonlinearity="linear")
-        nn.init.zeros_(self.head.bias)
+        self.head = LAYERS[layer](backbone.channels, outputs)
 
     def features(self, images: Tensor) -> Tensor:
         """The pooled activations f of Eq. 7."""

@@ -172,6 +172,7 @@ def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, model
     for row in _distinct(params.rows, IDENTITY) if identities else params.rows:
         recipe = settings if identities else params.cascade[step].recipe(row.backbone, found.get(row.backbone))
         frozen_blocks(block_names(row.backbone), recipe.trainable)  # names a block that is none
+        describe(params, step, row, grid, fold=0)  # names a method that is none, or a decoding that it has not
         for fold in folds.index:
             yield Job(params, step, row, recipe, grid, int(fold), find_model(models / settings.init, row, int(fold)))
 
