@@ -17,6 +17,7 @@ from agecascade.errors import ModelError
 from agecascade.methods.base import Method
 from agecascade.methods.dex import nearest_bin
 from agecascade.methods.identity import Identity
+from agecascade.methods.unimodal import LOWEST, UnimodalConcentrated
 
 GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
 
@@ -127,8 +128,8 @@ def test_losses_are_finite_and_values_stay_on_the_grid(label: float, sigma: floa
 
 
 def lowest(method: Method) -> float:
-    """What a loss cannot fall below, rounding aside."""
-    return -1e-9
+    """What a loss cannot fall below, rounding aside; that of `unimodal` is a likelihood."""
+    return (LOWEST if isinstance(method, UnimodalConcentrated) else 0) - 1e-9
 
 
 @pytest.mark.parametrize("name", sorted(methods.METHODS))

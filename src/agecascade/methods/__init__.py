@@ -6,14 +6,19 @@ from torch import Tensor
 
 from agecascade.errors import ModelError, unknown_name
 from agecascade.methods.base import Method
+from agecascade.methods.coral import Coral
+from agecascade.methods.corn import Corn
 from agecascade.methods.dex import Dex
 from agecascade.methods.dldl import Dldl
 from agecascade.methods.dldl_v2 import DldlV2
 from agecascade.methods.er import ExpectationRegression
+from agecascade.methods.mean_variance import MeanVariance
 from agecascade.methods.mr_l1 import MetricRegressionL1
 from agecascade.methods.mr_l2 import MetricRegressionL2
 from agecascade.methods.ranking import Ranking
 from agecascade.methods.smooth_l1 import SmoothL1
+from agecascade.methods.sord import SoftOrdinal
+from agecascade.methods.unimodal import UnimodalConcentrated
 
 METHODS: dict[str, type[Method]] = {
     "dldl_v2": DldlV2,
@@ -24,6 +29,11 @@ METHODS: dict[str, type[Method]] = {
     "mr_l2": MetricRegressionL2,
     "smooth_l1": SmoothL1,
     "ranking": Ranking,
+    "mean_variance": MeanVariance,
+    "coral": Coral,
+    "corn": Corn,
+    "sord": SoftOrdinal,
+    "unimodal": UnimodalConcentrated,
 }
 
 
