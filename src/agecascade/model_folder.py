@@ -81,7 +81,8 @@ class ModelCard:
 
     def network(self) -> Network:
         """A network of this shape, freshly initialised."""
-        return models.create(self.backbone, self.head, self.outputs, self.pooling, self.head_options)
+        layer = self.objective().layer
+        return models.create(self.backbone, self.head, self.outputs, self.pooling, layer, self.head_options)
 
     def outline(self) -> Network:
         """The network's shape alone, on the device "meta"."""
@@ -90,7 +91,7 @@ class ModelCard:
 
     def objective(self) -> Method:
         """The method that the model was trained with."""
-        grid = torch.tensor(self.grid)
+        grid = torch.tensor(self.grid, device="cpu")  # also where shapes alone are wanted, on torch's meta device
         return Identity(grid) if self.method == "identity" else methods.create(self.method, grid, **self.method_options)
 
     @property

@@ -13,6 +13,7 @@ from agecascade.errors import ModelError, unknown_name
 from agecascade.models.base import Backbone, Network
 from agecascade.models.c3ae import C3AE
 from agecascade.models.heads import POOLINGS, PooledNetwork
+from agecascade.models.layers import LAYERS
 from agecascade.models.mobilenet_v2 import MobileNetV2
 from agecascade.models.resnet import ResNet
 from agecascade.models.senet50 import SENet50
@@ -42,10 +43,10 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
 WIDE = "thinagenet:"  # then the share of VGG-16's channels: thinagenet:0.375
 TIMM = "timm/"  # then timm's name
 
-HEADS: dict[str, Callable[..., Network]] = {  # each takes backbone, outputs and pooling, and then options of its own
+HEADS: dict[str, Callable[..., Network]] = {  # each takes backbone, outputs, pooling and layer, and then options of its own
     "pooled": PooledNetwork,
 }
-_SHARED = 3  # arguments of a head that are no options
+_SHARED = 4  # arguments of a head that are no options
 
 SIZES = (16, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)  # pixels; usual sizes, to name those that fit
 
@@ -55,23 +56,27 @@ def create(
     head: str = "pooled",
     outputs: int = 101,
     pooling: str = "hybrid",
+    layer: str = "linear",
     head_options: Mapping[str, Any] | None = None,
 ) -> Network:
     """A freshly initialised network; torch's global random state decides the weights.
 
-    `pooling` is for heads that pool, and backbones without fully connected layers of their own. Raises ModelError for an
-    unknown backbone, head, pooling or option of the head, naming the nearest known ones.
+    `pooling` is for heads that pool, and backbones without fully connected layers of their own; `layer` is the last one of such
+    heads, as the method wants it: linear, or shared_slope. Raises ModelError for an unknown backbone, head, pooling, layer or option
+    of the head, naming the nearest known ones.
     """
     if head not in HEADS:
         raise ModelError(unknown_name("head", head, HEADS))
     if pooling not in POOLINGS:
         raise ModelError(unknown_name("pooling", pooling, POOLINGS))
+    if layer not in LAYERS:
+        raise ModelError(unknown_name("layer", layer, LAYERS))
     known = list(inspect.signature(HEADS[head]).parameters)[_SHARED:]
     for option in head_options or {}:
         if option not in known:
             hint = unknown_name(f"option of head {head}", option, known) if known else f"head {head} has no options, not {option!r}"
             raise ModelError(f"head_options: {hint}")
-    return HEADS[head](_backbone(backbone), outputs, pooling, **(head_options or {}))
+    return HEADS[head](_backbone(backbone), outputs, pooling, layer, **(head_options or {}))
 
 
 def block_names(backbone: str, head: str = "pooled", head_options: Mapping[str, Any] | None = None) -> list[str]:

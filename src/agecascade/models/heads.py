@@ -1,4 +1,4 @@
-"""The pooled head: pooling, or the network's own fully connected layers, and one linear layer."""
+"""The pooled head: pooling, or the network's own fully connected layers, and one layer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 from agecascade.models.base import Backbone, Neck, Network
+from agecascade.models.layers import LAYERS
 
 
 def hybrid_pooling() -> nn.Module:
@@ -28,16 +29,14 @@ POOLINGS: dict[str, Callable[[], nn.Module]] = {"hybrid": hybrid_pooling, "avera
 
 
 class PooledNetwork(Network):
-    """Backbone -> pooling or neck -> linear (Eq. 7): (B, 3, H, W) -> (B, outputs)."""
+    """Backbone -> pooling or neck -> linear (Eq. 7), or another layer: (B, 3, H, W) -> (B, outputs)."""
 
-    def __init__(self, backbone: Backbone, outputs: int, pooling: str) -> None:
+    def __init__(self, backbone: Backbone, outputs: int, pooling: str, layer: str = "linear") -> None:
         super().__init__()
         self.backbone = backbone
         neck = backbone.neck()
         self.pool = neck or POOLINGS[pooling]()
-        self.head = nn.Linear(neck.features if neck else backbone.channels, outputs)
-        nn.init.kaiming_normal_(self.head.weight, mode="fan_in", nonlinearity="linear")
-        nn.init.zeros_(self.head.bias)
+        self.head = LAYERS[layer](neck.features if neck else backbone.channels, outputs)
 
     @property
     def blocks(self) -> Mapping[str, nn.Module]:

@@ -171,7 +171,7 @@ def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, model
     found = read_winners(models / settings.init) if settings.init in params.search else {}
     for row in _distinct(params.rows, IDENTITY) if identities else params.rows:
         recipe = settings if identities else params.cascade[step].recipe(row.backbone, found.get(row.backbone))
-        outline = describe(params, step, row, grid, fold=0).outline()
+        outline = describe(params, step, row, grid, fold=0).outline()  # names a method that is none, or a decoding that it has not
         frozen_blocks(outline.blocks, recipe.trainable)  # names a block that is none
         require_size(outline, row.backbone, params.image_size)
         for fold in folds.index:

@@ -14,7 +14,7 @@ import torch
 
 from agecascade import conformal, model_folder
 from agecascade.augmentation import Augmenter
-from agecascade.errors import ModelError
+from agecascade.errors import ModelError, TrainingError
 from agecascade.faces.alignment import TEMPLATE
 from agecascade.files import write_table
 from agecascade.loading import Faces
@@ -75,7 +75,7 @@ class Job:
 
 def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) -> ModelCard:
     """The card of a network that has learned nothing yet. Identities are no ages: they have no options of a method."""
-    return ModelCard(
+    card = ModelCard(
         study=params.study,
         step=step,
         chain=params.chain(step),
@@ -83,9 +83,9 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
         head=POOLED if row.method == IDENTITY else params.head,
         pooling=params.pooling,
         head_options={} if row.method == IDENTITY else params.head_options,
-        outputs=len(grid),
+        outputs=0,  # as the method says
         method=row.method,
-        method_options={} if row.method == IDENTITY else {"lambda_er": params.lambda_er, "kl_reduction": params.kl_reduction},
+        method_options={} if row.method == IDENTITY else params.model_dump(include={"lambda_er", "kl_reduction", "decoding"}),
         grid=grid,
         image_size=params.image_size,
         normalisation=params.normalisation.model_dump(),
@@ -94,6 +94,7 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
         seed=row.seed,
         fold=fold,
     )
+    return replace(card, outputs=card.objective().outputs)
 
 
 def _crop(params: Params, step: str) -> Crop:
@@ -176,9 +177,10 @@ def fresh(job: Job, card: ModelCard) -> Network:
 
 
 def keeps_head(job: Job) -> bool:
-    """Whether the head of `job.init` goes on: where method and grid are the same."""
+    """Whether the head of `job.init` goes on: where its outputs are read alike, over the same grid."""
     before, card = model_folder.read_card(job.init), job.card
-    return all(getattr(before, name) == getattr(card, name) for name in ("method", "grid", "head", "head_options"))
+    same = all(getattr(before, name) == getattr(card, name) for name in ("grid", "head", "head_options"))
+    return same and before.objective().reading == card.objective().reading
 
 
 def from_init(job: Job, card: ModelCard) -> Network:
@@ -199,9 +201,18 @@ def from_init(job: Job, card: ModelCard) -> Network:
 
 
 def samples(job: Job, faces: Faces, part: Faces) -> Samples:
-    """Pictures with the study's sigma where the data set gives none; identities are labelled by their index."""
+    """Pictures with the study's sigma where the data set gives none; identities are labelled by their index.
+
+    Raises TrainingError where there is neither, and the method needs one.
+    """
     label = np.searchsorted(np.unique(faces.subject), part.subject) if job.row.method == IDENTITY else part.label
-    sigma = np.where(np.isnan(part.sigma), job.params.sigma, part.sigma)
+    without = np.isnan(part.sigma)
+    if job.params.sigma is None and without.any() and job.card.objective().needs_sigma:
+        raise TrainingError(
+            f"{job.step}: {job.row.method} needs a sigma, and {without.sum()} pictures have none, {part.sample_id[without][0]} among them; "
+            "give `sigma` in params.yaml"
+        )
+    sigma = np.where(without, np.nan if job.params.sigma is None else job.params.sigma, part.sigma)
     return Samples(part.sample_id, part.images, label.astype(np.float32), sigma.astype(np.float32))
 
 

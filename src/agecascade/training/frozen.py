@@ -110,7 +110,7 @@ class HeadTrainings:
         method = group[0].card.objective().to(self.device)
         everything = samples(group[0], self.faces, self.faces)
         for job, fold in zip(group, folds, strict=True):
-            network.head = fold.head
+            network.head = fold.head  # of its own kind
             self._write_fold(job, network, method, fold, everything, views, self._rows(job)["test"], folder / f"fold{job.fold}")
 
     def trained(self, group: Group, views: Views) -> tuple[Network, list[Fold]]:
