@@ -182,8 +182,8 @@ def test_options_of_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match="head_options: head pooled has no options, not 'width'"):
         models.create("tinyagenet", head_options={"width": 3})
 
-    def wide(backbone: models.Backbone, outputs: int, pooling: str, width: int = 1) -> Network:
-        return models.PooledNetwork(backbone, outputs * width, pooling)
+    def wide(backbone: models.Backbone, outputs: int, pooling: str, layer: str, width: int = 1) -> Network:
+        return models.PooledNetwork(backbone, outputs * width, pooling, layer)
 
     monkeypatch.setitem(models.HEADS, "wide", wide)
     assert models.create("tinyagenet", "wide", 3, head_options={"width": 2}).head.weight.shape == (6, 128)
