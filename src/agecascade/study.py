@@ -22,7 +22,7 @@ from agecascade.yaml_style import entry as lines
 
 DEFAULT = "sample"
 # Sets of named things: a study that names its own has none of the default's.
-REPLACED_WHOLE = ("datasets", "pretrain", "search", "cascade", "features", "screen", "regressors")
+REPLACED_WHOLE = ("datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "regressors")
 
 # A study that is drawn instead of fetched.
 DRAW = {"pictures": 240, "subjects": 30}
@@ -126,6 +126,7 @@ def _overlay(
         "sigma": info(target).sigma,
         "align": {"size": 64, "encoding": "png"},
         "datasets": {name: lines(block) for name, block in datasets.items()},
+        "weights": {},
         "pretrain": {name: in_one_line(block) for name, block in pretrain.items()},
         "search": {},
         "cascade": {name: in_one_line(block) for name, block in cascade.items()},
