@@ -137,5 +137,5 @@ def vggface_maps(state: State, pictures: Tensor, underscore: str = "") -> Tensor
 
 def write_pickle(path: Path, state: State, protocol: int = 2) -> None:
     """As the `.pkl` files are written: a dict of arrays."""
-    content = {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in state.items()}
+    content = {name: np.array(tensor.numpy(), order="C") for name, tensor in state.items()}
     path.write_bytes(pickle.dumps(content, protocol=protocol))

@@ -28,6 +28,7 @@ from agecascade.training.published import write_published
 from agecascade.weights import load_weights
 from agecascade.weights.fitting import load_published
 from agecascade.weights.reading import read_state
+from project import STEP, finish, prepare, start
 from published import caffe_names, vggface, vggface2, vggface2_maps, vggface_maps, write_pickle
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -154,7 +155,7 @@ def test_keys_that_do_not_fit_are_named_with_what_fits() -> None:
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 def test_pickles_of_arrays_are_read(protocol: int, tmp_path: Path) -> None:
-    state = {"a.weight": torch.randn(3, 2), "n": torch.arange(4)}
+    state = {"a.weight": torch.randn(3, 2), "n": torch.arange(4), "num_batches_tracked": torch.tensor(3)}
     write_pickle(tmp_path / "w.pkl", state, protocol)
     found = read_state(tmp_path / "w.pkl")
     assert list(found) == list(state)
@@ -245,14 +246,14 @@ def study(**changes: Any) -> params.Params:
     return params.check(content | changes)
 
 
-def with_faces(sha256: str | None, **changes: Any) -> params.Params:
+def with_faces(sha256: str) -> params.Params:
     """The sample, whose target starts from VGGFace2's SENet-50."""
     content = YAML(typ="safe").load(ROOT / "studies" / "sample.yaml")
     content["cascade"]["target_from_scratch"]["init"] = "vggface2"
     channels = content["normalisation"] | {"by_backbone": {"senet50": {"mean": FACES2.mean, "std": FACES2.std}}}
-    entry = {"file": "senet50_ft_weight.pkl"} | ({"sha256": sha256} if sha256 else {})
+    entry = {"file": "senet50_ft_weight.pkl", "sha256": sha256}
     content |= {"backbone": "senet50", "pooling": "average", "image_size": 64, "normalisation": channels}
-    return params.check(content | {"weights": {"vggface2": {"senet50": entry}}} | changes)
+    return params.check(content | {"weights": {"vggface2": {"senet50": entry}}})
 
 
 def test_a_chain_starts_from_published_weights(archives: Path, tmp_path: Path) -> None:
@@ -278,23 +279,55 @@ def test_a_chain_starts_from_published_weights(archives: Path, tmp_path: Path) -
     assert starts["head.weight"].shape == (3, 2048)
 
 
+def test_the_stages_train_from_published_weights(archives: Path, tmp_path: Path) -> None:
+    """weights.py and finetune.py as DVC runs them: the head learns behind torchvision's ResNet-18."""
+    import torchvision
+
+    torch.manual_seed(2)
+    theirs = torchvision.models.resnet18()
+    path = archives / torchvision.models.get_model_weights("resnet18").DEFAULT.url.rpartition("/")[2]
+    torch.save(theirs.state_dict(), path)
+    prepare(tmp_path, pictures=32, epochs=1, trainable="head", augment="none")
+    content = YAML(typ="safe").load(tmp_path / "params.yaml")
+    imagenet = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    content |= {"backbone": "resnet18", "pooling": "average", "normalisation": imagenet}
+    content["cascade"][STEP]["init"] = "imagenet"
+    content["weights"] = {"imagenet": {"resnet18": {"library": "torchvision", "sha256": checksum(path)[:8]}}}
+    YAML().dump(content, tmp_path / "params.yaml")
+    write_published(params.load(tmp_path / "params.yaml"), "imagenet", tmp_path / "models" / "imagenet")
+    said = finish(start(tmp_path, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db"))
+    assert "error" not in said
+    learned, _, card = model_folder.load(tmp_path / "models" / STEP / "dldl_v2-resnet18-s0" / "fold1")
+    assert card.chain == ["imagenet", STEP]
+    for name, tensor in learned.backbone.state_dict().items():
+        assert torch.equal(tensor, theirs.state_dict()[name]), name
+    assert (tmp_path / "data" / "predictions" / STEP / "dldl_v2-resnet18-s0.parquet").is_file()
+
+
 def test_what_is_wrong_with_the_weights_of_a_study_is_one_line(archives: Path, tmp_path: Path) -> None:
-    out, file = tmp_path / "out", archives / "senet50_ft_weight.pkl"
-    with pytest.raises(ModelError, match=r"weights\.vggface2\.senet50: senet50_ft_weight\.pkl is neither in .* nor where AGECASCADE"):
-        write_published(with_faces("0" * 8), "vggface2", out)
+    out, file = tmp_path / "out", archives / "mine.pkl"
+
+    def write(sha256: str | None, **changes: Any) -> None:
+        entry = {"file": file.name} | ({"sha256": sha256} if sha256 else {})
+        write_published(study(weights={"own": {"resnet18": entry}}, backbone="resnet18", image_size=64, **changes), "own", out)
+
+    with pytest.raises(ModelError, match=r"weights\.own\.resnet18: mine\.pkl is neither in .* nor where AGECASCADE_MIRROR points; docs"):
+        write("0" * 8)
     file.write_bytes(b"another file")
-    with pytest.raises(ModelError, match=rf"sha256 is missing, .* write {checksum(file)}$"):
-        write_published(with_faces(None), "vggface2", out)
+    with pytest.raises(ModelError, match=rf"weights\.own\.resnet18: sha256 is missing, .* write {checksum(file)}$"):
+        write(None)
     with pytest.raises(ModelError, match=rf"has SHA-256 {checksum(file)}, not 00000000; fetch it again"):
-        write_published(with_faces("0" * 8), "vggface2", out)
-    with pytest.raises(ModelError, match=r"senet50_ft_weight\.pkl is damaged"):
-        write_published(with_faces(checksum(file)), "vggface2", out)
-    with pytest.raises(ModelError, match=r"weights\.vggface2\.tinyagenet is missing; weights\.vggface2 has senet50 alone"):
-        write_published(with_faces("0" * 8, compare={"backbones": ["tinyagenet"]}, backbone="tinyagenet"), "vggface2", out)
-    write_pickle(file, vggface2(squeeze=True))
-    told = r"these weights want other pictures; write normalisation\.by_backbone\.senet50: \{mean: \[0\.5140\d*, 0\.4073\d*, 0\.3588\d*\],"
+        write("0" * 8)
+    with pytest.raises(ModelError, match=r"mine\.pkl is damaged"):
+        write(checksum(file))
+    with pytest.raises(ModelError, match=r"weights\.own\.tinyagenet is missing; weights\.own has resnet18 alone"):
+        write_published(study(weights={"own": {"resnet18": {"file": "mine.pkl", "sha256": "0" * 8}}}), "own", out)
+    state = {name.removeprefix("backbone."): tensor for name, tensor in network("resnet18").state_dict().items() if "head" not in name}
+    write_pickle(file, state)
+    told = r"these weights want other pictures; write normalisation\.by_backbone\.resnet18: \{mean: \[0\.485, 0\.456, 0\.406\], std:"
     with pytest.raises(ModelError, match=told):
-        write_published(with_faces(checksum(file), normalisation={"mean": [0.5] * 3, "std": [0.2] * 3}), "vggface2", out)
+        write(checksum(file))
+    assert not out.exists()
 
 
 def test_params_of_weights() -> None:

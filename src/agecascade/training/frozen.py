@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,9 @@ Group = list[Job]  # the folds of one row that start from one model
 def groups(jobs: list[Job]) -> list[Group]:
     """The trainings whose backbone need look at each picture but once: the head alone learns, from pictures that never change."""
     found: dict[tuple[object, Path], Group] = {}
+    of_row = cache(lambda row: _batchable(next(job for job in jobs if job.row == row)))  # folds share their network
     for job in jobs:
-        if job.recipe.trainable == "head" and unchanging(job.augment) and _batchable(job):
+        if job.recipe.trainable == "head" and unchanging(job.augment) and of_row(job.row):
             found.setdefault((job.row, job.init), []).append(job)
     return list(found.values())
 

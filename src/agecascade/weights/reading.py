@@ -96,5 +96,5 @@ def _tensor(value: Any) -> Tensor | None:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
-        return torch.from_numpy(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("="))))
+        return torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
     return None
