@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agecascade import models
+from agecascade import methods, models
 from agecascade.errors import ModelError
 from agecascade.models.base import Network
 from agecascade.models.counting import cost
 from agecascade.training import memory
+from agecascade.training.loop import Samples, train
 from agecascade.training.trainable import Freeze
+from brightness import AGES, AUGMENTER, recipe, samples
 
 SMALL = "timm/mobilenetv3_small_050"
 NAMES = [*models.BACKBONES, "thinagenet:0.125", SMALL]
@@ -195,6 +197,21 @@ def test_options_of_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_memory_is_counted_for_every_kind_of_network(name: str) -> None:
     size = 224 if "224" in name else 64
     assert memory.activations(models.create(name, pooling="average"), size) > size * size
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["vgg16_nofc", "resnet18", "senet50", "mobilenet_v2", "c3ae", SMALL])
+def test_every_part_of_a_network_learns(name: str, precision: str) -> None:
+    torch.manual_seed(0)
+    network = models.create(name, outputs=21, pooling="average")
+    before = {part: tensor.clone() for part, tensor in network.named_parameters()}
+    data = samples(16)
+    data = Samples(data.sample_id, data.images.repeat(2, 1).repeat(2, 2), data.label, data.sigma)  # 64 pixels
+    method = methods.create("dldl_v2", AGES)
+    (record,) = train(network, method, data, data, recipe(epochs=1, batch_size=8), AUGMENTER, seed=[0], precision=precision)
+    assert np.isfinite([record["loss"], record["validation_loss"], record["validation_error"]]).all()
+    same = [part for part, tensor in network.named_parameters() if torch.equal(tensor, before[part])]
+    assert same == []
 
 
 QUICK = ["tinyagenet", "vgg16_nofc", "resnet18", "c3ae", SMALL]

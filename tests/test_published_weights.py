@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import collections
 import pickle
+import threading
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from agecascade.training.cascade import find_model, initialise
 from agecascade.training.fold import Job, from_init
 from agecascade.training.published import write_published
 from agecascade.weights import load_weights
+from agecascade.weights.files import weights_file
 from agecascade.weights.fitting import load_published
 from agecascade.weights.reading import read_state
 from project import STEP, finish, prepare, start
@@ -137,6 +141,33 @@ def test_timm_gives_what_its_own_network_gives(archives: Path) -> None:
         load_weights(ours, "timm/vgg16_bn.none", Weights(library="timm"), channels, "weights.x")
     with pytest.raises(ModelError, match="library: timm is for backbones called timm/<name>"):
         load_weights(ours, "resnet18", Weights(library="timm"), channels, "weights.x")
+
+
+def test_what_has_an_address_is_fetched_once_and_checked_each_time(archives: Path) -> None:
+    folder = archives.parent / "published"
+    folder.mkdir()
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        files = []
+        for number in (1, 2):  # two files of one name
+            (folder / f"{number}").mkdir()
+            (folder / f"{number}" / "model.safetensors").write_bytes(b"weights %d" % number)
+            url = f"http://127.0.0.1:{server.server_port}/{number}/model.safetensors"
+            files.append(Weights(file="model.safetensors", url=url, sha256=checksum(folder / f"{number}" / "model.safetensors")))
+        paths = [weights_file(file, "weights.x") for file in (*files, *files)]
+        server.shutdown()
+    assert [path.read_bytes() for path in paths] == [b"weights 1", b"weights 2"] * 2
+    assert sorted(set(asked)) == ["/1/model.safetensors", "/2/model.safetensors"]
+    paths[0].write_bytes(b"changed")
+    with pytest.raises(ModelError, match=r"weights\.x: .*model\.safetensors has SHA-256 \w+, not \w+; remove it and fetch it again"):
+        weights_file(files[0], "weights.x")
 
 
 def test_keys_that_do_not_fit_are_named_with_what_fits() -> None:
@@ -316,7 +347,7 @@ def test_what_is_wrong_with_the_weights_of_a_study_is_one_line(archives: Path, t
     file.write_bytes(b"another file")
     with pytest.raises(ModelError, match=rf"weights\.own\.resnet18: sha256 is missing, .* write {checksum(file)}$"):
         write(None)
-    with pytest.raises(ModelError, match=rf"has SHA-256 {checksum(file)}, not 00000000; fetch it again"):
+    with pytest.raises(ModelError, match=rf"has SHA-256 {checksum(file)}, not 00000000; remove it and fetch it again"):
         write("0" * 8)
     with pytest.raises(ModelError, match=r"mine\.pkl is damaged"):
         write(checksum(file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from agecascade.errors import FaceError, FetchError, ModelError
 from agecascade.params import Weights
 
 _DIGITS = re.compile(r"-([0-9a-f]{8,})\.\w+$")  # the start of a file's SHA-256 at the end of its name, as torch.hub has it
-_FEWEST = 8
 
 
 def weights_file(wanted: Weights, key: str) -> Path:
@@ -18,26 +18,36 @@ def weights_file(wanted: Weights, key: str) -> Path:
     key: of params.yaml, for errors. Raises ModelError where it cannot be had, or is another file than `sha256` says.
     """
     from agecascade.download import checksum
-    from agecascade.faces.detectors.weights import ModelFile, model_file
-    from agecascade.fetch import places, repository_root
 
-    name = str(wanted.file)
-    sha256 = wanted.sha256 or _told(name)
+    name, sha256 = str(wanted.file), wanted.sha256 or _told(str(wanted.file))
     try:
-        if wanted.url is not None:
-            return model_file(ModelFile(name, wanted.url, sha256 or ""))
-        here = next((path for path in (place / name for place in places()) if path.is_file()), None)
+        path = _local(name) if wanted.url is None else _fetched(name, wanted.url, sha256)
     except (FaceError, FetchError) as error:
         raise ModelError(f"{key}: {error}") from None
+    found = checksum(path)
+    if sha256 is None:
+        raise ModelError(f"{key}: sha256 is missing, so that a change of {path} would go unseen; if it is the right file, write {found}")
+    if not found.startswith(sha256):
+        raise ModelError(f"{key}: {path} has SHA-256 {found}, not {sha256}; remove it and fetch it again, or write that")
+    return path
+
+
+def _local(name: str) -> Path:
+    """A file that a person has fetched."""
+    from agecascade.fetch import places, repository_root
+
+    here = next((path for path in (place / name for place in places()) if path.is_file()), None)
     if here is None:
         place = repository_root() / "archives"
-        raise ModelError(f"{key}: {name} is neither in {place} nor where AGECASCADE_MIRROR points; docs/networks.md tells where to get it")
-    found = checksum(here)
-    if sha256 is None:
-        raise ModelError(f"{key}: sha256 is missing, so that a change of {here} would go unseen; if it is the right file, write {found}")
-    if not found.startswith(sha256):
-        raise ModelError(f"{key}: {here} has SHA-256 {found}, not {sha256}; fetch it again, or write that")
+        raise FetchError(f"{name} is neither in {place} nor where AGECASCADE_MIRROR points; docs/networks.md tells where to get it")
     return here
+
+
+def _fetched(name: str, url: str, sha256: str | None) -> Path:
+    """A file in one of the places, or in the cache, by its address too: many are called model.safetensors."""
+    from agecascade.faces.detectors.weights import ModelFile, model_file
+
+    return model_file(ModelFile(name, url, sha256 or "", kept_as=f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"))
 
 
 def _told(name: str) -> str | None:
