@@ -376,6 +376,12 @@ def test_params_of_weights() -> None:
     assert checked.normalisation.of("tinyagenet") == Normalisation(mean=checked.normalisation.mean, std=checked.normalisation.std)
 
 
-def test_a_size_that_a_backbone_cannot_take_stops_the_first_stage(tmp_path: Path) -> None:
+def test_what_no_network_can_be_made_of_stops_the_first_stage(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="unknown head 'poled'; did you mean pooled"):
+        initialise(study(head="poled"), tmp_path)
+    with pytest.raises(ModelError, match="head_options: head pooled has no options, not 'width'"):
+        initialise(study(head_options={"width": 1}), tmp_path)
+    with pytest.raises(ModelError, match="unknown backbone 'tinyagnet'; did you mean tinyagenet"):
+        initialise(study(compare={"backbones": ["tinyagnet"]}), tmp_path)
     with pytest.raises(ModelError, match=r"vgg16_512_256 cannot take pictures of 32 pixels .* set image_size to 224"):
         initialise(study(backbone="vgg16_512_256"), tmp_path)

@@ -39,7 +39,12 @@ SOURCE = Path(__file__).resolve().parent.parent
 
 
 def initialise(params: Params, folder: Path) -> None:
-    """Write the He-initialised networks that every chain starts from, one per backbone and seed, into `folder`."""
+    """Write the He-initialised networks that every chain starts from, one per backbone and seed, into `folder`.
+
+    Raises ModelError before any of them where a network, of identities or ages, is unknown or cannot take the study's pictures.
+    """
+    for row in {row.backbone: row for row in params.rows}.values():
+        require_size(describe(params, SCRATCH, row, [0.0, 1.0], fold=0).outline(), row.backbone, params.image_size)
     for row in distinct(params.rows, SCRATCH):
         torch.manual_seed(row.seed)
         card = describe(params, SCRATCH, row._replace(method=IDENTITY), [0.0, 1.0], fold=0)
