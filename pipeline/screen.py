@@ -40,7 +40,7 @@ def main(name: str) -> None:
 def trained_on(study: params.Params, step: str) -> set[str]:
     """The data sets that a step and those before it were trained on."""
     trainings = {**study.pretrain, **study.cascade}
-    return {trainings[name].dataset for name in study.chain(step)}
+    return {trainings[name].dataset for name in study.chain(step) if name in trainings}  # published weights name none
 
 
 if __name__ == "__main__":

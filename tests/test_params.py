@@ -87,6 +87,12 @@ def test_rows_hold_the_main_one_first_and_each_once(content: dict) -> None:
     assert len(rows) == len(set(rows)) == 2 * 2 * 2
 
 
+def test_a_row_of_any_backbone_names_one_folder(content: dict) -> None:
+    content["compare"] = {"backbones": ["timm/resnet18.a1_in1k", "thinagenet:0.375"]}
+    names = [row.name for row in params.check(content).rows]
+    assert names == ["dldl_v2-tinyagenet-s0", "dldl_v2-timm_resnet18.a1_in1k-s0", "dldl_v2-thinagenet_0.375-s0"]
+
+
 def test_chain_leads_from_scratch_to_the_step(content: dict) -> None:
     checked = params.check(content)
     assert checked.chain("target") == ["faces", "imdb", "agedb", "target"]

@@ -13,7 +13,7 @@ from agecascade.params.augment import Augment
 from agecascade.params.block import Block
 from agecascade.params.data import Dataset
 from agecascade.params.faces import Align, Normalisation
-from agecascade.params.recipes import SCRATCH, Pretrain, Search, Step, Training
+from agecascade.params.recipes import SCRATCH, Pretrain, Search, Step, Training, Weights
 
 
 class Compute(Block):
@@ -98,6 +98,7 @@ class Params(Block):
     normalisation: Normalisation
     augment: Augment
     datasets: dict[str, Dataset] = Field(min_length=1)
+    weights: dict[str, dict[str, Weights]] = Field(default_factory=dict)  # name, then backbone
     pretrain: dict[str, Pretrain]
     search: dict[str, Search] = Field(default_factory=dict)
     cascade: dict[str, Step] = Field(min_length=1)
@@ -112,9 +113,9 @@ class Params(Block):
         for key, dataset in _mentions(self):
             if dataset not in self.datasets:
                 raise ValueError(f"{key}: {unknown_name('data set', dataset, self.datasets)}")
-        models = {SCRATCH, *self.pretrain, *self.cascade}
-        if len(models) != 1 + len(self.pretrain) + len(self.cascade):
-            raise ValueError(f"pretrain and cascade: a name stands twice, or one is called {SCRATCH}")
+        models = {SCRATCH, *self.weights, *self.pretrain, *self.cascade}
+        if len(models) != 1 + len(self.weights) + len(self.pretrain) + len(self.cascade):
+            raise ValueError(f"weights, pretrain and cascade: a name stands twice, or one is called {SCRATCH}")
         for name in self.features:
             if name not in models:
                 raise ValueError(f"features.{name}: {unknown_name('step', name, models)}")
@@ -133,15 +134,17 @@ class Params(Block):
         return self
 
     def chain(self, step: str) -> list[str]:
-        """The steps from scratch (left out) to `step`, in order of training; searches train nothing that stays."""
+        """The steps from scratch (left out), or from published weights, to `step`, in order; searches train nothing that stays."""
         steps: dict[str, Training] = {**self.pretrain, **self.cascade}
         names: list[str] = []
         while step != SCRATCH:
             if step in names:
                 raise ValueError(f"cascade: {' <- '.join([*names, step])} runs in a circle")
-            if step not in steps:
-                raise ValueError(f"init: {unknown_name('step', step, [SCRATCH, *steps, *self.search])}")
+            if step not in steps and step not in self.weights:
+                raise ValueError(f"init: {unknown_name('step', step, [SCRATCH, *self.weights, *steps, *self.search])}")
             names.append(step)
+            if step in self.weights:
+                break
             before = steps[step].init
             step = self.search[before].init if before in self.search else before
         return names[::-1]
@@ -157,7 +160,7 @@ class Params(Block):
 
 def _require_searches(params: Params) -> None:
     """Raise ValueError where searches and the steps that they are for do not fit."""
-    steps = {SCRATCH, *params.pretrain, *params.cascade}
+    steps = {SCRATCH, *params.weights, *params.pretrain, *params.cascade}
     for name, search in params.search.items():
         if name in steps:
             raise ValueError(f"search.{name}: this is the name of a step; give the search another")

@@ -38,8 +38,13 @@ SOURCE = Path(__file__).resolve().parent.parent
 
 
 def initialise(params: Params, folder: Path) -> None:
-    """Write the He-initialised networks that every chain starts from, one per backbone and seed, into `folder`."""
-    for row in _distinct(params.rows, SCRATCH):
+    """Write the He-initialised networks that every chain starts from, one per backbone and seed, into `folder`.
+
+    Raises ModelError before any of them where a network, of identities or ages, is unknown or cannot take the study's pictures.
+    """
+    for row in {row.backbone: row for row in params.rows}.values():
+        require_size(describe(params, SCRATCH, row, [0.0, 1.0], fold=0).outline(), row.backbone, params.image_size)
+    for row in distinct(params.rows, SCRATCH):
         torch.manual_seed(row.seed)
         card = describe(params, SCRATCH, row._replace(method=IDENTITY), [0.0, 1.0], fold=0)
         require_size(card.outline(), row.backbone, params.image_size)
@@ -169,7 +174,7 @@ def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, model
             if role not in roles:
                 raise TrainingError(f"{step}: fold {fold} of {settings.dataset} has no {role} picture; see datasets.{settings.dataset}")
     found = read_winners(models / settings.init) if settings.init in params.search else {}
-    for row in _distinct(params.rows, IDENTITY) if identities else params.rows:
+    for row in distinct(params.rows, IDENTITY) if identities else params.rows:
         recipe = settings if identities else params.cascade[step].recipe(row.backbone, found.get(row.backbone))
         outline = describe(params, step, row, grid, fold=0).outline()  # names a method that is none, or a decoding that it has not
         frozen_blocks(outline.blocks, recipe.trainable)  # names a block that is none
@@ -212,7 +217,7 @@ def _require_covered(faces: Faces, grid: list[float], name: str) -> None:
         )
 
 
-def _distinct(rows: list[Row], method: str) -> list[Row]:
+def distinct(rows: list[Row], method: str) -> list[Row]:
     """One row per backbone and seed."""
     return list(dict.fromkeys(row._replace(method=method) for row in rows))
 

@@ -20,7 +20,7 @@ from agecascade.files import write_table
 from agecascade.loading import Faces
 from agecascade.model_folder import Crop, ModelCard
 from agecascade.models.base import Network
-from agecascade.params import SCRATCH, Augment, Params, Recipe, Row, Training
+from agecascade.params import Augment, Params, Recipe, Row, Training
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
 from agecascade.training.checkpoint import RANDOM_STATE, Checkpoint
@@ -88,7 +88,7 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
         method_options={} if row.method == IDENTITY else params.model_dump(include={"lambda_er", "kl_reduction", "decoding"}),
         grid=grid,
         image_size=params.image_size,
-        normalisation=params.normalisation.model_dump(),
+        normalisation=params.normalisation.of(row.backbone).model_dump(exclude={"by_backbone"}),
         crop=_crop(params, step),
         flip=True,
         seed=row.seed,
@@ -100,7 +100,7 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
 def _crop(params: Params, step: str) -> Crop:
     """How pictures are cropped at use, where there are no annotations: a detector finds the same five points."""
     steps: dict[str, Training] = {**params.pretrain, **params.cascade}
-    align, trained_with = params.align, None if step == SCRATCH else params.datasets[steps[step].dataset].detector
+    align, trained_with = params.align, params.datasets[steps[step].dataset].detector if step in steps else None
     return Crop(
         detector="retinaface" if trained_with == "retinaface" else "yunet",
         size=align.size,
@@ -133,7 +133,7 @@ def train_fold(
     roles = {role: faces.take(np.isin(faces.sample_id, part.to_numpy(str))) for role, part in fold.groupby("role")["sample_id"]}
     nobody = faces.take(np.array([], int))
     training, validation, test = (samples(job, faces, roles.get(role, nobody)) for role in ("train", "validation", "test"))
-    augmenter = Augmenter(job.augment, job.params.normalisation, processes.device)
+    augmenter = Augmenter(job.augment, card.channels, processes.device)
     history: list[Record] = []
     tested = None
     title = f"{job.step}/{job.name}"

@@ -124,7 +124,7 @@ class _Room:
     def _one_tried(self, job: Job) -> Record:
         device = Processes().device
         training, validation = (self._samples(job, role) for role in ("train", "validation"))
-        augmenter = Augmenter(job.augment, job.params.normalisation, device)
+        augmenter = Augmenter(job.augment, job.card.channels, device)
         network, method = from_init(job, job.card).to(device), job.card.objective().to(device)
         options = {"seed": job.random_seed, "precision": job.params.precision, "progress": self.progress}
         *_, last = train(network, method, training, validation, job.recipe, augmenter, **options)  # type: ignore[arg-type]
