@@ -87,7 +87,8 @@ def _cascade_rows(params: Params, predictions: Path) -> Iterator[Result]:
         for row in params.rows:
             frame, models, groups = _read(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
             summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups)
-            line = TableRow(settings.dataset, row.method, row.backbone, params.chain(step), row.seed, summary)
+            method = settings.recipe(row.backbone).method or row.method
+            line = TableRow(settings.dataset, method, row.backbone, params.chain(step), row.seed, summary)
             yield Result(step, row.name, line, frame, models, groups)
 
 
