@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import time
@@ -33,7 +32,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     rounds = 12 if parser.parse_args().quick else 100
-    torch.set_num_threads(os.cpu_count() or 2)
     steps = {PLAIN: plain_step(), **{name: step_of(name) for name in methods.METHODS}}
     random = np.random.default_rng(0)
     taken: dict[str, list[float]] = {name: [] for name in steps}
