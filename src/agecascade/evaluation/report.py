@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +24,14 @@ MOST_PANELS = 4
 
 @dataclass(frozen=True)
 class Result:
-    """A row of the table, the predictions it sums up, and the digest of the model of each fold (none for regressors)."""
+    """A row of the table, the predictions it sums up, the digest of each fold's model (none for regressors), and the groups if any."""
 
     step: str
     name: str
     row: TableRow
     predictions: pd.DataFrame
     models: dict[int, str]
+    groups: list[float] | None = None
 
     @property
     def label(self) -> str:
@@ -48,7 +49,9 @@ def gather(params: Params, predictions: Path) -> list[Result]:
 
     Raises ModelError naming the stage to run where a file is missing.
     """
-    return [*_cascade_rows(params, predictions), *_regressor_rows(params, predictions)]
+    cascade = list(_cascade_rows(params, predictions))
+    groups = {result.row.dataset: result.groups for result in cascade}
+    return [*cascade, *_regressor_rows(params, predictions, groups)]
 
 
 def write(results: list[Result], params: Params, folder: Path) -> None:
@@ -82,29 +85,32 @@ def draw(results: list[Result], params: Params, labels: dict[str, list[float]], 
 def _cascade_rows(params: Params, predictions: Path) -> Iterator[Result]:
     for step, settings in params.cascade.items():
         for row in params.rows:
-            frame, models = _read(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
-            summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed)
-            line = TableRow(settings.dataset, row.method, row.backbone, params.chain(step), row.seed, summary)
-            yield Result(step, row.name, line, frame, models)
+            frame, models, groups = _read(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
+            summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups)
+            method = settings.recipe(row.backbone).method or row.method
+            line = TableRow(settings.dataset, method, row.backbone, params.chain(step), row.seed, summary)
+            yield Result(step, row.name, line, frame, models, groups)
 
 
-def _regressor_rows(params: Params, predictions: Path) -> Iterator[Result]:
+def _regressor_rows(params: Params, predictions: Path, groups: Mapping[str, list[float] | None]) -> Iterator[Result]:
+    """groups: {data set: their middles}, as the networks of the cascade learned them."""
     main = params.rows[0]
     for name, regressor in params.regressors.items():
-        frame, _ = _read(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}")
-        summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed)
-        chain = [*params.chain(regressor.features), name]
+        frame, _, _ = _read(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}")
         dataset = params.features[regressor.features].dataset
+        summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups.get(dataset))
+        chain = [*params.chain(regressor.features), name]
         yield Result(REGRESS, name, TableRow(dataset, name, main.backbone, chain, main.seed, summary, name in TIME_BOUNDED), frame, {})
 
 
-def _read(path: Path, stage: str) -> tuple[pd.DataFrame, dict[int, str]]:
+def _read(path: Path, stage: str) -> tuple[pd.DataFrame, dict[int, str], list[float] | None]:
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; run `dvc repro {stage}`") from None
-    models = json.loads((table.schema.metadata or {}).get(b"models", b"{}"))
-    return table.to_pandas(), {int(fold): digest for fold, digest in models.items()}
+    told = table.schema.metadata or {}
+    models = json.loads(told.get(b"models", b"{}"))
+    return table.to_pandas(), {int(fold): digest for fold, digest in models.items()}, json.loads(told.get(b"groups", b"null"))
 
 
 def _by_name(results: list[Result]) -> dict[str, dict[str, dict[str, dict[str, float | str]]]]:

@@ -93,6 +93,8 @@ def _lines(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
                     "n": _count(figures.get("pictures")),
                     "MAE": figures.get("mae"),
                     "CI": f"{figures['mae_low']:.2f} to {figures['mae_high']:.2f}" if "mae_low" in figures else None,
+                    "accuracy": figures.get("accuracy"),
+                    "1-off": figures.get("one_off"),
                     "pooled MAE": figures.get("pooled_mae"),
                     "RMSE": figures.get("rmse"),
                     "Pearson": figures.get("pearson"),

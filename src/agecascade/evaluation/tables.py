@@ -49,6 +49,8 @@ def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFram
                 "MAE": figures["mae"],
                 interval: f"{figures['mae_low']:.2f} to {figures['mae_high']:.2f}",
                 "CI over": str(figures["interval"]).rpartition(" ")[2],
+                "accuracy": figures.get("accuracy"),
+                "1-off": figures.get("one_off"),
                 "pooled MAE": figures["pooled_mae"],
                 "RMSE": figures["rmse"],
                 "Pearson": figures.get("pearson"),
@@ -85,7 +87,7 @@ def _cell(column: str, value: object) -> str:
         return str(value).replace("|", "\\|")
     if column in ("lambda", "sigma"):
         return f"{value:g}"
-    return f"{value:.3f}" if column.startswith(RATES) or column in ("Pearson", "epsilon") else f"{value:.2f}"
+    return f"{value:.3f}" if column.startswith(RATES) or column in ("accuracy", "1-off", "Pearson", "epsilon") else f"{value:.2f}"
 
 
 def write_csv(path: Path | str, table: pd.DataFrame) -> None:

@@ -88,11 +88,13 @@ class Step(Training):
 
     batch_size: Annotated[int, Field(ge=2), *Searchable]  # or `search`
     learning_rate: Annotated[float, Field(gt=0), *Searchable]  # or `search`
+    method: str | None = None  # null: the row's
+    lambda_er: float | None = Field(None, alias="lambda", ge=0)  # null: the study's
     by_backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def recipe(self, backbone: str, found: Mapping[str, float] | None = None) -> Step:
         """This step with what `by_backbone` says of one backbone, and with what a search has `found` where it says `search`."""
-        content = {**self.model_dump(), "by_backbone": {}, **self.by_backbone.get(backbone, {})}
+        content = {**self.model_dump(by_alias=True), "by_backbone": {}, **self.by_backbone.get(backbone, {})}
         return Step.model_validate(content | {key: value for key, value in (found or {}).items() if content[key] == SEARCHED})
 
     @property
@@ -104,7 +106,7 @@ class Step(Training):
     @model_validator(mode="after")
     def _backbones_fit(self) -> Step:
         for changes in self.by_backbone.values():
-            Step.model_validate({**self.model_dump(), "by_backbone": {}, **changes})
+            Step.model_validate({**self.model_dump(by_alias=True), "by_backbone": {}, **changes})
         return self
 
 

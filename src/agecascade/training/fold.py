@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,12 +70,14 @@ class Job:
         """What a tracker shows as this training's params."""
         recipe = self.recipe.model_dump(exclude={"by_backbone", "schedule", "augment"})
         shared = self.params.model_dump(include={"sigma", "image_size", "pooling", "precision", "lambda_er"})
-        chain = " > ".join(self.card.chain)
-        return {**recipe, **shared, **self.row._asdict(), "schedule": self.recipe.schedule.name, "chain": chain, "fold": self.fold}
+        card = self.card
+        learned = {**self.row._asdict(), "method": card.method, **card.method_options}
+        return {**recipe, **shared, **learned, "schedule": self.recipe.schedule.name, "chain": " > ".join(card.chain), "fold": self.fold}
 
 
 def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) -> ModelCard:
     """The card of a network that has learned nothing yet. Identities are no ages: they have no options of a method."""
+    method, options = objective(params, step, row)
     card = ModelCard(
         study=params.study,
         step=step,
@@ -84,8 +87,8 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
         pooling=params.pooling,
         head_options={} if row.method == IDENTITY else params.head_options,
         outputs=0,  # as the method says
-        method=row.method,
-        method_options={} if row.method == IDENTITY else params.model_dump(include={"lambda_er", "kl_reduction", "decoding"}),
+        method=method,
+        method_options=options,
         grid=grid,
         image_size=params.image_size,
         normalisation=params.normalisation.of(row.backbone).model_dump(exclude={"by_backbone"}),
@@ -95,6 +98,17 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
         fold=fold,
     )
     return replace(card, outputs=card.objective().outputs)
+
+
+def objective(params: Params, step: str, row: Row) -> tuple[str, dict[str, Any]]:
+    """The method that a row learns by in a step, and its options: those of the study, but for what the step says itself."""
+    if row.method == IDENTITY:
+        return row.method, {}
+    options = params.model_dump(include={"lambda_er", "kl_reduction", "decoding"})
+    if step not in params.cascade:
+        return row.method, options
+    own = params.cascade[step].recipe(row.backbone)
+    return own.method or row.method, options if own.lambda_er is None else {**options, "lambda_er": own.lambda_er}
 
 
 def _crop(params: Params, step: str) -> Crop:
@@ -209,8 +223,8 @@ def samples(job: Job, faces: Faces, part: Faces) -> Samples:
     without = np.isnan(part.sigma)
     if job.params.sigma is None and without.any() and job.card.objective().needs_sigma:
         raise TrainingError(
-            f"{job.step}: {job.row.method} needs a sigma, and {without.sum()} pictures have none, {part.sample_id[without][0]} among them; "
-            "give `sigma` in params.yaml"
+            f"{job.step}: {job.card.method} needs a sigma, and {without.sum()} pictures have none, {part.sample_id[without][0]} "
+            "among them; give `sigma` in params.yaml"
         )
     sigma = np.where(without, np.nan if job.params.sigma is None else job.params.sigma, part.sigma)
     return Samples(part.sample_id, part.images, label.astype(np.float32), sigma.astype(np.float32))
