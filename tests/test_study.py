@@ -190,7 +190,8 @@ def test_attractiveness_has_its_network_and_its_grid(repository: Path, name: str
     made = params.check(parsed(study.render(name, repository)))
     grid = made.datasets[name].grid
     assert grid is not None
-    assert (len(grid.values), grid.values[0], grid.values[1] - grid.values[0]) == (scores, 1.0, pytest.approx(0.1))
+    values = grid.over([])
+    assert (len(values), values[0], values[1] - values[0]) == (scores, 1.0, pytest.approx(0.1))
     assert made.backbone == "tinyattnet"
     ages = models.create("tinyagenet", outputs=scores).state_dict()
     models.create(made.backbone, outputs=scores).load_state_dict(ages)  # the same network
