@@ -142,6 +142,17 @@ def test_a_run_known_to_both_stands_once_and_dvcs_figures_count(monkeypatch: pyt
     assert table["folds"].tolist() == [5] * 4
 
 
+def test_runs_that_differ_by_decoding_or_have_no_sigma_stand_apart(monkeypatch: pytest.MonkeyPatch):
+    main = copy.deepcopy(MAIN)
+    main["data"]["params"]["params.yaml"]["data"] |= {"decoding": "expectation", "sigma": None}
+    known = [run("f60b347", "1.0", 3.9), run("f60b347", "1.0", 99.0)]
+    for found, decoding in zip(known, ("median", "expectation"), strict=True):
+        found["params"] |= {"decoding": decoding, "sigma": "None"}
+    table = table_of(monkeypatch, shown(state("workspace", None, 1.0, None), main), known)
+    assert table[["decoding", "MAE"]].to_numpy().tolist() == [["expectation", 4.0], ["median", 3.9]]
+    assert "sigma" not in table
+
+
 def test_nothing_yet_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(runs, "dvc_evaluations", lambda root: [])
     monkeypatch.setattr(runs, "evaluation_runs", list)
