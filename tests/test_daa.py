@@ -97,8 +97,8 @@ def test_running_statistics_are_those_of_all_maps_by_hand() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 37, 500, 1 << 20])
 def test_rectified_means_by_chunks(chunk: int) -> None:
-    weights, maps = torch.randn(7, 3, requires_grad=True), torch.randn(3, 11, 6, requires_grad=True)
-    plain = torch.relu(torch.einsum("ki,imn->kmn", weights, maps)).mean(2)
+    weights, maps = torch.randn(7, 3, requires_grad=True), torch.randn(11, 3, 6, requires_grad=True)
+    plain = torch.relu(torch.einsum("ki,min->mkn", weights, maps)).mean(2)
     found = rectified_means(weights, maps, chunk)
     torch.testing.assert_close(found, plain, **EXACT)
     weight = torch.randn_like(plain)
@@ -113,7 +113,7 @@ def test_single_channel_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for chunk in (1, 2000, 1 << 30):  # one channel at a time, some, all
         one = copy.deepcopy(head)
-        monkeypatch.setattr(channel_style, "CHUNK", chunk)
+        monkeypatch.setattr(channel_style, "CPU_CHUNK", chunk)
         outputs = one(features, styled)
         gradients = torch.autograd.grad(outputs.square().sum(), [features, styled, *one.parameters()])
         found.append([outputs, *gradients, *one.decoder.norm.buffers()])

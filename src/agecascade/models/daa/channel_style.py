@@ -9,60 +9,70 @@ from torch.utils.checkpoint import checkpoint
 
 from agecascade.models.daa import batch_norm
 
-CHUNK = 1 << 22  # numbers that are held at once
+CPU_CHUNK = 1 << 20  # numbers that are held at once: what stays in the caches
+GPU_CHUNK = 1 << 25
 
 
 def pooled_differences(
     conv: nn.Conv2d, norm: nn.BatchNorm2d, features: Tensor, normal: Tensor, std: Tensor, mean: Tensor, chunk: int | None = None
 ) -> Tensor:
-    """GAP(ReLU(BN(conv(delta_y)))) of all ages y, (K, B, C'); features E and normal (E - mu)/sigma (B, C, h, w), std, mean (K, C).
+    """GAP(ReLU(BN(conv(delta_y)))) of all ages y, (B, K, C'); features E and normal (E - mu)/sigma (B, C, h, w), std, mean (K, C).
 
     Nothing factorises over the ages. But the taps of a kernel can be summed before the channels are, once for all ages,
 
         conv(delta_y)_o = sum_c std_yc (W_oc * normal_c) + mean_yc (W_oc * 1) - conv(E)_o + bias_o,
 
     a matrix product over c for each age in place of a convolution. Batch norm, ReLU and pooling know one output channel o at a
-    time, so these are taken some at once and computed anew for the gradients: memory stays near that of E for any number of
-    ages. `chunk` says how many numbers may be held.
+    time, so these are taken some at once and computed anew for the gradients: memory does not grow with the ages. `chunk` says
+    how many numbers may be held at once.
     """
-    numbers = features[:, 0].numel() * (features.shape[1] + 2 * len(std))  # of one output channel: its taps, and its ages twice
-    step = max(1, (chunk or CHUNK) // numbers)
-    of_features = functional.conv2d(features, conv.weight, conv.bias.neg(), padding=conv.padding)  # (B, C', h, w)
-    found = []
+    chunk = chunk or (CPU_CHUNK if features.device.type == "cpu" else GPU_CHUNK)
+    positions = features[:, 0].numel()  # B n
+    step = max(1, chunk // (positions * max(features.shape[1], len(std))))
+    neighbours, inside = _neighbours(normal), _neighbours(torch.ones_like(normal[:1, :1]))[0]  # (C, 9, B n), (9, n)
+    of_features = functional.conv2d(features, conv.weight, -conv.bias, padding=conv.padding)  # (B, C', h, w)
+    of_features = of_features.flatten(2).transpose(0, 1)  # (C', B, n)
+    parts = []
     for start in range(0, len(norm.weight), step):
         some = slice(start, start + step)
-        moments = None if norm.training else tuple(values[some] for values in batch_norm.running(norm))
-        inputs = (normal, std, mean, conv.weight[some], of_features[:, some], norm.weight[some], norm.bias[some], moments, norm.eps)
-        found.append(checkpoint(_decoded, *inputs, use_reentrant=False) if torch.is_grad_enabled() else _decoded(*inputs))
+        moments = None if norm.training else [values[some] for values in batch_norm.running(norm)]
+        inputs = (neighbours, inside, std, mean, conv.weight[some], of_features[some], norm.weight[some], norm.bias[some], moments, norm.eps)
+        parts.append(checkpoint(_decoded, *inputs, use_reentrant=False) if torch.is_grad_enabled() else _decoded(*inputs))
+    pooled, average, variance = zip(*parts, strict=True)
     if norm.training:
-        batch_norm.remember(norm, (torch.cat([one for _, one, _ in found]), torch.cat([one for _, _, one in found])), features[:, 0].numel() * len(std))
-    return torch.cat([pooled for pooled, _, _ in found], dim=2)
+        batch_norm.remember(norm, (torch.cat(average), torch.cat(variance)), positions * len(std))
+    return torch.cat(pooled, dim=1).permute(2, 0, 1)
 
 
 def _decoded(
-    normal: Tensor,
+    neighbours: Tensor,
+    inside: Tensor,
     std: Tensor,
     mean: Tensor,
     kernels: Tensor,
     of_features: Tensor,
     gamma: Tensor,
     beta: Tensor,
-    moments: batch_norm.Moments | None,
+    moments: list[Tensor] | None,
     epsilon: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The pooled differences (K, B, o) of the output channels of kernels (o, C, 3, 3), and the moments that they are normalised by."""
-    taps = kernels.transpose(0, 1).flatten(0, 1)[:, None]  # (C o, 1, 3, 3)
-    of_normal, of_ones = (_per_channel(maps, taps) for maps in (normal, torch.ones_like(normal[:1])))  # (B, C, o n), (1, C, o n)
-    differences = (std @ of_normal + mean @ of_ones).unflatten(2, (len(kernels), -1)) - of_features.flatten(2)[:, None]  # (B, K, o, n)
+    """The pooled differences (K, o, B) of the output channels of kernels (o, C, 3, 3), and the moments that they are normalised by."""
+    taps = kernels.flatten(2).transpose(0, 1)  # (C, o, 9)
+    of_normal = std @ torch.bmm(taps, neighbours).flatten(1)  # (C, o, B n) -> (K, o B n)
+    of_ones = mean @ (taps @ inside).flatten(1)  # (C, o, n) -> (K, o n)
+    differences = of_normal.view(-1, *of_features.shape) + of_ones.view(len(std), len(kernels), 1, -1) - of_features  # (K, o, B, n)
     if moments is None:
-        variance, average = torch.var_mean(differences, (0, 1, 3), correction=0)
-        moments = average, variance
-    scale, shift = batch_norm.scale_and_shift(gamma, beta, moments, epsilon)
-    pooled = torch.relu(differences * scale[:, None] + shift[:, None]).mean(3)  # (B, K, o)
-    return pooled.transpose(0, 1), *moments
+        average = differences.mean((0, 2, 3))
+        centred = differences - average[:, None, None]
+        variance = centred.square().mean((0, 2, 3))  # two passes, several times as fast as torch.var
+    else:
+        average, variance = moments
+        centred = differences - average[:, None, None]
+    scale = gamma * torch.rsqrt(variance + epsilon)
+    return torch.relu(centred * scale[:, None, None] + beta[:, None, None]).mean(3), average, variance
 
 
-def _per_channel(maps: Tensor, taps: Tensor) -> Tensor:
-    """Each channel of maps (B, C, h, w) under its own o kernels of taps (C o, 1, 3, 3): (B, C, o n)."""
-    channels = maps.shape[1]
-    return functional.conv2d(maps, taps, padding="same", groups=channels).unflatten(1, (channels, -1)).flatten(2)
+def _neighbours(maps: Tensor) -> Tensor:
+    """The 3x3 neighbours of each position of maps (B, C, h, w), zero outside: (C, 9, B n)."""
+    pictures, channels = maps.shape[:2]
+    return functional.unfold(maps, 3, padding=1).view(pictures, channels, 9, -1).permute(1, 2, 0, 3).flatten(2)

@@ -21,5 +21,5 @@ class AgeDecoder(nn.Module):
     def forward(self, features: Tensor, normal: Tensor, std: Tensor, mean: Tensor) -> Tensor:
         """The delta ages (B, K) of features E and normal (E - mu)/sigma, both (B, C, h, w), from ages of styles (K,) or (K, C)."""
         decoding = shared_style if std.ndim == 1 else channel_style
-        pooled = decoding.pooled_differences(self.conv, self.norm, features, normal, std, mean)  # (K, B, C')
-        return self.linear(pooled)[..., 0].T
+        pooled = decoding.pooled_differences(self.conv, self.norm, features, normal, std, mean)  # (B, K, C')
+        return self.linear(pooled)[..., 0]

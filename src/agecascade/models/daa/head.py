@@ -59,8 +59,7 @@ class DaaHead(nn.Module):
         self._require_maps(features)
         std, mean = self.styles(templates) if self.training else (self.std[:: self.sampling], self.mean[:: self.sampling])
         ages = self.ages if self.training else self.ages[:: self.sampling]
-        sigma, mu = (values[..., None, None] for values in statistics.of_channels(features, self.variance))  # (B, C, 1, 1)
-        return ages - self.decoder(features, (features - mu) / sigma, std, mean)  # (B, K)
+        return ages - self.decoder(features, statistics.normalised(features, self.variance), std, mean)  # (B, K)
 
     def styles(self, templates: Tensor | None = None) -> Style:
         """S and T as they are learned: from the codes, or from the maps of template pictures (K, C, h, w)."""

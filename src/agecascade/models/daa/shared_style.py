@@ -13,7 +13,7 @@ from agecascade.models.daa.rectified import rectified_means
 def pooled_differences(
     conv: nn.Conv2d, norm: nn.BatchNorm2d, features: Tensor, normal: Tensor, std: Tensor, mean: Tensor, chunk: int | None = None
 ) -> Tensor:
-    """GAP(ReLU(BN(conv(delta_y)))) of all ages y, (K, B, C'); features E and normal (E - mu)/sigma (B, C, h, w), s and t (K,).
+    """GAP(ReLU(BN(conv(delta_y)))) of all ages y, (B, K, C'); features E and normal (E - mu)/sigma (B, C, h, w), s and t (K,).
 
     delta_y = s_y normal + t_y - E (Eq. 7) is affine in three maps that are the same for all ages, and so is its convolution:
 
@@ -35,8 +35,8 @@ def pooled_differences(
         moments = batch_norm.running(norm)
     scale, shift = batch_norm.scale_and_shift(norm.weight, norm.bias, moments, norm.eps)
     scaled = [map_.expand_as(centre) * _column(scale) for map_ in (of_normal, of_ones)]
-    maps = torch.stack([*scaled, centre * _column(scale) + _column(shift)]).flatten(1, 2)  # (3, B C', n)
-    return rectified_means(weights, maps, chunk).unflatten(1, centre.shape[:2])
+    maps = torch.stack([*scaled, centre * _column(scale) + _column(shift)], dim=2).flatten(0, 1)  # (B C', 3, n)
+    return rectified_means(weights, maps, chunk).unflatten(0, centre.shape[:2]).transpose(1, 2)
 
 
 def _column(values: Tensor) -> Tensor:
