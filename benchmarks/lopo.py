@@ -1,13 +1,15 @@
 """Leave one subject out behind a frozen backbone: all 82 folds against one.
 
 usage: uv run python benchmarks/lopo.py [--quick]
-1,002 drawn pictures of 82 subjects at 64 px, split as FG-NET is; a TinyAgeNet whose head alone learns, by mode (a) of cascaded
-fine-tuning: 20 epochs, batches of 48, learning rate 0.001, without augmentation. A run is a whole step: features, heads, intervals, test
-predictions, model folders, and runs in MLflow's SQLite store; importing and reading the pictures is not in it. One fold and all take
-turns after a first run that is not counted; --quick has one turn instead of three. Beside them stands one fold as the general loop
-trains it, which takes every picture through the backbone in every epoch.
-The last line printed is one JSON object: folds_over_one (median over the turns of all folds' time over one fold's), one_seconds,
-all_seconds, loop_seconds (one fold by the loop), peak_mib.
+1,002 drawn pictures of 82 subjects, split as FG-NET is; the head alone learns, by mode (a) of cascaded fine-tuning: 20 epochs,
+batches of 48, learning rate 0.001, without augmentation. A run is a whole step: features, heads, intervals, test predictions, model
+folders, and runs in MLflow's SQLite store; importing and reading the pictures is not in it. ThinAgeNet at 224 px, as DLDL-v2 has it, is
+what the ratio is about. One fold looks at the mirror images of its own validation and test pictures alone, 82 folds at all: the backbone
+by itself makes the ratio 1.8, and it grows as the backbone shrinks. So TinyAgeNet at 64 px stands beside it (small_...), three turns
+after a first run that is not counted, with one fold as the general loop trains it, which takes every picture through the backbone in
+every epoch. --quick takes 112 px and one turn.
+The last line printed is one JSON object: folds_over_one, one_seconds, all_seconds (ThinAgeNet), small_folds_over_one (median of the turns'
+ratios), small_one_seconds, small_all_seconds, small_loop_seconds (one fold by the loop), peak_mib.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
-PICTURES, SUBJECTS, SIDE = 1002, 82, 64
+PICTURES, SUBJECTS = 1002, 82
 STEP = "target"
 RECIPE = {"dataset": "fgnet", "init": "scratch", "epochs": 20, "batch_size": 48, "learning_rate": 1e-3, "trainable": "head"}
 
@@ -35,62 +37,73 @@ RECIPE = {"dataset": "fgnet", "init": "scratch", "epochs": 20, "batch_size": 48,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    turns = 1 if parser.parse_args().quick else 3
+    quick = parser.parse_args().quick
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "DVC_ROOT": folder}
-        figures = measure(Path(folder), turns)
-    print(json.dumps(figures))
+        small = Task(Path(folder) / "small", "tinyagenet", 64)
+        small.step("first")  # what is done once: the store, caches
+        figures = {f"small_{name}": value for name, value in small.ratio(1 if quick else 3).items()}
+        with mock.patch("agecascade.training.frozen.groups", return_value=[]):
+            figures["small_loop_seconds"] = round(small.step("first"), 2)
+        figures = Task(Path(folder) / "thin", "thinagenet", 112 if quick else 224).ratio(1) | figures
+    print(json.dumps(figures | {"peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}))
 
 
-def measure(folder: Path, turns: int) -> dict[str, float]:
-    from agecascade.training import frozen
-    from agecascade.training.cascade import initialise
+class Task:
+    """One backbone and size of pictures, and the folds that it is trained on."""
 
-    study, faces = settings(), drawn()
-    splits = leave_one_subject_out(faces)
-    first = splits[splits["fold"] == 0]
-    initialise(study, folder / "models" / "scratch")
-    step(study, faces, first, folder)  # what is done once: the store, caches
-    seconds: dict[str, list[float]] = {"one": [], "all": []}
-    for turn in range(turns):
-        for name, folds in (("one", first), ("all", splits)):
-            seconds[name].append(step(study, faces, folds, folder))
-            print(f"turn {turn + 1}: {folds['fold'].nunique()} folds in {seconds[name][-1]:.2f} s", flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    with mock.patch.object(frozen, "groups", return_value=[]):
-        loop = step(study, faces, first, folder)
-    print(f"one fold by the loop: {loop:.2f} s", flush=True)
-    ratio = statistics.median(every / one for one, every in zip(seconds["one"], seconds["all"], strict=True))
-    medians = {f"{name}_seconds": round(statistics.median(values), 2) for name, values in seconds.items()}
-    return {"folds_over_one": round(ratio, 3), **medians, "loop_seconds": round(loop, 2), "peak_mib": round(peak)}
+    def __init__(self, folder: Path, backbone: str, side: int) -> None:
+        from agecascade.training.cascade import initialise
+
+        self.folder, self.side = folder, side
+        self.study, self.faces = settings(backbone, side), drawn(side)
+        splits = leave_one_subject_out(self.faces)
+        self.splits = {"first": splits[splits["fold"] == 0], "all": splits}
+        initialise(self.study, folder / "models" / "scratch")
+
+    def ratio(self, turns: int) -> dict[str, float]:
+        """All folds' time over one fold's, median over the turns, and the medians of both."""
+        seconds: dict[str, list[float]] = {name: [] for name in self.splits}
+        for turn in range(turns):
+            for name, folds in self.splits.items():
+                seconds[name].append(self.step(name))
+                print(f"{self.side} px, turn {turn + 1}: {folds['fold'].nunique()} folds in {seconds[name][-1]:.2f} s", flush=True)
+        ratio = statistics.median(every / one for one, every in zip(seconds["first"], seconds["all"], strict=True))
+        one, every = (round(statistics.median(seconds[name]), 2) for name in ("first", "all"))
+        return {"folds_over_one": round(ratio, 3), "one_seconds": one, "all_seconds": every}
+
+    def step(self, folds: str) -> float:
+        """Seconds of one step over these folds; what it wrote is removed."""
+        from agecascade.tracking import Tracker
+        from agecascade.training.cascade import train_step
+
+        with tempfile.TemporaryDirectory(dir=self.folder) as outputs:
+            start = time.perf_counter()
+            places = (self.folder / "models", Path(outputs) / "models", Path(outputs) / "predictions")
+            train_step(self.study, STEP, self.faces, self.splits[folds], *places, Tracker("benchmark", "finetune"), self.folder / "work")
+            return time.perf_counter() - start
 
 
-def step(study: Any, faces: Any, splits: pd.DataFrame, folder: Path) -> float:
-    """Seconds of one step over these folds; what it wrote is removed."""
-    from agecascade.tracking import Tracker
-    from agecascade.training.cascade import train_step
-
-    with tempfile.TemporaryDirectory(dir=folder) as outputs:
-        start = time.perf_counter()
-        out = Path(outputs)
-        tracker = Tracker("benchmark", "finetune")
-        train_step(study, STEP, faces, splits, folder / "models", out / "models", out / "predictions", tracker, folder / "work")
-        return time.perf_counter() - start
-
-
-def settings() -> Any:
+def settings(backbone: str, side: int) -> Any:
     from agecascade import params
 
     content = params.read_yaml(ROOT / "studies" / "sample.yaml")
     block = {**content["datasets"]["sample_fgnet"], "protocol": "leave_one_subject_out"}
     recipe = {**RECIPE, "schedule": {"name": "constant"}}
-    content |= {"study": "lopo", "image_size": SIDE, "augment": "none", "datasets": {"fgnet": block}, "cascade": {STEP: recipe}}
+    content |= {
+        "study": "lopo",
+        "backbone": backbone,
+        "image_size": side,
+        "augment": "none",
+        "datasets": {"fgnet": block},
+        "cascade": {STEP: recipe},
+    }
     content |= {"pretrain": {}, "features": {}, "screen": {}, "regressors": {}, "evaluate": {"target": "fgnet"}}
     return params.check(content)
 
 
-def drawn() -> Any:
-    """Faces as the synthetic writer draws them for FG-NET, the whole pictures at SIDE pixels."""
+def drawn(side: int) -> Any:
+    """Faces as the synthetic writer draws them for FG-NET, the whole pictures at `side` pixels."""
     from dataclasses import replace
 
     from agecascade.datasets.synthetic.plans import fgnet
@@ -101,7 +114,7 @@ def drawn() -> Any:
 
     seeds = Seeds(0, "fgnet")
     plan = fgnet.plan(Draw(pictures=PICTURES, subjects=SUBJECTS), seeds)
-    members = list(render(plan.pictures, replace(plan.style, sides=(SIDE, SIDE)), seeds))
+    members = list(render(plan.pictures, replace(plan.style, sides=(side, side)), seeds))
     images = np.stack([decode_image(data) for name, data in members if name.endswith(".JPG")])
     label = np.array([min(float(int(picture.age)), 69.0) for picture in plan.pictures])
     subject = np.array([f"{picture.subject:03d}" for picture in plan.pictures])

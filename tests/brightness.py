@@ -9,7 +9,7 @@ import torch
 
 from agecascade import methods, models
 from agecascade.augmentation import Augmenter
-from agecascade.models.heads import PooledNetwork
+from agecascade.models.base import Network
 from agecascade.params import Augment, Normalisation, Recipe, Schedule
 from agecascade.training.loop import Record, Samples, train
 
@@ -32,16 +32,14 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe.model_validate(settings)
 
 
-def network() -> PooledNetwork:
+def network() -> Network:
     """The same TinyAgeNet each time, on one thread: small batches gain nothing from more."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     return models.create("tinyagenet", outputs=21)
 
 
-def trained(
-    method: str = "dldl_v2", data: Samples | None = None, options: Any = None, **changes: Any
-) -> tuple[PooledNetwork, list[Record]]:
+def trained(method: str = "dldl_v2", data: Samples | None = None, options: Any = None, **changes: Any) -> tuple[Network, list[Record]]:
     """A network trained by a recipe with these changes, and its history; `options` go to `train`."""
     learned = network()
     parts = samples() if data is None else data, samples(seed=1)
@@ -49,7 +47,7 @@ def trained(
     return learned, list(records)
 
 
-def same_weights(one: PooledNetwork, other: PooledNetwork) -> bool:
+def same_weights(one: Network, other: Network) -> bool:
     """Whether two networks agree in every bit."""
     first, second = one.state_dict(), other.state_dict()
     return all(torch.equal(first[name], second[name]) for name in first)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from agecascade import methods
 from agecascade.augmentation import Augmenter
 from agecascade.errors import TrainingError
+from agecascade.models.base import Backbone
 from agecascade.models.heads import PooledNetwork
 from agecascade.params import Augment, Normalisation, Recipe
 from agecascade.training import heads
@@ -26,11 +27,14 @@ COUNT = 90
 SIZES = ((60, 12), (53, 17), (61, 9), (41, 20), (60, 7))  # training and validation pictures: several numbers of batches of 16, uneven ones
 
 
-class Averages(nn.Module):
+class Averages(Backbone):
     """A backbone that costs nothing: the mean colours of 4 x 4 tiles."""
 
     channels = 48
-    blocks: dict[str, nn.Module] = {}  # noqa: RUF012  # as a backbone has it
+
+    @property
+    def blocks(self) -> dict[str, nn.Module]:
+        return {}
 
     def forward(self, images: Tensor) -> Tensor:
         return functional.adaptive_avg_pool2d(images, 4).reshape(len(images), 48, 1, 1)
@@ -52,9 +56,10 @@ def samples() -> Samples:
     return Samples(np.array([f"p{i}" for i in range(COUNT)]), images, label, random.uniform(1, 3, COUNT).astype(np.float32))
 
 
-def networks() -> list[PooledNetwork]:
+def networks(method: str = "dldl_v2") -> list[PooledNetwork]:
     torch.manual_seed(0)
-    return [PooledNetwork(Averages(), len(GRID), "average") for _ in SIZES]  # type: ignore[arg-type]
+    objective = methods.create(method, GRID)
+    return [PooledNetwork(Averages(), objective.outputs, "average", objective.layer) for _ in SIZES]
 
 
 def roles() -> list[tuple[np.ndarray, np.ndarray]]:
@@ -75,7 +80,7 @@ def recipe(**changes: Any) -> Recipe:
 def one_by_one(settings: Recipe, method: str) -> list[Fold]:
     data, augmenter = samples(), Augmenter(Augment.model_validate("none"), CHANNELS)
     trained = []
-    for index, (network, (training, validation)) in enumerate(zip(networks(), roles(), strict=True)):
+    for index, (network, (training, validation)) in enumerate(zip(networks(method), roles(), strict=True)):
         parts = [Samples(data.sample_id[r], data.images[r], data.label[r], data.sigma[r]) for r in (training, validation)]
         history = list(train(network, methods.create(method, GRID), *parts, settings, augmenter, seed=[7, index]))
         trained.append(Fold(network.head, [7, index], training, validation, f"fold{index}", history))
@@ -86,21 +91,22 @@ def together(settings: Recipe, method: str) -> list[Fold]:
     data = samples()
     images = (data.images.astype(np.float32) / 255 - 0.5) / 0.25
     features = Averages()(torch.from_numpy(images).permute(0, 3, 1, 2)).flatten(1)
-    parts = zip(networks(), roles(), strict=True)
+    parts = zip(networks(method), roles(), strict=True)
     folds = [Fold(network.head, [7, index], *rows, f"fold{index}") for index, (network, rows) in enumerate(parts)]
     pictures = Pictures(data.sample_id, features, torch.from_numpy(data.label), torch.from_numpy(data.sigma))
     train_heads(folds, pictures, methods.create(method, GRID), settings)
     return folds
 
 
-def require_equal(found: list[Fold], expected: list[Fold]) -> None:
+def require_equal(found: list[Fold], expected: list[Fold], tolerance: float = 1e-5) -> None:
     for ours, theirs in zip(found, expected, strict=True):
         for (name, value), (_, truth) in zip(ours.head.named_parameters(), theirs.head.named_parameters(), strict=True):
-            torch.testing.assert_close(value, truth, rtol=0, atol=1e-5, msg=lambda told, where=(ours.name, name): f"{where}: {told}")
+            torch.testing.assert_close(value, truth, rtol=0, atol=tolerance, msg=lambda told, where=(ours.name, name): f"{where}: {told}")
         assert [set(record) for record in ours.history] == [set(record) for record in theirs.history]
         for record, true in zip(ours.history, theirs.history, strict=True):
             numbers = {name: value for name, value in record.items() if name != SPEED}
-            assert numbers == pytest.approx({name: true[name] for name in numbers}, rel=1e-5, abs=1e-5), ours.name
+            # losses and errors in years are ten times the weights and more
+            assert numbers == pytest.approx({name: true[name] for name in numbers}, rel=10 * tolerance, abs=10 * tolerance), ours.name
 
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -123,8 +129,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 def test_together_equals_one_by_one(method: str, name: str) -> None:
     settings = recipe(**RECIPES[name])
     expected = one_by_one(settings, method)
-    require_equal(together(settings, method), expected)
-    assert any(not torch.equal(fold.head.weight, network.head.weight) for fold, network in zip(expected, networks(), strict=True))  # type: ignore[arg-type]
+    # a weight of 1000 on a term with kinks magnifies rounding
+    require_equal(together(settings, method), expected, 1e-4 if method == "unimodal" else 1e-5)
+    assert any(not torch.equal(fold.head.weight, network.head.weight) for fold, network in zip(expected, networks(method), strict=True))  # type: ignore[arg-type]
 
 
 def test_folds_stop_and_choose_by_themselves() -> None:

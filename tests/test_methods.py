@@ -14,8 +14,10 @@ from scipy.stats import norm
 
 from agecascade import methods
 from agecascade.errors import ModelError
+from agecascade.methods.base import Method
 from agecascade.methods.dex import nearest_bin
 from agecascade.methods.identity import Identity
+from agecascade.methods.unimodal import LOWEST, UnimodalConcentrated
 
 GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
 
@@ -98,11 +100,14 @@ def test_gradient_is_equation_17() -> None:
     torch.testing.assert_close(outputs.grad, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("grid", [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 1.3, 4.0, 9.0]], ids=["even", "uneven"])
 @pytest.mark.parametrize("name", sorted(methods.METHODS))
-def test_gradients_in_double_precision(name: str) -> None:
-    method = methods.create(name, torch.arange(0.0, 6.0, dtype=torch.float64))
+def test_gradients_in_double_precision(name: str, grid: list[float], smoothing: float) -> None:
+    method = methods.create(name, torch.tensor(grid, dtype=torch.float64))
+    method.label_smoothing = smoothing
     label, sigma = torch.tensor([1.3, 4.0], dtype=torch.float64), torch.tensor([1.0, 2.0], dtype=torch.float64)
-    outputs = torch.randn(2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    outputs = torch.randn(2, method.outputs, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
     assert torch.autograd.gradcheck(lambda tensor: method.loss(tensor, label, sigma), (outputs,))
 
 
@@ -110,16 +115,50 @@ def test_gradients_in_double_precision(name: str) -> None:
 @given(label=st.floats(0, 100), sigma=st.floats(0, 30), name=st.sampled_from(sorted(methods.METHODS)))
 def test_losses_are_finite_and_values_stay_on_the_grid(label: float, sigma: float, name: str) -> None:
     method = methods.create(name, GRID)
-    outputs, _, _ = batch(1)
-    loss = method.loss(10 * outputs, torch.tensor([label], dtype=torch.float64), torch.tensor([sigma], dtype=torch.float64))
+    outputs = 10 * batch(1)[0][:, : method.outputs]
+    loss = method.loss(outputs, torch.tensor([label], dtype=torch.float64), torch.tensor([sigma], dtype=torch.float64))
     assert math.isfinite(loss.item())
-    assert loss.item() > -1e-9
-    assert 0 <= method.predict(10 * outputs)[0].item() <= 100
+    assert loss.item() > lowest(method)
+    value, distribution = method.predict(outputs)
+    assert 0 <= value.item() <= 100
+    if distribution is not None:
+        assert distribution.shape == (1, len(GRID))
+        assert distribution.min() >= 0
+        assert distribution.sum().item() == pytest.approx(1)
+
+
+def lowest(method: Method) -> float:
+    """What a loss cannot fall below, rounding aside; that of `unimodal` is a likelihood."""
+    return (LOWEST if isinstance(method, UnimodalConcentrated) else 0) - 1e-9
+
+
+@pytest.mark.parametrize("name", sorted(methods.METHODS))
+@pytest.mark.parametrize("label", [0.0, 37.5, 100.0])
+def test_a_step_against_the_gradient_brings_the_value_nearer(name: str, label: float) -> None:
+    method = methods.create(name, GRID)
+    outputs = torch.zeros(1, method.outputs, dtype=torch.float64, requires_grad=True)
+    truth, sigma = torch.tensor([label], dtype=torch.float64), torch.tensor([2.0], dtype=torch.float64)
+    method.loss(outputs, truth, sigma).backward()
+    after = outputs.detach() - 0.01 * outputs.grad / outputs.grad.abs().max()
+    assert method.error(after, truth) < method.error(outputs.detach(), truth)
 
 
 def test_unknown_method() -> None:
     with pytest.raises(ModelError, match="unknown method 'dldlv2'; did you mean dldl_v2"):
         methods.create("dldlv2", GRID)
+
+
+@pytest.mark.parametrize("name", sorted(methods.METHODS))
+def test_a_grid_must_hold_two_values_that_ascend(name: str) -> None:
+    for values, message in (([5.0], "a grid of 1 value"), ([0.0, 2.0, 1.0], "must ascend"), ([0.0, 1.0, 1.0], "must ascend")):
+        with pytest.raises(ModelError, match=f"method {name}: .*{message}"):
+            methods.create(name, torch.tensor(values))
+    assert methods.create(name, torch.tensor([0.0, 1.0])).outputs in (1, 2)
+
+
+def test_counting_is_for_methods_that_ask_thresholds() -> None:
+    with pytest.raises(ModelError, match="method dldl: unknown decoding 'count'; known: expectation, median, mode"):
+        methods.create("dldl", GRID, decoding="count")
 
 
 def test_label_smoothing_against_scipy() -> None:

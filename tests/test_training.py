@@ -13,7 +13,7 @@ import brightness
 from agecascade import methods, models
 from agecascade.augmentation import Augmenter
 from agecascade.errors import TrainingError
-from agecascade.models.heads import PooledNetwork
+from agecascade.models.base import Network
 from agecascade.params import Augment, Normalisation, Recipe, Schedule
 from agecascade.training.inference import pooled_features, predict_values
 from agecascade.training.learner import exhausted
@@ -39,7 +39,7 @@ def samples(count: int = 48, seed: int = 0) -> Samples:
     return Samples(np.array([f"p{i}" for i in range(count)]), images, label, np.full(count, 2, np.float32))
 
 
-def run(epochs: int = 6, method: str = "dldl_v2", data: Samples | None = None, **changes: object) -> tuple[PooledNetwork, list[Record]]:
+def run(epochs: int = 6, method: str = "dldl_v2", data: Samples | None = None, **changes: object) -> tuple[Network, list[Record]]:
     torch.manual_seed(0)
     objective = methods.create(method, torch.arange(0.0, 21.0))
     network = models.create("tinyagenet", outputs=21)

@@ -20,7 +20,7 @@ from agecascade.faces.face import Annotation, Face
 from agecascade.faces.finding import Finder, Finding, finder
 from agecascade.methods.base import Method
 from agecascade.model_folder import ModelCard
-from agecascade.models.heads import PooledNetwork
+from agecascade.models.base import Network
 from agecascade.params import Detection
 from agecascade.training.inference import predict_values
 
@@ -44,7 +44,7 @@ class Row:
 class Fold:
     """One trained network with all that its use needs."""
 
-    network: PooledNetwork
+    network: Network
     method: Method
     card: ModelCard
 

@@ -21,7 +21,7 @@ from agecascade.faces.alignment import Frame
 from agecascade.files import write_json
 from agecascade.methods.base import Method
 from agecascade.methods.identity import Identity
-from agecascade.models.heads import PooledNetwork
+from agecascade.models.base import Network
 from agecascade.params import Align, Detection, Normalisation
 
 FORMAT = 1
@@ -74,17 +74,24 @@ class ModelCard:
     flip: bool  # average with the mirror image
     seed: int
     fold: int
+    head_options: dict[str, Any] = field(default_factory=dict)  # of no use to heads without
     interval: Interval | None = None
     validation: dict[str, float] | None = None
     format: int = FORMAT
 
-    def network(self) -> PooledNetwork:
+    def network(self) -> Network:
         """A network of this shape, freshly initialised."""
-        return models.create(self.backbone, head=self.head, outputs=self.outputs, pooling=self.pooling)
+        layer = self.objective().layer
+        return models.create(self.backbone, self.head, self.outputs, self.pooling, layer, self.head_options)
+
+    def outline(self) -> Network:
+        """The network's shape alone, on the device "meta"."""
+        with torch.device("meta"):
+            return self.network()
 
     def objective(self) -> Method:
         """The method that the model was trained with."""
-        grid = torch.tensor(self.grid)
+        grid = torch.tensor(self.grid, device="cpu")  # also where shapes alone are wanted, on torch's meta device
         return Identity(grid) if self.method == "identity" else methods.create(self.method, grid, **self.method_options)
 
     @property
@@ -92,7 +99,7 @@ class ModelCard:
         return Normalisation(**self.normalisation)
 
 
-def save(folder: Path, network: PooledNetwork, card: ModelCard, history: Sequence[dict[str, float]]) -> None:
+def save(folder: Path, network: Network, card: ModelCard, history: Sequence[dict[str, float]]) -> None:
     """Write a model folder; the caller makes it appear at once (`files.written_beside`)."""
     folder.mkdir(parents=True, exist_ok=True)
     # contiguous: a channels-last weight would be stored in another order than it is read
@@ -131,7 +138,7 @@ def read_weights(folder: Path | str) -> dict[str, torch.Tensor]:
         raise ModelError(f"{path} is damaged ({error}); `dvc checkout` restores it") from None
 
 
-def load(folder: Path | str) -> tuple[PooledNetwork, Method, ModelCard]:
+def load(folder: Path | str) -> tuple[Network, Method, ModelCard]:
     """A trained network in evaluation mode, its method and its card. Raises ModelError where they do not fit."""
     card = read_card(folder)
     network = card.network()

@@ -143,46 +143,57 @@ class Run:
         return run if tracker.attempt(reopen) else None
 
     def params(self, params: Mapping[str, Any]) -> None:
-        """Log params, a hundred at a time: MLflow takes no more."""
-        from mlflow.entities import Param
-
-        entries = [Param(key, str(value)[:6000]) for key, value in params.items()]
-        for start in range(0, len(entries), 100):
-            batch = entries[start : start + 100]
-            self._call(lambda client, run_id, batch=batch: client.log_batch(run_id, params=batch))  # type: ignore[misc]
+        """Log params."""
+        self._log(params=params)
 
     def epoch(self, record: Mapping[str, float]) -> None:
         """Log one epoch's numbers as a point of each curve, unless an interrupted run did."""
         if record["epoch"] > self.logged:
-            self.metrics({key: value for key, value in record.items() if key != "epoch"}, int(record["epoch"]))
-
-    def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Log the epochs of a training that is over: whole curves at once, as each call takes its time."""
-        curves = [{key: value for key, value in record.items() if key != "epoch"} for record in history]
-        self._points({int(record["epoch"]): curve for record, curve in zip(history, curves, strict=True)})
+            self._log(points=_curves([record]))
 
     def metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
-        """Log numbers, a thousand at a time; what is missing or not finite is left out."""
-        self._points({step: metrics})
-
-    def _points(self, steps: Mapping[int, Mapping[str, float | None]]) -> None:
-        import time
-
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        numbers = [(key, value, step) for step, metrics in steps.items() for key, value in metrics.items()]
-        points = [Metric(key, float(value), now, step) for key, value, step in numbers if value is not None and math.isfinite(value)]
-        for start in range(0, len(points), 1000):
-            batch = points[start : start + 1000]
-            self._call(lambda client, run_id, batch=batch: client.log_batch(run_id, metrics=batch))  # type: ignore[misc]
+        """Log numbers; what is missing or not finite is left out."""
+        self._log(points={step: metrics})
 
     def finish(self, metrics: Mapping[str, float | None], digest: str, folder: Path) -> None:
         """Log the final metrics, the name of the weights, and the small files of a model folder."""
-        self.metrics(metrics)
-        self._call(lambda client, run_id: client.set_tag(run_id, "model", digest))
+        self.finished({}, [], metrics, digest, folder)
+
+    def finished(
+        self,
+        params: Mapping[str, Any],
+        history: Sequence[Mapping[str, float]],
+        metrics: Mapping[str, float | None],
+        digest: str,
+        folder: Path,
+    ) -> None:
+        """Log a whole training that is over: params, curves and what `finish` takes, in one call, as each takes its time."""
+        self._log(params, {0: metrics, **_curves(history)}, {"model": digest})
         for name in ("model.json", "history.csv"):
             self.artifact(folder / name)
+
+    def _log(
+        self,
+        params: Mapping[str, Any] | None = None,
+        points: Mapping[int, Mapping[str, float | None]] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Params, numbers by step, and tags; a hundred params and a thousand numbers at a time, for MLflow takes no more."""
+        import time
+
+        from mlflow.entities import Metric, Param, RunTag
+
+        now = int(time.time() * 1000)
+        numbers = [(key, value, step) for step, metrics in (points or {}).items() for key, value in metrics.items()]
+        left: dict[str, list[Any]] = {
+            "params": [Param(key, str(value)[:6000]) for key, value in (params or {}).items()],
+            "metrics": [Metric(key, float(value), now, step) for key, value, step in numbers if value is not None and math.isfinite(value)],
+            "tags": [RunTag(key, value) for key, value in (tags or {}).items()],
+        }
+        while any(left.values()):
+            batch = {kind: entries[: 100 if kind == "params" else 800] for kind, entries in left.items()}
+            left = {kind: entries[len(batch[kind]) :] for kind, entries in left.items()}
+            self._call(lambda client, run_id, batch=batch: client.log_batch(run_id, **batch))  # type: ignore[misc]
 
     def artifact(self, path: Path) -> None:
         """Keep a file or a folder with the run."""
@@ -197,6 +208,11 @@ class Run:
         run_id = self.run_id
         if run_id is not None:
             self.tracker.attempt(lambda: action(self.tracker.client, run_id))
+
+
+def _curves(history: Sequence[Mapping[str, float]]) -> dict[int, dict[str, float]]:
+    """The numbers of each epoch by its number."""
+    return {int(record["epoch"]): {key: value for key, value in record.items() if key != "epoch"} for record in history}
 
 
 def _common_tags(tracker: Tracker) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from agecascade.methods.base import Method
@@ -11,6 +13,8 @@ from agecascade.methods.er import expectation_loss
 
 class DldlV2(Method):
     """L = L_ld + lambda L_er (DLDL-v2, Eq. 12)."""
+
+    needs_sigma: ClassVar[bool] = True
 
     def terms(self, outputs: Tensor, label: Tensor, sigma: Tensor) -> dict[str, Tensor]:
         return {

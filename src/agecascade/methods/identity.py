@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 from torch.nn import functional
 
@@ -10,6 +12,8 @@ from agecascade.methods.base import Method
 
 class Identity(Method):
     """Cross-entropy over identities; the grid is their indices 0..K-1, a label is one of them."""
+
+    reading: ClassVar[str] = "identity"
 
     def terms(self, outputs: Tensor, label: Tensor, sigma: Tensor) -> dict[str, Tensor]:
         return {"cross_entropy": functional.cross_entropy(outputs, label.long(), label_smoothing=self.label_smoothing)}

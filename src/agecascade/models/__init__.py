@@ -1,38 +1,128 @@
-"""Backbones by name. A network maps (B, 3, H, W) normalised pictures to (B, outputs)."""
+"""Networks by name: a backbone and a head. A network maps (B, 3, H, W) normalised pictures to (B, outputs)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
 from agecascade.errors import ModelError, unknown_name
+from agecascade.models.base import Backbone, Network
+from agecascade.models.c3ae import C3AE
 from agecascade.models.heads import POOLINGS, PooledNetwork
-from agecascade.models.thinagenet import Backbone, thin_vgg16
+from agecascade.models.layers import LAYERS
+from agecascade.models.mobilenet_v2 import MobileNetV2
+from agecascade.models.resnet import ResNet
+from agecascade.models.senet50 import SENet50
+from agecascade.models.thinagenet import thin_vgg16
+from agecascade.models.timm_backbone import Timm
+from agecascade.models.vgg16 import VGG16
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {
     "thinagenet": lambda: thin_vgg16(0.5),
     "tinyagenet": lambda: thin_vgg16(0.25),
+    "thinattnet": lambda: thin_vgg16(0.5),
+    "tinyattnet": lambda: thin_vgg16(0.25),
+    "vgg16": lambda: VGG16([4096, 4096]),
+    "vgg16_nofc": lambda: VGG16([]),
+    "vgg16_512_256": lambda: VGG16([512, 256]),
+    "resnet18": lambda: ResNet(18),
+    "resnet34": lambda: ResNet(34),
+    "resnet50": lambda: ResNet(50),
+    "resnet50_caffe": lambda: ResNet(50, "caffe"),
+    "resnet18_daa": lambda: ResNet(18, "daa"),
+    "resnet34_daa": lambda: ResNet(34, "daa"),
+    "resnet50_daa": lambda: ResNet(50, "daa"),
+    "senet50": SENet50,
+    "mobilenet_v2": MobileNetV2,
+    "c3ae": C3AE,
 }
+WIDE = "thinagenet:"  # then the share of VGG-16's channels: thinagenet:0.375
+TIMM = "timm/"  # then timm's name
+
+HEADS: dict[str, Callable[..., Network]] = {  # each takes backbone, outputs, pooling and layer, and then options of its own
+    "pooled": PooledNetwork,
+}
+_SHARED = 4  # arguments of a head that are no options
+
+SIZES = (16, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)  # pixels; usual sizes, to name those that fit
 
 
-def block_names(backbone: str) -> list[str]:
-    """The names of a backbone's blocks in order, for `trainable: from:<block>`. Raises ModelError for an unknown backbone."""
-    if backbone not in BACKBONES:
-        raise ModelError(unknown_name("backbone", backbone, BACKBONES))
-    with torch.device("meta"):  # neither memory nor random numbers are used
-        return list(BACKBONES[backbone]().blocks)
-
-
-def create(backbone: str, head: str = "pooled", outputs: int = 101, pooling: str = "hybrid") -> PooledNetwork:
+def create(
+    backbone: str,
+    head: str = "pooled",
+    outputs: int = 101,
+    pooling: str = "hybrid",
+    layer: str = "linear",
+    head_options: Mapping[str, Any] | None = None,
+) -> Network:
     """A freshly initialised network; torch's global random state decides the weights.
 
-    Raises ModelError for an unknown backbone, head or pooling, naming the nearest known ones.
+    `pooling` is for heads that pool, and backbones without fully connected layers of their own; `layer` is the last one of such
+    heads, as the method wants it: linear, or shared_slope. Raises ModelError for an unknown backbone, head, pooling, layer or option
+    of the head, naming the nearest known ones.
     """
-    if backbone not in BACKBONES:
-        raise ModelError(unknown_name("backbone", backbone, BACKBONES))
-    if head != "pooled":
-        raise ModelError(unknown_name("head", head, ["pooled"]))
+    if head not in HEADS:
+        raise ModelError(unknown_name("head", head, HEADS))
     if pooling not in POOLINGS:
         raise ModelError(unknown_name("pooling", pooling, POOLINGS))
-    return PooledNetwork(BACKBONES[backbone](), outputs, pooling)
+    if layer not in LAYERS:
+        raise ModelError(unknown_name("layer", layer, LAYERS))
+    known = list(inspect.signature(HEADS[head]).parameters)[_SHARED:]
+    for option in head_options or {}:
+        if option not in known:
+            hint = unknown_name(f"option of head {head}", option, known) if known else f"head {head} has no options, not {option!r}"
+            raise ModelError(f"head_options: {hint}")
+    return HEADS[head](_backbone(backbone), outputs, pooling, layer, **(head_options or {}))
+
+
+def block_names(backbone: str, head: str = "pooled", head_options: Mapping[str, Any] | None = None) -> list[str]:
+    """The names of a network's blocks in order, for `trainable: from:<block>`. Raises ModelError as `create`."""
+    with torch.device("meta"):  # neither memory nor random numbers are used
+        return list(create(backbone, head, head_options=head_options).blocks)
+
+
+def require_size(network: Network, name: str, size: int) -> None:
+    """Raise ModelError where a network on the device "meta" cannot take pictures of `size` pixels, naming usual sizes that it takes."""
+    fault = _fault(network, size)
+    if fault is None:
+        return
+    fit = [str(other) for other in SIZES if _fault(network, other) is None]
+    advice = f"set image_size to {' or '.join(fit[:3])}" if fit else "choose another backbone"
+    raise ModelError(f"{name} cannot take pictures of {size} pixels ({fault}); {advice}")
+
+
+def _backbone(name: str) -> Backbone:
+    if name in BACKBONES:
+        return BACKBONES[name]()
+    if name.startswith(TIMM):
+        return Timm(name.removeprefix(TIMM))
+    if name.startswith(WIDE):
+        return thin_vgg16(_width(name))
+    raise ModelError(unknown_name("backbone", name, [*BACKBONES, f"{WIDE}<width>", f"{TIMM}<name>"]))
+
+
+def _width(name: str) -> float:
+    try:
+        width = float(name.removeprefix(WIDE))
+    except ValueError:
+        width = math.nan
+    if not 0 < width <= 4:
+        raise ModelError(f"backbone {name!r}: {WIDE} wants a share of VGG-16's channels, above 0 and at most 4; say {WIDE}0.375")
+    return width
+
+
+def _fault(network: Network, size: int) -> str | None:
+    """Why a network on the device "meta" cannot take pictures of this size; None where it can."""
+    was_training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(torch.empty(1, 3, size, size, device="meta"))
+    except (RuntimeError, AssertionError, ValueError, ModelError) as error:
+        return " ".join(str(error).split())
+    finally:
+        network.train(was_training)
+    return None

@@ -1,12 +1,13 @@
-"""What stands behind a backbone: pooling and one linear layer."""
+"""The pooled head: pooling, or the network's own fully connected layers, and one layer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
-from agecascade.models.thinagenet import Backbone
+from agecascade.models.base import Backbone, Neck, Network
+from agecascade.models.layers import LAYERS
 
 
 def hybrid_pooling() -> nn.Module:
@@ -27,20 +28,21 @@ def max_pooling() -> nn.Module:
 POOLINGS: dict[str, Callable[[], nn.Module]] = {"hybrid": hybrid_pooling, "average": average_pooling, "max": max_pooling}
 
 
-class PooledNetwork(nn.Module):
-    """Backbone -> pooling -> linear (Eq. 7): (B, 3, H, W) -> (B, outputs)."""
+class PooledNetwork(Network):
+    """Backbone -> pooling or neck -> linear (Eq. 7), or another layer: (B, 3, H, W) -> (B, outputs)."""
 
-    def __init__(self, backbone: Backbone, outputs: int, pooling: str) -> None:
+    def __init__(self, backbone: Backbone, outputs: int, pooling: str, layer: str = "linear") -> None:
         super().__init__()
         self.backbone = backbone
-        self.pool = POOLINGS[pooling]()
-        self.head = nn.Linear(backbone.channels, outputs)
-        nn.init.kaiming_normal_(self.head.weight, mode="fan_in", nonlinearity="linear")
-        nn.init.zeros_(self.head.bias)
+        neck = backbone.neck()
+        self.pool = neck or POOLINGS[pooling]()
+        self.head = LAYERS[layer](neck.features if neck else backbone.channels, outputs)
+
+    @property
+    def blocks(self) -> Mapping[str, nn.Module]:
+        neck = self.pool.blocks if isinstance(self.pool, Neck) else {}
+        return {**self.backbone.blocks, **neck}
 
     def features(self, images: Tensor) -> Tensor:
         """The pooled activations f of Eq. 7."""
         return self.pool(self.backbone(images))  # (B, C)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.features(images))  # (B, outputs)

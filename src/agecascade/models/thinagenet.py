@@ -1,13 +1,18 @@
-"""ThinAgeNet and TinyAgeNet: VGG-16's convolutions, thinner and with batch norm (DLDL-v2, section 3.4)."""
+"""ThinAgeNet and TinyAgeNet: VGG-16's convolutions, thinner and with batch norm (DLDL-v2, section 3.4).
+
+Over a grid of attractiveness scores they are called ThinAttNet and TinyAttNet.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from agecascade.models.base import Backbone
+
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
-class Backbone(nn.Module):
+class ThinVGG(Backbone):
     """Convolution blocks with a 2x2 max-pool at the end of all but the last: (B, 3, H, W) -> (B, channels, H/16, W/16)."""
 
     def __init__(self, blocks: tuple[tuple[int, ...], ...]) -> None:
@@ -37,9 +42,9 @@ class Backbone(nn.Module):
         return self.layers(images)  # (B, C, H/16, W/16)
 
 
-def thin_vgg16(width: float) -> Backbone:
+def thin_vgg16(width: float) -> ThinVGG:
     """VGG-16's 13 convolutions with `width` times its channels: 0.5 is ThinAgeNet, 0.25 TinyAgeNet."""
-    return Backbone(tuple(tuple(round(channels * width) for channels in block) for block in VGG16_BLOCKS))
+    return ThinVGG(tuple(tuple(max(1, round(channels * width)) for channels in block) for block in VGG16_BLOCKS))
 
 
 def _initialise(module: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -35,7 +36,7 @@ class Row(NamedTuple):
     @property
     def name(self) -> str:
         """The name of its folder below a step."""
-        return f"{self.method}-{self.backbone}-s{self.seed}"
+        return re.sub(r"[^\w.-]", "_", f"{self.method}-{self.backbone}-s{self.seed}")  # backbones: timm/resnet18, thinagenet:0.375
 
 
 class Compare(Block):
@@ -83,12 +84,14 @@ class Params(Block):
     seed: int = Field(ge=0)
     lambda_er: float = Field(alias="lambda", ge=0)
     kl_reduction: Literal["batch", "batch_and_bins"] = "batch"
+    decoding: Literal["expectation", "median", "mode", "count"] = "expectation"
     method: str
     backbone: str
-    head: Literal["pooled"] = "pooled"
+    head: str = "pooled"  # any name in agecascade.models.HEADS
+    head_options: dict[str, Any] = Field(default_factory=dict)  # of that head
     pooling: Literal["hybrid", "average", "max"]
     image_size: int = Field(ge=16)
-    sigma: float = Field(gt=0)
+    sigma: float | None = Field(gt=0)  # null: every data set gives its own, or no method needs one
     precision: Literal["fp32", "bf16"]
     compute: Compute
     align: Align

@@ -21,9 +21,8 @@ from agecascade import model_folder
 from agecascade.errors import ModelError, TrainingError
 from agecascade.files import copied, write_table
 from agecascade.loading import Faces, digest
-from agecascade.models import block_names
+from agecascade.models import require_size
 from agecascade.params import SCRATCH, Params, Row, Training
-from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
@@ -43,6 +42,7 @@ def initialise(params: Params, folder: Path) -> None:
     for row in _distinct(params.rows, SCRATCH):
         torch.manual_seed(row.seed)
         card = describe(params, SCRATCH, row._replace(method=IDENTITY), [0.0, 1.0], fold=0)
+        require_size(card.outline(), row.backbone, params.image_size)
         model_folder.save(folder / row.name / "fold0", card.network(), card, [])
 
 
@@ -171,7 +171,9 @@ def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, model
     found = read_winners(models / settings.init) if settings.init in params.search else {}
     for row in _distinct(params.rows, IDENTITY) if identities else params.rows:
         recipe = settings if identities else params.cascade[step].recipe(row.backbone, found.get(row.backbone))
-        frozen_blocks(block_names(row.backbone), recipe.trainable)  # names a block that is none
+        outline = describe(params, step, row, grid, fold=0).outline()  # names a method that is none, or a decoding that it has not
+        frozen_blocks(outline.blocks, recipe.trainable)  # names a block that is none
+        require_size(outline, row.backbone, params.image_size)
         for fold in folds.index:
             yield Job(params, step, row, recipe, grid, int(fold), find_model(models / settings.init, row, int(fold)))
 
@@ -195,8 +197,8 @@ def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processe
 
 def _write_predictions(path: Path, pieces: list[Path]) -> None:
     """The test predictions of a row's folds in one Parquet file, which also names the models they came from."""
-    tables = [pq.read_table(piece / "predictions.parquet", schema=PREDICTIONS) for piece in pieces]
-    digests = {model_folder.read_card(piece).fold: model_folder.digest(piece) for piece in pieces}
+    tables = [pq.read_table(piece / "predictions.parquet") for piece in pieces]
+    digests = {int(table["fold"][0].as_py()): table.schema.metadata[b"model"].decode() for table in tables}
     write_table(path, pa.concat_tables(tables).replace_schema_metadata({"models": json.dumps(digests)}))
 
 

@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from agecascade.models.heads import PooledNetwork
+from agecascade.models.base import Network
 
 
 class Average:
@@ -15,7 +15,7 @@ class Average:
     Statistics are averaged like weights, for those of the last weights would not fit the averaged ones. Counters are copied.
     """
 
-    def __init__(self, network: PooledNetwork, decay: float) -> None:
+    def __init__(self, network: Network, decay: float) -> None:
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.decay = decay
         self._pairs = list(zip(self.network.state_dict().values(), network.state_dict().values(), strict=True))

@@ -14,21 +14,23 @@ import torch
 
 from agecascade import conformal, model_folder
 from agecascade.augmentation import Augmenter
-from agecascade.errors import ModelError
+from agecascade.errors import ModelError, TrainingError
 from agecascade.faces.alignment import TEMPLATE
 from agecascade.files import write_table
 from agecascade.loading import Faces
 from agecascade.model_folder import Crop, ModelCard
-from agecascade.models.heads import PooledNetwork
+from agecascade.models.base import Network
 from agecascade.params import SCRATCH, Augment, Params, Recipe, Row, Training
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
 from agecascade.training.checkpoint import RANDOM_STATE, Checkpoint
 from agecascade.training.inference import predict_values
+from agecascade.training.learner import Record
 from agecascade.training.loop import SPEED, Samples, train
 from agecascade.training.processes import Processes
 
 IDENTITY = "identity"
+POOLED = "pooled"  # the head of identities, whatever head ages have: classes alone are wanted
 
 
 @dataclass(frozen=True)
@@ -73,16 +75,17 @@ class Job:
 
 def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) -> ModelCard:
     """The card of a network that has learned nothing yet. Identities are no ages: they have no options of a method."""
-    return ModelCard(
+    card = ModelCard(
         study=params.study,
         step=step,
         chain=params.chain(step),
         backbone=row.backbone,
-        head=params.head,
+        head=POOLED if row.method == IDENTITY else params.head,
         pooling=params.pooling,
-        outputs=len(grid),
+        head_options={} if row.method == IDENTITY else params.head_options,
+        outputs=0,  # as the method says
         method=row.method,
-        method_options={} if row.method == IDENTITY else {"lambda_er": params.lambda_er, "kl_reduction": params.kl_reduction},
+        method_options={} if row.method == IDENTITY else params.model_dump(include={"lambda_er", "kl_reduction", "decoding"}),
         grid=grid,
         image_size=params.image_size,
         normalisation=params.normalisation.model_dump(),
@@ -91,6 +94,7 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
         seed=row.seed,
         fold=fold,
     )
+    return replace(card, outputs=card.objective().outputs)
 
 
 def _crop(params: Params, step: str) -> Crop:
@@ -130,7 +134,8 @@ def train_fold(
     nobody = faces.take(np.array([], int))
     training, validation, test = (samples(job, faces, roles.get(role, nobody)) for role in ("train", "validation", "test"))
     augmenter = Augmenter(job.augment, job.params.normalisation, processes.device)
-    history = []
+    history: list[Record] = []
+    tested = None
     title = f"{job.step}/{job.name}"
     options = {"precision": job.params.precision, "progress": progress, "checkpoint": checkpoint, "processes": processes}
     with tracker.model_run(title, job.logged, tags(job), earlier=checkpoint.run if checkpoint else None) as run:
@@ -147,9 +152,16 @@ def train_fold(
             card = calibrated(card, value, distribution, validation.label, job.params.evaluate.coverage)
             value, distribution = predict_values(network, method, test.images, card.image_size, card.channels, card.flip)
             tested = prediction_table(card, value, distribution, test.sample_id, test.label, roles["test"].sigma)
-            write_table(folder / "predictions.parquet", tested)
-        model_folder.save(folder, network, card, history)
-        run.finish(card.validation or {}, model_folder.digest(folder), folder)
+        run.finish(card.validation or {}, write_fold(folder, network, card, history, tested), folder)
+
+
+def write_fold(folder: Path, network: Network, card: ModelCard, history: list[Record], tested: pa.Table | None) -> str:
+    """Write what a training leaves: a model folder, and the predictions, which name the model. Returns the digest of the weights."""
+    model_folder.save(folder, network, card, history)
+    digest = model_folder.digest(folder)
+    if tested is not None:
+        write_table(folder / "predictions.parquet", tested.replace_schema_metadata({"model": digest}))
+    return digest
 
 
 def tags(job: Job) -> dict[str, str]:
@@ -157,7 +169,7 @@ def tags(job: Job) -> dict[str, str]:
     return {"step": job.step, "row": job.row.name, "fold": str(job.fold)}
 
 
-def fresh(job: Job, card: ModelCard) -> PooledNetwork:
+def fresh(job: Job, card: ModelCard) -> Network:
     """The network of a training as its seed initialises it."""
     with RANDOM_STATE:
         torch.manual_seed(zlib.crc32(repr(job.random_seed).encode()))
@@ -165,32 +177,42 @@ def fresh(job: Job, card: ModelCard) -> PooledNetwork:
 
 
 def keeps_head(job: Job) -> bool:
-    """Whether the head of `job.init` goes on: where method and grid are the same."""
+    """Whether the head of `job.init` goes on: where its outputs are read alike, over the same grid."""
     before, card = model_folder.read_card(job.init), job.card
-    return (before.method, before.grid, before.head) == (card.method, card.grid, card.head)
+    same = all(getattr(before, name) == getattr(card, name) for name in ("grid", "head", "head_options"))
+    return same and before.objective().reading == card.objective().reading
 
 
-def from_init(job: Job, card: ModelCard) -> PooledNetwork:
+def from_init(job: Job, card: ModelCard) -> Network:
     """A network with the backbone of `job.init`, and its head where it goes on."""
-    network = fresh(job, card)
+    network, before = fresh(job, card), model_folder.read_card(job.init)
+    # heads of one kind share what stands between backbone and head, such as fully connected layers
+    part, same_head = "" if before.head == card.head else "backbone.", keeps_head(job)
+    taken = [name for name in network.state_dict() if name.startswith(part) and (same_head or not name.startswith("head."))]
     weights = model_folder.read_weights(job.init)
-    same_head = keeps_head(job)
-    kept = {name: tensor for name, tensor in weights.items() if same_head or not name.startswith("head.")}
+    kept = {name: tensor for name, tensor in weights.items() if name.startswith(part) and (same_head or not name.startswith("head."))}
     try:
-        missing, unexpected = network.load_state_dict(kept, strict=False)
-        fits = not unexpected and all(name.startswith("head.") for name in missing)
+        fits = kept.keys() == set(taken) and not network.load_state_dict(kept, strict=False).unexpected_keys
     except RuntimeError:  # the same names, other shapes
         fits = False
     if not fits:
-        before = model_folder.read_card(job.init)
         raise ModelError(f"{job.init} holds a {before.backbone}, step {job.step} trains a {card.backbone}; see its init")
     return network
 
 
 def samples(job: Job, faces: Faces, part: Faces) -> Samples:
-    """Pictures with the study's sigma where the data set gives none; identities are labelled by their index."""
+    """Pictures with the study's sigma where the data set gives none; identities are labelled by their index.
+
+    Raises TrainingError where there is neither, and the method needs one.
+    """
     label = np.searchsorted(np.unique(faces.subject), part.subject) if job.row.method == IDENTITY else part.label
-    sigma = np.where(np.isnan(part.sigma), job.params.sigma, part.sigma)
+    without = np.isnan(part.sigma)
+    if job.params.sigma is None and without.any() and job.card.objective().needs_sigma:
+        raise TrainingError(
+            f"{job.step}: {job.row.method} needs a sigma, and {without.sum()} pictures have none, {part.sample_id[without][0]} among them; "
+            "give `sigma` in params.yaml"
+        )
+    sigma = np.where(without, np.nan if job.params.sigma is None else job.params.sigma, part.sigma)
     return Samples(part.sample_id, part.images, label.astype(np.float32), sigma.astype(np.float32))
 
 

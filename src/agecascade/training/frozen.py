@@ -13,13 +13,12 @@ import torch
 from torch import nn
 
 from agecascade import model_folder
-from agecascade.files import write_table
 from agecascade.loading import Faces
 from agecascade.methods.base import Method
-from agecascade.models.heads import PooledNetwork
+from agecascade.models.base import Network
 from agecascade.params import PRESETS, Augment
 from agecascade.tracking import Tracker
-from agecascade.training.fold import IDENTITY, Job, calibrated, fresh, from_init, keeps_head, prediction_table, samples, tags
+from agecascade.training.fold import IDENTITY, Job, calibrated, fresh, from_init, keeps_head, prediction_table, samples, tags, write_fold
 from agecascade.training.heads import Fold, Pictures, batchable, train_heads
 from agecascade.training.inference import batched_features
 from agecascade.training.loop import SPEED, Samples, require_pictures
@@ -33,9 +32,9 @@ def groups(jobs: list[Job]) -> list[Group]:
     """The trainings whose backbone need look at each picture but once: the head alone learns, from pictures that never change."""
     found: dict[tuple[object, Path], Group] = {}
     for job in jobs:
-        if job.recipe.trainable == "head" and unchanging(job.augment) and _batchable(job):
+        if job.recipe.trainable == "head" and unchanging(job.augment):
             found.setdefault((job.row, job.init), []).append(job)
-    return list(found.values())
+    return [group for group in found.values() if batchable(group[0].card.outline().head)]
 
 
 def by_features(found: list[Group]) -> list[Group]:
@@ -46,11 +45,6 @@ def by_features(found: list[Group]) -> list[Group]:
 def unchanging(augment: Augment) -> bool:
     """Whether pictures stay as they are."""
     return all(getattr(augment, name) == value for name, value in PRESETS["none"].items())
-
-
-def _batchable(job: Job) -> bool:
-    with torch.device("meta"):  # shapes alone
-        return batchable(job.card.network().head)
 
 
 @dataclass(frozen=True)
@@ -112,15 +106,14 @@ class HeadTrainings:
 
     def _learn(self, group: Group, views: Views, folder: Path) -> None:
         """Train the heads of a group, and write each fold into `folder`."""
-        torch.set_num_threads(1)  # steps of a millisecond: threads would wait for one another longer than they compute
         network, folds = self.trained(group, views)
         method = group[0].card.objective().to(self.device)
         everything = samples(group[0], self.faces, self.faces)
         for job, fold in zip(group, folds, strict=True):
-            network.head = fold.head  # type: ignore[assignment]  # of its own kind
+            network.head = fold.head  # of its own kind
             self._write_fold(job, network, method, fold, everything, views, self._rows(job)["test"], folder / f"fold{job.fold}")
 
-    def trained(self, group: Group, views: Views) -> tuple[PooledNetwork, list[Fold]]:
+    def trained(self, group: Group, views: Views) -> tuple[Network, list[Fold]]:
         """The network that a group shares, and its folds, trained."""
         first = group[0]
         network, heads = _starting(group)
@@ -140,7 +133,7 @@ class HeadTrainings:
     def _write_fold(
         self,
         job: Job,
-        network: PooledNetwork,
+        network: Network,
         method: Method,
         fold: Fold,
         everything: Samples,
@@ -149,18 +142,16 @@ class HeadTrainings:
         folder: Path,
     ) -> None:
         """What `train_fold` writes and tracks of one fold."""
-        card, sigma = job.card, self.faces.sigma
-        with self.tracker.model_run(fold.name, job.logged, tags(job)) as run:
-            run.epochs(fold.history)
+        card, sigma, tested = job.card, self.faces.sigma, None
+        with self.tracker.model_run(fold.name, {}, tags(job)) as run:
             if job.row.method != IDENTITY:
                 value, distribution = self._predicted(fold.head, method, views, fold.validation, card.flip)
                 card = calibrated(card, value, distribution, everything.label[fold.validation], job.params.evaluate.coverage)
                 value, distribution = self._predicted(fold.head, method, views, test, card.flip)
                 tested = prediction_table(card, value, distribution, everything.sample_id[test], everything.label[test], sigma[test])
-                write_table(folder / "predictions.parquet", tested)
             history = [{name: number for name, number in record.items() if name != SPEED} for record in fold.history]
-            model_folder.save(folder, network, card, history)
-            run.finish(card.validation or {}, model_folder.digest(folder), folder)
+            digest = write_fold(folder, network, card, history, tested)
+            run.finished(job.logged, fold.history, card.validation or {}, digest, folder)
 
     def _pictures(self, everything: Samples, views: Views) -> Pictures:
         features, label, sigma = (torch.from_numpy(values).to(self.device) for values in (views.plain, everything.label, everything.sigma))
@@ -184,7 +175,7 @@ class HeadTrainings:
         role = fold["role"].to_numpy()
         return {name: np.sort(place[(role == name) & (place >= 0)]) for name in ("train", "validation", "test")}
 
-    def _write_features(self, path: Path, network: PooledNetwork, job: Job, rows: np.ndarray, mirror: bool) -> None:
+    def _write_features(self, path: Path, network: Network, job: Job, rows: np.ndarray, mirror: bool) -> None:
         """The features of these faces at their places in an array (N, ...) of all; the file has holes elsewhere."""
         images = self.faces.take(rows).images
         array: np.ndarray | None = None
@@ -198,7 +189,7 @@ class HeadTrainings:
             np.save(path, np.empty((0, 1), np.float32))
 
 
-def _starting(group: Group) -> tuple[PooledNetwork, list[nn.Module]]:
+def _starting(group: Group) -> tuple[Network, list[nn.Module]]:
     """The network that a group starts from, and the head of each of its folds, as `from_init` gives them."""
     network = from_init(group[0], group[0].card)
     if keeps_head(group[0]):

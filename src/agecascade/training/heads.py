@@ -20,7 +20,7 @@ from agecascade.training import optimisers
 from agecascade.training.learner import Record, exhausted, full
 from agecascade.training.loop import SPEED
 from agecascade.training.schedules import LearningRate
-from agecascade.training.weighting import class_weights, weighted_terms
+from agecascade.training.weighting import class_weights, single_terms
 
 MEMORY = 1 << 30  # bytes that the heads of one batched problem, what they learn from at once and their optimiser may take
 
@@ -179,19 +179,13 @@ class _Cohort:
             value.requires_grad_()
         inputs = self.pictures.features[rows]  # (F, B, ...)
         outputs = full(vmap(lambda state, batch: functional_call(self.head, state, (batch,)))(self.state, inputs))  # (F, B, K)
-        targets = [self.pictures.label[rows], self.pictures.sigma[rows]]  # (F, B) each
+        size = torch.as_tensor(sizes, device=self.device)[:, None]  # (F, 1)
+        share = (torch.arange(rows.shape[1], device=self.device) < size) / size  # (F, B): of each picture in its fold's mean
         if self.weight is not None:
-            targets.append(self.weight.gather(1, rows))
-        found = [self._loss(outputs[part, :size], [target[part, :size] for target in targets]) for part, size in _runs(sizes)]
-        return {name: torch.cat([terms[name] for terms in found]) for name in found[0]}
-
-    def _loss(self, outputs: Tensor, targets: list[Tensor]) -> dict[str, Tensor]:
-        """The terms of folds whose batches are of one size: outputs (f, B, K), targets (f, B) -> {name: (f,)}."""
-
-        def of_one(outputs: Tensor, label: Tensor, sigma: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
-            return weighted_terms(self.learned, outputs, label, sigma, weight)
-
-        return vmap(of_one)(outputs, *targets)
+            share = share * self.weight.gather(1, rows)
+        label, sigma = self.pictures.label[rows], self.pictures.sigma[rows]  # (F, B)
+        single = single_terms(self.learned, outputs.flatten(0, 1), label.flatten(), sigma.flatten())  # (F B,) each
+        return {name: (share * value.view(share.shape)).sum(1) for name, value in single.items()}
 
     def _step(self, loss: Tensor) -> None:
         found = torch.autograd.grad(loss, list(self.state.values()))
@@ -271,20 +265,12 @@ def _clip(gradients: State, largest: float) -> None:
 
 
 def _plan(orders: list[np.ndarray], batches: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (batches, F, B) of each batch of each fold, filled up with any row, and how many of them count (batches, F)."""
+    """Rows (batches, F, B) of each batch of each fold, filled up with one of its own, and how many of them count (batches, F)."""
     parts = [np.array_split(order, batches) for order in orders]
     sizes = np.array([[len(part[batch]) for part in parts] for batch in range(batches)])  # (batches, F)
-    rows = np.full((batches, len(orders), sizes.max()), orders[0][0])
+    rows = np.empty((batches, len(orders), sizes.max()), np.int64)
+    rows[:] = np.array([order[0] for order in orders])[:, None]
     for fold, part in enumerate(parts):
         for batch, some in enumerate(part):
             rows[batch, fold, : len(some)] = some
     return rows, sizes
-
-
-def _runs(sizes: np.ndarray) -> Iterator[tuple[slice, int]]:
-    """Stretches of folds whose batches are of one size; few, for a cohort is in the order of its folds' pictures."""
-    ends = [*(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(sizes)]
-    start = 0
-    for end in ends:
-        yield slice(start, end), int(sizes[start])
-        start = end

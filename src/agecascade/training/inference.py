@@ -11,12 +11,12 @@ from torch import Tensor
 from agecascade.augmentation import plain
 from agecascade.loading import Images, resized
 from agecascade.methods.base import Method
-from agecascade.models.heads import PooledNetwork
+from agecascade.models.base import Network
 from agecascade.params import Normalisation
 
 
 def predict_values(
-    network: PooledNetwork,
+    network: Network,
     method: Method,
     images: Images,
     image_size: int,
@@ -40,18 +40,17 @@ def predict_values(
     return value, torch.cat(distributions).cpu().numpy() if distributions else None
 
 
-def pooled_features(
-    network: PooledNetwork, images: Images, image_size: int, normalisation: Normalisation, batch_size: int = 256
-) -> np.ndarray:
-    """Pooled features (N, C) float32, the mean over each picture and its mirror image."""
+def pooled_features(network: Network, images: Images, image_size: int, normalisation: Normalisation, batch_size: int = 256) -> np.ndarray:
+    """Pooled features (N, C) float32, the mean over each picture and its mirror image; of maps, that over their positions too."""
     batches = _batches(network, images, image_size, normalisation, batch_size)
-    return _concatenated(lambda batch: (network.features(batch) + network.features(batch.flip(3))) / 2, batches)
+    found = _concatenated(lambda batch: (network.features(batch) + network.features(batch.flip(3))) / 2, batches)
+    return found.mean((2, 3)) if found.ndim == 4 else found
 
 
 def batched_features(
-    network: PooledNetwork, images: Images, image_size: int, normalisation: Normalisation, mirror: bool = False, batch_size: int = 256
+    network: Network, images: Images, image_size: int, normalisation: Normalisation, mirror: bool = False, batch_size: int = 256
 ) -> Iterator[np.ndarray]:
-    """Pooled features (b, C) float32 of one batch after the other, of each picture or of its mirror image."""
+    """The head's input (b, ...) float32 of one batch after the other, of each picture or of its mirror image."""
     for batch in _batches(network, images, image_size, normalisation, batch_size):
         yield network.features(batch.flip(3) if mirror else batch).float().cpu().numpy()
 
@@ -60,7 +59,7 @@ def _concatenated(function: Callable[[Tensor], Tensor], batches: Iterator[Tensor
     return torch.cat([function(batch).float() for batch in batches]).cpu().numpy()
 
 
-def _batches(network: PooledNetwork, images: Images, image_size: int, normalisation: Normalisation, batch_size: int) -> Iterator[Tensor]:
+def _batches(network: Network, images: Images, image_size: int, normalisation: Normalisation, batch_size: int) -> Iterator[Tensor]:
     """Normalised batches (B, 3, H, W) on the network's device, in evaluation mode without gradients."""
     device = next(network.parameters()).device
     was_training = network.training

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agecascade.errors import TrainingError
 from agecascade.methods.base import Method
-from agecascade.models.heads import PooledNetwork
+from agecascade.models.base import Network
 from agecascade.params import Recipe
 from agecascade.training import optimisers
 from agecascade.training.ema import Average
@@ -26,7 +26,7 @@ Record = dict[str, float]
 class Learner:
     """Network, optimiser, schedule, average, the best weights so far, and the records of all epochs so far."""
 
-    def __init__(self, network: PooledNetwork, method: Method, recipe: Recipe, batches: int, precision: str, processes: Processes) -> None:
+    def __init__(self, network: Network, method: Method, recipe: Recipe, batches: int, precision: str, processes: Processes) -> None:
         self.network, self.recipe, self.precision, self.processes = network, recipe, precision, processes
         self.method = copy.copy(method)  # validation asks for the plain target
         self.method.label_smoothing = recipe.label_smoothing
@@ -44,7 +44,7 @@ class Learner:
         self.names: list[str] = []  # of what `learn` returns
 
     @property
-    def result(self) -> PooledNetwork:
+    def result(self) -> Network:
         """The network that is validated and kept: the averaged one where there is one."""
         return self.average.network if self.average else self.network
 

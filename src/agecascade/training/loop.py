@@ -14,7 +14,7 @@ from agecascade.augmentation import Augmenter
 from agecascade.errors import LossError, TrainingError
 from agecascade.loading import Images, order
 from agecascade.methods.base import Method
-from agecascade.models.heads import PooledNetwork
+from agecascade.models.base import Network
 from agecascade.params import Recipe
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.learner import Learner, Record, autocast, full
@@ -40,7 +40,7 @@ class Samples:
 
 
 def train(
-    network: PooledNetwork,
+    network: Network,
     method: Method,
     training: Samples,
     validation: Samples,
@@ -129,7 +129,7 @@ def _epoch(
 
 
 def evaluate(
-    network: PooledNetwork,
+    network: Network,
     method: Method,
     samples: Samples,
     augmenter: Augmenter,
@@ -157,7 +157,7 @@ def evaluate(
     return {"validation_loss": loss / len(samples), "validation_error": error / len(samples)}
 
 
-def _home(network: PooledNetwork) -> tuple[torch.device, torch.dtype]:
+def _home(network: Network) -> tuple[torch.device, torch.dtype]:
     """Where the network's weights are, and of which precision."""
     weight = next(network.parameters())
     return weight.device, weight.dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import torch
@@ -37,7 +38,8 @@ def activations(network: nn.Module, image_size: int) -> int:
 
     layers = [module for module in network.modules() if any(True for _ in module.parameters(recurse=False))]
     hooks = [layer.register_forward_hook(count) for layer in layers]
-    shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in network.state_dict().items()}
+    state = itertools.chain(network.named_parameters(), network.named_buffers())
+    shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in state}
     was_training = network.training
     try:
         with torch.no_grad():

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from torch import nn
 
 from agecascade.errors import ModelError, unknown_name
-from agecascade.models.heads import PooledNetwork
+from agecascade.models.base import Network
 
 
 def frozen_blocks(blocks: Iterable[str], trainable: str) -> list[str]:
-    """The names of the backbone's blocks that keep their weights under `trainable`: head, all, or from:<block>.
+    """The names of the blocks before the head that keep their weights under `trainable`: head, all, or from:<block>.
 
     Raises ModelError for an unknown block, naming the nearest known ones.
     """
@@ -29,13 +29,17 @@ def frozen_blocks(blocks: Iterable[str], trainable: str) -> list[str]:
 class Freeze:
     """Takes what is frozen out of learning; `train` brings the rest of the network into training mode."""
 
-    def __init__(self, network: PooledNetwork, trainable: str) -> None:
+    def __init__(self, network: Network, trainable: str) -> None:
         self.network = network
-        blocks = network.backbone.blocks
+        blocks = network.blocks
         self.frozen: list[nn.Module] = [blocks[name] for name in frozen_blocks(blocks, trainable)]
         network.requires_grad_(True)
         for block in self.frozen:
             block.requires_grad_(False)
+        if self.frozen:  # what stands in no block, such as the positions of a transformer, comes before the first of them
+            in_blocks = {id(weight) for block in blocks.values() for weight in block.parameters()}
+            for weight in network.backbone.parameters():
+                weight.requires_grad_(weight.requires_grad and id(weight) in in_blocks)
 
     def train(self) -> None:
         """A frozen block keeps its batch-norm statistics as well as its weights."""

@@ -24,15 +24,16 @@ def class_weights(label: np.ndarray, grid: np.ndarray, kind: str) -> np.ndarray 
 
 
 def weighted_terms(method: Method, outputs: Tensor, label: Tensor, sigma: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
-    """The terms of the loss with each picture's weighed by `weight` (B,); plain means over the batch without one.
-
-    A method's terms are means over pictures, so those of one picture alone are what is to be weighed.
-    """
+    """The terms of the loss with each picture's weighed by `weight` (B,); plain means over the batch without one."""
     if weight is None:
         return method.terms(outputs, label, sigma)
+    return {name: (weight * term).mean() for name, term in single_terms(method, outputs, label, sigma).items()}
+
+
+def single_terms(method: Method, outputs: Tensor, label: Tensor, sigma: Tensor) -> dict[str, Tensor]:
+    """The terms of the loss of each picture alone, {name: (B,)}. A method's terms are means over a batch, here of one."""
 
     def alone(output: Tensor, age: Tensor, spread: Tensor) -> dict[str, Tensor]:
         return method.terms(output[None], age[None], spread[None])
 
-    single = torch.func.vmap(alone)(outputs, label, sigma)  # each (B,)
-    return {name: (weight * term).mean() for name, term in single.items()}
+    return torch.func.vmap(alone)(outputs, label, sigma)

@@ -1,0 +1,83 @@
+"""Any network of timm's as a backbone, by the name that timm has for it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agecascade.errors import ModelError, unknown_name
+from agecascade.models.base import Backbone
+
+_STACKS = ("blocks", "stages", "layers", "features")  # what timm calls a stack of blocks, each of which gets a name here
+
+
+class Timm(Backbone):
+    """(B, 3, H, W) -> (B, channels, h, w); the tokens of a transformer are laid out as its patches lie in the picture."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.network: Any = _created(name)
+        self.channels = int(self.network.num_features)
+        self.used = _used(name)
+        for part in [part for part, _ in self.network.named_children() if part not in self.used]:
+            setattr(self.network, part, nn.Identity())  # pooling and classes of the network's own task
+
+    @property
+    def blocks(self) -> dict[str, nn.Module]:
+        """timm's own names: conv1, layer1, ... of a ResNet; patch_embed, blocks.0, blocks.1, ... of a transformer."""
+        found: dict[str, nn.Module] = {}
+        for name, module in self.network.named_children():
+            if name in _STACKS:
+                found |= {f"{name}.{part}": block for part, block in module.named_children()}
+            elif name in self.used:
+                found[name] = module
+        return found
+
+    def forward(self, images: Tensor) -> Tensor:
+        found = self.network.forward_features(images)
+        if found.ndim == 3:
+            return _laid_out(found[:, getattr(self.network, "num_prefix_tokens", 0) :])  # (B, C, h, w)
+        if found.ndim == 4 and found.shape[1] != self.channels:
+            return found.permute(0, 3, 1, 2)  # (B, C, h, w) from (B, h, w, C)
+        return found  # (B, C, h, w)
+
+
+def _created(name: str) -> Any:
+    import timm
+
+    if not timm.is_model(name.partition(".")[0]):
+        raise ModelError(f"backbone timm/{name}: {unknown_name('network of timm', name, timm.list_models())}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            network = timm.create_model(name, pretrained=False, num_classes=0)
+        except (RuntimeError, ValueError, TypeError) as error:  # an unknown tag
+            raise ModelError(f"backbone timm/{name}: {' '.join(str(error).split())}") from None
+    if not hasattr(network, "forward_features"):
+        raise ModelError(f"backbone timm/{name}: this network of timm's has no forward_features; choose another")
+    return network
+
+
+def _used(name: str) -> set[str]:
+    """The parts of a network of timm's that its features go through."""
+    with torch.device("meta"):  # neither memory nor random numbers are used
+        outline = _created(name).eval()
+        used: set[str] = set()
+        for part, module in outline.named_children():
+            for inner in module.modules():
+                inner.register_forward_hook(lambda *_, part=part: used.add(part))
+        with torch.no_grad():
+            outline.forward_features(torch.empty(1, *outline.default_cfg["input_size"]))
+    return used
+
+
+def _laid_out(tokens: Tensor) -> Tensor:
+    """(B, N, C) -> (B, C, h, w), h = w where N is a square."""
+    batch, count, channels = tokens.shape
+    side = math.isqrt(count)
+    height = side if side * side == count else 1
+    return tokens.transpose(1, 2).reshape(batch, channels, height, count // height)
