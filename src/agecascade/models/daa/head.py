@@ -53,8 +53,9 @@ class DaaHead(nn.Module):
 
     def forward(self, features: Tensor, templates: Tensor | None = None) -> Tensor:
         """features: (B, C, h, w); templates: in training with pictures, the maps (K, C, h, w) of one picture per age."""
-        if torch.is_autocast_enabled(features.device.type):
-            with torch.autocast(features.device.type, enabled=False):  # differences of ages are finer than bf16
+        device = features.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):  # differences of ages are finer than bf16
                 return self(*(maps.to(self.std.dtype) for maps in (features, templates) if maps is not None))
         self._require_maps(features)
         std, mean = self.styles(templates) if self.training else (self.std[:: self.sampling], self.mean[:: self.sampling])
@@ -66,7 +67,7 @@ class DaaHead(nn.Module):
         if self.mapping is not None:
             return self.mapping()
         if templates is None:
-            raise ModelError(f"templates: {self.templates} learns from one picture per age, and none were given; see models.daa.DaaNetwork")
+            raise ModelError(f"templates: {self.templates} learns from one picture per age, and none were given; set DaaNetwork.templates")
         return OF_TEMPLATES[self.templates](templates, self.variance)
 
     @torch.no_grad()
