@@ -33,4 +33,5 @@ def _centred(values: Tensor, variance: str) -> tuple[Tensor, Tensor, Tensor]:
     squares = centred.square().mean(-1, keepdim=True)
     if variance == "unbiased":
         squares = squares * (values.shape[-1] / (values.shape[-1] - 1))
-    return centred, (squares + EPSILON).sqrt(), mean
+    # the root of squares + EPSILON, written so that ONNX exporters see no summand that they take for zero and leave out
+    return centred, (squares / EPSILON + 1).sqrt() * EPSILON**0.5, mean
