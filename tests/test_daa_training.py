@@ -13,6 +13,7 @@ from agecascade import methods, model_folder, models, params
 from agecascade.augmentation import Augmenter
 from agecascade.conformal import widths
 from agecascade.errors import ModelError, ParamsError, TrainingError
+from agecascade.evaluation.daa import daa_styles
 from agecascade.methods.daa import spread_over
 from agecascade.models.base import Network
 from agecascade.models.daa import TEMPLATES, DaaNetwork
@@ -125,6 +126,10 @@ def test_a_model_folder_holds_what_use_needs(templates: str, tmp_path: Path) -> 
     assert isinstance(loaded, DaaNetwork)
     assert loaded.templates is None
     assert loaded.head.mapping is None
+    styles = daa_styles(tmp_path)
+    assert (styles is None) == (templates == "single_channel")
+    if styles is not None:
+        np.testing.assert_array_equal(styles[["age", "S", "T"]].T, [range(AGES), loaded.head.std, loaded.head.mean])  # type: ignore[list-item]
     found, distribution = predict_values(loaded, method, samples().images, 32, CHANNELS)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert distribution is not None
@@ -220,8 +225,7 @@ def test_onnx_agrees_with_eager(templates: str, tmp_path: Path) -> None:
     network = network.for_use()
     images = AUGMENTER.plain(samples(5).images).contiguous()
     path = tmp_path / "daa.onnx"
-    batch = torch.export.Dim("batch", min=1, max=64)
-    torch.onnx.export(network, (images,), path, dynamo=True, dynamic_shapes=({0: batch},), input_names=["images"], verbose=False)
+    torch.onnx.export(network, (images,), path, dynamo=True, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), input_names=["images"], verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count in (5, 2):
         (found,) = session.run(None, {"images": images[:count].numpy()})

@@ -8,6 +8,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from agecascade.models.daa import batch_norm
+from agecascade.models.daa.rectified import traced
 
 CPU_CHUNK = 1 << 20  # numbers that are held at once: what stays in the caches
 GPU_CHUNK = 1 << 25
@@ -28,7 +29,7 @@ def pooled_differences(
     """
     chunk = chunk or (CPU_CHUNK if features.device.type == "cpu" else GPU_CHUNK)
     positions = features[:, 0].numel()  # B n
-    step = max(1, chunk // (positions * max(features.shape[1], len(std))))
+    step = len(norm.weight) if traced() else max(1, chunk // (positions * max(features.shape[1], len(std))))
     neighbours, inside = _neighbours(normal), _neighbours(torch.ones_like(normal[:1, :1]))[0]  # (C, 9, B n), (9, n)
     of_features = functional.conv2d(features, conv.weight, -conv.bias, padding=conv.padding)  # (B, C', h, w)
     of_features = of_features.flatten(2).transpose(0, 1)  # (C', B, n)

@@ -19,9 +19,14 @@ def rectified_means(weights: Tensor, maps: Tensor, chunk: int | None = None) -> 
     The K combinations of I maps are computed `chunk` numbers at a time, here and once more for the gradients: memory stays at
     the maps' own, whatever K. A program that is traced for export is given the plain formula.
     """
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if traced():
         return torch.relu(weights @ maps).mean(2)
     return _RectifiedMeans.apply(weights, maps, chunk or (CPU_CHUNK if maps.device.type == "cpu" else GPU_CHUNK))
+
+
+def traced() -> bool:
+    """Whether a program is recorded, for export or compilation: chunks of this batch's size would become part of it."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 
 class _RectifiedMeans(torch.autograd.Function):
