@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from daa_literal import literal_estimates
 from torch import Tensor
 
 from agecascade.errors import ModelError
@@ -15,6 +14,7 @@ from agecascade.models.daa import TEMPLATES, DaaHead, channel_style
 from agecascade.models.daa.codes import binary_codes, codes, decimal_codes
 from agecascade.models.daa.rectified import rectified_means
 from agecascade.models.daa.styles import OF_TEMPLATES
+from daa_literal import literal_estimates
 
 AGES = 23
 CHANNELS = 6

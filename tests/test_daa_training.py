@@ -95,7 +95,8 @@ def test_a_resumed_training_ends_in_the_same_bits(templates: str, ema: float | N
     settings = {"batch_size": 11, "learning_rate": 3e-3, "schedule": Schedule(name="cosine"), "ema": ema}
     recipe = Recipe.model_validate({"epochs": 3, **settings})
     method = methods.create("daa", torch.arange(float(AGES)))
-    first = train(network_of(templates), method, samples(), samples(seed=1), recipe, AUGMENTER, seed=[1, 2], checkpoint=Checkpoint(tmp_path))
+    data, checkpoint = (samples(), samples(seed=1)), Checkpoint(tmp_path)
+    first = train(network_of(templates), method, *data, recipe, AUGMENTER, seed=[1, 2], checkpoint=checkpoint)
     next(first)
     first.close()  # type: ignore[attr-defined]
     resumed = network_of(templates)
@@ -225,7 +226,8 @@ def test_onnx_agrees_with_eager(templates: str, tmp_path: Path) -> None:
     network = network.for_use()
     images = AUGMENTER.plain(samples(5).images).contiguous()
     path = tmp_path / "daa.onnx"
-    torch.onnx.export(network, (images,), path, dynamo=True, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), input_names=["images"], verbose=False)
+    batch = {0: torch.export.Dim.DYNAMIC}
+    torch.onnx.export(network, (images,), path, dynamo=True, dynamic_shapes=(batch,), input_names=["images"], verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count in (5, 2):
         (found,) = session.run(None, {"images": images[:count].numpy()})

@@ -10,14 +10,16 @@ Moments = tuple[Tensor, Tensor]  # mean and biased variance of each channel, (C,
 
 def running(norm: nn.BatchNorm2d) -> Moments:
     """The moments that evaluation goes by."""
-    assert norm.running_mean is not None and norm.running_var is not None  # a norm of this project has them
+    assert norm.running_mean is not None  # a norm of this project has them
+    assert norm.running_var is not None
     return norm.running_mean, norm.running_var
 
 
 @torch.no_grad()
 def remember(norm: nn.BatchNorm2d, moments: Moments, count: int) -> None:
     """Move the running moments towards those of a training batch of `count` numbers per channel, as torch does: the variance unbiased."""
-    assert norm.num_batches_tracked is not None and norm.momentum is not None
+    assert norm.num_batches_tracked is not None
+    assert norm.momentum is not None
     for kept, found in zip(running(norm), (moments[0], moments[1] * (count / (count - 1))), strict=True):
         kept.lerp_(found.to(kept.dtype), norm.momentum)
     norm.num_batches_tracked.add_(1)

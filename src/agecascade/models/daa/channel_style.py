@@ -37,7 +37,8 @@ def pooled_differences(
     for start in range(0, len(norm.weight), step):
         some = slice(start, start + step)
         moments = None if norm.training else [values[some] for values in batch_norm.running(norm)]
-        inputs = (neighbours, inside, std, mean, conv.weight[some], of_features[some], norm.weight[some], norm.bias[some], moments, norm.eps)
+        own = (conv.weight[some], of_features[some], norm.weight[some], norm.bias[some], moments)
+        inputs = (neighbours, inside, std, mean, *own, norm.eps)
         parts.append(checkpoint(_decoded, *inputs, use_reentrant=False) if torch.is_grad_enabled() else _decoded(*inputs))
     pooled, average, variance = zip(*parts, strict=True)
     if norm.training:
