@@ -30,6 +30,11 @@ def history(epochs: int) -> pd.DataFrame:
     return pd.DataFrame({"epoch": epoch, "loss": 4 / epoch, "validation_error": 5 + 9 / epoch})
 
 
+def styles(steepness: float) -> pd.DataFrame:
+    age = np.arange(0.0, 70.0)
+    return pd.DataFrame({"age": age, "S": 1 - steepness * age / 100, "T": steepness * age / 100})
+
+
 def labels(values: list[float], gender: str | None = None, kind: str = "age", unit: str = "years") -> plots.Labels:
     counts = pd.DataFrame({"label": values, "label_low": np.nan, "label_high": np.nan, "group": None, "gender": gender, "pictures": 2})
     return plots.Labels(kind, unit, counts)
@@ -72,6 +77,7 @@ PLOTS: dict[str, tuple[Callable, tuple, tuple]] = {
     "group_bars": (plots.group_bars, (SETS,), (OTHERS,)),
     "one_label_only": (plots.label_panels, ({"still": labels([25.0])},), ({"still": labels([26.0])},)),
     "twelve_sets": (plots.cumulative_labels, ({f"set{i}": labels([i, 50.0]) for i in range(12)},), ({"set0": labels([0.0, 50.0])},)),
+    "daa": (plots.learned_styles, ({"daa": styles(1.0)},), ({"daa": styles(2.0)},)),
     "curves": (plots.training_curves, ({"target": history(6)},), ({"target": history(6), "target_from_scratch": history(9)},)),
 }
 

@@ -82,7 +82,7 @@ class ModelCard:
     def network(self) -> Network:
         """A network of this shape, freshly initialised."""
         layer = self.objective().layer
-        return models.create(self.backbone, self.head, self.outputs, self.pooling, layer, self.head_options)
+        return models.create(self.backbone, self.head, self.outputs, self.pooling, layer, self.head_options, self.grid)
 
     def outline(self) -> Network:
         """The network's shape alone, on the device "meta"."""
@@ -146,7 +146,7 @@ def load(folder: Path | str) -> tuple[Network, Method, ModelCard]:
         network.load_state_dict(read_weights(folder))
     except RuntimeError as error:
         raise ModelError(f"{folder}: the weights do not fit model.json: {' '.join(str(error).split())}") from None
-    return network.eval(), card.objective(), card
+    return network.for_use(), card.objective(), card
 
 
 def digest(folder: Path | str) -> str:

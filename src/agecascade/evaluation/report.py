@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from agecascade import plots
 from agecascade.baselines import TIME_BOUNDED
 from agecascade.errors import ModelError
+from agecascade.evaluation.daa import daa_styles
 from agecascade.evaluation.summary import fold_maes, summarise
 from agecascade.evaluation.tables import TableRow, mae_table, to_markdown, write_csv
 from agecascade.files import write_json, written_beside
-from agecascade.params import Params
+from agecascade.params import DAA, Params
 
 REGRESS = "regress"
 MOST_PANELS = 4
@@ -80,6 +81,10 @@ def draw(results: list[Result], params: Params, labels: dict[str, list[float]], 
     plots.cumulative_scores(folder / "cumulative_score.png", predictions)
     plots.mae_bars(folder / "mae.png", {result.label: result.row.summary for result in shown})
     plots.training_curves(folder / "curves.png", histories)
+    folders = {result.label: models / result.step / result.name / "fold0" for result in shown if result.row.method == DAA}
+    styles = {label: found for label, fold in folders.items() if (found := daa_styles(fold)) is not None}
+    if styles:
+        plots.learned_styles(folder / "daa.png", styles)
 
 
 def _cascade_rows(params: Params, predictions: Path) -> Iterator[Result]:

@@ -8,6 +8,7 @@ from agecascade.errors import ModelError, unknown_name
 from agecascade.methods.base import Method
 from agecascade.methods.coral import Coral
 from agecascade.methods.corn import Corn
+from agecascade.methods.daa import DeltaAge
 from agecascade.methods.dex import Dex
 from agecascade.methods.dldl import Dldl
 from agecascade.methods.dldl_v2 import DldlV2
@@ -34,6 +35,7 @@ METHODS: dict[str, type[Method]] = {
     "corn": Corn,
     "sord": SoftOrdinal,
     "unimodal": UnimodalConcentrated,
+    "daa": DeltaAge,
 }
 
 

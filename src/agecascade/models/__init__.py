@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ import torch
 from agecascade.errors import ModelError, unknown_name
 from agecascade.models.base import Backbone, Network
 from agecascade.models.c3ae import C3AE
+from agecascade.models.daa import DaaNetwork
 from agecascade.models.heads import POOLINGS, PooledNetwork
 from agecascade.models.layers import LAYERS
 from agecascade.models.mobilenet_v2 import MobileNetV2
@@ -45,6 +46,7 @@ TIMM = "timm/"  # then timm's name
 
 HEADS: dict[str, Callable[..., Network]] = {  # each takes backbone, outputs, pooling and layer, and then options of its own
     "pooled": PooledNetwork,
+    "daa": DaaNetwork,
 }
 _SHARED = 4  # arguments of a head that are no options
 
@@ -58,12 +60,13 @@ def create(
     pooling: str = "hybrid",
     layer: str = "linear",
     head_options: Mapping[str, Any] | None = None,
+    grid: Sequence[float] | None = None,
 ) -> Network:
     """A freshly initialised network; torch's global random state decides the weights.
 
     `pooling` is for heads that pool, and backbones without fully connected layers of their own; `layer` is the last one of such
-    heads, as the method wants it: linear, or shared_slope. Raises ModelError for an unknown backbone, head, pooling, layer or option
-    of the head, naming the nearest known ones.
+    heads, as the method wants it: linear, or shared_slope; `grid` is what heads compare with that compare with label values. Raises
+    ModelError for an unknown backbone, head, pooling, layer or option of the head, naming the nearest known ones.
     """
     if head not in HEADS:
         raise ModelError(unknown_name("head", head, HEADS))
@@ -71,12 +74,14 @@ def create(
         raise ModelError(unknown_name("pooling", pooling, POOLINGS))
     if layer not in LAYERS:
         raise ModelError(unknown_name("layer", layer, LAYERS))
-    known = list(inspect.signature(HEADS[head]).parameters)[_SHARED:]
+    parameters = inspect.signature(HEADS[head]).parameters
+    known = [name for name in list(parameters)[_SHARED:] if name != "grid"]
     for option in head_options or {}:
         if option not in known:
             hint = unknown_name(f"option of head {head}", option, known) if known else f"head {head} has no options, not {option!r}"
             raise ModelError(f"head_options: {hint}")
-    return HEADS[head](_backbone(backbone), outputs, pooling, layer, **(head_options or {}))
+    compared = {"grid": grid} if "grid" in parameters else {}
+    return HEADS[head](_backbone(backbone), outputs, pooling, layer, **compared, **(head_options or {}))
 
 
 def block_names(backbone: str, head: str = "pooled", head_options: Mapping[str, Any] | None = None) -> list[str]:

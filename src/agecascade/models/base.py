@@ -54,3 +54,7 @@ class Network(nn.Module, ABC):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))  # (B, outputs)
+
+    def for_use(self) -> Network:
+        """In evaluation mode, and without what training alone needs."""
+        return self.eval()

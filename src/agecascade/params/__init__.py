@@ -2,6 +2,7 @@
 
 from agecascade.params.augment import PRESETS, Augment
 from agecascade.params.block import Block
+from agecascade.params.daa import DAA, Daa
 from agecascade.params.data import Clean, Dataset, Draw, Grid
 from agecascade.params.faces import Align, Channels, Detection, Normalisation
 from agecascade.params.reading import check, load, read_yaml
@@ -9,6 +10,7 @@ from agecascade.params.recipes import SCRATCH, SEARCHED, Pretrain, Recipe, Sched
 from agecascade.params.study import Compare, Compute, Evaluate, Features, Params, Regressor, Row, Screen
 
 __all__ = [
+    "DAA",
     "PRESETS",
     "SCRATCH",
     "SEARCHED",
@@ -19,6 +21,7 @@ __all__ = [
     "Clean",
     "Compare",
     "Compute",
+    "Daa",
     "Dataset",
     "Detection",
     "Draw",

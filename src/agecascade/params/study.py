@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from agecascade.errors import unknown_name
 from agecascade.params.augment import Augment
 from agecascade.params.block import Block
+from agecascade.params.daa import DAA, Daa, fault
 from agecascade.params.data import Dataset
 from agecascade.params.faces import Align, Normalisation
 from agecascade.params.recipes import SCRATCH, Pretrain, Search, Step, Training, Weights
@@ -89,6 +90,7 @@ class Params(Block):
     backbone: str
     head: str = "pooled"  # any name in agecascade.models.HEADS
     head_options: dict[str, Any] = Field(default_factory=dict)  # of that head
+    daa: Daa = Field(default_factory=Daa)  # of head daa
     pooling: Literal["hybrid", "average", "max"]
     image_size: int = Field(ge=16)
     sigma: float | None = Field(gt=0)  # null: every data set gives its own, or no method needs one
@@ -110,6 +112,8 @@ class Params(Block):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Params:
+        if said := fault(self.method, self.head, self.head_options):
+            raise ValueError(said)
         for key, dataset in _mentions(self):
             if dataset not in self.datasets:
                 raise ValueError(f"{key}: {unknown_name('data set', dataset, self.datasets)}")
@@ -148,6 +152,12 @@ class Params(Block):
             before = steps[step].init
             step = self.search[before].init if before in self.search else before
         return names[::-1]
+
+    def head_of(self, method: str) -> tuple[str, dict[str, Any]]:
+        """The head of a row, and its options: method daa has its own, and where that is the study's, other methods pool."""
+        if method == DAA:
+            return DAA, self.daa.head_options
+        return ("pooled", {}) if self.head == DAA else (self.head, self.head_options)
 
     @property
     def rows(self) -> list[Row]:

@@ -191,7 +191,7 @@ def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processe
     return fingerprint(
         job=[job.recipe.model_dump(), asdict(job.card)],
         data=[data, fold.to_csv(index=False)],
-        settings=job.params.model_dump(include={"sigma", "augment", "precision", "compute", "evaluate"}),
+        settings=job.params.model_dump(include={"sigma", "daa", "augment", "precision", "compute", "evaluate"}),
         init=init,
         code=code_digests(),
         processes=processes.size,

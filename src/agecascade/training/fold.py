@@ -29,6 +29,7 @@ from agecascade.training.inference import predict_values
 from agecascade.training.learner import Record
 from agecascade.training.loop import SPEED, Samples, train
 from agecascade.training.processes import Processes
+from agecascade.training.templates import give_templates
 
 IDENTITY = "identity"
 POOLED = "pooled"  # the head of identities, whatever head ages have: classes alone are wanted
@@ -78,14 +79,15 @@ class Job:
 def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) -> ModelCard:
     """The card of a network that has learned nothing yet. Identities are no ages: they have no options of a method."""
     method, options = objective(params, step, row)
+    head, head_options = (POOLED, {}) if row.method == IDENTITY else params.head_of(method)
     card = ModelCard(
         study=params.study,
         step=step,
         chain=params.chain(step),
         backbone=row.backbone,
-        head=POOLED if row.method == IDENTITY else params.head,
+        head=head,
         pooling=params.pooling,
-        head_options={} if row.method == IDENTITY else params.head_options,
+        head_options=head_options,
         outputs=0,  # as the method says
         method=method,
         method_options=options,
@@ -148,6 +150,7 @@ def train_fold(
     nobody = faces.take(np.array([], int))
     training, validation, test = (samples(job, faces, roles.get(role, nobody)) for role in ("train", "validation", "test"))
     augmenter = Augmenter(job.augment, card.channels, processes.device)
+    give_templates(network, training, job.grid, job.params.daa, augmenter, job.random_seed)
     history: list[Record] = []
     tested = None
     title = f"{job.step}/{job.name}"

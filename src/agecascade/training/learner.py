@@ -93,6 +93,7 @@ class Learner:
             self.network.load_state_dict(self.best["weights"])
         elif self.average:
             self.network.load_state_dict(self.average.network.state_dict())
+        self.network.eval()  # what heads store for use is as these weights make it
 
     def state(self) -> dict[str, Any]:
         """All of it, as tensors and plain values."""

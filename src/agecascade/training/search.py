@@ -29,6 +29,7 @@ from agecascade.training.frozen import HeadTrainings, Views
 from agecascade.training.lanes import side_by_side
 from agecascade.training.loop import Record, Samples, train
 from agecascade.training.processes import Processes
+from agecascade.training.templates import give_templates
 from agecascade.work import Workshop, fingerprint
 
 DIVERGED = {"validation_loss": math.nan, "validation_error": math.nan}
@@ -126,6 +127,7 @@ class _Room:
         training, validation = (self._samples(job, role) for role in ("train", "validation"))
         augmenter = Augmenter(job.augment, job.card.channels, device)
         network, method = from_init(job, job.card).to(device), job.card.objective().to(device)
+        give_templates(network, training, job.grid, job.params.daa, augmenter, job.random_seed)
         options = {"seed": job.random_seed, "precision": job.params.precision, "progress": self.progress}
         *_, last = train(network, method, training, validation, job.recipe, augmenter, **options)  # type: ignore[arg-type]
         return {name: last[name] for name in DIVERGED}

@@ -1,0 +1,44 @@
+"""DAA: every comparison age gives an estimate, and their mean is learned (DAA, section 3.4)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from agecascade.methods.base import Method
+
+
+def spread_over(values: Tensor, grid: Tensor) -> Tensor:
+    """The distribution (B, K) over the grid (K,), ascending, of values (B, n): each is one n-th, between its two neighbours.
+
+    Its mean is that of the values, as far as these lie within the grid.
+
+    >>> spread_over(torch.tensor([[0.5, 2.0]]), torch.tensor([0.0, 1.0, 2.0]))
+    tensor([[0.2500, 0.2500, 0.5000]])
+    """
+    values = values.clamp(grid[0], grid[-1]).contiguous()
+    above = torch.searchsorted(grid.contiguous(), values).clamp(1, len(grid) - 1)  # (B, n)
+    share = (values - grid[above - 1]) / (grid[above] - grid[above - 1])  # (B, n): of the neighbour above
+    distribution = values.new_zeros(len(values), len(grid))  # (B, K)
+    distribution.scatter_add_(1, above, share).scatter_add_(1, above - 1, 1 - share)
+    return distribution / values.shape[1]
+
+
+class DeltaAge(Method):
+    """Smooth L1, beta = 1 label unit, of the mean estimate (Eqs. 9 and 10). Outputs are estimates y - delta_y: those of head `daa`.
+
+    The estimates' own distribution is that of a prediction: where the comparisons disagree, an interval is wide. A value is
+    always their mean, so that `decoding` has nothing to choose.
+    """
+
+    reading: ClassVar[str] = "estimates"
+
+    def terms(self, outputs: Tensor, label: Tensor, sigma: Tensor) -> dict[str, Tensor]:
+        return {"smooth_l1": functional.smooth_l1_loss(outputs.mean(1), label, beta=1.0)}
+
+    def predict(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Value (B,) of outputs (B, n), kept within the grid's range, and distribution (B, K); n may be fewer than K: sampled ages."""
+        return outputs.mean(1).clamp(self.grid[0], self.grid[-1]), spread_over(outputs, self.grid)

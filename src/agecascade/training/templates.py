@@ -1,0 +1,51 @@
+"""Template pictures of DAA: one training picture per comparison age, drawn once for a training (DAA, section 4.4)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from agecascade.augmentation import Augmenter
+from agecascade.errors import TrainingError
+from agecascade.models.base import Network
+from agecascade.models.daa import DaaNetwork
+from agecascade.params import Daa
+from agecascade.training.loop import Samples
+
+
+def give_templates(network: Network, training: Samples, grid: list[float], settings: Daa, augmenter: Augmenter, seed: list[int]) -> None:
+    """Draw the templates of a network that learns from pictures; nothing happens to others. Raises TrainingError as `draw`."""
+    if not isinstance(network, DaaNetwork) or not network.head.of_pictures:
+        return
+    rows = draw(training.label, np.array(grid), [*seed, settings.draw], settings.nearest)
+    weight = next(network.parameters())
+    network.templates = augmenter.plain(training.images[rows]).to(weight.device, weight.dtype)
+
+
+def draw(label: np.ndarray, grid: np.ndarray, seed: list[int], nearest: bool = False) -> np.ndarray:
+    """The index (K,) of one picture for each grid value (K,), among those whose label (N,) is nearest to it.
+
+    A value that no label is nearest to takes a picture of the nearest value that has some, where `nearest` allows it. Raises
+    TrainingError where it does not, naming the values, or where there is no picture at all.
+    """
+    if not len(label):
+        raise TrainingError("daa.templates: there is no picture to draw a template from; see the data set's splits")
+    own = np.searchsorted((grid[1:] + grid[:-1]) / 2, label)  # (N,): the value of each picture, the lower one on a tie
+    present = np.unique(own)
+    lacking = np.setdiff1d(np.arange(len(grid)), present)
+    if len(lacking) and not nearest:
+        raise TrainingError(
+            f"daa.templates: no training picture has a label of {_ranges(grid, lacking)}; set daa.nearest: true to take those of the "
+            "nearest ones, choose binary templates, or narrow the grid"
+        )
+    random = np.random.default_rng(seed)
+    taken = present[np.abs(grid[:, None] - grid[present][None, :]).argmin(1)]  # (K,)
+    return np.array([random.choice(np.flatnonzero(own == value)) for value in taken])
+
+
+def _ranges(grid: np.ndarray, indices: np.ndarray) -> str:
+    """Grid values in words, neighbours drawn together: 0-2, 7, 9-12."""
+    breaks = [0, *(np.flatnonzero(np.diff(indices) > 1) + 1).tolist(), len(indices)]
+    runs = [(grid[indices[start]], grid[indices[end - 1]]) for start, end in pairwise(breaks)]
+    return ", ".join(f"{low:g}" if low == high else f"{low:g}-{high:g}" for low, high in runs)
