@@ -200,7 +200,7 @@ def test_options_of_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
 class Maps(Network):
     """A head on activation maps, with an option."""
 
-    def __init__(self, backbone: models.Backbone, outputs: int, pooling: str, side: int = 1) -> None:
+    def __init__(self, backbone: models.Backbone, outputs: int, pooling: str, layer: str, side: int = 1) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = nn.Sequential(nn.Conv2d(backbone.channels, outputs, side), nn.AdaptiveAvgPool2d(1), nn.Flatten())
