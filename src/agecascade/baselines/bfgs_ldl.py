@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from agecascade.baselines.choosing import Choosing, Positive
 from agecascade.baselines.folds import Fold
 from agecascade.baselines.ranks import rank_labels
-from agecascade.baselines.rotation import rotate
+from agecascade.baselines.rotation import Rotation, rotate
 
 Matrix = NDArray[np.float64]
 NARROWEST = 0.01  # of a step: a deviation of zero must not give 0/0
@@ -33,7 +33,13 @@ class BfgsLdl(RegressorMixin, BaseEstimator):
     """
 
     def __init__(
-        self, penalty: float = 0.01, sigma: float = 2.0, step: float = 1.0, tol: float = 3e-4, max_iter: int = 2000, warm_start: bool = False
+        self,
+        penalty: float = 0.01,
+        sigma: float = 2.0,
+        step: float = 1.0,
+        tol: float = 3e-4,
+        max_iter: int = 2000,
+        warm_start: bool = False,
     ) -> None:
         self.penalty = penalty
         self.sigma = sigma
@@ -43,27 +49,30 @@ class BfgsLdl(RegressorMixin, BaseEstimator):
         self.warm_start = warm_start
 
     def fit(self, X: ArrayLike, y: ArrayLike, label_sigma: ArrayLike | None = None) -> BfgsLdl:
-        """X: (N, D); y: (N,); label_sigma: (N,) deviation of each label, NaN for `sigma`. With `warm_start` the weights of the last fit on
-        the same X are where this one begins."""
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        _, self.grid_ = rank_labels(y.astype(np.float64), self.step)
-        target = distributions(y, self._deviations(label_sigma, len(y)), self.grid_)
-        if not (self.warm_start and hasattr(self, "rotation_") and len(self.rotation_.values) == len(X)):
-            self.mean_ = X.mean(axis=0)
-            self.rotation_ = rotate(X - self.mean_)  # centred: else intercepts and weights hinder each other
-            self.turned_ = np.zeros((1 + len(self.rotation_.spectrum), 0))
-        shape = (1 + len(self.rotation_.spectrum), len(self.grid_))
-        start = self.turned_ if self.turned_.shape == shape else first_guess(target, shape)
-        self.turned_ = self._minimise(target, start)
-        self.coef_ = (self.rotation_.axes @ self.turned_[1:]).T  # (K, D)
+        """X: (N, D); y: (N,); label_sigma: (N,) deviation of each label, NaN for `sigma`.
+
+        With `warm_start` this fit begins where the last one on the same X ended.
+        """
+        feature, label = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        label = label.astype(np.float64)
+        _, self.grid_ = rank_labels(label, self.step)
+        target = distributions(label, self._deviations(label_sigma, len(label)), self.grid_)
+        again = self.warm_start and hasattr(self, "rotation_") and len(self.rotation_.values) == len(feature)
+        self.mean_ = feature.mean(axis=0)
+        # centred: else intercepts and weights hinder each other
+        rotation: Rotation = self.rotation_ if again else rotate(feature - self.mean_)
+        shape = 1 + len(rotation.spectrum), len(self.grid_)
+        start = self.turned_ if again and self.turned_.shape == shape else first_guess(target, shape)
+        self.turned_ = self._minimise(rotation, target, start)
+        self.rotation_, self.coef_ = rotation, (rotation.axes @ self.turned_[1:]).T  # (K, D)
         self.intercept_ = self.turned_[0] - self.coef_ @ self.mean_
         return self
 
     def predict_distribution(self, X: ArrayLike) -> Matrix:
         """Distributions (N, K) over `grid_`, rows summing to one."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        distribution: Matrix = softmax(X @ self.coef_.T + self.intercept_, axis=1)
+        feature = validate_data(self, X, dtype=np.float64, reset=False)
+        distribution: Matrix = softmax(feature @ self.coef_.T + self.intercept_, axis=1)
         return distribution
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -77,13 +86,13 @@ class BfgsLdl(RegressorMixin, BaseEstimator):
             raise ValueError(f"label_sigma: {given.shape} for {count} labels")
         return np.where(np.isnan(given), self.sigma, given)
 
-    def _minimise(self, target: Matrix, start: Matrix) -> Matrix:
+    def _minimise(self, rotation: Rotation, target: Matrix, start: Matrix) -> Matrix:
         """Intercepts (row 0) and weights in the principal axes, (1 + R, K)."""
         rows, ranks = target.shape
-        values = np.column_stack([np.ones(rows), self.rotation_.values])  # (N, 1 + R)
-        penalty = np.concatenate([[0.0], np.full(len(self.rotation_.spectrum), self.penalty)])[:, None]
+        values = np.column_stack([np.ones(rows), rotation.values])  # (N, 1 + R)
+        penalty = np.concatenate([[0.0], np.full(len(rotation.spectrum), self.penalty)])[:, None]
         # unknowns scaled by the curvature that even distributions would give: L-BFGS then takes a fifth of the iterations
-        curvature = np.concatenate([[rows], self.rotation_.spectrum])[:, None] / (rows * ranks)  # (1 + R, 1)
+        curvature = np.concatenate([[rows], rotation.spectrum])[:, None] / (rows * ranks)  # (1 + R, 1)
         scale = 1 / np.sqrt(curvature + penalty)
 
         def scaled(unknowns: Matrix) -> tuple[float, Matrix]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import warnings
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -34,11 +36,7 @@ class Flaml(AutoMl):
 
         Raises RegressorError where FLAML is not installed or finds nothing in its time.
         """
-        try:
-            from flaml import AutoML
-        except ImportError:
-            raise RegressorError(f"FLAML is not installed: `uv pip install 'flaml[automl]'`, {self.drop}") from None
-        search = AutoML()
+        search = _automl(self.drop)()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # each learner's own
             logging.getLogger("flaml").setLevel(logging.ERROR)
@@ -69,8 +67,20 @@ class Flaml(AutoMl):
         )
 
 
+def _automl(drop: str) -> type[AutoML]:
+    """FLAML's search, imported without MLflow: that would take five seconds more, and runs are tracked elsewhere."""
+    with mock.patch.dict(sys.modules, {} if "mlflow" in sys.modules else {"mlflow": None}):
+        try:
+            from flaml import AutoML
+        except ImportError:
+            raise RegressorError(f"FLAML is not installed: `uv pip install 'flaml[automl]'`, {drop}") from None
+    return AutoML
+
+
 def _leaderboard(search: AutoML) -> pd.DataFrame:
     """The best of each learner that was tried, the best first."""
     losses = {name: loss for name, loss in search.best_loss_per_estimator.items() if np.isfinite(loss)}
-    table = pd.DataFrame({"learner": list(losses), "validation_mae": list(losses.values())}).sort_values("validation_mae", ignore_index=True)
+    table = pd.DataFrame({"learner": list(losses), "validation_mae": list(losses.values())}).sort_values(
+        "validation_mae", ignore_index=True
+    )
     return table.assign(chosen=table["learner"] == search.best_estimator)

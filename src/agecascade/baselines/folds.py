@@ -92,15 +92,19 @@ class FoldRows:
                 raise RegressorError(f"fold {self.number} of the split has no {role} rows; see `protocol` of its data set")
         feature = {role: self.features.feature[rows] for role, rows in self.rows.items()}  # (N, D)
         label = {role: self.features.label[rows] for role, rows in self.rows.items()}
-        if np.isnan(label["train"]).any():
-            raise RegressorError(f"fold {self.number}: {np.isnan(label['train']).sum()} training pictures have no label")
-        if np.ptp(label["train"]) == 0:
-            raise RegressorError(
-                f"fold {self.number}: all {len(label['train'])} training labels are {label['train'][0]:g}, so that there is nothing to learn; "
-                "see `protocol`, `folds` and `clean` of its data set"
-            )
+        self._require_labels(label["train"])
         sigma = None if self.features.sigma is None else self.features.sigma[self.rows["train"]]
         return Fold(feature["train"], label["train"], feature["validation"], label["validation"], feature["test"], sigma)
+
+    def _require_labels(self, label: NDArray[np.float64]) -> None:
+        missing = int(np.isnan(label).sum())
+        if missing:
+            raise RegressorError(
+                f"fold {self.number}: {missing} of {len(label)} training pictures have no label; take a data set with labels"
+            )
+        if np.ptp(label) == 0:
+            told = f"fold {self.number}: all {len(label)} training labels are {label[0]:g}, so that there is nothing to learn"
+            raise RegressorError(f"{told}; see `protocol`, `folds` and `clean` of its data set")
 
 
 def fit_folds(
@@ -114,7 +118,8 @@ def fit_folds(
     """
     jobs = _jobs(features, split)[: regressor.folds]
     sigma = np.full(len(features.label), np.nan) if features.sigma is None else features.sigma
-    tables, choices, artifacts = [], [], {}
+    tables, choices = [], []
+    artifacts: dict[str, str] = {}
     results = _results(partial(_fit, regressor), jobs, compute or Compute())
     for job, fitted in zip(jobs, tqdm(results, desc=regressor.key, total=len(jobs), unit="fold", disable=None), strict=True):
         rows = job.rows["test"]

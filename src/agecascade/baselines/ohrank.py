@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from agecascade.baselines.choosing import Choosing, Positive
 from agecascade.baselines.hinge import solve
 from agecascade.baselines.ranks import rank_labels
-from agecascade.baselines.rotation import rotate
+from agecascade.baselines.rotation import Rotation, rotate
 
 Matrix = NDArray[np.float64]
 
@@ -42,24 +42,23 @@ class OHRank(RegressorMixin, BaseEstimator):
         self.warm_start = warm_start
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> OHRank:
-        """X: (N, D); y: (N,) in the label's unit. With `warm_start` the hyperplanes of the last fit on the same X are where this one begins."""
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        rank, self.grid_ = rank_labels(y.astype(np.float64), self.step)
-        if not (self.warm_start and hasattr(self, "rotation_") and len(self.rotation_.values) == len(X)):
-            self.rotation_ = rotate(np.column_stack([X, np.ones(len(X))]))
-            self.turned_ = np.zeros((len(self.rotation_.spectrum), 0))
+        """X: (N, D); y: (N,) in the label's unit. With `warm_start` this fit begins where the last one on the same X ended."""
+        feature, label = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        rank, self.grid_ = rank_labels(label.astype(np.float64), self.step)
         side, cost = hyperplane_tasks(rank, len(self.grid_), self.cost)
-        start = self.turned_ if self.turned_.shape[1] == side.shape[1] else np.zeros((len(self.rotation_.spectrum), side.shape[1]))
-        self.turned_, self.n_iter_, self.converged_ = solve(self.rotation_, side, self.C * cost, start, self.tol, self.max_iter)
-        weights = self.rotation_.axes @ self.turned_  # (D + 1, K - 1)
-        self.coef_, self.intercept_ = weights[:-1].T, weights[-1]
+        again = self.warm_start and hasattr(self, "rotation_") and len(self.rotation_.values) == len(feature)
+        rotation: Rotation = self.rotation_ if again else rotate(np.column_stack([feature, np.ones(len(feature))]))
+        shape = len(rotation.spectrum), side.shape[1]
+        start = self.turned_ if again and self.turned_.shape == shape else np.zeros(shape)
+        self.turned_, self.n_iter_, self.converged_ = solve(rotation, side, self.C * cost, start, self.tol, self.max_iter)
+        weights = rotation.axes @ self.turned_  # (D + 1, K - 1)
+        self.rotation_, self.coef_, self.intercept_ = rotation, weights[:-1].T, weights[-1]
         return self
 
     def distances(self, X: ArrayLike) -> Matrix:
         """Signed distances (N, K - 1), positive where the picture looks older."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        distance: Matrix = X @ self.coef_.T + self.intercept_
+        distance: Matrix = validate_data(self, X, dtype=np.float64, reset=False) @ self.coef_.T + self.intercept_
         return distance
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:

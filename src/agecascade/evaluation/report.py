@@ -31,11 +31,12 @@ class Result:
     row: TableRow
     predictions: pd.DataFrame
     models: dict[int, str]
+    features: str = ""  # those of a regressor
 
     @property
     def label(self) -> str:
         """The row's name in plots."""
-        return f"{self.row.method}, {self.step}" if self.step != REGRESS else f"{self.row.method} on {self.row.chain[-2]}"
+        return f"{self.row.method}, {self.step}" if self.step != REGRESS else f"{self.row.method} on {self.features}"
 
     @property
     def test_mae(self) -> dict[str, float]:
@@ -93,9 +94,14 @@ def _regressor_rows(params: Params, predictions: Path) -> Iterator[Result]:
     for name, regressor in params.regressors.items():
         frame, _ = _read(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}")
         summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed)
-        chain = [*params.chain(regressor.features), name]
-        dataset = params.features[regressor.features].dataset
-        yield Result(REGRESS, name, TableRow(dataset, name, main.backbone, chain, main.seed, summary, name in TIME_BOUNDED), frame, {})
+        features = params.features[regressor.features]
+        steps = params.chain(features.step) if features.extractor == "network" else []
+        # features called as the step whose pooled ones they are need no name of their own
+        chain = [*steps, *([regressor.features] if regressor.features != features.step else []), name]
+        backbone = main.backbone if features.extractor == "network" else "-"
+        kind = regressor.regressor or name
+        line = TableRow(features.dataset, kind, backbone, chain, main.seed, summary, kind in TIME_BOUNDED)
+        yield Result(REGRESS, name, line, frame, {}, regressor.features)
 
 
 def _read(path: Path, stage: str) -> tuple[pd.DataFrame, dict[int, str]]:

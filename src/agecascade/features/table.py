@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agecascade.loading import Faces
 
 BLOCK = 65_536  # rows that are read at once
+STEP = b"step"
 AGAIN = "run the features stage again"
 
 
@@ -32,20 +33,23 @@ class Features:
     feature: NDArray[np.float32]
     label: NDArray[np.float64]
     sigma: NDArray[np.float64] | None = None
+    step: float | None = None  # of the labels' grid
 
     def __post_init__(self) -> None:
         if not len(self.sample_id) == len(self.feature) == len(self.label):
             raise RegressorError(f"{len(self.feature)} features for {len(self.label)} labels and {len(self.sample_id)} pictures; {AGAIN}")
 
 
-def write_features(path: Path | str, faces: Faces, batches: Iterable[NDArray[np.float32]]) -> None:
+def write_features(path: Path | str, faces: Faces, batches: Iterable[NDArray[np.float32]], step: float | None = None) -> None:
     """Write batches (b, D) of features, in the faces' order, beside their labels; no more than a batch is held.
+
+    step: of the labels' grid, for whoever learns from them.
 
     Raises RegressorError where there are more or fewer than faces.
     """
     batches = iter(batches)
     first = next(batches, np.empty((0, 1), np.float32))
-    schema = features_schema(first.shape[1])
+    schema = features_schema(first.shape[1]).with_metadata({} if step is None else {STEP: repr(step)})
     write_batches(path, _records(faces, chain([first], batches), schema), schema)
 
 
@@ -79,6 +83,7 @@ def load_features(path: Path | str) -> Features:
         raise RegressorError(f"{path} is missing; run the features stage") from None
     with file:
         rows, start = file.metadata.num_rows, 0
+        step = (file.schema_arrow.metadata or {}).get(STEP)
         sample_id, label, sigma = np.empty(rows, object), np.empty(rows), np.empty(rows)
         feature = np.empty((rows, 0), np.float32)
         for batch in file.iter_batches(BLOCK, columns=["sample_id", "label", "label_sigma", "feature"]):
@@ -92,4 +97,4 @@ def load_features(path: Path | str) -> Features:
             sample_id[here], label[here] = batch["sample_id"].to_pylist(), batch["label"].to_numpy(zero_copy_only=False)
             sigma[here] = batch["label_sigma"].to_numpy(zero_copy_only=False)
             start = here.stop
-    return Features(sample_id, feature, label, sigma)
+    return Features(sample_id, feature, label, sigma, None if step is None else float(step))
