@@ -32,6 +32,9 @@ class BfgsLdl(RegressorMixin, BaseEstimator):
     step: of the label grid, which reaches from the smallest label to the largest; tol: of the gradient, per picture.
     """
 
+    rotation_: Rotation
+    turned_: Matrix  # intercepts and weights in the rotation's axes
+
     def __init__(
         self,
         penalty: float = 0.01,

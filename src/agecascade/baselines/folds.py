@@ -99,9 +99,7 @@ class FoldRows:
     def _require_labels(self, label: NDArray[np.float64]) -> None:
         missing = int(np.isnan(label).sum())
         if missing:
-            raise RegressorError(
-                f"fold {self.number}: {missing} of {len(label)} training pictures have no label; take a data set with labels"
-            )
+            raise RegressorError(f"fold {self.number}: {missing} of {len(label)} training pictures have no label; take labelled ones")
         if np.ptp(label) == 0:
             told = f"fold {self.number}: all {len(label)} training labels are {label[0]:g}, so that there is nothing to learn"
             raise RegressorError(f"{told}; see `protocol`, `folds` and `clean` of its data set")

@@ -31,6 +31,9 @@ class OHRank(RegressorMixin, BaseEstimator):
     hyperplane, the nearest being one, or "none"; tol: of the gradient's norm, beside that at zero.
     """
 
+    rotation_: Rotation
+    turned_: Matrix  # the weights in the rotation's axes
+
     def __init__(
         self, C: float = 1.0, step: float = 1.0, cost: str = "absolute", tol: float = 1e-4, max_iter: int = 100, warm_start: bool = False
     ) -> None:

@@ -64,7 +64,7 @@ def _records(faces: Faces, batches: Iterable[NDArray[np.float32]], schema: pa.Sc
         columns = [
             pa.array(faces.sample_id[rows]),
             pa.FixedSizeListArray.from_arrays(values, batch.shape[1]),
-            pa.array(faces.label[rows], from_pandas=True),
+            pa.array(faces.label[rows]),
             pa.array(faces.sigma[rows], from_pandas=True),
         ]
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
