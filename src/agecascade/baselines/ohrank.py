@@ -85,7 +85,7 @@ class OHRankOptions(Choosing):
 
     parameter = "C"
 
-    C: list[Positive] = Field([1e-5, 1e-4, 1e-3], min_length=1)
+    C: list[Positive] = Field([1e-5, 1e-4, 1e-3, 1e-2], min_length=1)
     step: Positive = 1.0  # distance of two ranks, in the label's unit; the data set's grid's where none is given
     cost: Literal["absolute", "none"] = "absolute"
     max_iter: int = Field(100, ge=1)

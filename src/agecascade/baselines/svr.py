@@ -18,7 +18,7 @@ class SvrOptions(Choosing):
     parameter = "C"
     inside = "regressor__"
 
-    C: list[Positive] = Field([0.001, 0.01, 0.1], min_length=1)  # above, liblinear takes its time
+    C: list[Positive] = Field([0.0001, 0.001, 0.01, 0.1], min_length=1)  # above, liblinear takes its time
     epsilon: float = Field(0.0, ge=0)  # half the width of the loss's flat part, in the label's unit
     max_iter: int = Field(20_000, ge=1)
 

@@ -40,6 +40,16 @@ def squares(side: int) -> tuple[int, int]:
 SIZE = ORIENTATIONS * sum(math.prod(squares(side)) for _, side in BANDS)  # 4,616
 
 
+def _reached(side: int) -> tuple[int, int]:
+    """The rows and columns that any of a band's squares reaches."""
+    below, beside = squares(side)
+    return (below + 1) * (side // 2), (beside + 1) * (side // 2)
+
+
+# of the convolutions of one picture, every filter at its own size
+MULTIPLICATIONS = ORIENTATIONS * sum(math.prod(_reached(side)) * sum(scale[0] ** 2 for scale in scales) for scales, side in BANDS)
+
+
 def gabor(side: int, sigma: float, wavelength: float, theta: float) -> NDArray[np.float64]:
     """The even Gabor filter (side, side), exp(-(X^2 + gamma^2 Y^2) / 2 sigma^2) cos(2 pi X / lambda), of mean zero and length one.
 
@@ -95,7 +105,7 @@ class Bif(nn.Module):
         scales, side = BANDS[index]
         bank: Tensor = getattr(self, f"band{index}")
         spare = reach - scales[1][0] // 2
-        below, beside = ((count + 1) * (side // 2) + scales[1][0] - 1 for count in squares(side))  # no square reaches further
+        below, beside = (reached + scales[1][0] - 1 for reached in _reached(side))
         inside = padded[..., spare : spare + below, spare : spare + beside]
         response = F.conv2d(inside, bank).abs_()  # (B, 16, h, w), h <= 60, w <= 44
         strongest = torch.maximum(*response.chunk(2, dim=1))  # (B, 8, h, w)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -87,10 +88,10 @@ def load_features(path: Path | str) -> Features:
         sample_id, label, sigma = np.empty(rows, object), np.empty(rows), np.empty(rows)
         feature = np.empty((rows, 0), np.float32)
         for batch in file.iter_batches(BLOCK, columns=["sample_id", "label", "label_sigma", "feature"]):
-            values = batch["feature"].flatten().to_numpy()
+            values, lengths = batch["feature"].flatten().to_numpy(), pc.list_value_length(batch["feature"]).unique().to_pylist()
             if start == 0:
-                feature = np.empty((rows, len(values) // len(batch)), np.float32)
-            if len(values) != len(batch) * feature.shape[1]:
+                feature = np.empty((rows, lengths[0]), np.float32)
+            if lengths != [feature.shape[1]]:
                 raise RegressorError(f"{path}: features of different lengths; {AGAIN}")
             here = slice(start, start + len(batch))
             feature[here] = values.reshape(len(batch), -1)  # (n, D)
