@@ -89,7 +89,7 @@ class Bif(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         for index, (scales, _) in enumerate(BANDS):
-            self.register_buffer(f"band{index}", _bank(scales))
+            self.register_buffer(f"band{index}", _bank(scales).contiguous(memory_format=torch.channels_last))
 
     def forward(self, pictures: Tensor) -> Tensor:
         chunks = pictures.split(CHUNK if pictures.device.type == "cpu" else len(pictures))
@@ -107,9 +107,21 @@ class Bif(nn.Module):
         spare = reach - scales[1][0] // 2
         below, beside = (reached + scales[1][0] - 1 for reached in _reached(side))
         inside = padded[..., spare : spare + below, spare : spare + beside]
-        response = F.conv2d(inside, bank).abs_()  # (B, 16, h, w), h <= 60, w <= 44
+        # channels last: oneDNN is up to four times as fast for the small filters, and as fast for the others
+        response = F.conv2d(inside.contiguous(memory_format=torch.channels_last), bank).abs_()  # (B, 16, h, w), h <= 60, w <= 44
         strongest = torch.maximum(*response.chunk(2, dim=1))  # (B, 8, h, w)
-        return F.max_pool2d(strongest, side, side // 2)
+        return _square_maxima(strongest.contiguous(), side // 2)
+
+
+def _square_maxima(maps: Tensor, step: int) -> Tensor:
+    """What max_pool2d(maps, 2 * step, step) gives where the sides are multiples of `step`, in a tenth of its time on a processor.
+
+    Each value is looked at once: a square is two by two blocks without overlap, and their maxima are shared.
+    """
+    rows = maps.unflatten(2, (-1, step)).amax(3)  # (B, C, n + 1, w)
+    rows = torch.maximum(rows[:, :, :-1], rows[:, :, 1:])  # (B, C, n, w)
+    blocks = rows.unflatten(3, (-1, step)).amax(4)  # (B, C, n, m + 1)
+    return torch.maximum(blocks[..., :-1], blocks[..., 1:])  # (B, C, n, m)
 
 
 def _bank(scales: tuple[tuple[int, float, float], ...]) -> Tensor:
