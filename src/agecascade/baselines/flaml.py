@@ -7,7 +7,6 @@ import logging
 import sys
 import warnings
 from typing import TYPE_CHECKING
-from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -69,11 +68,14 @@ class Flaml(AutoMl):
 
 def _automl(drop: str) -> type[AutoML]:
     """FLAML's search, imported without MLflow: that would take five seconds more, and runs are tracked elsewhere."""
-    with mock.patch.dict(sys.modules, {} if "mlflow" in sys.modules else {"mlflow": None}):
-        try:
-            from flaml import AutoML
-        except ImportError:
-            raise RegressorError(f"FLAML is not installed: `uv pip install 'flaml[automl]'`, {drop}") from None
+    hidden = sys.modules.setdefault("mlflow", None) is None  # type: ignore[arg-type]
+    try:
+        from flaml import AutoML
+    except ImportError:
+        raise RegressorError(f"FLAML is not installed: `uv pip install 'flaml[automl]'`, {drop}") from None
+    finally:
+        if hidden:
+            del sys.modules["mlflow"]
     return AutoML
 
 
