@@ -66,6 +66,19 @@ def test_epsilon_stands_where_a_row_has_it():
     assert BOUNDED not in to_markdown(table)
 
 
+def test_median_and_quartiles_stand_where_there_are_folds_and_r2_where_labels_differ():
+    spread = {"fold_mae_median": 3.2, "fold_mae_quartile_1": 2.81, "fold_mae_quartile_3": 4.0, "r2": 0.4567}
+    rows = [
+        TableRow("a", "svr", "net", [], 0, {**SUMMARY, **spread}),
+        TableRow("a", "knn", "net", [], 0, {**SUMMARY, **spread, "folds": 1}),
+    ]
+    table = mae_table(rows)
+    assert table["fold quartiles"].fillna("").tolist() == ["2.81 to 4.00", ""]
+    lines = to_markdown(table).splitlines()
+    assert "| 3.20 | 2.81 to 4.00 | 3.50 | 4.60 | 0.457 | 0.912 |" in lines[2]
+    assert "|  |  | 3.50 | 4.60 | 0.457 | 0.912 |" in lines[3]
+
+
 def test_csv_can_be_read_back(tmp_path: Path):
     table = mae_table([TableRow("a", "dldl_v2", "net", CHAIN, 0, SUMMARY)])
     write_csv(tmp_path / "tables" / "mae.csv", table)

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from agecascade import methods, model_folder, models, params
 from agecascade.errors import ModelError
+from agecascade.features.extraction import network_features
 from agecascade.models.base import Network
 from agecascade.models.counting import cost
 from agecascade.training import memory
 from agecascade.training.cascade import find_model, initialise
 from agecascade.training.fold import Job, from_init
-from agecascade.training.inference import batched_features, pooled_features
+from agecascade.training.inference import batched_features
 from agecascade.training.loop import Samples, train
 from agecascade.training.trainable import Freeze
 from brightness import AGES, AUGMENTER, recipe, samples
@@ -229,7 +230,8 @@ def test_a_head_on_maps_goes_through_the_stages(tmp_path: Path, monkeypatch: pyt
     network.eval()
     assert torch.equal(loaded(images), network(images))
     pictures = np.zeros((3, 32, 32, 3), np.uint8)
-    assert pooled_features(network, pictures, 32, card.channels).shape == (3, 128)
+    (pooled,) = network_features(network, pictures, 32, card.channels)
+    assert pooled.shape == (3, 128)
     (found,) = batched_features(network, pictures, 32, card.channels)
     assert found.shape == (3, 128, 2, 2)
 

@@ -33,11 +33,12 @@ class Result:
     predictions: pd.DataFrame
     models: dict[int, str]
     groups: list[float] | None = None
+    features: str = ""  # those of a regressor
 
     @property
     def label(self) -> str:
         """The row's name in plots."""
-        return f"{self.row.method}, {self.step}" if self.step != REGRESS else f"{self.row.method} on {self.row.chain[-2]}"
+        return f"{self.row.method}, {self.step}" if self.step != REGRESS else f"{self.row.method} on {self.features}"
 
     @property
     def test_mae(self) -> dict[str, float]:
@@ -102,10 +103,15 @@ def _regressor_rows(params: Params, predictions: Path, groups: Mapping[str, list
     main = params.rows[0]
     for name, regressor in params.regressors.items():
         frame, _, _ = _read(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}")
-        dataset = params.features[regressor.features].dataset
-        summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups.get(dataset))
-        chain = [*params.chain(regressor.features), name]
-        yield Result(REGRESS, name, TableRow(dataset, name, main.backbone, chain, main.seed, summary, name in TIME_BOUNDED), frame, {})
+        features = params.features[regressor.features]
+        summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups.get(features.dataset))
+        steps = params.chain(features.step) if features.extractor == "network" else []
+        # features called as the step whose pooled ones they are need no name of their own
+        chain = [*steps, *([regressor.features] if regressor.features != features.step else []), name]
+        backbone = main.backbone if features.extractor == "network" else "-"
+        kind = regressor.regressor or name
+        line = TableRow(features.dataset, kind, backbone, chain, main.seed, summary, kind in TIME_BOUNDED)
+        yield Result(REGRESS, name, line, frame, {}, features=regressor.features)
 
 
 def _read(path: Path, stage: str) -> tuple[pd.DataFrame, dict[int, str], list[float] | None]:

@@ -49,9 +49,21 @@ class Compare(Block):
 
 
 class Features(Block):
-    """Pooled features of the main row of a cascade step or pretraining (the key), over a data set."""
+    """Features over a data set: of the main row's network of a cascade step, a pretraining or `scratch`; or hand-made ones."""
 
     dataset: str
+    extractor: Literal["network", "bif"] = "network"
+    step: str  # whose network; for bif, which has none, `scratch`, for DVC needs some
+    layer: str = "pooled"  # pooled | global_max | flattened | first | block1, ...: docs/two_stage.md
+    reduce: Literal["average", "max", "flatten"] = "average"  # what becomes of the map of `first` or of a block
+    normalise: Literal["none", "l2"] = "none"  # l2: each picture's features to length one
+    half: bool = False  # computed in half precision: float16 on a GPU, bfloat16 elsewhere
+
+    @model_validator(mode="after")
+    def _fits(self) -> Features:
+        if self.extractor == "bif" and (self.step, self.layer, self.half) != (SCRATCH, "pooled", False):
+            raise ValueError(f"extractor: bif has no network: say step: {SCRATCH}, and neither layer nor half")
+        return self
 
 
 class Screen(Block):
@@ -66,6 +78,7 @@ class Regressor(Block):
     """A regressor on features; the options are its own."""
 
     features: str
+    regressor: str | None = None  # any name in agecascade.baselines; null: the entry's own name
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -120,9 +133,9 @@ class Params(Block):
         models = {SCRATCH, *self.weights, *self.pretrain, *self.cascade}
         if len(models) != 1 + len(self.weights) + len(self.pretrain) + len(self.cascade):
             raise ValueError(f"weights, pretrain and cascade: a name stands twice, or one is called {SCRATCH}")
-        for name in self.features:
-            if name not in models:
-                raise ValueError(f"features.{name}: {unknown_name('step', name, models)}")
+        for name, features in self.features.items():
+            if features.step not in models:
+                raise ValueError(f"features.{name}.step: {unknown_name('step', features.step, models)}")
         for name, regressor in self.regressors.items():
             if regressor.features not in self.features:
                 raise ValueError(f"regressors.{name}.features: {unknown_name('features', regressor.features, self.features)}")
