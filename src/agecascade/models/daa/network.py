@@ -19,6 +19,7 @@ class DaaNetwork(Network):
     training; they go through the backbone with each batch, and their styles are stored for use, not the pictures.
     """
 
+    head: DaaHead
     templates: Tensor | None
 
     def __init__(
