@@ -71,7 +71,7 @@ def trained(wanted: tuple[str, int], size: tuple[int | None, int | None]) -> flo
     training, validation = (samples(job, faces, faces.take(rows)) for rows in (learned, told))
     recipe = job.recipe.model_copy(update={"epochs": epochs or job.recipe.epochs, "select": "last"})
     network, method, card = from_init(job, job.card), job.card.objective(), job.card
-    augmenter = Augmenter(job.augment, study.normalisation)
+    augmenter = Augmenter(job.augment, job.card.channels)
     for record in train(network, method, training, validation, recipe, augmenter, seed=[seed, *job.random_seed[1:]], precision=precision):
         told_so = f"{precision}, seed {seed}, epoch {record['epoch']:.0f}: validation MAE {record['validation_error']:.3f}"
         print(told_so, file=sys.stderr, flush=True)

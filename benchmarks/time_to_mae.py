@@ -117,7 +117,7 @@ def ours(task: Task) -> dict[str, float]:
 
 
 def epochs_of(task: Task, network: Any, method: Any) -> Iterator[dict[str, float]]:
-    augmenter = Augmenter(task.job.augment, task.job.params.normalisation, threads=THREADS)
+    augmenter = Augmenter(task.job.augment, task.job.card.channels, threads=THREADS)
     precision = "bf16" if has_bf16() else "fp32"
     return train(
         network, method, task.training, _first(task.training, 0), task.recipe, augmenter, seed=task.job.random_seed, precision=precision
@@ -156,7 +156,7 @@ class Folder(Dataset):
 def peer_steps(task: Task, folder: Path, network: nn.Module) -> Iterator[int]:
     """The plain loop; tells after each step how many pictures it took."""
     method, sigma = task.job.card.objective(), task.job.params.sigma
-    faces = Folder(folder / "jpeg", task.training.label, task.job.augment, task.job.params.normalisation)
+    faces = Folder(folder / "jpeg", task.training.label, task.job.augment, task.job.card.channels)
     size = task.recipe.batch_size
     loader = DataLoader(faces, batch_size=size, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
     optimizer = torch.optim.Adam(network.parameters(), task.recipe.learning_rate)

@@ -15,7 +15,7 @@
     uv run --script pipeline/autosklearn_fit.py FOLDER
 
 FOLDER holds train.parquet (feature, label, validation), test.parquet (feature) and options.json; the fit adds
-predictions.parquet (prediction) and leaderboard.csv.
+predictions.parquet (prediction), leaderboard.csv and ensemble.json (weight and pipeline of each member).
 """
 
 from __future__ import annotations
@@ -48,8 +48,15 @@ def fit(folder: Path) -> None:
     if "Success" not in regressor.cv_results_["status"]:
         sys.exit("no pipeline could be fitted in this time")
     regressor.leaderboard(ensemble_only=False).to_csv(folder / "leaderboard.csv")
+    (folder / "ensemble.json").write_text(json.dumps(_members(regressor), indent=2) + "\n")
     predicted = np.asarray(regressor.predict(np.stack(test["feature"])), dtype=np.float64).ravel()
     pd.DataFrame({"prediction": predicted}).to_parquet(folder / "predictions.parquet")
+
+
+def _members(regressor: AutoSklearnRegressor) -> list[dict[str, object]]:
+    """The ensemble, heaviest member first."""
+    members = sorted(regressor.get_models_with_weights(), key=lambda member: -member[0])
+    return [{"weight": float(weight), "pipeline": " ".join(str(pipeline).split())} for weight, pipeline in members]
 
 
 def _holdout(validation: np.ndarray) -> dict[str, object]:

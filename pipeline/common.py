@@ -54,8 +54,11 @@ def train(stage: str, step: str, models: Path, predictions: Path | None) -> None
         sys.exit()
 
 
-def aligned_faces(study: Params, dataset: str) -> Faces:
-    """The aligned faces of a data set: mapped from the cache that all stages share, or whole on this process's GPU where they fit."""
+def aligned_faces(study: Params, dataset: str, size: int | None = None) -> Faces:
+    """The aligned faces of a data set: mapped from the cache that all stages share, or whole on this process's GPU where they fit.
+
+    size: pixels; None for the study's.
+    """
     import torch
 
     from agecascade.fetch import repository_root
@@ -64,4 +67,4 @@ def aligned_faces(study: Params, dataset: str) -> Faces:
     # one process per GPU: the launcher tells which
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
     cache = repository_root() / ".agecascade" / "cache"
-    return load_faces(f"data/aligned/{dataset}", study.image_size, cache=cache, cache_gib=study.compute.cache_gib, device=device)
+    return load_faces(f"data/aligned/{dataset}", size or study.image_size, cache=cache, cache_gib=study.compute.cache_gib, device=device)

@@ -21,7 +21,7 @@ def main() -> None:
     report.write(results, study, Path("metrics"))
     with written_beside("plots/results") as folder:
         report.draw(results, study, labels_of(study.evaluate.target), Path("models"), folder)
-    track(study.study, results)
+    track(study, results)
     print(Path("metrics/tables/mae.md").read_text(encoding="utf-8"))
 
 
@@ -33,17 +33,19 @@ def labels_of(dataset: str) -> dict[str, list[float]]:
     return {str(role): rows.tolist() for role, rows in first.groupby("role")["label"]}
 
 
-def track(study: str, results: list[report.Result]) -> None:
+def track(study: params.Params, results: list[report.Result]) -> None:
     """One run for the evaluation, with its own table and plots; the test error goes to the run of each model as well.
 
     Models that DVC took from its cache were trained without a run: then there is none to add to.
     """
-    tracker = Tracker(study, "evaluate")
+    tracker = Tracker(study.study, "evaluate")
     figures = [json.loads(Path("metrics", name).read_text(encoding="utf-8")) for name in ("mae.json", "time_bounded.json")]
     with tracker.model_run("evaluate", flat(params.read_yaml("params.yaml")), {}) as evaluation:
         evaluation.metrics({name: value for part in figures for name, value in flat(part, "/").items() if not isinstance(value, str)})
         evaluation.artifact(Path("metrics/tables"))
         evaluation.artifact(Path("plots/results"))
+        for name in study.regressors:  # choices, leaderboards and ensembles
+            evaluation.artifact(Path("data/predictions/regress", name))
     errors = {digest: mae for result in results for digest, mae in result.test_mae.items()}
     for digest, run_id in tracker.find_models(list(errors)).items():
         Run(tracker, run_id).metrics({"test_mae": errors[digest]})

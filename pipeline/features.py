@@ -1,32 +1,43 @@
-"""Write the pooled features of the main row of a step, over a data set."""
+"""Stage features: a network's layer, or bio-inspired features, over a data set -> data/features/<name>.parquet."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
+import torch
 
 from agecascade import model_folder, params
-from agecascade.files import write_table
-from agecascade.schema import FEATURES
+from agecascade.errors import ParamsError
+from agecascade.features import bif, write_features
+from agecascade.features.extraction import bif_features, network_features
 from agecascade.training.cascade import find_model
-from agecascade.training.inference import pooled_features
 from common import aligned_faces, run
 
 
-def main(step: str) -> None:
+def main(name: str) -> None:
+    """Write the features that `features.<name>` describes."""
     study = params.load("params.yaml")
-    faces = aligned_faces(study, study.features[step].dataset)
+    settings = study.features[name]
+    faces = aligned_faces(study, settings.dataset, bif.HEIGHT if settings.extractor == "bif" else None)
+    grid = study.datasets[settings.dataset].grid
+    try:
+        features = extracted(study, settings, faces.images)
+        write_features(f"data/features/{name}.parquet", faces, features, grid.step if grid else None)
+    except ParamsError as error:
+        raise ParamsError(f"features.{name}.{error}") from None
+
+
+def extracted(study: params.Params, settings: params.Features, images: Any) -> Iterator[Any]:
+    """The features of all pictures, batch by batch."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if settings.extractor == "bif":
+        return bif_features(images, settings.normalise, device)
     # a step with several folds saw some of these pictures in training: find_model accepts it only fold by fold
-    network, _, card = model_folder.load(find_model(Path("models") / step, study.rows[0], fold=-1))
-    feature = pooled_features(network, faces.images, card.image_size, card.channels)
-    columns = {
-        "sample_id": faces.sample_id,
-        "feature": list(feature),
-        "label": faces.label,
-        "label_sigma": pa.array(faces.sigma, from_pandas=True),
-    }
-    write_table(f"data/features/{step}.parquet", pa.table(columns, schema=FEATURES))
+    network, _, card = model_folder.load(find_model(Path("models") / settings.step, study.rows[0], fold=-1))
+    wanted = (settings.layer, settings.reduce, settings.normalise, settings.half)
+    return network_features(network.to(device), images, card.image_size, card.channels, *wanted)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage regress: features -> data/predictions/regress/<regressor>.parquet, and beside it what was tried and chosen."""
+"""Stage regress: features -> data/predictions/regress/<name>.parquet, and <name>/ beside it: what was tried, chosen and found."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from pathlib import Path
 import pandas as pd
 
 from agecascade import baselines, params
+from agecascade.features import load_features
 from agecascade.files import write_table, written_beside
 from common import run
 
 
 def main(name: str) -> None:
-    """Fit and test the regressor `name` fold by fold."""
-    settings = params.load("params.yaml")
-    regressor = settings.regressors[name]
-    dataset = settings.features[regressor.features].dataset
-    features = pd.read_parquet(f"data/features/{regressor.features}.parquet")
-    split = pd.read_parquet(f"data/splits/{dataset}.parquet")
-    predictions, choices = baselines.fit_folds(features, split, baselines.create(name, regressor.options, settings.seed))
-    folder = Path("data/predictions/regress")
-    write_table(folder / f"{name}.parquet", predictions)
-    with written_beside(folder / f"{name}.csv") as temporary:
-        choices.to_csv(temporary, index=False)
+    """Fit and test the regressor `name` on all folds."""
+    study = params.load("params.yaml")
+    entry = study.regressors[name]
+    features = load_features(f"data/features/{entry.features}.parquet")
+    told = {"sigma": study.sigma, **({} if features.step is None else {"step": features.step})}
+    regressor = baselines.create(name, entry.options, study.seed, entry.regressor, told)
+    split = pd.read_parquet(f"data/splits/{study.features[entry.features].dataset}.parquet")
+    predictions, choices, artifacts = baselines.fit_folds(features, split, regressor, study.compute)
+    outputs = Path("data/predictions/regress")
+    write_table(outputs / f"{name}.parquet", predictions)
+    with written_beside(outputs / name) as folder:
+        folder.mkdir()
+        choices.to_csv(folder / "choices.csv", index=False)
+        for file, text in artifacts.items():
+            (folder / file).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pandas as pd
 from agecascade import params, plots, screening
 from agecascade.description import sheets
 from agecascade.errors import ParamsError
+from agecascade.features import load_features
 from agecascade.files import write_json, write_table, written_beside
 from common import run
 
@@ -19,9 +20,9 @@ def main(name: str) -> None:
     study = params.load("params.yaml")
     settings = study.screen[name]
     dataset = study.features[settings.features].dataset
-    if dataset in trained_on(study, settings.features):
+    if dataset in trained_on(study, study.features[settings.features].step):
         print(f"warning: {settings.features} was trained on {dataset} and may have learned its faults by heart", file=sys.stderr)
-    features = screening.load_features(Path(f"data/features/{settings.features}.parquet"))
+    features = load_features(f"data/features/{settings.features}.parquet")
     subjects = pd.read_parquet(f"data/manifest/{dataset}.parquet", columns=["sample_id", "subject"]).set_index("sample_id")["subject"]
     try:
         found = screening.screen(features, subjects, settings.folds, settings.share)
@@ -40,7 +41,7 @@ def main(name: str) -> None:
 def trained_on(study: params.Params, step: str) -> set[str]:
     """The data sets that a step and those before it were trained on."""
     trainings = {**study.pretrain, **study.cascade}
-    return {trainings[name].dataset for name in study.chain(step)}
+    return {trainings[name].dataset for name in study.chain(step) if name in trainings}  # published weights name none
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import sys
 import time
@@ -27,6 +29,7 @@ if sys.argv[1] == "run":
     line = {"model_id": 2, "rank": 1, "ensemble_weight": 1.0, "type": "liblinear_svr"}
     line |= {"cost": train["validation"].sum(), "duration": options["seed"]}
     pd.DataFrame([line]).to_csv(folder + "/leaderboard.csv", index=False)
+    json.dump([{"weight": 1.0, "pipeline": str(options)}], open(folder + "/ensemble.json", "w"))
 """
 
 
@@ -57,10 +60,13 @@ def fit(fold: Fold, **options: int) -> baselines.Fitted:
 
 def test_files_go_there_and_back(fold: Fold, uv):
     uv(ANSWER)
-    fitted = fit(fold)
+    fitted = fit(fold, time_left_for_this_task=60, per_run_time_limit=9, memory_limit=1024)
     assert fitted.prediction.tolist() == fold.test[:, 0].astype(float).tolist()
     assert fitted.choices["validation_mae"].tolist() == [30]  # the stand-in counts the validation rows
     assert fitted.choices["duration"].tolist() == [7]  # and tells the seed
+    member = json.loads(fitted.artifacts["ensemble.json"])[0]
+    told = {"seed": 7, "time_left_for_this_task": 60, "per_run_time_limit": 9, "memory_limit": 1024, "n_jobs": 1}
+    assert (member["weight"], ast.literal_eval(member["pipeline"])) == (1.0, told)
 
 
 def test_the_child_does_not_see_our_environment(fold: Fold, uv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -117,7 +123,15 @@ def test_the_real_one(fold: Fold):
     truth = fold_truth()
     assert np.abs(fitted.prediction - truth).mean() < 8  # always the mean would be off by 17
     assert fitted.choices["validation_mae"].notna().all()
+    members = json.loads(fitted.artifacts["ensemble.json"])
+    assert sum(member["weight"] for member in members) == pytest.approx(1)
 
 
 def fold_truth() -> np.ndarray:
     return np.random.default_rng(0).uniform(0, 69, 240)[190:]
+
+
+def test_the_entry_at_fault_is_named(fold: Fold, uv):
+    uv("import sys\nsys.exit('error: No interpreter found')")
+    with pytest.raises(RegressorError, match=r"or drop the row: remove regressors\.automl from params\.yaml"):
+        baselines.create("automl", {}, seed=7, regressor="autosklearn").fit_predict(fold)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from agecascade import baselines, schema
+from agecascade.baselines import Fold, folds
 from agecascade.errors import RegressorError
+from agecascade.features import Features
+from agecascade.params import Compute
 
 
-def study(pictures: int = 120, folds: int = 3, validation: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
+def study(pictures: int = 120, folds: int = 3, validation: bool = True) -> tuple[Features, pd.DataFrame]:
     """Features from which the label can be read off, up to noise, and a split."""
     rng = np.random.default_rng(0)
     label = rng.uniform(0, 69, pictures)
     feature = np.outer(label - 30, rng.normal(size=8)) + rng.normal(0, 10, (pictures, 8)) + 5
     ids = [f"{i:03}" for i in range(pictures)]
-    features = pd.DataFrame({"sample_id": ids, "feature": list(feature.astype(np.float32)), "label": label, "label_sigma": 2.0})
+    features = Features(np.array(ids, object), feature.astype(np.float32), label, np.full(pictures, 2.0))
     parts = []
     for fold in range(folds):
         role = np.where(np.arange(pictures) % 3 == fold, "test", "train").astype(object)
@@ -28,13 +34,13 @@ def study(pictures: int = 120, folds: int = 3, validation: bool = True) -> tuple
 
 def test_svr_predicts_every_test_row_once_and_well():
     features, split = study()
-    predictions, choices = baselines.fit_folds(features, split, baselines.create("svr", {}, seed=0))
+    predictions, choices, _ = baselines.fit_folds(features, split, baselines.create("svr", {}, seed=0))
     assert predictions.schema.equals(schema.PREDICTIONS)
     frame = predictions.to_pandas()
     tested = split[split["role"] == "test"]
     assert set(zip(frame["sample_id"], frame["fold"], strict=True)) == set(zip(tested["sample_id"], tested["fold"], strict=True))
     assert len(frame) == len(tested)
-    truth = frame["sample_id"].map(features.set_index("sample_id")["label"])
+    truth = frame["sample_id"].map(dict(zip(features.sample_id, features.label, strict=True)))
     assert (frame["label"] == truth).all()
     # always the mean would be off by 17 years
     assert (frame["prediction"] - frame["label"]).abs().mean() < 4
@@ -44,7 +50,7 @@ def test_svr_predicts_every_test_row_once_and_well():
 
 def test_the_c_of_the_lowest_validation_mae_is_taken():
     features, split = study()
-    _, choices = baselines.fit_folds(features, split, baselines.create("svr", {"C": [1e-6, 0.1, 1e-5]}, seed=0))
+    _, choices, _ = baselines.fit_folds(features, split, baselines.create("svr", {"C": [1e-6, 0.1, 1e-5]}, seed=0))
     assert choices.loc[choices["chosen"], "C"].tolist() == [0.1] * 3
     best = choices.groupby("fold")["validation_mae"].min()
     assert (choices[choices["chosen"]].set_index("fold")["validation_mae"] == best).all()
@@ -53,37 +59,116 @@ def test_the_c_of_the_lowest_validation_mae_is_taken():
 def test_test_labels_are_never_seen():
     features, split = study(folds=1)
     regressor = baselines.create("svr", {}, seed=0)
-    first, _ = baselines.fit_folds(features, split, regressor)
-    tested = features["sample_id"].isin(split.loc[split["role"] == "test", "sample_id"])
-    second, _ = baselines.fit_folds(features.assign(label=features["label"].where(~tested, 1e6)), split, regressor)
+    first, _, _ = baselines.fit_folds(features, split, regressor)
+    tested = pd.Series(features.sample_id).isin(split.loc[split["role"] == "test", "sample_id"])
+    changed = replace(features, label=np.where(tested, 1e6, features.label))
+    second, _, _ = baselines.fit_folds(changed, split, regressor)
     assert first["prediction"].equals(second["prediction"])
 
 
 def test_without_validation_rows_the_first_c_is_taken():
     features, split = study(validation=False)
-    _, choices = baselines.fit_folds(features, split, baselines.create("svr", {"C": [0.1, 1.0]}, seed=0))
+    _, choices, _ = baselines.fit_folds(features, split, baselines.create("svr", {"C": [0.1, 1.0]}, seed=0))
     assert choices["C"].tolist() == [0.1] * 3
     assert choices["validation_mae"].isna().all()
 
 
 def test_only_the_first_folds_where_so_many_are_asked_for():
     features, split = study()
-    predictions, _ = baselines.fit_folds(features, split, baselines.create("svr", {"folds": 2}, seed=0))
+    predictions, _, _ = baselines.fit_folds(features, split, baselines.create("svr", {"folds": 2}, seed=0))
     assert set(predictions["fold"].to_pylist()) == {0, 1}
 
 
 def test_a_solver_that_has_not_converged_is_reported():
     features, split = study(folds=1)
     regressor = baselines.create("svr", {"C": [100.0], "max_iter": 1}, seed=0)
-    with pytest.warns(UserWarning, match="C = 100 has not converged; raise regressors.svr.options.max_iter"):
-        _, choices = baselines.fit_folds(features, split, regressor)
+    with pytest.warns(UserWarning, match="C = 100 has not converged in fold 0; raise regressors.svr.options.max_iter"):
+        _, choices, _ = baselines.fit_folds(features, split, regressor)
     assert choices["converged"].tolist() == [False]
+
+
+LEARNERS = ["svr", "ohrank", "bfgs_ldl", "ridge", "knn"]
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_learner_reads_the_label_off_and_chooses_on_validation(name: str):
+    features, split = study()
+    regressor = baselines.create(name, {}, seed=0)
+    predictions, choices, artifacts = baselines.fit_folds(features, split, regressor)
+    frame = predictions.to_pandas()
+    assert (frame["prediction"] - frame["label"]).abs().mean() < 5
+    chosen = choices[choices["chosen"]].set_index("fold")["validation_mae"]
+    assert chosen.equals(choices.groupby("fold")["validation_mae"].min().rename("validation_mae"))
+    assert artifacts == {}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_processes_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch):
+    features, split = study(pictures=90)
+    regressor = baselines.create(name, {}, seed=0)
+    alone, choices, _ = baselines.fit_folds(features, split, regressor)
+    monkeypatch.setattr(folds, "WORTH_PROCESSES", 0.0)
+    together, others, _ = baselines.fit_folds(features, split, regressor, Compute(workers=2))
+    assert together.equals(alone)
+    pd.testing.assert_frame_equal(choices, others)
+
+
+def test_a_fold_with_a_single_label_is_named():
+    features, split = study(folds=2)
+    rows = pd.Index(features.sample_id).get_indexer(split.loc[(split["fold"] == 1) & (split["role"] == "train"), "sample_id"])
+    features.label[rows] = 21.0
+    regressor = baselines.create("ohrank", {"folds": 2}, seed=0)
+    with pytest.raises(RegressorError, match=r"^fold 1: all \d+ training labels are 21, so that there is nothing to learn; see `protocol`"):
+        baselines.fit_folds(features, split, regressor)
+
+
+def test_missing_labels_are_counted():
+    features, split = study(folds=1)
+    features.label[:] = np.nan
+    with pytest.raises(RegressorError, match=r"^fold 0: (\d+) of \1 training pictures have no label"):
+        baselines.fit_folds(features, split, baselines.create("ridge", {}, seed=0))
+
+
+def test_features_and_labels_of_different_length():
+    features, _ = study()
+    with pytest.raises(RegressorError, match="120 features for 119 labels and 120 pictures; run the features stage again"):
+        Features(features.sample_id, features.feature, features.label[1:])
+    with pytest.raises(RegressorError, match="30 training features for 29 labels"):
+        Fold(features.feature[:30], features.label[:29], features.feature[:0], features.label[:0], features.feature[30:])
+
+
+def test_what_scikit_learn_refuses_is_one_line_with_fold_and_entry():
+    features, split = study(folds=1)
+    features.feature[5, 0] = np.nan
+    with pytest.raises(RegressorError, match=r"^fold 0: regressors\.ages: Input X contains NaN") as caught:
+        baselines.fit_folds(features, split, baselines.create("ages", {}, seed=0, regressor="ridge"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_more_neighbours_than_pictures_name_the_key():
+    features, split = study(folds=1)
+    with pytest.raises(RegressorError, match=r"regressors\.knn\.options\.n_neighbors: 500, but \d+ training pictures"):
+        baselines.fit_folds(features, split, baselines.create("knn", {"n_neighbors": [500]}, seed=0))
+
+
+def test_defaults_come_from_the_data_set_and_options_go_before_them():
+    told = {"step": 0.1, "sigma": 0.5}
+    made: Any = baselines.create("bfgs_ldl", {"sigma": 0.7}, 0, defaults=told)
+    assert (made.step, made.sigma) == (0.1, 0.7)
+    baselines.create("ridge", {}, 0, defaults=told)  # knows neither
+
+
+def test_an_entry_may_have_a_name_of_its_own():
+    made: Any = baselines.create("ages", {"alpha": [3.0]}, 0, regressor="ridge")
+    assert (made.key, made.alpha) == ("ages", [3.0])
+    with pytest.raises(RegressorError, match=r"regressors\.ages\.regressor: unknown regressor 'rigde'; did you mean ridge"):
+        baselines.create("ages", {}, 0, regressor="rigde")
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("srv", {}, "unknown regressor 'srv'; did you mean svr"),
+        ("srv", {}, "regressors: unknown regressor 'srv'; did you mean svr.*; an entry of another name says `regressor: NAME`"),
         ("svr", {"epsilom": 1.0}, "regressors.svr.options: unknown option 'epsilom'; did you mean epsilon"),
         ("svr", {"C": "0.1"}, "regressors.svr.options.C: .* found '0.1'"),
         ("svr", {"C": []}, "regressors.svr.options.C"),
@@ -100,7 +185,9 @@ def test_what_cannot_be_asked_for_is_named(name: str, options: dict, message: st
 def test_a_picture_without_feature_is_named():
     features, split = study()
     with pytest.raises(RegressorError, match="1 pictures of the split have no feature, such as '000'"):
-        baselines.fit_folds(features.iloc[1:], split, baselines.create("svr", {}, seed=0))
+        baselines.fit_folds(
+            Features(features.sample_id[1:], features.feature[1:], features.label[1:]), split, baselines.create("svr", {}, seed=0)
+        )
 
 
 def test_a_fold_without_test_rows_is_named():

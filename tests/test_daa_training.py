@@ -14,13 +14,14 @@ from agecascade.augmentation import Augmenter
 from agecascade.conformal import widths
 from agecascade.errors import ModelError, ParamsError, TrainingError
 from agecascade.evaluation.daa import daa_styles
+from agecascade.features.extraction import network_features
 from agecascade.methods.daa import spread_over
 from agecascade.models.base import Network
 from agecascade.models.daa import TEMPLATES, DaaNetwork
 from agecascade.params import Augment, Daa, Normalisation, Params, Recipe, Row, Schedule
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import describe
-from agecascade.training.inference import pooled_features, predict_values
+from agecascade.training.inference import predict_values
 from agecascade.training.loop import Samples, train
 from agecascade.training.templates import draw, give_templates
 
@@ -135,7 +136,8 @@ def test_a_model_folder_holds_what_use_needs(templates: str, tmp_path: Path) -> 
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert distribution is not None
     assert (widths(distribution, np.arange(float(AGES))) > 0).all()
-    assert pooled_features(loaded, samples(3).images, 32, CHANNELS).shape == (3, 128)
+    (pooled,) = network_features(loaded, samples(3).images, 32, CHANNELS)
+    assert pooled.shape == (3, 128)
 
 
 def study(**changes: object) -> Params:

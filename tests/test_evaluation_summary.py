@@ -99,3 +99,13 @@ def test_bad_predictions_are_named():
         summarise(twice, [], 0.95, 0)
     with pytest.raises(ValueError, match="empty"):
         summarise(frame([[(20, 21)]]).iloc[:0], [], 0.95, 0)
+
+
+def test_r2_is_pooled_and_its_mean_over_folds_stands_beside_it():
+    # fold 0: squares 1 + 1 of 50, R2 0.96; fold 1: 16 + 0 of 8, R2 -1; fold 2 has one label, so that its R2 is undefined
+    predictions = frame([[(10, 11), (20, 19)], [(30, 34), (34, 34)], [(40, 40)]])
+    found = summarise(predictions, [5], 0.95, seed=0)
+    assert found["fold_r2_mean"] == pytest.approx((0.96 - 1) / 2)
+    labels = np.array([10, 20, 30, 34, 40])
+    assert found["r2"] == pytest.approx(1 - 18 / np.square(labels - labels.mean()).sum())
+    assert "fold_r2_mean" not in summarise(frame([[(10, 11)], [(20, 19)]]), [5], 0.95, seed=0)

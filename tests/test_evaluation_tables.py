@@ -66,6 +66,19 @@ def test_epsilon_stands_where_a_row_has_it():
     assert BOUNDED not in to_markdown(table)
 
 
+def test_median_and_quartiles_stand_where_there_are_folds_and_r2_where_labels_differ():
+    spread = {"fold_mae_median": 3.2, "fold_mae_quartile_1": 2.81, "fold_mae_quartile_3": 4.0, "r2": 0.4567}
+    rows = [
+        TableRow("a", "svr", "net", [], 0, {**SUMMARY, **spread}),
+        TableRow("a", "knn", "net", [], 0, {**SUMMARY, **spread, "folds": 1}),
+    ]
+    table = mae_table(rows)
+    assert table["fold quartiles"].fillna("").tolist() == ["2.81 to 4.00", ""]
+    lines = to_markdown(table).splitlines()
+    assert "| 3.20 | 2.81 to 4.00 | 3.50 | 4.60 | 0.457 | 0.912 |" in lines[2]
+    assert "|  |  | 3.50 | 4.60 | 0.457 | 0.912 |" in lines[3]
+
+
 def test_csv_can_be_read_back(tmp_path: Path):
     table = mae_table([TableRow("a", "dldl_v2", "net", CHAIN, 0, SUMMARY)])
     write_csv(tmp_path / "tables" / "mae.csv", table)
@@ -140,6 +153,17 @@ def test_a_run_known_to_both_stands_once_and_dvcs_figures_count(monkeypatch: pyt
     table = table_of(monkeypatch, output, known)
     assert table["MAE"].tolist() == [4.0, 3.1, 5.5, 6.6]
     assert table["folds"].tolist() == [5] * 4
+
+
+def test_runs_that_differ_by_decoding_or_have_no_sigma_stand_apart(monkeypatch: pytest.MonkeyPatch):
+    main = copy.deepcopy(MAIN)
+    main["data"]["params"]["params.yaml"]["data"] |= {"decoding": "expectation", "sigma": None}
+    known = [run("f60b347", "1.0", 3.9), run("f60b347", "1.0", 99.0)]
+    for found, decoding in zip(known, ("median", "expectation"), strict=True):
+        found["params"] |= {"decoding": decoding, "sigma": "None"}
+    table = table_of(monkeypatch, shown(state("workspace", None, 1.0, None), main), known)
+    assert table[["decoding", "MAE"]].to_numpy().tolist() == [["expectation", 4.0], ["median", 3.9]]
+    assert "sigma" not in table
 
 
 def test_nothing_yet_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

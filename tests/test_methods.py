@@ -18,6 +18,7 @@ from agecascade.methods.base import Method
 from agecascade.methods.dex import nearest_bin
 from agecascade.methods.identity import Identity
 from agecascade.methods.unimodal import LOWEST, UnimodalConcentrated
+from agecascade.models.layers import LAYERS
 
 GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
 
@@ -141,6 +142,25 @@ def test_a_step_against_the_gradient_brings_the_value_nearer(name: str, label: f
     method.loss(outputs, truth, sigma).backward()
     after = outputs.detach() - 0.01 * outputs.grad / outputs.grad.abs().max()
     assert method.error(after, truth) < method.error(outputs.detach(), truth)
+
+
+@pytest.mark.parametrize("name", sorted(methods.METHODS))
+def test_every_method_learns_to_estimate_new_pictures(name: str) -> None:
+    random = np.random.default_rng(0)
+    label = np.floor(21 * random.random(600) ** 2)
+    features = torch.from_numpy(label[:, None] / 10 - 1 + random.normal(0, 0.3, (600, 8))).float()
+    truth, sigma = torch.from_numpy(label).float(), torch.ones(600)
+    method = methods.create(name, torch.arange(0.0, 21.0))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = LAYERS[method.layer](8, method.outputs)
+    optimizer = torch.optim.Adam(layer.parameters(), 0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        method.loss(layer(features[:400]), truth[:400], sigma[:400]).backward()
+        optimizer.step()
+    error = method.error(layer(features[400:]), truth[400:]).mean().item()
+    assert error < 3, "the best single answer is 5.3 years off"
 
 
 def test_unknown_method() -> None:

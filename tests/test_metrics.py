@@ -95,3 +95,12 @@ def test_undefined_figures_are_errors_not_nan():
         metrics.epsilon_error(PREDICTION, LABEL, [math.nan] * 4)
     with pytest.raises(ValueError, match="2 sigmas for 4 labels"):
         metrics.epsilon_error(PREDICTION, LABEL, [1.0, 1.0])
+
+
+def test_accuracy_and_one_off_by_hand():
+    groups = [1.0, 5.0, 10.0, 17.5]  # borders 3, 7.5, 13.75
+    label = [1.0, 5.0, 5.0, 10.0, 17.5]
+    prediction = [2.9, 3.1, 7.6, 40.0, 0.0]  # right, right, one off, one off, three off
+    assert metrics.accuracy(prediction, label, groups) == 2 / 5
+    assert metrics.one_off(prediction, label, groups) == 4 / 5
+    assert metrics.accuracy([3.0], [1.0], groups) == 1  # on a border, the lower group

@@ -8,14 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
 from torch import Tensor, nn
 
-from agecascade import models
+from agecascade import methods, model_folder, models, params
 from agecascade.errors import ModelError
+from agecascade.features.extraction import network_features
 from agecascade.models.base import Network
 from agecascade.models.counting import cost
 from agecascade.training import memory
+from agecascade.training.cascade import find_model, initialise
+from agecascade.training.fold import Job, from_init
+from agecascade.training.inference import batched_features
+from agecascade.training.loop import Samples, train
 from agecascade.training.trainable import Freeze
+from brightness import AGES, AUGMENTER, recipe, samples
 
 SMALL = "timm/mobilenetv3_small_050"
 NAMES = [*models.BACKBONES, "thinagenet:0.125", SMALL]
@@ -182,8 +189,8 @@ def test_options_of_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match="head_options: head pooled has no options, not 'width'"):
         models.create("tinyagenet", head_options={"width": 3})
 
-    def wide(backbone: models.Backbone, outputs: int, pooling: str, width: int = 1) -> Network:
-        return models.PooledNetwork(backbone, outputs * width, pooling)
+    def wide(backbone: models.Backbone, outputs: int, pooling: str, layer: str, width: int = 1) -> Network:
+        return models.PooledNetwork(backbone, outputs * width, pooling, layer)
 
     monkeypatch.setitem(models.HEADS, "wide", wide)
     assert models.create("tinyagenet", "wide", 3, head_options={"width": 2}).head.weight.shape == (6, 128)
@@ -191,10 +198,63 @@ def test_options_of_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
         models.create("tinyagenet", "wide", head_options={"widht": 2})
 
 
+class Maps(Network):
+    """A head on activation maps, with an option."""
+
+    def __init__(self, backbone: models.Backbone, outputs: int, pooling: str, layer: str, side: int = 1) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Sequential(nn.Conv2d(backbone.channels, outputs, side), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.backbone(images)  # (B, C, h, w)
+
+
+def test_a_head_on_maps_goes_through_the_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a pooled network of identities to one with another head: its card, its start, its features."""
+    monkeypatch.setitem(models.HEADS, "maps", Maps)
+    content = YAML(typ="safe").load(Path(__file__).parent.parent / "studies" / "sample.yaml")
+    study = params.check(content | {"head": "maps", "head_options": {"side": 2}})
+    initialise(study, tmp_path)
+    folder = find_model(tmp_path, study.rows[0], 0)
+    step = "target_from_scratch"
+    job = Job(study, step, study.rows[0], study.cascade[step], [0.0, 1.0, 2.0], 0, folder)
+    assert (model_folder.read_card(folder).head, job.card.head, job.card.head_options) == ("pooled", "maps", {"side": 2})
+    network, before = from_init(job, job.card), model_folder.read_weights(folder)
+    assert network.head[0].weight.shape == (3, 128, 2, 2)  # type: ignore[index]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items() if not name.startswith("head."))
+    model_folder.save(tmp_path / "own", network, job.card, [])
+    loaded, _, card = model_folder.load(tmp_path / "own")
+    assert card == job.card
+    images = torch.randn(2, 3, 32, 32)
+    network.eval()
+    assert torch.equal(loaded(images), network(images))
+    pictures = np.zeros((3, 32, 32, 3), np.uint8)
+    (pooled,) = network_features(network, pictures, 32, card.channels)
+    assert pooled.shape == (3, 128)
+    (found,) = batched_features(network, pictures, 32, card.channels)
+    assert found.shape == (3, 128, 2, 2)
+
+
 @pytest.mark.parametrize("name", ["resnet18", "c3ae", SMALL, "timm/swin_tiny_patch4_window7_224"])
 def test_memory_is_counted_for_every_kind_of_network(name: str) -> None:
     size = 224 if "224" in name else 64
     assert memory.activations(models.create(name, pooling="average"), size) > size * size
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["vgg16_nofc", "resnet18", "senet50", "mobilenet_v2", "c3ae", SMALL])
+def test_every_part_of_a_network_learns(name: str, precision: str) -> None:
+    torch.manual_seed(0)
+    network = models.create(name, outputs=21, pooling="average")
+    before = {part: tensor.clone() for part, tensor in network.named_parameters()}
+    data = samples(16)
+    data = Samples(data.sample_id, data.images.repeat(2, 1).repeat(2, 2), data.label, data.sigma)  # 64 pixels
+    method = methods.create("dldl_v2", AGES)
+    (record,) = train(network, method, data, data, recipe(epochs=1, batch_size=8), AUGMENTER, seed=[0], precision=precision)
+    assert np.isfinite([record["loss"], record["validation_loss"], record["validation_error"]]).all()
+    same = [part for part, tensor in network.named_parameters() if torch.equal(tensor, before[part])]
+    assert same == []
 
 
 QUICK = ["tinyagenet", "vgg16_nofc", "resnet18", "c3ae", SMALL]

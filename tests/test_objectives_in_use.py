@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,15 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from agecascade import methods, model_folder, params
-from agecascade.errors import ModelError, TrainingError
+from agecascade import methods, metrics, model_folder, params
+from agecascade.errors import ModelError, ParamsError, TrainingError
 from agecascade.estimator import Estimator
+from agecascade.evaluation import report
+from agecascade.evaluation.tables import mae_table, to_markdown
 from agecascade.loading import Faces
 from agecascade.params import Params
 from agecascade.tracking import Tracker
-from agecascade.training.cascade import initialise, train_step
+from agecascade.training.cascade import initialise, jobs_of, train_step
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP = "target_from_scratch"
@@ -94,3 +98,91 @@ def test_a_missing_sigma_is_told_where_one_is_needed(faces: Faces, splits: pd.Da
     train(study(method="ranking", sigma=None), faces, splits, tmp_path)
     with pytest.raises(TrainingError, match=r"target_from_scratch: dldl_v2 needs a sigma, and \d+ pictures have none, p\d\d among them"):
         train(study(method="dldl_v2", sigma=None), faces, splits, tmp_path)
+
+
+GROUPS = [1.0, 5.0, 10.0, 17.5, 28.5, 40.5, 50.5, 69.0]
+
+
+@pytest.mark.parametrize(
+    "grid", [{"groups": True}, {"values": [0.0, 3.5, 20.0, 69.0]}, {"present": True}, {"low": 0, "high": 72, "step": 4}]
+)
+def test_every_method_learns_over_any_grid(faces: Faces, splits: pd.DataFrame, tmp_path: Path, grid: dict[str, Any]) -> None:
+    grouped = "groups" in grid
+    if grouped:
+        faces = replace(faces, label=np.resize(GROUPS, 24), grouped=True)
+    settings = study({"class_weights": "inverse_sqrt"}, compare={"methods": sorted(methods.METHODS)})
+    content = settings.model_dump(by_alias=True)
+    content["datasets"]["sample_fgnet"]["grid"] = grid
+    folder = train(params.check(content), faces, splits, tmp_path)
+    expected = (
+        content["datasets"]["sample_fgnet"]["grid"].get("values")
+        or {
+            "groups": GROUPS,
+            "present": sorted(set(faces.label)),
+            "low": list(range(0, 73, 4)),
+        }[next(iter(grid))]
+    )
+    for row in study(compare={"methods": sorted(methods.METHODS)}).rows:
+        _, method, card = model_folder.load(folder / row.name / "fold0")
+        assert card.grid == expected
+        assert card.outputs == method.outputs
+    told = pq.read_schema(tmp_path / "predictions" / STEP / "dldl_v2-tinyagenet-s0.parquet").metadata
+    assert told.get(b"groups") == (json.dumps(GROUPS).encode() if grouped else None)
+
+
+def test_groups_are_evaluated_as_groups(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    content = study(decoding="mode", regressors={}, features={}, evaluate={"target": "sample_fgnet"}).model_dump(by_alias=True)
+    content["datasets"]["sample_fgnet"]["grid"] = {"groups": True}
+    content["cascade"] = {STEP: content["cascade"][STEP]}
+    settings = params.check(content)
+    train(settings, replace(faces, label=np.resize(GROUPS, 24), grouped=True), splits, tmp_path)
+    (result,) = report.gather(settings, tmp_path / "predictions")
+    frame = result.predictions
+    assert set(frame["prediction"]) <= {(first + second) / 2 for first in GROUPS for second in GROUPS}  # of a picture and its mirror image
+    assert result.row.summary["accuracy"] == metrics.accuracy(frame["prediction"], frame["label"], GROUPS)
+    table = mae_table([result.row])
+    assert table["1-off"].item() == metrics.one_off(frame["prediction"], frame["label"], GROUPS)
+    assert "accuracy" in to_markdown(table)
+
+
+def test_groups_with_a_range_are_told_before_the_first_epoch(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="sample_fgnet: its labels are groups"):
+        train(study(), replace(faces, grouped=True), splits, tmp_path)
+
+
+def two_steps(first: dict[str, Any], second: dict[str, Any]) -> Params:
+    content = study().model_dump(by_alias=True)
+    step = content["cascade"][STEP]
+    content["cascade"] = {"first": {**step, **first}, STEP: {**step, "init": "first", "epochs": 0, **second}}
+    return params.check(content | {"regressors": {}, "features": {}})
+
+
+@pytest.mark.parametrize("first", [{"method": "dldl"}, {"lambda": 0.0}, {"by_backbone": {"tinyagenet": {"lambda": 0.0, "epochs": 1}}}])
+def test_the_released_schedule_is_two_steps(faces: Faces, splits: pd.DataFrame, tmp_path: Path, first: dict[str, Any]) -> None:
+    settings = two_steps(first, {})
+    before, after = (train(settings, faces, splits, tmp_path, step) / "dldl_v2-tinyagenet-s0" / "fold0" for step in ("first", STEP))
+    card = model_folder.read_card(before)
+    assert (card.method, card.method_options["lambda_er"]) == (first.get("method", "dldl_v2"), 1.0 if "method" in first else 0.0)
+    assert model_folder.read_card(after).method_options["lambda_er"] == 1.0
+    assert list(pd.read_csv(before / "history.csv").columns)[3:4] == ["kl"]
+    assert model_folder.digest(before) == model_folder.digest(after)  # no epoch in the second: backbone and head go on
+
+
+@pytest.mark.parametrize("second", ["ranking", "smooth_l1", "corn", "coral"])
+def test_a_head_that_is_read_otherwise_starts_anew(faces: Faces, splits: pd.DataFrame, tmp_path: Path, second: str) -> None:
+    settings = two_steps({"epochs": 0}, {"method": second})
+    before, after = (train(settings, faces, splits, tmp_path, step) / "dldl_v2-tinyagenet-s0" / "fold0" for step in ("first", STEP))
+    weights = [model_folder.read_weights(folder) for folder in (before, after)]
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0] if not name.startswith("head."))
+    assert weights[1]["head.bias"].shape == (model_folder.read_card(after).outputs,)
+    assert weights[1]["head.bias"].shape != weights[0]["head.bias"].shape
+    assert [result.row.method for result in report.gather(settings, tmp_path / "predictions")] == ["dldl_v2", second]
+
+
+def test_a_tracker_is_told_the_method_and_lambda_of_the_step(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    settings = two_steps({"method": "er", "lambda": 0.5}, {})
+    initialise(settings, tmp_path / "scratch")
+    job = next(jobs_of(settings, "first", faces, splits, tmp_path))
+    assert (job.logged["method"], job.logged["lambda_er"], job.logged["decoding"]) == ("er", 0.5, "expectation")
+    with pytest.raises(ParamsError, match=r"cascade\.first\.lamda: unknown key 'lamda'; did you mean lambda"):
+        two_steps({"lamda": 0.5}, {})

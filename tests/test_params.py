@@ -43,6 +43,16 @@ def test_every_study_is_valid_and_names_itself() -> None:
         (["align", "detection"], {"rotations": [450.0]}, "align.detection.rotations"),
         (["align", "crop"], "circle", "align.crop"),
         (["datasets", "sample_fgnet", "grid"], {"low": 0, "high": 10, "step": 3}, "multiple of step"),
+        (["datasets", "sample_fgnet", "grid"], {"low": 0}, "datasets.sample_fgnet.grid: low and high go together"),
+        (
+            ["datasets", "sample_fgnet", "grid"],
+            {"low": 0, "high": 9, "groups": True},
+            "values, present, groups, not low and high and groups",
+        ),
+        (["datasets", "sample_fgnet", "grid"], {"step": 2}, "give one of low and high, values, present, groups, not none"),
+        (["datasets", "sample_fgnet", "grid"], {"values": [1.0, 3.0, 2.0]}, "values must be two or more that ascend"),
+        (["datasets", "sample_fgnet", "grid"], {"values": [1.0]}, "values must be two or more that ascend"),
+        (["decoding"], "medain", "decoding"),
     ],
 )
 def test_a_fault_is_one_line_that_names_the_key(content: dict, path: list[str], value: object, message: str) -> None:
@@ -87,6 +97,12 @@ def test_rows_hold_the_main_one_first_and_each_once(content: dict) -> None:
     assert len(rows) == len(set(rows)) == 2 * 2 * 2
 
 
+def test_a_row_of_any_backbone_names_one_folder(content: dict) -> None:
+    content["compare"] = {"backbones": ["timm/resnet18.a1_in1k", "thinagenet:0.375"]}
+    names = [row.name for row in params.check(content).rows]
+    assert names == ["dldl_v2-tinyagenet-s0", "dldl_v2-timm_resnet18.a1_in1k-s0", "dldl_v2-thinagenet_0.375-s0"]
+
+
 def test_chain_leads_from_scratch_to_the_step(content: dict) -> None:
     checked = params.check(content)
     assert checked.chain("target") == ["faces", "imdb", "agedb", "target"]
@@ -102,7 +118,11 @@ def test_a_backbone_may_have_its_own_recipe(content: dict) -> None:
 
 
 def test_grid_values() -> None:
-    assert params.Grid(low=1, high=2, step=0.25).values == [1, 1.25, 1.5, 1.75, 2]
+    assert params.Grid(low=1, high=2, step=0.25).over([]) == [1, 1.25, 1.5, 1.75, 2]
+    assert params.Grid(low=0, high=100, step=4).over([]) == [float(4 * i) for i in range(26)]
+    assert params.Grid(values=[1, 5, 17.5]).over([3.0]) == [1, 5, 17.5]
+    assert params.Grid(present=True).over([7.0, 3.0, 7.0]) == [3, 7]
+    assert params.Grid(groups=True).over([17.5, 1.0]) == [1, 17.5]
 
 
 def test_a_preset_stands_for_the_whole_block_or_below_changes(content: dict) -> None:

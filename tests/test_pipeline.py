@@ -20,14 +20,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 def shrunk(content: dict[str, Any]) -> dict[str, Any]:
-    """The sample with a tenth of its pictures, one epoch a step, and no auto-sklearn."""
+    """The sample with a tenth of its pictures, one epoch a step, and nothing bounded by time."""
     for dataset in content["datasets"].values():
         dataset["draw"] = {"pictures": 80, "subjects": 8}
         dataset["folds"] = min(dataset["folds"], 2)
         dataset["clean"]["max_reject_rate"] = 0.6
     for step in [*content["cascade"].values(), *content["pretrain"].values()]:
         step["epochs"] = 1
-    del content["regressors"]["autosklearn"]
+    del content["regressors"]["autosklearn"], content["regressors"]["automl"]
     content["compare"]["methods"] = []
     return content
 

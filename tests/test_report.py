@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_rows_are_what_params_ask_for(study: Params, predictions: Path) -> None:
     by_step = {result.step: result for result in results}
     assert by_step["target"].row.chain == ["faces", "imdb", "agedb", "target"]
     assert by_step["target"].test_mae == {"aaa": 1.0, "bbb": 3.0}
-    assert by_step["regress"].row.chain == ["faces", "imdb", "agedb", "autosklearn"]
+    assert by_step["regress"].row.chain == ["faces", "imdb", "agedb", "automl"]
     assert by_step["regress"].test_mae == {}
 
 
@@ -61,11 +62,11 @@ def test_what_is_bounded_by_time_stands_apart(study: Params, predictions: Path, 
     exact = json.loads((folder / "mae.json").read_text())
     bounded = json.loads((folder / "time_bounded.json").read_text())
     assert exact["sample_fgnet"]["target"]["dldl_v2-tinyagenet-s0"]["mae"] == 2.0
-    assert set(exact["sample_fgnet"]["regress"]) == {"svr"}
-    assert set(bounded["sample_fgnet"]["regress"]) == {"autosklearn"}
+    assert set(exact["sample_fgnet"]["regress"]) == {"svr", "ohrank", "bfgs_ldl", "ridge", "knn"}
+    assert set(bounded["sample_fgnet"]["regress"]) == {"autosklearn", "automl"}
     table = pd.read_csv(folder / "tables" / "mae.csv")
     assert (table["MAE"] == 2.0).all()
-    assert table.loc[table["method"] == "autosklearn", "note"].tolist() == ["†"]
+    assert table.loc[table["note"] == "†", "method"].tolist() == ["autosklearn", "flaml"]
     assert "faces > imdb > agedb > target" in (folder / "tables" / "mae.md").read_text()
 
 
@@ -88,3 +89,21 @@ def test_a_missing_row_names_the_stage_to_run(study: Params, predictions: Path) 
     (predictions / "target" / f"{study.rows[0].name}.parquet").unlink()
     with pytest.raises(ModelError, match=r"is missing; run `dvc repro finetune@target`"):
         report.gather(study, predictions)
+
+
+def test_features_of_another_name_stand_in_the_cascade(study: Params, predictions: Path) -> None:
+    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content["features"] |= {"first": {"dataset": "sample_fgnet", "step": "agedb", "layer": "first"}}
+    content["features"] |= {"bif": {"dataset": "sample_fgnet", "step": "scratch", "extractor": "bif"}}
+    content["regressors"] = {"svr": {"features": "agedb"}, "early": {"features": "first", "regressor": "ridge"}}
+    content["regressors"] |= {"hand_made": {"features": "bif", "regressor": "flaml"}}
+    for name in content["regressors"]:
+        shutil.copy(predictions / "regress" / "svr.parquet", predictions / "regress" / f"{name}.copy")
+        (predictions / "regress" / f"{name}.copy").replace(predictions / "regress" / f"{name}.parquet")
+    rows = {result.name: result for result in report.gather(params.check(content), predictions) if result.step == "regress"}
+    assert rows["svr"].row.chain == ["faces", "imdb", "agedb", "svr"]
+    assert rows["early"].row.chain == ["faces", "imdb", "agedb", "first", "early"]
+    assert (rows["early"].row.method, rows["early"].row.backbone, rows["early"].row.bounded) == ("ridge", "tinyagenet", False)
+    assert (rows["hand_made"].row.chain, rows["hand_made"].row.backbone) == (["bif", "hand_made"], "-")
+    assert rows["hand_made"].row.bounded
+    assert rows["hand_made"].label == "flaml on bif"

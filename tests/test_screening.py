@@ -20,8 +20,9 @@ import screen as stage
 from agecascade import params, schema, screening
 from agecascade.datasets.cleaning import exclusions
 from agecascade.errors import ParamsError, RegressorError
+from agecascade.features import Features, table
 from agecascade.files import write_table
-from agecascade.screening import Features, out_of_fold, screen
+from agecascade.screening import out_of_fold, screen
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -183,7 +184,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def configure(work: Path, step: str) -> None:
     content = params.read_yaml(ROOT / "studies" / "sample.yaml")
-    content["features"] = {step: {"dataset": "sample_fgnet"}}
+    content["features"] = {step: {"dataset": "sample_fgnet", "step": step}}
     content["screen"] = {"ages": {"features": step, "folds": 4, "share": 0.05}}
     content["regressors"] = {}
     YAML().dump(content, work / "params.yaml")
@@ -237,11 +238,11 @@ def test_an_identity_set_ends_the_stage_with_the_key_at_fault(work: Path) -> Non
 
 
 def test_features_come_back_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screening, "BLOCK", 7)
+    monkeypatch.setattr(table, "BLOCK", 7)
     features, _ = made_up(50)
     columns = {"sample_id": features.sample_id.tolist(), "feature": list(features.feature), "label": features.label}
     write_table(tmp_path / "features.parquet", filled(schema.FEATURES, columns))
-    found = screening.load_features(tmp_path / "features.parquet")
+    found = table.load_features(tmp_path / "features.parquet")
     assert found.sample_id.tolist() == features.sample_id.tolist()
     np.testing.assert_array_equal(found.feature, features.feature)
     np.testing.assert_array_equal(found.label, features.label)

@@ -90,7 +90,7 @@ def test_from_aligned_faces_to_predictions(work: Path):
     frame = predictions.to_pandas()
     assert sorted(frame["sample_id"]) == [f"{i:03}" for i in range(100)]
     assert (frame["prediction"] - frame["label"]).abs().mean() < 5
-    choices = pd.read_csv(work / "data/predictions/regress/svr.csv")
+    choices = pd.read_csv(work / "data/predictions/regress/svr/choices.csv")
     assert choices.groupby("fold")["chosen"].sum().tolist() == [1] * 5
 
 

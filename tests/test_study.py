@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agecascade import params, study
+from agecascade import models, params, study
 from agecascade.archives import open_archives
 from agecascade.datasets import READERS, reader
 from agecascade.datasets.base import Reject, Row
@@ -164,6 +164,37 @@ def test_a_drawn_study_shortens_what_a_backbone_has_of_its_own(repository: Path)
     (repository / "studies" / "own.yaml").write_text(text)
     made = params.check(parsed(study.render("own", repository, drawn=True)))
     assert made.cascade["target"].recipe("thinagenet").epochs == 2
+
+
+def test_a_drawn_study_needs_no_published_weights(repository: Path) -> None:
+    (repository / "studies" / "own.yaml").write_text(
+        """
+backbone: senet50
+image_size: 64
+weights: {vggface2: {senet50: {file: senet50_ft_weight.pkl, sha256: "00000000"}}}
+pretrain: {}
+cascade:
+  target: {dataset: sample_fgnet, init: vggface2, epochs: 9, batch_size: 8, learning_rate: 0.001, schedule: {name: constant}}
+features: {vggface2: {dataset: sample_fgnet}}
+regressors: {svr: {features: vggface2}}
+"""
+    )
+    assert params.check(parsed(study.render("own", repository))).chain("target") == ["vggface2", "target"]
+    made = params.check(parsed(study.render("own", repository, drawn=True)))
+    assert (made.chain("target"), made.weights, list(made.features)) == (["target"], {}, ["scratch"])
+    assert made.regressors["svr"].features == "scratch"
+
+
+@pytest.mark.parametrize(("name", "scores"), [("scut_fbp", 41), ("scut_fbp5500", 41), ("cfd", 61)])
+def test_attractiveness_has_its_network_and_its_grid(repository: Path, name: str, scores: int) -> None:
+    made = params.check(parsed(study.render(name, repository)))
+    grid = made.datasets[name].grid
+    assert grid is not None
+    values = grid.over([])
+    assert (len(values), values[0], values[1] - values[0]) == (scores, 1.0, pytest.approx(0.1))
+    assert made.backbone == "tinyattnet"
+    ages = models.create("tinyagenet", outputs=scores).state_dict()
+    models.create(made.backbone, outputs=scores).load_state_dict(ages)  # the same network
 
 
 def read(folder: Path, name: str, options: dict[str, Any]) -> list[Row]:

@@ -41,3 +41,19 @@ def ranking_targets(label: Tensor, grid: Tensor) -> Tensor:
     tensor([[1., 1., 0.]])
     """
     return (label[:, None] > grid[None, :-1]).to(label.dtype)  # (B, K-1)
+
+
+def cumulative_matrix(count: int) -> Tensor:
+    """T (K, K) of c = T p (DLDL-v2, Eq. 5): T_ij = 1 for j <= i, for c_i sums the p_j up to i. The printed triangle is the other one.
+
+    >>> cumulative_matrix(3)
+    tensor([[1., 0., 0.],
+            [1., 1., 0.],
+            [1., 1., 1.]])
+    """
+    return torch.ones(count, count).tril()
+
+
+def normal_cumulative(label: Tensor, sigma: Tensor, grid: Tensor) -> Tensor:
+    """c (B, K) of each label's normal distribution at the grid values (DLDL-v2, Eq. 2). label, sigma: (B,); grid: (K,), one unit."""
+    return (1 + torch.erf((grid[None, :] - label[:, None]) / (sigma[:, None] * 2**0.5))) / 2

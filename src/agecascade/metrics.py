@@ -63,6 +63,24 @@ def cumulative_accuracy(prediction: ArrayLike, label: ArrayLike, n: float) -> fl
     return float((_absolute_errors(prediction, label) < n).mean())
 
 
+def accuracy(prediction: ArrayLike, label: ArrayLike, groups: ArrayLike) -> float:
+    """Share of the predictions that lie nearest to the label's own group; groups: (K,) their middles, ascending, in the labels' unit."""
+    return float((_group_distances(prediction, label, groups) == 0).mean())
+
+
+def one_off(prediction: ArrayLike, label: ArrayLike, groups: ArrayLike) -> float:
+    """As `accuracy`, a neighbouring group counting as right (1-off accuracy)."""
+    return float((_group_distances(prediction, label, groups) <= 1).mean())
+
+
+def _group_distances(prediction: ArrayLike, label: ArrayLike, groups: ArrayLike) -> NDArray[np.int64]:
+    """How many groups lie between each prediction's and its label's, (N,); of two equally near, the lower one counts."""
+    predicted, true = _pair(prediction, label)
+    middles = _finite(groups, "groups")
+    borders = (middles[1:] + middles[:-1]) / 2
+    return np.abs(np.searchsorted(borders, predicted) - np.searchsorted(borders, true))
+
+
 def _absolute_errors(prediction: ArrayLike, label: ArrayLike) -> NDArray[np.float64]:
     predicted, true = _pair(prediction, label)
     return np.abs(predicted - true)

@@ -96,7 +96,7 @@ class ModelCard:
 
     @property
     def channels(self) -> Normalisation:
-        return Normalisation(**self.normalisation)
+        return Normalisation.model_validate(self.normalisation)
 
 
 def save(folder: Path, network: Network, card: ModelCard, history: Sequence[dict[str, float]]) -> None:

@@ -81,7 +81,7 @@ PREDICTIONS = pa.schema(
     ]
 )
 
-FEATURES = pa.schema(
+FEATURES = pa.schema(  # what readers take; what is written has lists of a fixed size, see features_schema
     [
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("feature", pa.list_(pa.float32()), nullable=False),
@@ -89,3 +89,9 @@ FEATURES = pa.schema(
         pa.field("label_sigma", pa.float64()),
     ]
 )
+
+
+def features_schema(size: int) -> pa.Schema:
+    """FEATURES with lists of `size` numbers each: without offsets, and no row can differ in length."""
+    place = FEATURES.get_field_index("feature")
+    return FEATURES.set(place, pa.field("feature", pa.list_(pa.float32(), size), nullable=False))

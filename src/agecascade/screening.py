@@ -7,16 +7,15 @@ is judged against the errors that are usual at that prediction, for an error of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from agecascade import metrics
 from agecascade.errors import ParamsError, RegressorError
+from agecascade.features.table import Features
 
 SCREENED = pa.schema(
     [
@@ -37,36 +36,12 @@ Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
-    """Pooled features (N, D) with ids and labels (N,)."""
-
-    sample_id: NDArray[np.object_]
-    feature: NDArray[np.float32]
-    label: Vector
-
-
-@dataclass(frozen=True, eq=False)
 class Screening:
     """Every picture (SCREENED, in the features' order), the most doubtful first with reasons, and the figures of it all."""
 
     table: pa.Table
     doubtful: pd.DataFrame  # sample_id, label, predicted, quality, reason: as `clean.exclude` reads it
     figures: dict[str, float | int]
-
-
-def load_features(path: Path) -> Features:
-    """Features (schema.FEATURES), read batch by batch into one array."""
-    with pq.ParquetFile(path) as file:
-        rows, start = file.metadata.num_rows, 0
-        sample_id, label, feature = np.empty(rows, object), np.empty(rows), np.empty((rows, 0), np.float32)
-        for batch in file.iter_batches(BLOCK, columns=["sample_id", "label", "feature"]):
-            values = batch["feature"].flatten().to_numpy().reshape(len(batch), -1)  # (n, D)
-            if start == 0:
-                feature = np.empty((rows, values.shape[1]), np.float32)
-            here = slice(start, start + len(batch))
-            sample_id[here], label[here], feature[here] = batch["sample_id"].to_pylist(), batch["label"].to_numpy(), values
-            start = here.stop
-    return Features(sample_id, feature, label)
 
 
 def screen(features: Features, subjects: pd.Series, folds: int, share: float) -> Screening:

@@ -16,13 +16,13 @@ from agecascade.datasets import READERS
 from agecascade.datasets.catalogue import entry, info
 from agecascade.errors import ParamsError, unknown_name
 from agecascade.files import written_beside
-from agecascade.params import check
+from agecascade.params import SCRATCH, check
 from agecascade.yaml_style import dumped, in_one_line, parsed
 from agecascade.yaml_style import entry as lines
 
 DEFAULT = "sample"
 # Sets of named things: a study that names its own has none of the default's.
-REPLACED_WHOLE = ("datasets", "pretrain", "search", "cascade", "features", "screen", "regressors")
+REPLACED_WHOLE = ("datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "regressors")
 
 # A study that is drawn instead of fetched.
 DRAW = {"pictures": 240, "subjects": 30}
@@ -120,12 +120,14 @@ def _overlay(
     step = info(target).settings["grid"].get("step", 1)
     return {
         "study": study,
+        "backbone": "tinyattnet" if info(target).label.startswith("attractiveness") else "tinyagenet",  # one network, two names
         "image_size": 64,
         "precision": "bf16",
         "lambda": 0.1,
         "sigma": info(target).sigma,
         "align": {"size": 64, "encoding": "png"},
         "datasets": {name: lines(block) for name, block in datasets.items()},
+        "weights": {},
         "pretrain": {name: in_one_line(block) for name, block in pretrain.items()},
         "search": {},
         "cascade": {name: in_one_line(block) for name, block in cascade.items()},
@@ -163,6 +165,22 @@ def _draw(content: MutableMapping[str, Any]) -> None:
         clean["min_images_per_identity"] = min(DRAWN_IDENTITY, clean.get("min_images_per_identity", 1))
         clean["exclude"] = None  # a list of the publisher's pictures
     content["align"]["max_reject_rate"] = max(DRAWN_REJECTS, content["align"].get("max_reject_rate", 0))
+    _without_weights(content)
     for step in (*content["pretrain"].values(), *content["cascade"].values()):
         for recipe in (step, *step.get("by_backbone", {}).values()):
             recipe["epochs"] = DRAWN_EPOCHS
+
+
+def _without_weights(content: MutableMapping[str, Any]) -> None:
+    """Let what starts from published weights, or takes features from them, have freshly initialised networks: nothing is fetched."""
+    published = content.get("weights") or {}
+    for block in ("pretrain", "search", "cascade"):
+        for step in (content.get(block) or {}).values():
+            step["init"] = SCRATCH if step["init"] in published else step["init"]
+    for name in published:
+        if name in content["features"]:
+            content["features"][SCRATCH] = content["features"].pop(name)
+    for block in ("screen", "regressors"):
+        for user in (content.get(block) or {}).values():
+            user["features"] = SCRATCH if user["features"] in published else user["features"]
+    content["weights"] = in_one_line({})

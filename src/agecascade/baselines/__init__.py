@@ -7,31 +7,47 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agecascade.baselines.folds import Fitted, Fold, Regressor, fit_folds
+from agecascade.baselines.folds import Fitted, Fold, Options, Regressor, fit_folds
 from agecascade.errors import RegressorError, unknown_name
 
 REGRESSORS = {
-    "svr": "agecascade.baselines.svr:LinearSvr",
+    "svr": "agecascade.baselines.svr:SvrOptions",
+    "ohrank": "agecascade.baselines.ohrank:OHRankOptions",
+    "bfgs_ldl": "agecascade.baselines.bfgs_ldl:BfgsLdlOptions",
+    "ridge": "agecascade.baselines.ridge:RidgeOptions",
+    "knn": "agecascade.baselines.knn:KnnOptions",
     "autosklearn": "agecascade.baselines.autosklearn:AutoSklearn",
+    "flaml": "agecascade.baselines.flaml:Flaml",
 }
-TIME_BOUNDED = {"autosklearn"}  # no two runs agree: their figures stand apart
+TIME_BOUNDED = {"autosklearn", "flaml"}  # no two runs agree: their figures stand apart
 
-__all__ = ["REGRESSORS", "TIME_BOUNDED", "Fitted", "Fold", "Regressor", "create", "fit_folds"]
+__all__ = ["REGRESSORS", "TIME_BOUNDED", "Fitted", "Fold", "Options", "Regressor", "create", "fit_folds"]
 
 
-def create(name: str, options: dict[str, Any], seed: int) -> Regressor:
-    """The regressor called `name`; raises RegressorError on an unknown name, an unknown option or a wrong type."""
-    if name not in REGRESSORS:
-        raise RegressorError(f"regressors: {unknown_name('regressor', name, REGRESSORS)}")
-    module, _, kind = REGRESSORS[name].partition(":")
-    regressor = getattr(import_module(module), kind)
-    known = regressor.model_fields.keys() - {"seed"}
+def create(
+    name: str, options: dict[str, Any], seed: int, regressor: str | None = None, defaults: dict[str, Any] | None = None
+) -> Regressor:
+    """The regressor of the entry `name`, which is called as the regressor unless that is given.
+
+    defaults: what the data set says, for those that want to know: step of its grid, sigma of its labels. Raises RegressorError on an
+    unknown name, an unknown option or a wrong type.
+    """
+    kind = regressor or name
+    if kind not in REGRESSORS:
+        key = f"regressors.{name}.regressor" if regressor else "regressors"
+        hint = "" if regressor else "; an entry of another name says `regressor: NAME`"
+        raise RegressorError(f"{key}: {unknown_name('regressor', kind, REGRESSORS)}{hint}")
+    module, _, attribute = REGRESSORS[kind].partition(":")
+    block: type[Options] = getattr(import_module(module), attribute)
+    known = block.model_fields.keys() - {"seed", "key"}
     for key in options:
         if key not in known:
             raise RegressorError(f"regressors.{name}.options: {unknown_name('option', key, known)}")
+    told = {key: value for key, value in (defaults or {}).items() if key in known}
     try:
-        made: Regressor = regressor(seed=seed, **options)
+        made: Any = block(key=name, seed=seed, **{**told, **options})
     except ValidationError as error:
         fault = error.errors()[0]
         raise RegressorError(f"regressors.{name}.options.{fault['loc'][0]}: {fault['msg']}, found {fault['input']!r}") from None
-    return made
+    checked: Regressor = made
+    return checked

@@ -18,16 +18,15 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
+from agecascade.baselines.automl import AutoMl
 from agecascade.baselines.folds import Fitted, Fold
 from agecascade.errors import RegressorError
 from agecascade.files import write_json
-from agecascade.params import Block
 
 SCRIPT = Path(__file__).resolve().parents[3] / "pipeline" / "autosklearn_fit.py"
 INSTALL_LIMIT = 1200.0  # seconds: 150 MB of wheels, a Python where there is none
 # times the search's own limit, plus seconds: starting, loading and predicting come on top, and longer on a busy machine
 SEARCH_LIMIT = (1.5, 60.0)
-DROP = "or drop the row: remove regressors.autosklearn from params.yaml"
 # what would lead the child to our own environment, or forbid it one of its own
 OURS = {
     "VIRTUAL_ENV",
@@ -42,51 +41,48 @@ OURS = {
 }
 
 
-class AutoSklearn(Block):
-    """A search over pipelines and their ensemble, judged by the MAE of the validation rows. Bounded by time: no two runs agree."""
+class AutoSklearn(AutoMl):
+    """auto-sklearn's search over pipelines and their ensemble, judged by the MAE of the validation rows."""
 
-    seed: int
-    time_left_for_this_task: int = Field(300, ge=30)  # seconds of search per fold
-    per_run_time_limit: int = Field(30, ge=1)  # seconds of one fit
-    memory_limit: int = Field(3072, ge=256)  # MiB of one fit
-    n_jobs: int = Field(1, ge=1)
-    folds: int | None = Field(None, ge=1)  # only the first so many
+    time_left_for_this_task: int = Field(300, ge=30)  # seconds of search per fold; the paper's 12 hours are 43200
 
     def fit_predict(self, fold: Fold) -> Fitted:
-        """See agecascade.baselines.Regressor; the choices are auto-sklearn's leaderboard.
+        """See agecascade.baselines.Regressor; the choices are auto-sklearn's leaderboard, and its ensemble is an artifact.
 
         Raises RegressorError where uv, Python 3.9 or the environment cannot be had, or the search finds nothing in its time.
         """
-        install()
+        install(self.drop)
         with TemporaryDirectory(prefix="autosklearn-") as name:
             folder = Path(name)
             _write(folder, fold)
-            write_json(folder / "options.json", self.model_dump(exclude={"folds"}))
+            write_json(folder / "options.json", self.search_options)
             limit = SEARCH_LIMIT[0] * self.time_left_for_this_task + SEARCH_LIMIT[1]
-            status, output = _run([_uv(), "run", "--script", str(SCRIPT), str(folder)], folder, limit, "auto-sklearn")
+            status, output = _run([_uv(self.drop), "run", "--script", str(SCRIPT), str(folder)], folder, limit, "auto-sklearn")
             if status != 0:
                 reason = f"was stopped after {limit:.0f} s" if status is None else f"failed: {_end_of(output, lines=1)}"
-                options = "time_left_for_this_task or per_run_time_limit"
-                raise RegressorError(f"auto-sklearn {reason}; raise regressors.autosklearn.options.{options}, {DROP}")
+                raise RegressorError(f"auto-sklearn {reason}; {self.longer}")
             return _read(folder)
 
 
-def install() -> None:
-    """Make the script's environment, so that what goes wrong there is told from a search that fails. Raises RegressorError."""
-    status, output = _run([_uv(), "sync", "--script", str(SCRIPT)], SCRIPT.parent, INSTALL_LIMIT, "auto-sklearn's environment")
+def install(drop: str) -> None:
+    """Make the script's environment, so that what goes wrong there is told from a search that fails. Raises RegressorError.
+
+    drop: how to do without.
+    """
+    status, output = _run([_uv(drop), "sync", "--script", str(SCRIPT)], SCRIPT.parent, INSTALL_LIMIT, "auto-sklearn's environment")
     if status != 0:
         reason = f"not installed within {INSTALL_LIMIT:.0f} s" if status is None else _end_of(output, lines=6)
         remedy = "it needs Python 3.9 (`uv python install 3.9`) and PyPI"
-        raise RegressorError(f"auto-sklearn's environment cannot be made: {reason}; {remedy}, {DROP}")
+        raise RegressorError(f"auto-sklearn's environment cannot be made: {reason}; {remedy}, {drop}")
 
 
-def _uv() -> str:
+def _uv(drop: str) -> str:
     """The uv that runs us, else that on the PATH."""
     uv = os.environ.get("UV") or shutil.which("uv")
     if uv is None:
-        raise RegressorError(f"auto-sklearn needs uv for a Python 3.9 of its own: `pip install uv`, {DROP}")
+        raise RegressorError(f"auto-sklearn needs uv for a Python 3.9 of its own: `pip install uv`, {drop}")
     if not SCRIPT.is_file():
-        raise RegressorError(f"{SCRIPT} is missing: auto-sklearn runs from a checkout of the repository only; {DROP}")
+        raise RegressorError(f"{SCRIPT} is missing: auto-sklearn runs from a checkout of the repository only; {drop}")
     return uv
 
 
@@ -151,4 +147,5 @@ def _write(folder: Path, fold: Fold) -> None:
 def _read(folder: Path) -> Fitted:
     leaderboard = pd.read_csv(folder / "leaderboard.csv").rename(columns={"cost": "validation_mae"})
     choices = leaderboard[["rank", "ensemble_weight", "type", "validation_mae", "duration"]]
-    return Fitted(pd.read_parquet(folder / "predictions.parquet")["prediction"].to_numpy(np.float64), choices)
+    prediction = pd.read_parquet(folder / "predictions.parquet")["prediction"].to_numpy(np.float64)
+    return Fitted(prediction, choices, {"ensemble.json": (folder / "ensemble.json").read_text(encoding="utf-8")})

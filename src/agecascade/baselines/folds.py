@@ -1,18 +1,40 @@
-"""The loop over folds that all regressors share."""
+"""The folds that all regressors share: what each sees of one, and all of them side by side."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from joblib import parallel_config
 from numpy.typing import NDArray
+from pydantic import Field
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from agecascade import schema
+from agecascade.compute import ordered
 from agecascade.errors import RegressorError
+from agecascade.features.table import Features
+from agecascade.params import Block, Compute
+
+ROLES = ("train", "validation", "test")
+WORTH_PROCESSES = 8.0  # seconds of work that is left; processes take some to start
+
+
+class Options(Block):
+    """The options of every regressor."""
+
+    key: str  # its name in params.yaml, for messages
+    seed: int
+    folds: int | None = Field(None, ge=1)  # only the first so many
 
 
 @dataclass(frozen=True)
@@ -24,6 +46,12 @@ class Fold:
     validation: NDArray[np.float32]  # (M, D), M may be 0
     validation_label: NDArray[np.float64]  # (M,)
     test: NDArray[np.float32]  # (T, D)
+    train_sigma: NDArray[np.float64] | None = None  # (N,) deviation of the labels, NaN where unknown
+
+    def __post_init__(self) -> None:
+        for role, feature, label in (("training", self.train, self.train_label), ("validation", self.validation, self.validation_label)):
+            if len(feature) != len(label):
+                raise RegressorError(f"{len(feature)} {role} features for {len(label)} labels; run the features stage again")
 
 
 @dataclass(frozen=True)
@@ -32,44 +60,116 @@ class Fitted:
 
     prediction: NDArray[np.float64]  # (T,)
     choices: pd.DataFrame  # what was tried and how it did on the validation rows, one line each
+    artifacts: dict[str, str] = field(default_factory=dict)  # further files to keep, by name
 
 
 class Regressor(Protocol):
     """Fits a fold; `folds` says how many of the first folds it takes, None for all."""
 
-    folds: int | None
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def folds(self) -> int | None: ...
 
     def fit_predict(self, fold: Fold) -> Fitted:
         """Fit on the training rows, choose on the validation rows, predict the test rows."""
         ...
 
 
-def fit_folds(features: pd.DataFrame, split: pd.DataFrame, regressor: Regressor) -> tuple[pa.Table, pd.DataFrame]:
-    """Fit and test fold after fold; returns the predictions (schema.PREDICTIONS) and the choices with their fold.
+@dataclass(frozen=True)
+class FoldRows:
+    """The rows of a fold by role, as indices into all features: workers share those, and cut the fold out themselves."""
 
-    features: schema.FEATURES; split: schema.SPLITS. Raises RegressorError where a picture of the split has no feature,
-    or a fold nothing to train or to test on.
+    number: int
+    rows: dict[str, NDArray[np.int64]]
+    features: Features
+
+    def fold(self) -> Fold:
+        """The fold; raises RegressorError, naming it, where it has nothing to train or test on or a single label to learn."""
+        for role in ("train", "test"):
+            if not len(self.rows[role]):
+                raise RegressorError(f"fold {self.number} of the split has no {role} rows; see `protocol` of its data set")
+        feature = {role: self.features.feature[rows] for role, rows in self.rows.items()}  # (N, D)
+        label = {role: self.features.label[rows] for role, rows in self.rows.items()}
+        self._require_labels(label["train"])
+        sigma = None if self.features.sigma is None else self.features.sigma[self.rows["train"]]
+        return Fold(feature["train"], label["train"], feature["validation"], label["validation"], feature["test"], sigma)
+
+    def _require_labels(self, label: NDArray[np.float64]) -> None:
+        missing = int(np.isnan(label).sum())
+        if missing:
+            raise RegressorError(f"fold {self.number}: {missing} of {len(label)} training pictures have no label; take labelled ones")
+        if np.ptp(label) == 0:
+            told = f"fold {self.number}: all {len(label)} training labels are {label[0]:g}, so that there is nothing to learn"
+            raise RegressorError(f"{told}; see `protocol`, `folds` and `clean` of its data set")
+
+
+def fit_folds(
+    features: Features, split: pd.DataFrame, regressor: Regressor, compute: Compute | None = None
+) -> tuple[pa.Table, pd.DataFrame, dict[str, str]]:
+    """Fit and test every fold; returns predictions (schema.PREDICTIONS), choices with their fold, and the artifacts as fold<k>-<name>.
+
+    split: schema.SPLITS. Folds run side by side in processes of `compute` where there is enough to do, and one after the other otherwise:
+    with the same result, for each has one thread. Raises RegressorError where a picture of the split has no feature, or a fold cannot be
+    fitted.
     """
-    rows = split.merge(features, on="sample_id", how="left")
-    lost = rows.loc[rows["feature"].isna(), "sample_id"].unique()
+    jobs = _jobs(features, split)[: regressor.folds]
+    sigma = np.full(len(features.label), np.nan) if features.sigma is None else features.sigma
+    tables, choices = [], []
+    artifacts: dict[str, str] = {}
+    results = _results(partial(_fit, regressor), jobs, compute or Compute())
+    for job, fitted in zip(jobs, tqdm(results, desc=regressor.key, total=len(jobs), unit="fold", disable=None), strict=True):
+        rows = job.rows["test"]
+        columns = {"sample_id": features.sample_id[rows], "fold": job.number, "label": features.label[rows], "label_sigma": sigma[rows]}
+        tables.append(pd.DataFrame({**columns, "prediction": fitted.prediction, "distribution": None}))
+        choices.append(fitted.choices.assign(fold=job.number))
+        artifacts |= {f"fold{job.number}-{name}": text for name, text in fitted.artifacts.items()}
+    tried = pd.concat(choices, ignore_index=True)
+    _report_unconverged(regressor.key, tried)
+    return pa.Table.from_pandas(pd.concat(tables), schema=schema.PREDICTIONS, preserve_index=False), tried, artifacts
+
+
+def _jobs(features: Features, split: pd.DataFrame) -> list[FoldRows]:
+    index = pd.Index(features.sample_id).get_indexer(split["sample_id"])
+    lost = split.loc[index < 0, "sample_id"].unique()
     if len(lost):
         raise RegressorError(f"{len(lost)} pictures of the split have no feature, such as {lost[0]!r}; run the features stage again")
-    tables, choices = [], []
-    for number in tqdm(sorted(rows["fold"].unique())[: regressor.folds], desc="folds", unit="fold"):
-        fold = rows[rows["fold"] == number]
-        fitted = regressor.fit_predict(_fold(fold, number))
-        tested = fold.loc[fold["role"] == "test", ["sample_id", "fold", "label", "label_sigma"]]
-        tables.append(tested.assign(prediction=fitted.prediction, distribution=None))
-        choices.append(fitted.choices.assign(fold=number))
-    return pa.Table.from_pandas(pd.concat(tables), schema=schema.PREDICTIONS, preserve_index=False), pd.concat(choices, ignore_index=True)
+    jobs = []
+    for number, part in split.assign(row=index).groupby("fold"):
+        rows = {role: part.loc[part["role"] == role, "row"].to_numpy() for role in ROLES}
+        jobs.append(FoldRows(int(number), rows, features))
+    return jobs
 
 
-def _fold(rows: pd.DataFrame, number: int) -> Fold:
-    """The rows of a fold as arrays, by role."""
-    parts = {role: rows[rows["role"] == role] for role in ("train", "validation", "test")}
-    for role in ("train", "test"):
-        if parts[role].empty:
-            raise RegressorError(f"fold {number} of the split has no {role} rows; see `protocol` of its data set")
-    feature = {role: np.array(part["feature"].tolist(), dtype=np.float32) for role, part in parts.items()}  # (N, D)
-    label = {role: part["label"].to_numpy(np.float64) for role, part in parts.items()}
-    return Fold(feature["train"], label["train"], feature["validation"], label["validation"], feature["test"])
+def _fit(regressor: Regressor, job: FoldRows) -> Fitted:
+    # one thread each: folds are the parallel work, and sums of several threads would round otherwise
+    with threadpool_limits(1):
+        try:
+            return regressor.fit_predict(job.fold())
+        except ValueError as error:  # scikit-learn's own
+            raise RegressorError(f"fold {job.number}: regressors.{regressor.key}: {' '.join(str(error).split())}") from None
+
+
+def _results(fit: Callable[[FoldRows], Fitted], jobs: list[FoldRows], compute: Compute) -> Iterator[Fitted]:
+    """The folds in their order. Processes, not threads: liblinear's random numbers are common to all threads of one."""
+    if compute.backend != "local":
+        yield from ordered(fit, jobs, compute)
+        return
+    start = time.monotonic()
+    yield from map(fit, jobs[:1])
+    left = (time.monotonic() - start) * (len(jobs) - 1)
+    if left < WORTH_PROCESSES or compute.workers == 1:
+        yield from map(fit, jobs[1:])
+        return
+    with ExitStack() as held:
+        held.enter_context(parallel_config(backend="loky", n_jobs=compute.workers))
+        yield from ordered(fit, jobs[1:], compute)
+
+
+def _report_unconverged(key: str, tried: pd.DataFrame) -> None:
+    """Warn of chosen solutions whose solver stopped before it was done."""
+    if "converged" in tried and not tried.loc[tried["chosen"], "converged"].all():
+        first = tried[tried["chosen"] & ~tried["converged"].astype(bool)].iloc[0]
+        value = f"{tried.columns[0]} = {first.iloc[0]:g}"
+        warnings.warn(f"{key}: {value} has not converged in fold {first['fold']}; raise regressors.{key}.options.max_iter", stacklevel=3)

@@ -27,7 +27,7 @@ INFO = Info(
     kept={"Cascaded fine-tuning": 17417},
     settings={
         "options": {"pictures": "aligned", "labels": "exact", "groups": 8},
-        "grid": {"low": 0, "high": 100, "step": 1},
+        "grid": {"groups": True},
         # the archive shows 7,000 faces that no fold lists, and 2,063 listed ones have other labels
         "clean": {"low": 0, "high": 100, "max_reject_rate": 0.4},
         "detector": "whole",

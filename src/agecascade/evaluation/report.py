@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,18 +25,20 @@ MOST_PANELS = 4
 
 @dataclass(frozen=True)
 class Result:
-    """A row of the table, the predictions it sums up, and the digest of the model of each fold (none for regressors)."""
+    """A row of the table, the predictions it sums up, the digest of each fold's model (none for regressors), and the groups if any."""
 
     step: str
     name: str
     row: TableRow
     predictions: pd.DataFrame
     models: dict[int, str]
+    groups: list[float] | None = None
+    features: str = ""  # those of a regressor
 
     @property
     def label(self) -> str:
         """The row's name in plots."""
-        return f"{self.row.method}, {self.step}" if self.step != REGRESS else f"{self.row.method} on {self.row.chain[-2]}"
+        return f"{self.row.method}, {self.step}" if self.step != REGRESS else f"{self.row.method} on {self.features}"
 
     @property
     def test_mae(self) -> dict[str, float]:
@@ -49,7 +51,9 @@ def gather(params: Params, predictions: Path) -> list[Result]:
 
     Raises ModelError naming the stage to run where a file is missing.
     """
-    return [*_cascade_rows(params, predictions), *_regressor_rows(params, predictions)]
+    cascade = list(_cascade_rows(params, predictions))
+    groups = {result.row.dataset: result.groups for result in cascade}
+    return [*cascade, *_regressor_rows(params, predictions, groups)]
 
 
 def write(results: list[Result], params: Params, folder: Path) -> None:
@@ -87,29 +91,37 @@ def draw(results: list[Result], params: Params, labels: dict[str, list[float]], 
 def _cascade_rows(params: Params, predictions: Path) -> Iterator[Result]:
     for step, settings in params.cascade.items():
         for row in params.rows:
-            frame, models = _read(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
-            summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed)
-            line = TableRow(settings.dataset, row.method, row.backbone, params.chain(step), row.seed, summary)
-            yield Result(step, row.name, line, frame, models)
+            frame, models, groups = _read(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
+            summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups)
+            method = settings.recipe(row.backbone).method or row.method
+            line = TableRow(settings.dataset, method, row.backbone, params.chain(step), row.seed, summary)
+            yield Result(step, row.name, line, frame, models, groups)
 
 
-def _regressor_rows(params: Params, predictions: Path) -> Iterator[Result]:
+def _regressor_rows(params: Params, predictions: Path, groups: Mapping[str, list[float] | None]) -> Iterator[Result]:
+    """groups: {data set: their middles}, as the networks of the cascade learned them."""
     main = params.rows[0]
     for name, regressor in params.regressors.items():
-        frame, _ = _read(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}")
-        summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed)
-        chain = [*params.chain(regressor.features), name]
-        dataset = params.features[regressor.features].dataset
-        yield Result(REGRESS, name, TableRow(dataset, name, main.backbone, chain, main.seed, summary, name in TIME_BOUNDED), frame, {})
+        frame, _, _ = _read(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}")
+        features = params.features[regressor.features]
+        summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups.get(features.dataset))
+        steps = params.chain(features.step) if features.extractor == "network" else []
+        # features called as the step whose pooled ones they are need no name of their own
+        chain = [*steps, *([regressor.features] if regressor.features != features.step else []), name]
+        backbone = main.backbone if features.extractor == "network" else "-"
+        kind = regressor.regressor or name
+        line = TableRow(features.dataset, kind, backbone, chain, main.seed, summary, kind in TIME_BOUNDED)
+        yield Result(REGRESS, name, line, frame, {}, features=regressor.features)
 
 
-def _read(path: Path, stage: str) -> tuple[pd.DataFrame, dict[int, str]]:
+def _read(path: Path, stage: str) -> tuple[pd.DataFrame, dict[int, str], list[float] | None]:
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; run `dvc repro {stage}`") from None
-    models = json.loads((table.schema.metadata or {}).get(b"models", b"{}"))
-    return table.to_pandas(), {int(fold): digest for fold, digest in models.items()}
+    told = table.schema.metadata or {}
+    models = json.loads(told.get(b"models", b"{}"))
+    return table.to_pandas(), {int(fold): digest for fold, digest in models.items()}, json.loads(told.get(b"groups", b"null"))
 
 
 def _by_name(results: list[Result]) -> dict[str, dict[str, dict[str, dict[str, float | str]]]]:

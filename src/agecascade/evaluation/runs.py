@@ -16,7 +16,8 @@ from agecascade.errors import AgecascadeError
 from agecascade.tracking import evaluation_runs
 
 METRICS = "metrics/mae.json"
-SWEPT = ("lambda", "sigma")  # params that no row's name tells
+SWEPT = ("lambda", "sigma")  # params that no row's name tells,
+NAMED = ("decoding",)  # and those of them that are no numbers
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Evaluation:
 
     def swept(self) -> tuple[str, ...]:
         """The params that the table shows, as text: MLflow knows no numbers there."""
-        return tuple(str(self.params.get(key, "")) for key in ("study", *SWEPT))
+        return tuple(str(self.params.get(key, "")) for key in ("study", *SWEPT, *NAMED))
 
 
 def runs_table(root: Path) -> pd.DataFrame:
@@ -86,6 +87,7 @@ def _lines(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
                 yield {
                     "experiment": evaluation.names[0],
                     **{key: _number(evaluation.params.get(key)) for key in SWEPT},
+                    **{key: evaluation.params.get(key) for key in NAMED},
                     "data set": dataset,
                     "step": step,
                     "row": row,
@@ -93,6 +95,8 @@ def _lines(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
                     "n": _count(figures.get("pictures")),
                     "MAE": figures.get("mae"),
                     "CI": f"{figures['mae_low']:.2f} to {figures['mae_high']:.2f}" if "mae_low" in figures else None,
+                    "accuracy": figures.get("accuracy"),
+                    "1-off": figures.get("one_off"),
                     "pooled MAE": figures.get("pooled_mae"),
                     "RMSE": figures.get("rmse"),
                     "Pearson": figures.get("pearson"),
@@ -100,7 +104,7 @@ def _lines(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+    return None if value in (None, "None") else float(value)  # MLflow's null is a text
 
 
 def _count(value: float | None) -> int | None:

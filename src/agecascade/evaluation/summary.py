@@ -19,10 +19,13 @@ def fold_maes(predictions: pd.DataFrame) -> pd.Series:
     return (predictions["prediction"] - predictions["label"]).abs().groupby(predictions["fold"]).mean()
 
 
-def summarise(predictions: pd.DataFrame, levels: Sequence[float], confidence: float, seed: int) -> dict[str, float | str]:
+def summarise(
+    predictions: pd.DataFrame, levels: Sequence[float], confidence: float, seed: int, groups: Sequence[float] | None = None
+) -> dict[str, float | str]:
     """Figures of one row as plain numbers, ready for JSON; what is undefined is left out.
 
-    predictions: the columns of schema.PREDICTIONS, test pictures only; levels: n of CS(n) and CA(n), label units.
+    predictions: the columns of schema.PREDICTIONS, test pictures only; levels: n of CS(n) and CA(n), label units; groups: the
+    middles of the groups that labels are, which then have an `accuracy` and a `one_off` of predictions taken to the nearest.
     `mae` is the mean of the fold MAEs and `mae_low`, `mae_high` its interval, of the kind that `interval` names; all
     other figures but `fold_mae_*` are over the pictures of all folds together. Raises ValueError on predictions that
     are empty, not finite, or twice of one picture in one fold.
@@ -46,12 +49,24 @@ def summarise(predictions: pd.DataFrame, levels: Sequence[float], confidence: fl
     }
     if np.ptp(prediction) > 0 and np.ptp(label) > 0:
         figures["pearson"] = metrics.pearson(prediction, label)
+    if np.ptp(label) > 0:
+        figures["r2"] = metrics.r2(prediction, label)
+    figures |= _fold_r2(predictions)
     for n in levels:
         figures[f"cs_{n:g}"] = metrics.cumulative_score(prediction, label, n)
         figures[f"ca_{n:g}"] = metrics.cumulative_accuracy(prediction, label, n)
+    if groups is not None:
+        figures["accuracy"] = metrics.accuracy(prediction, label, groups)
+        figures["one_off"] = metrics.one_off(prediction, label, groups)
     if predictions["label_sigma"].notna().all():
         figures["epsilon_error"] = metrics.epsilon_error(prediction, label, predictions["label_sigma"])
     return {**figures, **_spread(maes), "pictures": len(predictions), "folds": len(maes)}
+
+
+def _fold_r2(predictions: pd.DataFrame) -> dict[str, float]:
+    """The mean R2 of the folds, as cascaded fine-tuning's Table 5 has it; over those whose labels differ, nothing where there is none."""
+    folds = [fold for _, fold in predictions.groupby("fold") if np.ptp(fold["label"]) > 0]
+    return {"fold_r2_mean": float(np.mean([metrics.r2(fold["prediction"], fold["label"]) for fold in folds]))} if folds else {}
 
 
 def _interval(predictions: pd.DataFrame, maes: pd.Series, confidence: float, seed: int) -> tuple[str, tuple[float, float]]:

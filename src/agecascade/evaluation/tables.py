@@ -13,6 +13,7 @@ from agecascade.files import written_beside
 
 BOUNDED = "† bounded by time: does not regenerate exactly"
 RATES = ("CS(", "CA(")
+SHARES = ("accuracy", "1-off", "Pearson", "R2", "epsilon")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class TableRow:
 def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFrame:
     """The MAE table, sorted by data set and else as given; a figure that no row has gets no column.
 
-    MAE: mean of the fold MAEs, with its interval, over what `CI over` says; all other figures are pooled over folds.
+    MAE: mean of the fold MAEs, with its interval, over what `CI over` says, and their median and quartiles where there are several; all
+    other figures are pooled over folds.
     """
     interval = f"{100 * confidence:g} % CI"
     lines = []
@@ -49,8 +51,13 @@ def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFram
                 "MAE": figures["mae"],
                 interval: f"{figures['mae_low']:.2f} to {figures['mae_high']:.2f}",
                 "CI over": str(figures["interval"]).rpartition(" ")[2],
+                "accuracy": figures.get("accuracy"),
+                "1-off": figures.get("one_off"),
+                "fold median": figures.get("fold_mae_median") if figures["folds"] != 1 else None,
+                "fold quartiles": _quartiles(figures),
                 "pooled MAE": figures["pooled_mae"],
                 "RMSE": figures["rmse"],
+                "R2": figures.get("r2"),
                 "Pearson": figures.get("pearson"),
                 **_rates(figures),
                 "epsilon": figures.get("epsilon_error"),
@@ -60,6 +67,13 @@ def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFram
     frame = pd.DataFrame(lines)
     empty = [column for column in frame if frame[column].isna().all() or (frame[column] == "").all()]
     return frame.drop(columns=empty)
+
+
+def _quartiles(figures: Mapping[str, float | str]) -> str | None:
+    """The first and the third quartile of the fold MAEs; one fold has none."""
+    if figures["folds"] == 1 or "fold_mae_quartile_1" not in figures:
+        return None
+    return f"{figures['fold_mae_quartile_1']:.2f} to {figures['fold_mae_quartile_3']:.2f}"
 
 
 def _rates(figures: Mapping[str, float | str]) -> dict[str, float | str]:
@@ -85,7 +99,7 @@ def _cell(column: str, value: object) -> str:
         return str(value).replace("|", "\\|")
     if column in ("lambda", "sigma"):
         return f"{value:g}"
-    return f"{value:.3f}" if column.startswith(RATES) or column in ("Pearson", "epsilon") else f"{value:.2f}"
+    return f"{value:.3f}" if column.startswith(RATES) or column in SHARES else f"{value:.2f}"
 
 
 def write_csv(path: Path | str, table: pd.DataFrame) -> None:

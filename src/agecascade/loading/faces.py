@@ -22,20 +22,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Faces:
-    """N aligned faces: ids (N,), images (N, S, S, 3) uint8 RGB, label and sigma (N,) in label units (NaN where unknown)."""
+    """N aligned faces: ids (N,), images (N, S, S, 3) uint8 RGB, label and sigma (N,) in label units (NaN where unknown).
+
+    grouped: whether the labels are the middles of groups.
+    """
 
     sample_id: np.ndarray
     images: Images
     label: np.ndarray
     sigma: np.ndarray
     subject: np.ndarray
+    grouped: bool = False
 
     def __len__(self) -> int:
         return len(self.sample_id)
 
     def take(self, rows: np.ndarray) -> Faces:
         """The faces at these indices or where this mask is true."""
-        return Faces(self.sample_id[rows], taken(self.images, rows), self.label[rows], self.sigma[rows], self.subject[rows])
+        columns = (self.label[rows], self.sigma[rows], self.subject[rows])
+        return Faces(self.sample_id[rows], taken(self.images, rows), *columns, self.grouped)
 
 
 def load_faces(
@@ -48,7 +53,7 @@ def load_faces(
     Raises TrainingError where the folder holds none, and where the disk is too small for the cache.
     """
     shards = Shards(folder)
-    frame = shards.columns(["sample_id", "label", "label_sigma", "subject"])
+    frame = shards.columns(["sample_id", "label", "label_sigma", "subject", "group"])
     images = _pictures(shards, size, cache, cache_gib)
     if device is not None and device.type != "cpu":
         images = on_device(images, device)
@@ -58,6 +63,7 @@ def load_faces(
         frame["label"].to_numpy(np.float64),
         frame["label_sigma"].to_numpy(np.float64),
         np.where(pd.isna(frame["subject"]), "", frame["subject"].to_numpy().astype(str)),
+        bool(frame["group"].notna().any()),
     )
 
 

@@ -21,7 +21,7 @@ class Cost:
 
     parameters: int
     multiply_adds: int  # of convolutions and linear layers, biases left out
-    operations: int  # DLDL-v2's Table 6: besides, a bias, a number of an activation or into a pooling count 1, a normalised number 2
+    operations: int  # besides, a bias, a number of an activation or into a pooling count 1, a normalised number 2: DLDL-v2's Table 6
 
 
 def cost(network: Network, size: int) -> Cost:

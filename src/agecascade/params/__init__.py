@@ -4,9 +4,9 @@ from agecascade.params.augment import PRESETS, Augment
 from agecascade.params.block import Block
 from agecascade.params.daa import DAA, Daa
 from agecascade.params.data import Clean, Dataset, Draw, Grid
-from agecascade.params.faces import Align, Detection, Normalisation
+from agecascade.params.faces import Align, Channels, Detection, Normalisation
 from agecascade.params.reading import check, load, read_yaml
-from agecascade.params.recipes import SCRATCH, SEARCHED, Pretrain, Recipe, Schedule, Search, Step, Training
+from agecascade.params.recipes import SCRATCH, SEARCHED, Pretrain, Recipe, Schedule, Search, Step, Training, Weights
 from agecascade.params.study import Compare, Compute, Evaluate, Features, Params, Regressor, Row, Screen
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Align",
     "Augment",
     "Block",
+    "Channels",
     "Clean",
     "Compare",
     "Compute",
@@ -38,6 +39,7 @@ __all__ = [
     "Search",
     "Step",
     "Training",
+    "Weights",
     "check",
     "load",
     "read_yaml",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -10,22 +11,47 @@ from agecascade.params.block import Block
 
 
 class Grid(Block):
-    """The label grid low, low + step, ..., high in the data set's unit."""
+    """The values that a network tells apart, in the data set's unit: one of a range, a list, and what occurs.
 
-    low: float
-    high: float
+    low, high, step: the range low, low + step, ..., high. values: any ascending list. present: the labels that occur in the
+    data set once it is cleaned. groups: the middles of the groups that its labels are.
+    """
+
+    low: float | None = None
+    high: float | None = None
     step: float = Field(1.0, gt=0)
+    values: list[float] | None = None
+    present: bool = False
+    groups: bool = False
 
     @model_validator(mode="after")
-    def _spans(self) -> Grid:
+    def _one_kind(self) -> Grid:
+        kinds = {"low and high": self.is_range, "values": self.values is not None, "present": self.present, "groups": self.groups}
+        given = [kind for kind, said in kinds.items() if said]
+        if len(given) != 1:
+            raise ValueError(f"give one of {', '.join(kinds)}, not {' and '.join(given) or 'none'}")
+        if self.values is not None and (len(self.values) < 2 or self.values != sorted(set(self.values))):
+            raise ValueError("values must be two or more that ascend")
+        if self.low is None or self.high is None:
+            if self.is_range:
+                raise ValueError("low and high go together")
+            return self
         steps = (self.high - self.low) / self.step
         if steps < 1 or abs(steps - round(steps)) > 1e-6:
             raise ValueError(f"high - low must be a positive multiple of step, not {steps:g} steps")
         return self
 
     @property
-    def values(self) -> list[float]:
-        """The K grid values."""
+    def is_range(self) -> bool:
+        """Whether the grid has low and high."""
+        return self.low is not None or self.high is not None
+
+    def over(self, labels: Iterable[float]) -> list[float]:
+        """The K grid values of a data set with these labels."""
+        if self.values is not None:
+            return self.values
+        if self.low is None or self.high is None:
+            return sorted({float(label) for label in labels})
         return [self.low + i * self.step for i in range(round((self.high - self.low) / self.step) + 1)]
 
 

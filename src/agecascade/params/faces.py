@@ -40,8 +40,19 @@ class Align(Block):
     max_reject_rate: float = Field(0.2, ge=0, le=1)
 
 
-class Normalisation(Block):
-    """Channel means and deviations of RGB pictures in 0..1."""
+class Channels(Block):
+    """Channel means and deviations of RGB pictures in 0..1; a network trained with means of 0..255 alone has a deviation of 1/255."""
 
     mean: list[float] = Field(min_length=3, max_length=3)
-    std: list[float] = Field(min_length=3, max_length=3)
+    std: list[Annotated[float, Field(gt=0)]] = Field(min_length=3, max_length=3)
+
+
+class Normalisation(Channels):
+    """What all networks see, but those that `by_backbone` names: published weights want the pictures that they were trained with."""
+
+    by_backbone: dict[str, Channels] = Field(default_factory=dict)
+
+    def of(self, backbone: str) -> Normalisation:
+        """What one backbone sees."""
+        own = self.by_backbone.get(backbone, self)
+        return Normalisation(mean=own.mean, std=own.std)

@@ -47,10 +47,29 @@ class Recipe(Block):
 
 
 class Training(Recipe):
-    """A recipe on a data set; `init` names the step, the pretraining or `scratch` that it starts from."""
+    """A recipe on a data set; `init` names the step, the pretraining, the weights or `scratch` that it starts from."""
 
     dataset: str
     init: str
+
+
+class Weights(Block):
+    """Published weights of one backbone: a file, or what a library has for it."""
+
+    file: str | None = None  # its name in the mirror or in archives/
+    url: str | None = None  # of the file, where a program may fetch it
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{8,64}$")  # of the file, or the first digits; a file without a library needs it
+    library: Literal["torchvision", "timm"] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Weights:
+        if (self.file is None) == (self.library is None):
+            raise ValueError("either file or library: torchvision or timm must be given")
+        if self.url is not None and self.sha256 is None:
+            raise ValueError("sha256 is missing: what the address answers must be known to be the right file")
+        if self.library is not None and self.url is not None:
+            raise ValueError("the library knows the address; leave url away")
+        return self
 
 
 class Pretrain(Training):
@@ -69,11 +88,13 @@ class Step(Training):
 
     batch_size: Annotated[int, Field(ge=2), *Searchable]  # or `search`
     learning_rate: Annotated[float, Field(gt=0), *Searchable]  # or `search`
+    method: str | None = None  # null: the row's
+    lambda_er: float | None = Field(None, alias="lambda", ge=0)  # null: the study's
     by_backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def recipe(self, backbone: str, found: Mapping[str, float] | None = None) -> Step:
         """This step with what `by_backbone` says of one backbone, and with what a search has `found` where it says `search`."""
-        content = {**self.model_dump(), "by_backbone": {}, **self.by_backbone.get(backbone, {})}
+        content = {**self.model_dump(by_alias=True), "by_backbone": {}, **self.by_backbone.get(backbone, {})}
         return Step.model_validate(content | {key: value for key, value in (found or {}).items() if content[key] == SEARCHED})
 
     @property
@@ -85,7 +106,7 @@ class Step(Training):
     @model_validator(mode="after")
     def _backbones_fit(self) -> Step:
         for changes in self.by_backbone.values():
-            Step.model_validate({**self.model_dump(), "by_backbone": {}, **changes})
+            Step.model_validate({**self.model_dump(by_alias=True), "by_backbone": {}, **changes})
         return self
 
 

@@ -14,7 +14,7 @@ from agecascade.params.block import Block
 from agecascade.params.daa import DAA, Daa, fault
 from agecascade.params.data import Dataset
 from agecascade.params.faces import Align, Normalisation
-from agecascade.params.recipes import SCRATCH, Pretrain, Search, Step, Training
+from agecascade.params.recipes import SCRATCH, Pretrain, Search, Step, Training, Weights
 
 
 class Compute(Block):
@@ -49,9 +49,21 @@ class Compare(Block):
 
 
 class Features(Block):
-    """Pooled features of the main row of a cascade step or pretraining (the key), over a data set."""
+    """Features over a data set: of the main row's network of a cascade step, a pretraining or `scratch`; or hand-made ones."""
 
     dataset: str
+    extractor: Literal["network", "bif"] = "network"
+    step: str  # whose network; for bif, which has none, `scratch`, for DVC needs some
+    layer: str = "pooled"  # pooled | global_max | flattened | first | block1, ...: docs/two_stage.md
+    reduce: Literal["average", "max", "flatten"] = "average"  # what becomes of the map of `first` or of a block
+    normalise: Literal["none", "l2"] = "none"  # l2: each picture's features to length one
+    half: bool = False  # computed in half precision: float16 on a GPU, bfloat16 elsewhere
+
+    @model_validator(mode="after")
+    def _fits(self) -> Features:
+        if self.extractor == "bif" and (self.step, self.layer, self.half) != (SCRATCH, "pooled", False):
+            raise ValueError(f"extractor: bif has no network: say step: {SCRATCH}, and neither layer nor half")
+        return self
 
 
 class Screen(Block):
@@ -66,6 +78,7 @@ class Regressor(Block):
     """A regressor on features; the options are its own."""
 
     features: str
+    regressor: str | None = None  # any name in agecascade.baselines; null: the entry's own name
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -100,6 +113,7 @@ class Params(Block):
     normalisation: Normalisation
     augment: Augment
     datasets: dict[str, Dataset] = Field(min_length=1)
+    weights: dict[str, dict[str, Weights]] = Field(default_factory=dict)  # name, then backbone
     pretrain: dict[str, Pretrain]
     search: dict[str, Search] = Field(default_factory=dict)
     cascade: dict[str, Step] = Field(min_length=1)
@@ -116,12 +130,12 @@ class Params(Block):
         for key, dataset in _mentions(self):
             if dataset not in self.datasets:
                 raise ValueError(f"{key}: {unknown_name('data set', dataset, self.datasets)}")
-        models = {SCRATCH, *self.pretrain, *self.cascade}
-        if len(models) != 1 + len(self.pretrain) + len(self.cascade):
-            raise ValueError(f"pretrain and cascade: a name stands twice, or one is called {SCRATCH}")
-        for name in self.features:
-            if name not in models:
-                raise ValueError(f"features.{name}: {unknown_name('step', name, models)}")
+        models = {SCRATCH, *self.weights, *self.pretrain, *self.cascade}
+        if len(models) != 1 + len(self.weights) + len(self.pretrain) + len(self.cascade):
+            raise ValueError(f"weights, pretrain and cascade: a name stands twice, or one is called {SCRATCH}")
+        for name, features in self.features.items():
+            if features.step not in models:
+                raise ValueError(f"features.{name}.step: {unknown_name('step', features.step, models)}")
         for name, regressor in self.regressors.items():
             if regressor.features not in self.features:
                 raise ValueError(f"regressors.{name}.features: {unknown_name('features', regressor.features, self.features)}")
@@ -137,15 +151,17 @@ class Params(Block):
         return self
 
     def chain(self, step: str) -> list[str]:
-        """The steps from scratch (left out) to `step`, in order of training; searches train nothing that stays."""
+        """The steps from scratch (left out), or from published weights, to `step`, in order; searches train nothing that stays."""
         steps: dict[str, Training] = {**self.pretrain, **self.cascade}
         names: list[str] = []
         while step != SCRATCH:
             if step in names:
                 raise ValueError(f"cascade: {' <- '.join([*names, step])} runs in a circle")
-            if step not in steps:
-                raise ValueError(f"init: {unknown_name('step', step, [SCRATCH, *steps, *self.search])}")
+            if step not in steps and step not in self.weights:
+                raise ValueError(f"init: {unknown_name('step', step, [SCRATCH, *self.weights, *steps, *self.search])}")
             names.append(step)
+            if step in self.weights:
+                break
             before = steps[step].init
             step = self.search[before].init if before in self.search else before
         return names[::-1]
@@ -167,7 +183,7 @@ class Params(Block):
 
 def _require_searches(params: Params) -> None:
     """Raise ValueError where searches and the steps that they are for do not fit."""
-    steps = {SCRATCH, *params.pretrain, *params.cascade}
+    steps = {SCRATCH, *params.weights, *params.pretrain, *params.cascade}
     for name, search in params.search.items():
         if name in steps:
             raise ValueError(f"search.{name}: this is the name of a step; give the search another")

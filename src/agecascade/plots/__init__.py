@@ -6,6 +6,7 @@ from agecascade.plots.marks import marked
 from agecascade.plots.results import cumulative_scores, label_histogram, mae_bars, predicted_against_true, training_curves
 from agecascade.plots.search import search_table
 from agecascade.plots.sheets import Tile, contact_sheet, thumbnail
+from agecascade.plots.theory import ranking_and_distributions
 
 __all__ = [
     "YEARS",
@@ -21,6 +22,7 @@ __all__ = [
     "mae_bars",
     "marked",
     "predicted_against_true",
+    "ranking_and_distributions",
     "search_table",
     "thumbnail",
     "training_curves",

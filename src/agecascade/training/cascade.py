@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +29,7 @@ from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import IDENTITY, Job, describe, train_fold
 from agecascade.training.found import read_winners
 from agecascade.training.frozen import HeadTrainings
+from agecascade.training.grids import label_grid
 from agecascade.training.lanes import side_by_side
 from agecascade.training.processes import Processes
 from agecascade.training.trainable import frozen_blocks
@@ -38,8 +39,13 @@ SOURCE = Path(__file__).resolve().parent.parent
 
 
 def initialise(params: Params, folder: Path) -> None:
-    """Write the He-initialised networks that every chain starts from, one per backbone and seed, into `folder`."""
-    for row in _distinct(params.rows, SCRATCH):
+    """Write the He-initialised networks that every chain starts from, one per backbone and seed, into `folder`.
+
+    Raises ModelError before any of them where a network, of identities or ages, is unknown or cannot take the study's pictures.
+    """
+    for row in {row.backbone: row for row in params.rows}.values():
+        require_size(describe(params, SCRATCH, row, [0.0, 1.0], fold=0).outline(), row.backbone, params.image_size)
+    for row in distinct(params.rows, SCRATCH):
         torch.manual_seed(row.seed)
         card = describe(params, SCRATCH, row._replace(method=IDENTITY), [0.0, 1.0], fold=0)
         require_size(card.outline(), row.backbone, params.image_size)
@@ -108,7 +114,7 @@ def train_step(
         finished[job.row].append(piece)
     if predictions is not None:
         for row, folders in finished.items():
-            _write_predictions(predictions / f"{row.name}.parquet", folders)
+            _write_predictions(predictions / f"{row.name}.parquet", folders, faces.grouped)
     workshop.clear()
 
 
@@ -158,18 +164,15 @@ def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, model
     identities = step in params.pretrain
     settings: Training = params.pretrain[step] if identities else params.cascade[step]
     dataset = params.datasets[settings.dataset]
-    if identities:
-        grid = [float(index) for index in range(len(set(faces.subject)))]
-    else:
-        grid = dataset.grid.values if dataset.grid else []
-        _require_covered(faces, grid, settings.dataset)
+    classes = [float(index) for index in range(len(set(faces.subject)))]
+    grid = classes if identities else label_grid(dataset.grid, faces, settings.dataset)
     folds = splits.groupby("fold")["role"].agg(set)
     for fold, roles in folds.items():
         for role in ["train"] if identities else ["train", "validation", "test"]:
             if role not in roles:
                 raise TrainingError(f"{step}: fold {fold} of {settings.dataset} has no {role} picture; see datasets.{settings.dataset}")
     found = read_winners(models / settings.init) if settings.init in params.search else {}
-    for row in _distinct(params.rows, IDENTITY) if identities else params.rows:
+    for row in distinct(params.rows, IDENTITY) if identities else params.rows:
         recipe = settings if identities else params.cascade[step].recipe(row.backbone, found.get(row.backbone))
         outline = describe(params, step, row, grid, fold=0).outline()  # names a method that is none, or a decoding that it has not
         frozen_blocks(outline.blocks, recipe.trainable)  # names a block that is none
@@ -195,24 +198,17 @@ def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processe
     )
 
 
-def _write_predictions(path: Path, pieces: list[Path]) -> None:
-    """The test predictions of a row's folds in one Parquet file, which also names the models they came from."""
+def _write_predictions(path: Path, pieces: list[Path], grouped: bool) -> None:
+    """The test predictions of a row's folds in one Parquet file, which also names the models they came from, and the groups if any."""
     tables = [pq.read_table(piece / "predictions.parquet") for piece in pieces]
-    digests = {int(table["fold"][0].as_py()): table.schema.metadata[b"model"].decode() for table in tables}
-    write_table(path, pa.concat_tables(tables).replace_schema_metadata({"models": json.dumps(digests)}))
+    told: dict[str, Any] = {"models": {int(table["fold"][0].as_py()): table.schema.metadata[b"model"].decode() for table in tables}}
+    if grouped:
+        told["groups"] = model_folder.read_card(pieces[0]).grid
+    metadata = {name: json.dumps(content) for name, content in told.items()}
+    write_table(path, pa.concat_tables(tables).replace_schema_metadata(metadata))
 
 
-def _require_covered(faces: Faces, grid: list[float], name: str) -> None:
-    outside = np.isnan(faces.label) | (faces.label < grid[0]) | (faces.label > grid[-1])
-    if outside.any():
-        index = int(np.argmax(outside))
-        raise TrainingError(
-            f"{name}: the grid {grid[0]:g}..{grid[-1]:g} does not cover {outside.sum()} labels, {faces.label[index]:g} of "
-            f"{faces.sample_id[index]} among them; widen datasets.{name}.grid or narrow datasets.{name}.clean"
-        )
-
-
-def _distinct(rows: list[Row], method: str) -> list[Row]:
+def distinct(rows: list[Row], method: str) -> list[Row]:
     """One row per backbone and seed."""
     return list(dict.fromkeys(row._replace(method=method) for row in rows))
 

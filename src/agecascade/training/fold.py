@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from agecascade.files import write_table
 from agecascade.loading import Faces
 from agecascade.model_folder import Crop, ModelCard
 from agecascade.models.base import Network
-from agecascade.params import SCRATCH, Augment, Params, Recipe, Row, Training
+from agecascade.params import Augment, Params, Recipe, Row, Training
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
 from agecascade.training.checkpoint import RANDOM_STATE, Checkpoint
@@ -70,13 +71,15 @@ class Job:
         """What a tracker shows as this training's params."""
         recipe = self.recipe.model_dump(exclude={"by_backbone", "schedule", "augment"})
         shared = self.params.model_dump(include={"sigma", "image_size", "pooling", "precision", "lambda_er"})
-        chain = " > ".join(self.card.chain)
-        return {**recipe, **shared, **self.row._asdict(), "schedule": self.recipe.schedule.name, "chain": chain, "fold": self.fold}
+        card = self.card
+        learned = {**self.row._asdict(), "method": card.method, **card.method_options}
+        return {**recipe, **shared, **learned, "schedule": self.recipe.schedule.name, "chain": " > ".join(card.chain), "fold": self.fold}
 
 
 def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) -> ModelCard:
     """The card of a network that has learned nothing yet. Identities are no ages: they have no options of a method."""
-    head, head_options = (POOLED, {}) if row.method == IDENTITY else params.head_of(row.method)
+    method, options = objective(params, step, row)
+    head, head_options = (POOLED, {}) if row.method == IDENTITY else params.head_of(method)
     card = ModelCard(
         study=params.study,
         step=step,
@@ -86,11 +89,11 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
         pooling=params.pooling,
         head_options=head_options,
         outputs=0,  # as the method says
-        method=row.method,
-        method_options={} if row.method == IDENTITY else params.model_dump(include={"lambda_er", "kl_reduction", "decoding"}),
+        method=method,
+        method_options=options,
         grid=grid,
         image_size=params.image_size,
-        normalisation=params.normalisation.model_dump(),
+        normalisation=params.normalisation.of(row.backbone).model_dump(exclude={"by_backbone"}),
         crop=_crop(params, step),
         flip=True,
         seed=row.seed,
@@ -99,10 +102,21 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
     return replace(card, outputs=card.objective().outputs)
 
 
+def objective(params: Params, step: str, row: Row) -> tuple[str, dict[str, Any]]:
+    """The method that a row learns by in a step, and its options: those of the study, but for what the step says itself."""
+    if row.method == IDENTITY:
+        return row.method, {}
+    options = params.model_dump(include={"lambda_er", "kl_reduction", "decoding"})
+    if step not in params.cascade:
+        return row.method, options
+    own = params.cascade[step].recipe(row.backbone)
+    return own.method or row.method, options if own.lambda_er is None else {**options, "lambda_er": own.lambda_er}
+
+
 def _crop(params: Params, step: str) -> Crop:
     """How pictures are cropped at use, where there are no annotations: a detector finds the same five points."""
     steps: dict[str, Training] = {**params.pretrain, **params.cascade}
-    align, trained_with = params.align, None if step == SCRATCH else params.datasets[steps[step].dataset].detector
+    align, trained_with = params.align, params.datasets[steps[step].dataset].detector if step in steps else None
     return Crop(
         detector="retinaface" if trained_with == "retinaface" else "yunet",
         size=align.size,
@@ -135,7 +149,7 @@ def train_fold(
     roles = {role: faces.take(np.isin(faces.sample_id, part.to_numpy(str))) for role, part in fold.groupby("role")["sample_id"]}
     nobody = faces.take(np.array([], int))
     training, validation, test = (samples(job, faces, roles.get(role, nobody)) for role in ("train", "validation", "test"))
-    augmenter = Augmenter(job.augment, job.params.normalisation, processes.device)
+    augmenter = Augmenter(job.augment, card.channels, processes.device)
     give_templates(network, training, job.grid, job.params.daa, augmenter, job.random_seed)
     history: list[Record] = []
     tested = None
@@ -212,8 +226,8 @@ def samples(job: Job, faces: Faces, part: Faces) -> Samples:
     without = np.isnan(part.sigma)
     if job.params.sigma is None and without.any() and job.card.objective().needs_sigma:
         raise TrainingError(
-            f"{job.step}: {job.row.method} needs a sigma, and {without.sum()} pictures have none, {part.sample_id[without][0]} among them; "
-            "give `sigma` in params.yaml"
+            f"{job.step}: {job.card.method} needs a sigma, and {without.sum()} pictures have none, {part.sample_id[without][0]} "
+            "among them; give `sigma` in params.yaml"
         )
     sigma = np.where(without, np.nan if job.params.sigma is None else job.params.sigma, part.sigma)
     return Samples(part.sample_id, part.images, label.astype(np.float32), sigma.astype(np.float32))

@@ -83,7 +83,7 @@ class HeadTrainings:
         roles = [self._rows(job) for job in group]
         wanted = {"plain": _union(rows for found in roles for rows in found.values())}
         wanted["mirrored"] = _union(found[role] for found in roles for role in ("validation", "test"))
-        seen = [first.row.backbone, first.params.pooling, first.params.image_size, first.params.normalisation.model_dump()]
+        seen = [first.row.backbone, first.params.pooling, first.params.image_size, first.card.normalisation]
         rows = [kind.tolist() for kind in wanted.values()]
         name = fingerprint(stamp=self.stamp, model=model_folder.digest(first.init), seen=seen, rows=rows)
 

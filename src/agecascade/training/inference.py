@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ def predict_values(
     With `flip`, both are the mean over a picture and its mirror image (DLDL-v2, section 4.1).
     """
     values, distributions = [], []
-    for batch in _batches(network, images, image_size, normalisation, batch_size):
+    for batch in batches(network, images, image_size, normalisation, batch_size):
         views = [batch, batch.flip(3)] if flip else [batch]
         predicted = [method.predict(network(view).float()) for view in views]
         values.append(torch.stack([value for value, _ in predicted]).mean(0))
@@ -40,26 +40,15 @@ def predict_values(
     return value, torch.cat(distributions).cpu().numpy() if distributions else None
 
 
-def pooled_features(network: Network, images: Images, image_size: int, normalisation: Normalisation, batch_size: int = 256) -> np.ndarray:
-    """Pooled features (N, C) float32, the mean over each picture and its mirror image; of maps, that over their positions too."""
-    batches = _batches(network, images, image_size, normalisation, batch_size)
-    found = _concatenated(lambda batch: (network.features(batch) + network.features(batch.flip(3))) / 2, batches)
-    return found.mean((2, 3)) if found.ndim == 4 else found
-
-
 def batched_features(
     network: Network, images: Images, image_size: int, normalisation: Normalisation, mirror: bool = False, batch_size: int = 256
 ) -> Iterator[np.ndarray]:
     """The head's input (b, ...) float32 of one batch after the other, of each picture or of its mirror image."""
-    for batch in _batches(network, images, image_size, normalisation, batch_size):
+    for batch in batches(network, images, image_size, normalisation, batch_size):
         yield network.features(batch.flip(3) if mirror else batch).float().cpu().numpy()
 
 
-def _concatenated(function: Callable[[Tensor], Tensor], batches: Iterator[Tensor]) -> np.ndarray:
-    return torch.cat([function(batch).float() for batch in batches]).cpu().numpy()
-
-
-def _batches(network: Network, images: Images, image_size: int, normalisation: Normalisation, batch_size: int) -> Iterator[Tensor]:
+def batches(network: Network, images: Images, image_size: int, normalisation: Normalisation, batch_size: int) -> Iterator[Tensor]:
     """Normalised batches (B, 3, H, W) on the network's device, in evaluation mode without gradients."""
     device = next(network.parameters()).device
     was_training = network.training

@@ -125,7 +125,7 @@ class _Room:
     def _one_tried(self, job: Job) -> Record:
         device = Processes().device
         training, validation = (self._samples(job, role) for role in ("train", "validation"))
-        augmenter = Augmenter(job.augment, job.params.normalisation, device)
+        augmenter = Augmenter(job.augment, job.card.channels, device)
         network, method = from_init(job, job.card).to(device), job.card.objective().to(device)
         give_templates(network, training, job.grid, job.params.daa, augmenter, job.random_seed)
         options = {"seed": job.random_seed, "precision": job.params.precision, "progress": self.progress}

@@ -19,6 +19,7 @@ class ModelFile:
     url: str
     sha256: str
     checked_by_hand: bool = True  # also where a person has put it; False: other versions of it do as well
+    kept_as: str | None = None  # its name in the cache, where that at the end of the address is another file's too
 
 
 YUNET = ModelFile(
@@ -43,7 +44,7 @@ def model_file(wanted: ModelFile) -> Path:
     """The path of a network's file; fetches it the first time. Raises FaceError where it cannot be had or is another one."""
     from agecascade.fetch import places
 
-    cached = cache_folder() / Path(wanted.url).name
+    cached = cache_folder() / (wanted.kept_as or Path(wanted.url).name)
     try:
         here = next((path for path in (place / wanted.file for place in places()) if path.is_file()), None)
         if here is not None:

@@ -31,7 +31,7 @@ def pooled_differences(
     positions = features[:, 0].numel()  # B n
     step = len(norm.weight) if traced() else max(1, chunk // (positions * max(features.shape[1], len(std))))
     neighbours, inside = _neighbours(normal), _neighbours(torch.ones_like(normal[:1, :1]))[0]  # (C, 9, B n), (9, n)
-    assert conv.bias is not None  # the decoder's has one
+    assert conv.bias is not None  # a decoder has one
     of_features = functional.conv2d(features, conv.weight, -conv.bias, padding=conv.padding)  # (B, C', h, w)
     of_features = of_features.flatten(2).transpose(0, 1)  # (C', B, n)
     parts = []

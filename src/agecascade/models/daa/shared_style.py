@@ -22,7 +22,7 @@ def pooled_differences(
     with s and t the means over the ages and D the convolution at that mean style. Over all ages (s_y - s) D and (t_y - t) D
     vanish on average, so that batch norm's variance is var(D) + <((s_y - s) P + (t_y - t) Q)^2>, a sum without cancellation.
     """
-    assert conv.bias is not None  # the decoder's has one
+    assert conv.bias is not None  # a decoder has one
     both = torch.cat([normal, features])  # (2B, C, h, w): one convolution of twice the batch is faster than two
     of_both = functional.conv2d(both, conv.weight, padding=conv.padding).flatten(2)
     of_normal, of_features = of_both[: len(normal)], of_both[len(normal) :]  # (B, C', n) each; ONNX splits by numbers alone
