@@ -137,7 +137,7 @@ def lowest(method: Method) -> float:
 @pytest.mark.parametrize("label", [0.0, 37.5, 100.0])
 def test_a_step_against_the_gradient_brings_the_value_nearer(name: str, label: float) -> None:
     method = methods.create(name, GRID)
-    outputs = torch.zeros(1, method.outputs, dtype=torch.float64, requires_grad=True)
+    outputs = torch.full((1, method.outputs), 0.3, dtype=torch.float64, requires_grad=True)  # not 0: daa would be right at once
     truth, sigma = torch.tensor([label], dtype=torch.float64), torch.tensor([2.0], dtype=torch.float64)
     method.loss(outputs, truth, sigma).backward()
     after = outputs.detach() - 0.01 * outputs.grad / outputs.grad.abs().max()

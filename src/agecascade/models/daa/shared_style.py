@@ -24,7 +24,8 @@ def pooled_differences(
     """
     assert conv.bias is not None  # a decoder has one
     both = torch.cat([normal, features])  # (2B, C, h, w): one convolution of twice the batch is faster than two
-    of_normal, of_features = functional.conv2d(both, conv.weight, padding=conv.padding).flatten(2).split(len(features))  # (B, C', n)
+    of_both = functional.conv2d(both, conv.weight, padding=conv.padding).flatten(2)
+    of_normal, of_features = of_both[: len(normal)], of_both[len(normal) :]  # (B, C', n) each; ONNX splits by numbers alone
     ones = torch.ones_like(features[:1, :1])
     of_ones = functional.conv2d(ones, conv.weight.sum(1, keepdim=True), padding=conv.padding).flatten(2)  # (1, C', n)
     weights = torch.stack([std - std.mean(), mean - mean.mean(), torch.ones_like(std)], dim=1)  # (K, 3)
