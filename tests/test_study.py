@@ -175,14 +175,13 @@ weights: {vggface2: {senet50: {file: senet50_ft_weight.pkl, sha256: "00000000"}}
 pretrain: {}
 cascade:
   target: {dataset: sample_fgnet, init: vggface2, epochs: 9, batch_size: 8, learning_rate: 0.001, schedule: {name: constant}}
-features: {vggface2: {dataset: sample_fgnet}}
+features: {vggface2: {dataset: sample_fgnet, step: vggface2}}
 regressors: {svr: {features: vggface2}}
 """
     )
     assert params.check(parsed(study.render("own", repository))).chain("target") == ["vggface2", "target"]
     made = params.check(parsed(study.render("own", repository, drawn=True)))
-    assert (made.chain("target"), made.weights, list(made.features)) == (["target"], {}, ["scratch"])
-    assert made.regressors["svr"].features == "scratch"
+    assert (made.chain("target"), made.weights, made.features["vggface2"].step) == (["target"], {}, "scratch")
 
 
 @pytest.mark.parametrize(("name", "scores"), [("scut_fbp", 41), ("scut_fbp5500", 41), ("cfd", 61)])

@@ -177,10 +177,6 @@ def _without_weights(content: MutableMapping[str, Any]) -> None:
     for block in ("pretrain", "search", "cascade"):
         for step in (content.get(block) or {}).values():
             step["init"] = SCRATCH if step["init"] in published else step["init"]
-    for name in published:
-        if name in content["features"]:
-            content["features"][SCRATCH] = content["features"].pop(name)
-    for block in ("screen", "regressors"):
-        for user in (content.get(block) or {}).values():
-            user["features"] = SCRATCH if user["features"] in published else user["features"]
+    for features in content["features"].values():
+        features["step"] = SCRATCH if features["step"] in published else features["step"]
     content["weights"] = in_one_line({})
