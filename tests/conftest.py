@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,3 +50,14 @@ def retinaface_mirror(random_weights: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("AGECASCADE_MIRROR", str(random_weights.parent))
     monkeypatch.setattr(retinaface, "RETINAFACE", replace(weights.RETINAFACE, sha256=checksum(random_weights)[:9]))
     return random_weights.parent
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch computes in one thread: what is small takes no longer, and always rounds alike."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,8 @@ CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
 COUNT = 90
 SIZES = ((60, 12), (53, 17), (61, 9), (41, 20), (60, 7))  # training and validation pictures: several numbers of batches of 16, uneven ones
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Averages(Backbone):
     """A backbone that costs nothing: the mean colours of 4 x 4 tiles."""
@@ -38,14 +39,6 @@ class Averages(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         return functional.adaptive_avg_pool2d(images, 4).reshape(len(images), 48, 1, 1)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def samples() -> Samples:

@@ -6,8 +6,8 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from functools import cache, partial
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -80,42 +80,72 @@ def train_step(
     if processes.rank:
         _follow(alone, faces, folds, processes)
         return
-    data = faces_digest(faces)
-    workshop = Workshop(work)
+    workshop, workers = Workshop(work), params.compute.workers
     total = sum(job.recipe.epochs * int((folds[job.fold]["role"] == "train").sum()) for job in jobs)
+    with tracker.stage_run(step), tqdm(total=total, desc=step, unit="img", unit_scale=True, disable=None) as progress:
+        room = _Room(faces, folds, workshop, tracker, progress.update, processes)
+        pieces = room.one_by_one(alone, workers) | room.together(groups, workers)
+    _deliver(jobs, pieces, out, predictions, faces.grouped)
+    workshop.clear()
 
-    init = cache(model_folder.digest)  # read once, however many folds start from it
 
-    def name_of(job: Job) -> str:
-        return job_fingerprint(job, data, folds[job.fold], init(job.init), processes)
+@dataclass(frozen=True)
+class _Room:
+    """What all trainings of a step share, and where finished ones are found again."""
 
-    def train(job: Job, threads: int) -> Path:
+    faces: Faces
+    folds: dict[int, pd.DataFrame]
+    workshop: Workshop
+    tracker: Tracker
+    progress: Callable[[int], object]
+    processes: Processes
+
+    @cached_property
+    def data(self) -> str:
+        """The digest of the faces."""
+        return faces_digest(self.faces)
+
+    @cached_property
+    def init(self) -> Callable[[Path], str]:
+        """The digest of a model folder, read once, however many folds start from it."""
+        return cache(model_folder.digest)
+
+    def one_by_one(self, jobs: list[Job], workers: int) -> dict[str, Path]:
+        """{name of the job: folder} of whole networks, trained side by side."""
+        return dict(zip((job.name for job in jobs), side_by_side(self._train, jobs, workers, self.processes), strict=True))
+
+    def together(self, groups: list[frozen.Group], workers: int) -> dict[str, Path]:
+        """{name of the job: folder} of heads, those of a group trained as one problem."""
+        stamp = fingerprint(data=self.data, code=code_digests())
+        shared = (self.tracker, self.progress, self.processes.device)
+        heads = HeadTrainings(self.faces, self.folds, self.workshop, self._name, stamp, *shared)
+        side_by_side(heads.look, frozen.by_features(groups), workers, self.processes)
+        learned = side_by_side(heads.learn, groups, workers, self.processes)
+        return {job.name: piece / f"fold{job.fold}" for group, piece in zip(groups, learned, strict=True) for job in group}
+
+    def _name(self, job: Job) -> str:
+        return job_fingerprint(job, self.data, self.folds[job.fold], self.init(job.init), self.processes)
+
+    def _train(self, job: Job, threads: int) -> Path:
         torch.set_num_threads(threads)
-        fold = folds[job.fold]
-        prefix = f"{step}-{job.row.name}-fold{job.fold}"
-        name = f"{prefix}-{name_of(job)}"
-        shared = partial(train_fold, job, faces, fold, tracker=tracker, progress=progress.update, processes=processes)
-        piece = _made(workshop, name, partial(shared, checkpoint=Checkpoint(workshop.state(name))), processes)
-        workshop.forget(prefix)
+        prefix = f"{job.step}-{job.row.name}-fold{job.fold}"
+        name = f"{prefix}-{self._name(job)}"
+        shared = partial(train_fold, job, self.faces, self.folds[job.fold], tracker=self.tracker, progress=self.progress)
+        make = partial(shared, checkpoint=Checkpoint(self.workshop.state(name)), processes=self.processes)
+        piece = _made(self.workshop, name, make, self.processes)
+        self.workshop.forget(prefix)
         return piece
 
-    with tracker.stage_run(step), tqdm(total=total, desc=step, unit="img", unit_scale=True, disable=None) as progress:
-        workers = params.compute.workers
-        pieces = dict(zip((job.name for job in alone), side_by_side(train, alone, workers, processes), strict=True))
-        stamp = fingerprint(data=data, code=code_digests())
-        heads = HeadTrainings(faces, folds, workshop, name_of, stamp, tracker, progress.update, processes.device)
-        side_by_side(heads.look, frozen.by_features(groups), workers, processes)
-        for group, piece in zip(groups, side_by_side(heads.learn, groups, workers, processes), strict=True):
-            pieces |= {job.name: piece / f"fold{job.fold}" for job in group}
+
+def _deliver(jobs: list[Job], pieces: dict[str, Path], out: Path, predictions: Path | None, grouped: bool) -> None:
+    """Bring finished trainings to their places: models into `out`, and the predictions of each row's folds as one file."""
     finished: dict[Row, list[Path]] = defaultdict(list)
     for job in jobs:
-        piece = pieces[job.name]
-        copied(piece, out / job.name, leave=["predictions.parquet"])
-        finished[job.row].append(piece)
+        copied(pieces[job.name], out / job.name, leave=["predictions.parquet"])
+        finished[job.row].append(pieces[job.name])
     if predictions is not None:
         for row, folders in finished.items():
-            _write_predictions(predictions / f"{row.name}.parquet", folders, faces.grouped)
-    workshop.clear()
+            _write_predictions(predictions / f"{row.name}.parquet", folders, grouped)
 
 
 def _made(workshop: Workshop, name: str, make: Callable[[Path], None], processes: Processes) -> Path:
