@@ -5,11 +5,11 @@ Aligns a tar of drawn faces of 400 pixels with one and with two workers, each ru
 YuNet alone (pictures decoded in memory, one thread), and retinaface-pytorch's own loop over single pictures (`Model.predict_jsons`,
 random weights, the pictures' size, as many torch threads as we have workers; null where the package is not installed: `uv sync
 --extra retinaface`). The runs take turns; a figure is the median over the rounds of the ratios within a round.
-Memory is that of two workers over 1,000 and over 100,000 pictures (--quick: 300 and 1,500); they are of 128 pixels, for at 400
-the larger run would take 20 minutes. The pictures repeat 60 drawn faces under names of their own. YuNet's model comes from the mirror or is
-fetched. Where detection takes less than 85 % of the whole, a profile tells what takes the rest.
+Memory is that of two workers over 1,000 pictures, which fill no part, 10,000 and 100,000 (--quick: 300 and 1,500); they are of 128
+pixels, for at 400 the largest run would take 20 minutes. The pictures repeat 60 drawn faces under names of their own. YuNet's model
+comes from the mirror or is fetched. Where detection takes less than 85 % of the whole, a profile tells what takes the rest.
 The last line printed is one JSON object: workers_speedup (one worker's time over that of two), peer_speedup (pictures per second of
-one worker over the peer's), detection_share (time of detection alone over that of one worker), peak_mib (the larger run's).
+one worker over the peer's), detection_share (time of detection alone over that of one worker), peak_mib (the largest run's).
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Sizes:
     rounds: int
     pictures: int  # of SIDE
     peer: int  # pictures
-    memory: tuple[int, int]  # pictures of SMALL_SIDE
+    memory: tuple[int, ...]  # pictures of SMALL_SIDE
 
 
-FULL = Sizes(rounds=3, pictures=1_000, peer=12, memory=(1_000, 100_000))
+FULL = Sizes(rounds=3, pictures=1_000, peer=12, memory=(1_000, 10_000, 100_000))
 QUICK = Sizes(rounds=1, pictures=128, peer=2, memory=(300, 1_500))
 
 
@@ -111,8 +111,8 @@ def one_round(path: Path, sizes: Sizes) -> dict[str, float | None]:
     }
 
 
-def memory(folder: Path, faces: list[Face], sizes: tuple[int, int]) -> float:
-    """The larger of the peaks of two runs, MiB."""
+def memory(folder: Path, faces: list[Face], sizes: tuple[int, ...]) -> float:
+    """The largest of the peaks of runs of these sizes, MiB."""
     small = [scaled(face, SMALL_SIDE) for face in faces]
     peaks = []
     for size in sizes:
@@ -121,7 +121,7 @@ def memory(folder: Path, faces: list[Face], sizes: tuple[int, int]) -> float:
         peaks.append(figures["peak_mib"])
         print(f"{size:,} pictures of {SMALL_SIDE} pixels, 2 workers: {figures['seconds']:.1f} s, peak {peaks[-1]:.0f} MiB", flush=True)
         path.unlink()
-    print(f"{sizes[1] // sizes[0]} times the pictures: {peaks[1] - peaks[0]:+.0f} MiB", flush=True)
+    print(f"from {sizes[-2]:,} to {sizes[-1]:,} pictures: {peaks[-1] - peaks[-2]:+.0f} MiB", flush=True)
     return max(peaks)
 
 

@@ -85,6 +85,7 @@ def draw(folder: Path) -> None:
     from agecascade.datasets import synthetic
     from agecascade.faces.crops import decode_image, encode_image
     from agecascade.params import Draw
+    from agecascade.schema import ALIGNED
 
     synthetic.write("identity_folders", folder / "faces", Draw(pictures=DRAWN, subjects=20), seed=0, workers=CORES)
     with open_archives(folder / "faces") as archive:
@@ -95,9 +96,10 @@ def draw(folder: Path) -> None:
     rows = [encoded[number % len(encoded)] for number in range(PICTURES)]
     for number, data in enumerate(rows):
         (folder / "jpeg" / f"{number % 100}_{number}.jpg").write_bytes(data)
-    columns = {"sample_id": [str(number) for number in range(PICTURES)], "image": rows, "subject": [""] * PICTURES}
-    columns |= {name: [float(number % 100) for number in range(PICTURES)] for name in ("label", "label_sigma")}  # type: ignore[dict-item]
-    pq.write_table(pa.table(columns), folder / "aligned" / "part-00000.parquet", row_group_size=1024, compression="none")
+    face = {"width": SIDE, "height": SIDE, "detector": "whole", "subject": "", "label_sigma": 2.0}
+    faces = [{"sample_id": str(number), "image": data, "label": float(number % 100), **face} for number, data in enumerate(rows)]
+    table = pa.Table.from_pylist(faces, schema=ALIGNED)
+    pq.write_table(table, folder / "aligned" / "part-00000.parquet", row_group_size=1024, compression="none")
 
 
 def grow(folder: Path, grown: Path) -> None:

@@ -159,8 +159,15 @@ def test_datasets_with_a_wrong_mirror_is_one_line(monkeypatch: pytest.MonkeyPatc
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("flags", "runs"), [((), False), (("--runs",), True)])
-def test_tables_asks_for_the_runs_only_where_told(monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], runs: bool) -> None:
+@pytest.mark.parametrize(("flags", "told"), [((), "pipeline"), (("--runs",), "runs"), (("--papers",), "papers")])
+def test_tables_asks_for_the_runs_only_where_told(monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], told: str) -> None:
     fake_module(monkeypatch, "agecascade.evaluation", __path__=[])
-    fake_module(monkeypatch, "agecascade.evaluation.tables", collect=lambda runs, root: f"runs={runs}")
-    assert call("tables", *flags).output == f"runs={runs}\n"
+    tables = {"collect": "pipeline", "over_runs": "runs", "beside_papers": "papers"}
+    fakes = {name: lambda root, text=text: text for name, text in tables.items()}
+    fake_module(monkeypatch, "agecascade.evaluation.tables", **fakes)
+    assert call("tables", *flags).output == f"{told}\n"
+
+
+def test_tables_of_two_kinds_at_once_are_one_line() -> None:
+    result = call("tables", "--runs", "--papers")
+    assert (result.exit_code, result.stderr) == (1, "error: --runs and --papers: give one of them\n")

@@ -13,7 +13,7 @@ import pytest
 
 from agecascade.errors import AgecascadeError
 from agecascade.evaluation import runs
-from agecascade.evaluation.tables import BOUNDED, TableRow, collect, mae_table, to_markdown, write_csv
+from agecascade.evaluation.tables import BOUNDED, TableRow, collect, mae_table, over_runs, to_markdown, write_csv
 
 SUMMARY = {
     "mae": 3.456,
@@ -87,10 +87,10 @@ def test_csv_can_be_read_back(tmp_path: Path):
 
 def test_the_tables_of_the_pipeline_are_shown(tmp_path: Path):
     with pytest.raises(AgecascadeError, match=r"holds no table yet; run `dvc repro`"):
-        collect(False, tmp_path)
+        collect(tmp_path)
     (tmp_path / "metrics" / "tables").mkdir(parents=True)
     (tmp_path / "metrics" / "tables" / "mae.md").write_text("| MAE |\n| ---: |\n| 3.14 |\n")
-    assert "| 3.14 |" in collect(False, tmp_path)
+    assert "| 3.14 |" in collect(tmp_path)
 
 
 def state(rev: str, name: str | None, lambda_er: float, mae: float | None) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def test_nothing_yet_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(runs, "dvc_evaluations", lambda root: [])
     monkeypatch.setattr(runs, "evaluation_runs", list)
     with pytest.raises(AgecascadeError, match="neither DVC nor MLflow knows an evaluation yet"):
-        collect(True, tmp_path)
+        over_runs(tmp_path)
 
 
 def test_outside_a_dvc_repository_is_an_error(tmp_path: Path):

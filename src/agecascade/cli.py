@@ -97,11 +97,16 @@ def study(
 
 @app.command()
 @one_line
-def tables(runs: Annotated[bool, typer.Option("--runs", help="Over all DVC experiments and MLflow runs.")] = False) -> None:
+def tables(
+    runs: Annotated[bool, typer.Option("--runs", help="Over all DVC experiments and MLflow runs.")] = False,
+    papers: Annotated[bool, typer.Option("--papers", help="The papers' tables that were run, over all runs, theirs beside ours.")] = False,
+) -> None:
     """Print the MAE tables of the current pipeline, or of all runs."""
-    from agecascade.evaluation.tables import collect
+    from agecascade.evaluation.tables import beside_papers, collect, over_runs
 
-    typer.echo(collect(runs, Path.cwd()))
+    if runs and papers:
+        raise AgecascadeError("--runs and --papers: give one of them")
+    typer.echo((over_runs if runs else beside_papers if papers else collect)(Path.cwd()))
 
 
 def _append(path: Path, frame: pd.DataFrame, header: bool) -> None:

@@ -34,16 +34,21 @@ class Evaluation:
 
 
 def runs_table(root: Path) -> pd.DataFrame:
-    """A line per run of the evaluate stage and row of its MAE table: DVC's, then what only MLflow knows."""
+    """A line per run of the evaluate stage and row of its MAE table."""
+    lines = [line for evaluation in all_evaluations(root) for line in _lines(evaluation)]
+    table = pd.DataFrame(lines)
+    return table.dropna(axis="columns", how="all")
+
+
+def all_evaluations(root: Path) -> list[Evaluation]:
+    """Every run of the evaluate stage: DVC's, then what only MLflow knows."""
     evaluations = dvc_evaluations(root)
     known = {(name, evaluation.swept()) for evaluation in evaluations for name in evaluation.names}
     for run in evaluation_runs():
         evaluation = Evaluation((run["experiment"],), run["params"], run["rows"])
         if (run["experiment"], evaluation.swept()) not in known:
             evaluations.append(evaluation)
-    lines = [line for evaluation in evaluations for line in _lines(evaluation)]
-    table = pd.DataFrame(lines)
-    return table.dropna(axis="columns", how="all")
+    return evaluations
 
 
 def dvc_evaluations(root: Path) -> list[Evaluation]:

@@ -108,19 +108,33 @@ def write_csv(path: Path | str, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
 
 
-def collect(runs: bool, root: Path) -> str:
-    """The tables of the current pipeline, or with `runs` one table over DVC experiments and MLflow runs, in Markdown.
-
-    root: the repository's root. Raises AgecascadeError where there is nothing to show yet.
-    """
-    if runs:
-        from agecascade.evaluation.runs import runs_table
-
-        table = runs_table(root)
-        if table.empty:
-            raise AgecascadeError(f"{root}: neither DVC nor MLflow knows an evaluation yet; run `dvc repro` or `dvc exp run`")
-        return to_markdown(table)
+def collect(root: Path) -> str:
+    """The tables of the current pipeline, in Markdown. root: the repository's. Raises AgecascadeError where there is none yet."""
     texts = [f"{path.stem}\n\n{path.read_text(encoding='utf-8').strip()}\n" for path in sorted((root / "metrics" / "tables").glob("*.md"))]
     if not texts:
         raise AgecascadeError(f"{root}/metrics/tables holds no table yet; run `dvc repro`")
+    return "\n".join(texts)
+
+
+def over_runs(root: Path) -> str:
+    """One table over DVC's experiments and MLflow's runs, in Markdown. Raises AgecascadeError where there is nothing to show yet."""
+    from agecascade.evaluation.runs import runs_table
+
+    table = runs_table(root)
+    if table.empty:
+        raise AgecascadeError(f"{root}: neither DVC nor MLflow knows an evaluation yet; run `dvc repro` or `dvc exp run`")
+    return to_markdown(table)
+
+
+def beside_papers(root: Path) -> str:
+    """The papers' tables of which a row was run, ours beside theirs, in Markdown. Raises AgecascadeError where none was."""
+    from agecascade.evaluation import papers
+    from agecascade.evaluation.runs import all_evaluations
+
+    known, evaluations = papers.read(root), all_evaluations(root)
+    found = {table.title: papers.beside(table, evaluations) for table in known}
+    texts = [f"{title}\n\n{to_markdown(lines)}" for title, lines in found.items() if lines is not None]
+    if not texts:
+        studies = ", ".join(dict.fromkeys(table.study for table in known))
+        raise AgecascadeError(f"{root}: no row of a paper's table was run yet; the studies for them are {studies}, see docs/ablations.md")
     return "\n".join(texts)

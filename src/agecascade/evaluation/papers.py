@@ -1,0 +1,139 @@
+"""Tables of papers beside our runs of the studies that reproduce them: one file in studies/papers/ per table."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import Field, ValidationError, model_validator
+
+from agecascade.errors import AgecascadeError
+from agecascade.evaluation.runs import Evaluation
+from agecascade.params import read_yaml
+from agecascade.params.block import Block
+from agecascade.tracking import flat
+
+Setting = Mapping[str, str | float]
+
+# What a row of the MAE table says of itself; the method, the backbone and the seed of params.yaml may be another row's.
+_OF_ROW = ("method", "backbone", "seed")
+# Params in which two runs of one row may differ and still be repetitions of it.
+_FREE = re.compile(rf"({'|'.join(_OF_ROW)}|compare|compute)(\..*)?")
+
+
+class PaperRow(Block):
+    """One row of a paper's table, and what params.yaml says where we run it; no figures where the paper has none."""
+
+    name: str
+    where: dict[str, str | int | float]
+    figures: list[str | float] | None = None
+
+
+class PaperTable(Block):
+    """A table of a paper. ours: our columns, and the figures of metrics/mae.json that they show; the first has a deviation over seeds."""
+
+    title: str
+    study: str
+    step: str | None = None  # of the cascade; else `where` of each row names it
+    where: dict[str, str | int | float] = Field(default_factory=dict)  # of all rows
+    columns: list[str]
+    ours: dict[str, str] = Field(default_factory=lambda: {"MAE": "mae"}, min_length=1)
+    rows: list[PaperRow] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> PaperTable:
+        for row in self.rows:
+            if row.figures is not None and len(row.figures) != len(self.columns):
+                raise ValueError(f"row {row.name}: {len(row.figures)} figures for {len(self.columns)} columns")
+        return self
+
+    def setting(self, row: PaperRow) -> Setting:
+        """All that must hold of a run for it to be one of this row."""
+        return {**({"step": self.step} if self.step else {}), **self.where, **row.where}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row of a run's MAE table: what is known of it, and its figures."""
+
+    known: dict[str, str]
+    figures: Mapping[str, Any]
+
+    @property
+    def others(self) -> tuple[tuple[str, str], ...]:
+        """All params but those in which repetitions may differ."""
+        return tuple(sorted((key, value) for key, value in self.known.items() if not _FREE.fullmatch(key)))
+
+    def fits(self, setting: Setting) -> bool:
+        """Whether this row was run so."""
+        return all(key in self.known and _same(self.known[key], value) for key, value in setting.items())
+
+
+def read(root: Path) -> list[PaperTable]:
+    """All tables in studies/papers/ of a repository. Raises AgecascadeError naming the file and the fault."""
+    return [_read(path) for path in sorted((root / "studies" / "papers").glob("*.yaml"))]
+
+
+def beside(table: PaperTable, evaluations: Sequence[Evaluation]) -> pd.DataFrame | None:
+    """The paper's rows with ours: the mean over seeds, its standard deviation, and the paper's figures as printed.
+
+    A row that was run with several other settings has a line for each; None where no row was run.
+    """
+    measured = [row for evaluation in evaluations for row in _rows_of(evaluation) if evaluation.params.get("study") == table.study]
+    lines, found = [], False
+    for row in table.rows:
+        settings: dict[Any, dict[str, Measured]] = defaultdict(dict)
+        for each in measured:
+            if each.fits(table.setting(row)):
+                settings[each.others].setdefault(each.known["seed"], each)
+        found = found or bool(settings)
+        lines += [_line(table, row, list(seeds.values())) for seeds in settings.values()] or [_line(table, row, [])]
+    return pd.DataFrame(lines) if found else None
+
+
+def _read(path: Path) -> PaperTable:
+    try:
+        return PaperTable.model_validate(read_yaml(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise AgecascadeError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _rows_of(evaluation: Evaluation) -> Iterator[Measured]:
+    """The networks' rows of one evaluation, with all that is known of them as text: MLflow knows no numbers."""
+    params = {key: str(value) for key, value in flat(evaluation.params).items()}
+    for dataset, steps in evaluation.rows.items():
+        for step, rows in steps.items():
+            for name, figures in rows.items():
+                if told := re.fullmatch(r"(?P<method>\w+)-(?P<backbone>.+)-s(?P<seed>\d+)", name):
+                    yield Measured({**params, **told.groupdict(), "step": step, "data set": dataset}, figures)
+
+
+def _same(text: str, value: str | float) -> bool:
+    try:
+        return float(text) == float(value)
+    except ValueError:
+        return text == value
+
+
+def _line(table: PaperTable, row: PaperRow, seeds: list[Measured]) -> dict[str, Any]:
+    """A line of the table, of one row and all seeds that it was run with."""
+    values = {column: [float(seed.figures[key]) for seed in seeds if key in seed.figures] for column, key in table.ours.items()}
+    means: dict[str, Any] = {f"our {column}": statistics.fmean(found) if found else None for column, found in values.items()}
+    first, *others = means.items()
+    deviation = statistics.stdev(values[next(iter(table.ours))]) if len(seeds) > 1 else None
+    said = row.figures if row.figures is not None else [""] * len(table.columns)
+    return {
+        "row": row.name,
+        **dict([first]),
+        "deviation": deviation,
+        "seeds": len(seeds),
+        **dict(others),
+        **{f"paper: {column}": str(figure) for column, figure in zip(table.columns, said, strict=True)},
+    }
