@@ -112,7 +112,7 @@ def grow(folder: Path, grown: Path) -> None:
     with pq.ParquetWriter(grown / "aligned" / "part-00000.parquet", table.schema, compression="none") as writer:
         for copy in range(8):
             names = pa.array([f"{copy}-{name}" for name in table["sample_id"].to_pylist()])
-            writer.write_table(table.set_column(0, "sample_id", names), row_group_size=1024)
+            writer.write_table(table.set_column(0, table.schema.field(0), names), row_group_size=1024)
 
 
 def child(what: str, folder: Path, seconds: float) -> dict[str, float]:
