@@ -1,4 +1,4 @@
-"""Two-stage methods on the real FG-NET: what is published of them must hold here too. Needs FGNET.zip in AGECASCADE_MIRROR or archives/."""
+"""Two-stage methods on the real FG-NET: what is published of them must hold here too. Skipped without the mirror."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from agecascade.faces.aligning import align
 from agecascade.features import Features, load_features, write_features
 from agecascade.features.bif import HEIGHT, SIZE
 from agecascade.features.extraction import bif_features
-from agecascade.fetch import places
 from agecascade.loading import load_faces
 from agecascade.splits import split
 from agecascade.yaml_style import parsed
@@ -27,14 +26,11 @@ COMPUTE = params.Compute(workers=2)
 
 
 @pytest.fixture(scope="module")
-def fgnet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Features, pd.DataFrame]:
+def fgnet(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Features, pd.DataFrame]:
     """BIF of all pictures, L2-normalised, and five folds by subject, as the study fgnet has them."""
-    path = next((folder / ARCHIVE for folder in places() if (folder / ARCHIVE).is_file()), None)
-    if path is None:
-        pytest.skip(f"{ARCHIVE} is neither in AGECASCADE_MIRROR nor in archives/")
     work = tmp_path_factory.mktemp("fgnet")
     (work / "raw").mkdir()
-    (work / "raw" / ARCHIVE).symlink_to(path.resolve())
+    (work / "raw" / ARCHIVE).symlink_to((mirror / ARCHIVE).resolve())
     study = parsed((ROOT / "studies" / "fgnet.yaml").read_text())
     settings = params.Dataset.model_validate(dict(study["datasets"]["fgnet"]))
     manifest = work / "manifest.parquet"
