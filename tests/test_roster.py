@@ -77,3 +77,23 @@ def test_every_row_is_found_by_its_member(members: list[str], tmp_path_factory: 
     for name in dict.fromkeys(members):
         assert roster.rows(name) == [row for row, other in enumerate(members) if other == name]
     assert roster.unseen().tolist() == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="tells resident memory by Linux's /proc/self/smaps")
+def test_what_was_looked_at_leaves_memory_when_forgotten(tmp_path: Path) -> None:
+    roster = roster_of(tmp_path, [{"member": f"{i}.jpg", "landmarks": [float(i)] * 136} for i in range(2_000)])
+    first = [roster.annotation(row).landmarks for row in range(len(roster))]
+    assert resident_bytes(tmp_path / "roster.arrow") > 1_000_000
+    roster.forget()
+    assert resident_bytes(tmp_path / "roster.arrow") == 0
+    np.testing.assert_array_equal([roster.annotation(row).landmarks for row in range(len(roster))], first)
+
+
+def resident_bytes(path: Path) -> int:
+    """How much of a mapped file counts as this process's memory."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    found = 0
+    for line in lines:
+        if line.endswith(str(path)):
+            found += 1024 * int(next(line for line in lines if line.startswith("Rss:")).split()[1])
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -22,13 +23,16 @@ BATCH_ROWS = 16_384
 class Roster:
     """Rows of a manifest (schema.MANIFEST), found by their member.
 
-    The rows lie uncompressed in a file of the folder and are mapped, not read; in memory are 16 bytes of each.
+    The rows lie uncompressed in a file of the folder and are mapped, not read; in memory are 17 bytes of each, and of what was
+    looked at since `forget` all that was looked at.
     """
 
     def __init__(self, manifest: Location, folder: Path) -> None:
         path = folder / "roster.arrow"
         _unpack(manifest, path)
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        with path.open("rb") as file:
+            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        reader = pa.ipc.open_file(pa.py_buffer(self._mapped))
         self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
         self._starts = np.cumsum([0, *(len(batch) for batch in self._batches)])
         keys = np.fromiter(self._keys(), np.int64, count=len(self))
@@ -77,6 +81,10 @@ class Roster:
         schema = pa.schema([MANIFEST.field(name) for name in columns])
         return pa.Table.from_batches(found, schema).combine_chunks()
 
+    def forget(self) -> None:
+        """Let go of the pages that were read: mapped, they count as this process's memory. They are read again when asked for."""
+        self._mapped.madvise(mmap.MADV_DONTNEED)
+
     def _at(self, row: int) -> tuple[pa.RecordBatch, int]:
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self._batches[number], row - int(self._starts[number])
@@ -84,6 +92,7 @@ class Roster:
     def _keys(self) -> Iterator[int]:
         for batch in self._batches:
             yield from map(_key, batch.column("member").to_pylist())
+            self.forget()
 
 
 def _key(member: str) -> int:

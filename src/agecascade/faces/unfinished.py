@@ -71,6 +71,7 @@ class Unfinished:
         self._beside.rename(self.aligned / _name(self._number))
         self.finished.add(self._number)
         self._part, self._refusals = None, []
+        self.roster.forget()
         return_memory()
 
     def reject_missing(self) -> None:
