@@ -27,6 +27,7 @@ TABLE = PaperTable.model_validate(
         "where": {"lambda": 1},
         "columns": ["MAE", "CA(3)"],
         "ours": {"MAE": "mae", "CA(3)": "ca_3"},
+        "percent": ["CA(3)"],
         "rows": [
             {"name": "A", "where": {"method": "dldl_v2"}, "figures": ["3.10", 0.5]},
             {"name": "B", "where": {"method": "dex"}},
@@ -51,9 +52,9 @@ def test_repetitions_are_averaged_and_the_paper_is_quoted_as_printed():
     table = papers.beside(TABLE, [evaluation({"dldl_v2-tinyagenet-s0": 5.0}), evaluation({"dldl_v2-tinyagenet-s1": 6.0}, seed=1)])
     first = line(table, 0)
     assert first.pop("deviation") == pytest.approx(0.5**0.5)
-    assert first == {"row": "A", "our MAE": 5.5, "seeds": 2, "our CA(3)": 0.55, "paper: MAE": "3.10", "paper: CA(3)": "0.5"}
+    assert first == {"row": "A", "our MAE": 5.5, "seeds": 2, "our CA(3)": 55.0, "paper: MAE": "3.10", "paper: CA(3)": "0.5"}
     assert line(table, 1) == {"row": "B", "seeds": 0, "paper: MAE": "", "paper: CA(3)": ""}
-    assert "| A | 5.50 | 0.71 | 2 | 0.55 | 3.10 | 0.5 |" in to_markdown(table)
+    assert "| A | 5.50 | 0.71 | 2 | 55.00 | 3.10 | 0.5 |" in to_markdown(table)
 
 
 def test_rows_of_one_run_and_of_queued_ones_are_alike():
@@ -61,6 +62,18 @@ def test_rows_of_one_run_and_of_queued_ones_are_alike():
     one = [evaluation({"dldl_v2-tinyagenet-s0": 5.0, "dex-tinyagenet-s0": 7.0}, compare={"methods": ["dex"]})]
     queued = [evaluation({"dldl_v2-tinyagenet-s0": 5.0}), evaluation({"dex-tinyagenet-s0": 7.0}, method="dex")]
     assert papers.beside(TABLE, one).equals(papers.beside(TABLE, queued))
+
+
+def test_a_row_without_daa_is_one_row_whatever_daa_is_told():
+    """Of a sweep over templates, all runs tell the same of the method beside it, be it a row of theirs or a run of its own."""
+    swept = [
+        evaluation({"daa-tinyagenet-s0": mae, "dex-tinyagenet-s0": 7.0}, method="daa", head="daa", daa={"templates": templates})
+        for templates, mae in (("binary", 5.0), ("single_channel", 6.0))
+    ]
+    alone = evaluation({"dex-tinyagenet-s1": 8.0}, method="dex", head="pooled", daa={"templates": "binary"}, seed=1)
+    both = TABLE.model_copy(update={"rows": [TABLE.rows[1], TABLE.rows[0].model_copy(update={"where": {"method": "daa"}})]})
+    table = papers.beside(both, [*swept, alone])
+    assert table[["row", "our MAE", "seeds"]].to_numpy().tolist() == [["B", 7.5, 2], ["A", 5.0, 1], ["A", 6.0, 1]]
 
 
 def test_mlflow_knows_text_alone():
@@ -102,7 +115,12 @@ def test_the_committed_tables_fit_their_studies():
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"columns": ["MAE"]}, "row A: 2 figures for 1 columns"), ({"rows": []}, "at least 1"), ({"rowz": []}, "Extra inputs")],
+    [
+        ({"columns": ["MAE"]}, "row A: 2 figures for 1 columns"),
+        ({"rows": []}, "at least 1"),
+        ({"rowz": []}, "Extra inputs"),
+        ({"percent": ["CA3"]}, "CA3"),
+    ],
 )
 def test_a_faulty_table_names_the_file(tmp_path: Path, change: dict[str, Any], said: str):
     import json

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from pydantic import Field, ValidationError, model_validator
 
-from agecascade.errors import AgecascadeError
+from agecascade.errors import AgecascadeError, unknown_name
 from agecascade.evaluation.runs import Evaluation
 from agecascade.params import read_yaml
 from agecascade.params.block import Block
@@ -23,8 +23,9 @@ Setting = Mapping[str, str | float]
 
 # What a row of the MAE table says of itself; the method, the backbone and the seed of params.yaml may be another row's.
 _OF_ROW = ("method", "backbone", "seed")
-# Params in which two runs of one row may differ and still be repetitions of it.
-_FREE = re.compile(rf"({'|'.join(_OF_ROW)}|compare|compute)(\..*)?")
+# Params in which two runs of one row may differ and still be repetitions of it: the head is the method's, whatever the main row has.
+_FREE = re.compile(rf"({'|'.join(_OF_ROW)}|head|compare|compute)(\..*)?")
+_OF_DAA = re.compile(r"(daa|head_options)(\..*)?")  # and these, where the row has another method
 
 
 class PaperRow(Block):
@@ -36,7 +37,10 @@ class PaperRow(Block):
 
 
 class PaperTable(Block):
-    """A table of a paper. ours: our columns, and the figures of metrics/mae.json that they show; the first has a deviation over seeds."""
+    """A table of a paper. ours: our columns, and the figures of metrics/mae.json that they show; the first has a deviation over seeds.
+
+    percent: those of our columns that are shares, shown in percent as the paper's are.
+    """
 
     title: str
     study: str
@@ -44,6 +48,7 @@ class PaperTable(Block):
     where: dict[str, str | int | float] = Field(default_factory=dict)  # of all rows
     columns: list[str]
     ours: dict[str, str] = Field(default_factory=lambda: {"MAE": "mae"}, min_length=1)
+    percent: list[str] = Field(default_factory=list)
     rows: list[PaperRow] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -51,6 +56,9 @@ class PaperTable(Block):
         for row in self.rows:
             if row.figures is not None and len(row.figures) != len(self.columns):
                 raise ValueError(f"row {row.name}: {len(row.figures)} figures for {len(self.columns)} columns")
+        for column in self.percent:
+            if column not in self.ours:
+                raise ValueError(f"percent: {unknown_name('column', column, self.ours)}")
         return self
 
     def setting(self, row: PaperRow) -> Setting:
@@ -68,7 +76,8 @@ class Measured:
     @property
     def others(self) -> tuple[tuple[str, str], ...]:
         """All params but those in which repetitions may differ."""
-        return tuple(sorted((key, value) for key, value in self.known.items() if not _FREE.fullmatch(key)))
+        free = (_FREE,) if self.known["method"] == "daa" else (_FREE, _OF_DAA)
+        return tuple(sorted((key, value) for key, value in self.known.items() if not any(each.fullmatch(key) for each in free)))
 
     def fits(self, setting: Setting) -> bool:
         """Whether this row was run so."""
@@ -124,7 +133,10 @@ def _same(text: str, value: str | float) -> bool:
 
 def _line(table: PaperTable, row: PaperRow, seeds: list[Measured]) -> dict[str, Any]:
     """A line of the table, of one row and all seeds that it was run with."""
-    values = {column: [float(seed.figures[key]) for seed in seeds if key in seed.figures] for column, key in table.ours.items()}
+    times = {column: 100 if column in table.percent else 1 for column in table.ours}
+    values = {
+        column: [times[column] * float(seed.figures[key]) for seed in seeds if key in seed.figures] for column, key in table.ours.items()
+    }
     means: dict[str, Any] = {f"our {column}": statistics.fmean(found) if found else None for column, found in values.items()}
     first, *others = means.items()
     deviation = statistics.stdev(values[next(iter(table.ours))]) if len(seeds) > 1 else None
