@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from agecascade.errors import AgecascadeError
+from memory import peak_mib
 
 FACES, SIDE, SMALL_SIDE, QUALITY = 60, 400, 128, 90
 CROP = 128  # pixels
@@ -207,7 +207,7 @@ def align(path: Path, workers: int) -> dict[str, float]:
     """What the align stage does, after a few pictures for what is done once."""
     align_all(path, manifest_of(path, few=True), workers)
     figures = clocked(lambda: align_all(path, manifest_of(path), workers))
-    return {**figures, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {**figures, "peak_mib": peak_mib()}
 
 
 def align_all(path: Path, manifest: Path, workers: int) -> None:

@@ -18,12 +18,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from agecascade.models.daa import DaaHead
+from memory import forget_peak, peak_mib, resident_mib
 
 AGES, BATCH, SIZE, WIDTH = 100, 8, 8, 64
 WIDE, NARROW = 512, 32  # channels of ResNet-18 and of C3AE
@@ -126,16 +126,10 @@ def added_mib(which: int) -> float:
     """What the first step of theirs (0) or ours (1) adds to this process at its peak."""
     *both, features = heads(WIDE)
     step(both[which], features[:2, :, :2, :2])  # what a process needs once: kernels, threads, gradients
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is measured from here on
-    before = resident("VmRSS")
+    forget_peak()
+    before = resident_mib()
     step(both[which], features)
-    return resident("VmHWM") - before
-
-
-def resident(name: str) -> float:
-    """A line of /proc/self/status in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+    return peak_mib() - before
 
 
 def memory_ratio() -> tuple[float, float]:

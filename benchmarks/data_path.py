@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from memory import peak_mib
 
 CORES, BATCH, SIDE = 2, 64, 128
 PICTURES, DRAWN = 8192, 64
@@ -187,7 +188,7 @@ def steps(folder: Path, seconds: float) -> dict[str, float]:
 def streaming(folder: Path, seconds: float) -> dict[str, float]:
     """The peak of a process that does nothing else."""
     rate((len(batch) for batch in batches(folder, SIDE, cache_gib=0)), seconds)
-    return {"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {"peak_mib": peak_mib()}
 
 
 def peer(folder: Path, seconds: float) -> dict[str, float]:

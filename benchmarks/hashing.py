@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import time
 
 import cv2
 import numpy as np
 
 from agecascade import duplicates
+from memory import peak_mib
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     count, searched = (2_000, 50_000) if arguments.quick else (20_000, 500_000)
     rates = {side: rate(side, count, arguments.workers) for side in (64, 128, 256)}
     seconds = search(searched)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    peak = round(peak_mib())
     print(
         json.dumps(
             {

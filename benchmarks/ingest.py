@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import resource
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 from pathlib import Path
+
+from memory import peak_mib
 
 SIZES, QUICK_SIZES = (10_000, 100_000, 500_000), (2_000, 10_000)
 FACES = 200
@@ -88,7 +89,7 @@ def measured(work, path: Path) -> dict[str, float]:  # type: ignore[no-untyped-d
     start = time.perf_counter()
     work(path)
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {"seconds": seconds, "peak_mib": peak_mib()}
 
 
 def ours(path: Path) -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import tempfile
 import time
@@ -27,6 +26,8 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+
+from memory import peak_mib
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES, SUBJECTS = 1002, 82
@@ -46,7 +47,7 @@ def main() -> None:
         with mock.patch("agecascade.training.frozen.groups", return_value=[]):
             figures["small_loop_seconds"] = round(small.step("first"), 2)
         figures = Task(Path(folder) / "thin", "thinagenet", 112 if quick else 224).ratio(1) | figures
-    print(json.dumps(figures | {"peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}))
+    print(json.dumps(figures | {"peak_mib": round(peak_mib())}))
 
 
 class Task:
