@@ -143,7 +143,7 @@ def ours(folder: Path, seconds: float) -> dict[str, float]:
 def batches(folder: Path, side: int, cache_gib: float) -> Iterator[Any]:
     """Changed batches (B, 3, S, S), epoch after epoch."""
     from agecascade.augmentation import Augmenter
-    from agecascade.loading import load_faces, order
+    from agecascade.loading import load_faces, order, portion
     from agecascade.params import Augment, Normalisation
 
     images = load_faces(folder / "aligned", side, cache=folder / "cache", cache_gib=cache_gib).images
@@ -153,7 +153,7 @@ def batches(folder: Path, side: int, cache_gib: float) -> Iterator[Any]:
         random = np.random.default_rng([0, epoch])
         rows = order(images, random)
         for start in range(0, len(rows) - BATCH + 1, BATCH):
-            yield augmenter(images[rows[start : start + BATCH]], random)
+            yield augmenter(portion(images, rows[start : start + BATCH]), random)
         epoch += 1
 
 

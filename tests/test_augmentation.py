@@ -13,6 +13,7 @@ from torchvision.transforms import functional as vision
 
 from agecascade.augmentation import LUMA, Augmenter, plain
 from agecascade.augmentation.draw import draw
+from agecascade.loading import Stored, portion
 from agecascade.params import PRESETS, Augment, Normalisation
 
 UNCHANGED = Normalisation(mean=[0.0, 0.0, 0.0], std=[1.0, 1.0, 1.0])
@@ -28,7 +29,7 @@ def pictures(count: int = 4, size: int = 32, seed: int = 0) -> np.ndarray:
     return (50 + large.permute(0, 2, 3, 1).numpy() * 130).astype(np.uint8)
 
 
-def augmented(images: np.ndarray, seed: int = 0, threads: int = 1, **changes: object) -> np.ndarray:
+def augmented(images: Stored | np.ndarray, seed: int = 0, threads: int = 1, **changes: object) -> np.ndarray:
     """(B, S, S, 3) float32 in 0..1 as changed on the processor; the preset is `none` unless told otherwise."""
     augmenter = Augmenter(Augment.model_validate({"preset": "none", **changes}), UNCHANGED, threads=threads)
     return augmenter(images, np.random.default_rng(seed)).permute(0, 2, 3, 1).numpy()
@@ -194,6 +195,13 @@ def test_the_generator_decides_everything() -> None:
 def test_threads_change_no_bit() -> None:
     images = pictures(7)
     assert np.array_equal(augmented(images, **EVERYTHING), augmented(images, threads=3, **EVERYTHING))
+
+
+def test_a_portion_that_threads_gather_is_changed_as_its_pictures_are() -> None:
+    images, rows = pictures(40), np.random.default_rng(1).permutation(40)[:37]
+    expected = augmented(images[rows], **EVERYTHING)
+    for source in (images, Stored(images), Stored(np.concatenate([images, images]), rows=np.arange(40, 80))):
+        assert np.array_equal(augmented(portion(source, rows), threads=2, **EVERYTHING), expected)
 
 
 def test_the_order_of_draws_is_that_of_committed_metrics() -> None:

@@ -9,25 +9,30 @@ import cv2
 import numpy as np
 
 from agecascade.augmentation.draw import LUMA, Draw
+from agecascade.loading import Stored
 from agecascade.params import Normalisation
 
-TOGETHER = 16  # pictures that a thread takes at once: enough to seldom wait for the interpreter, few enough for a core's cache
+TOGETHER = 32  # pictures that a thread takes at once: enough to seldom wait for the interpreter, few enough to be shared out evenly
 
 
-def augment(images: np.ndarray, draw: Draw, normalisation: Normalisation, pool: Executor | None = None) -> np.ndarray:
-    """Pictures (B, S, S, 3) uint8 RGB, changed as drawn and normalised: float32 of the same shape."""
+def augment(
+    images: Stored | np.ndarray, draw: Draw, normalisation: Normalisation, pool: Executor | None = None, threads: int = 1
+) -> np.ndarray:
+    """Pictures (B, S, S, 3) uint8 RGB, changed as drawn and normalised, by a pool of `threads`: float32 of the same shape."""
     out = np.empty(images.shape, np.float32)
+    together = max(1, min(TOGETHER, -(-len(images) // threads)))
     colours = _Colours(draw, normalisation, images.shape[1])
 
     def work(start: int) -> None:
-        rows = slice(start, start + TOGETHER)
-        warped = images[rows] if draw.matrix is None else _warped(images[rows], draw.matrix[rows], draw.side[rows])
+        rows = slice(start, start + together)
+        pictures = images[rows]
+        warped = pictures if draw.matrix is None else _warped(pictures, draw.matrix[rows], draw.side[rows])
         colours.apply(rows, warped, out[rows])
         if draw.erased is not None:
             for picture, (left, top, right, bottom) in zip(out[rows], draw.erased[rows].tolist(), strict=True):
                 picture[top:bottom, left:right] = 0  # the mean colour
 
-    starts = range(0, len(images), TOGETHER)
+    starts = range(0, len(images), together)
     list(pool.map(work, starts) if pool else map(work, starts))
     return out
 

@@ -2,6 +2,6 @@
 
 from agecascade.loading.decoding import resized
 from agecascade.loading.faces import Faces, load_faces
-from agecascade.loading.pictures import Images, OnDevice, Pictures, Stored, digest, order
+from agecascade.loading.pictures import Images, OnDevice, Pictures, Stored, digest, order, portion
 
-__all__ = ["Faces", "Images", "OnDevice", "Pictures", "Stored", "digest", "load_faces", "order", "resized"]
+__all__ = ["Faces", "Images", "OnDevice", "Pictures", "Stored", "digest", "load_faces", "order", "portion", "resized"]

@@ -44,6 +44,10 @@ class Pictures(ABC):
         """Those at these indices or where this mask is true."""
         return self._part(self.rows[rows])
 
+    def portion(self, rows: np.ndarray) -> Any:
+        """As `batch`, or, of an array, a part whose slices are batches: threads then gather what they work on, side by side."""
+        return self.batch(rows)
+
     def order(self, random: np.random.Generator) -> np.ndarray:
         """The indices (N,) in an order for one epoch."""
         return random.permutation(len(self))
@@ -74,6 +78,9 @@ class Stored(Pictures):
     def __init__(self, array: np.ndarray, source: str = "", rows: np.ndarray | None = None) -> None:
         super().__init__(np.arange(len(array)) if rows is None else rows, array.shape[1], source)
         self.array = np.asarray(array)  # gathering from a memmap itself would give memmaps
+
+    def portion(self, rows: np.ndarray) -> Stored:
+        return self._part(self.rows[rows])
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         return self.array[rows]
@@ -114,6 +121,11 @@ def on_device(images: Pictures, device: torch.device, share: float = 0.5) -> Pic
 def taken(images: Images, rows: np.ndarray) -> Images:
     """Those at these indices or where this mask is true."""
     return images.take(rows) if isinstance(images, Pictures) else images[rows]
+
+
+def portion(images: Images, rows: np.ndarray) -> Any:
+    """Those at these indices, as `augmentation.Augmenter` takes them."""
+    return images.portion(rows) if isinstance(images, Pictures) else images[rows]
 
 
 def order(images: Images, random: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from agecascade.augmentation import Augmenter
 from agecascade.errors import LossError, TrainingError
-from agecascade.loading import Images, order
+from agecascade.loading import Images, order, portion
 from agecascade.methods.base import Method
 from agecascade.models.base import Network
 from agecascade.params import Recipe
@@ -110,7 +110,7 @@ def _epoch(
     looked, often = 0, 1 if device.type == "cpu" and processes.size == 1 else _LOOKED_AT
     for rows in parts:
         mine = processes.share(rows)
-        images = augmenter(training.images[mine], random).to(dtype)
+        images = augmenter(portion(training.images, mine), random).to(dtype)
         share = len(mine) / len(rows)
         label, sigma = (_tensor(values[mine], device) for values in (training.label, training.sigma))
         weighed = None if weight is None else _tensor(weight[mine], device)
