@@ -32,6 +32,8 @@ from memory import peak_mib
 CORES, BATCH, SIDE = 2, 64, 128
 PICTURES, DRAWN = 8192, 64
 CHANGES = {"preset": "dldl_v2", "shift": 0.05, "zoom": 0.2, "crop": 0.8}
+# as real pictures, which never repeat, are stored: each once
+PLAIN: dict[str, Any] = {"compression": "none", "use_dictionary": False}
 MEAN, STD = [0.596, 0.464, 0.407], [0.269, 0.241, 0.235]
 
 
@@ -100,7 +102,7 @@ def draw(folder: Path) -> None:
     face = {"width": SIDE, "height": SIDE, "detector": "whole", "subject": "", "label_sigma": 2.0}
     faces = [{"sample_id": str(number), "image": data, "label": float(number % 100), **face} for number, data in enumerate(rows)]
     table = pa.Table.from_pylist(faces, schema=ALIGNED)
-    pq.write_table(table, folder / "aligned" / "part-00000.parquet", row_group_size=1024, compression="none")
+    pq.write_table(table, folder / "aligned" / "part-00000.parquet", row_group_size=1024, **PLAIN)
 
 
 def grow(folder: Path, grown: Path) -> None:
@@ -110,7 +112,7 @@ def grow(folder: Path, grown: Path) -> None:
 
     (grown / "aligned").mkdir(parents=True)
     table = pq.read_table(folder / "aligned")
-    with pq.ParquetWriter(grown / "aligned" / "part-00000.parquet", table.schema, compression="none") as writer:
+    with pq.ParquetWriter(grown / "aligned" / "part-00000.parquet", table.schema, **PLAIN) as writer:
         for copy in range(8):
             names = pa.array([f"{copy}-{name}" for name in table["sample_id"].to_pylist()])
             writer.write_table(table.set_column(0, table.schema.field(0), names), row_group_size=1024)
