@@ -2,6 +2,6 @@
 
 from agecascade.augmentation.augmenter import Augmenter
 from agecascade.augmentation.draw import LUMA, Draw
-from agecascade.augmentation.plain import plain
+from agecascade.augmentation.normalising import plain
 
 __all__ = ["LUMA", "Augmenter", "Draw", "plain"]

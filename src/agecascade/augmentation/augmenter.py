@@ -10,7 +10,7 @@ from torch import Tensor
 
 from agecascade.augmentation import on_cpu, on_device
 from agecascade.augmentation.draw import draw
-from agecascade.augmentation.plain import plain
+from agecascade.augmentation.normalising import plain
 from agecascade.loading import Stored
 from agecascade.params import Augment, Normalisation
 
