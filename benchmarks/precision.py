@@ -2,7 +2,7 @@
 
 usage: uv run python benchmarks/precision.py [--quick | --whole] [--seeds 3]
 after `agecascade study utkface && dvc repro scratch split@utkface`: UTKFace 0-116 at 64 px, TinyAgeNet, the study's recipe. Unless told
-otherwise 4,000 of the training pictures and 8 epochs, so that it ends in ten minutes; 4,000 more of them, and the validation pictures, tell
+otherwise 3,000 of the training pictures and 8 epochs, so that it ends in ten minutes; 3,000 more of them, and the validation pictures, tell
 the MAE. --whole takes the study's own training and validation pictures and epochs, some hours; --quick one seed, 1,000 pictures, 2 epochs.
 Trainings run side by side, one on each core, as folds do. The last line printed is one JSON object: fp32_mae, bf16_mae (means over the
 seeds, validation pictures), difference (bf16 minus fp32), largest_difference (of a seed), and each seed's MAE.
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    size: tuple[int | None, int | None] = (None, None) if arguments.whole else (1000, 2) if arguments.quick else (4000, 8)
+    size: tuple[int | None, int | None] = (None, None) if arguments.whole else (1000, 2) if arguments.quick else (3000, 8)
     seeds = range(1 if arguments.quick else arguments.seeds)
     precisions = ("fp32", "bf16")
     # spawned: torch's threads do not survive a fork; the slower trainings first, so that no core waits at the end
