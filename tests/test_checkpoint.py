@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from agecascade.errors import TrainingError
+from agecascade import methods
+from agecascade.errors import LossError, TrainingError
 from agecascade.params import Schedule
+from agecascade.training import loop
 from agecascade.training.checkpoint import Checkpoint
+from agecascade.training.learner import Learner
 from agecascade.training.loop import SPEED
-from brightness import same_weights, samples, trained
+from agecascade.training.processes import Processes
+from brightness import AGES, AUGMENTER, network, recipe, same_weights, samples, trained
 
 EVERYTHING = {"ema": 0.9, "select": "best", "schedule": Schedule(name="plateau", patience=0, factor=0.5), "gradient_clip": 1.0}
 RECIPES: list[dict[str, Any]] = [
@@ -110,3 +115,58 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path: Path)
     told = r"the loss is nan in epoch 2, batch \d of 3, on .*; the state after epoch 1 is in .*checkpoint\.pt"
     with pytest.raises(TrainingError, match=told):
         trained(data=data, options={"checkpoint": Checkpoint(tmp_path)}, epochs=2)
+
+
+@pytest.mark.parametrize(("label", "told"), [(np.nan, "nan"), (np.inf, "(inf|nan)")])
+def test_a_validation_loss_that_is_no_number_is_not_saved_as_good(tmp_path: Path, label: float, told: str) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    trained(options={"checkpoint": checkpoint}, epochs=1)
+    before, validation = checkpoint.path.read_bytes(), samples(seed=1)
+    validation.label[3] = label
+    learned = network(), methods.create("er", AGES), samples(), validation, recipe(epochs=2), AUGMENTER
+    message = rf"the validation loss is {told} in epoch 2; lower learning_rate.*; the state after epoch 1 is in .*checkpoint\.pt"
+    with pytest.raises(LossError, match=message):
+        list(loop.train(*learned, seed=[1, 2], checkpoint=checkpoint))
+    assert checkpoint.path.read_bytes() == before
+
+
+def test_no_validation_pictures_give_no_loss_and_no_error() -> None:
+    learned = network(), methods.create("er", AGES), samples(), samples(0), recipe(epochs=1), AUGMENTER
+    (record,) = loop.train(*learned, seed=[1, 2])
+    assert np.isnan(record["validation_loss"])
+
+
+class OneOfTwo(Processes):
+    """A process of two whose other one is not there: it is told the state to go on from."""
+
+    size = 2
+
+    def __init__(self, rank: int, state: dict[str, Any] | None = None) -> None:
+        self.rank, self.state = rank, state
+
+    def agree(self, value: Any) -> Any:
+        return self.state
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_each_of_several_processes_goes_on_with_its_own_random_numbers(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dropping(state: dict[str, Any] | None) -> tuple[list[Any], torch.nn.Module]:
+        """A training with dropout, and its states after each epoch."""
+        learned, states = network(), []
+        learned.head = torch.nn.Sequential(torch.nn.Dropout(0.5), learned.head)
+        end = Learner.end_epoch
+
+        def kept(self: Learner, record: dict[str, float]) -> None:
+            end(self, record)
+            states.append(copy.deepcopy(self.state()))
+
+        torch.manual_seed(7 if state is None else 8)  # a new process
+        data = learned, methods.create("dldl_v2", AGES), samples(), samples(seed=1), recipe(), AUGMENTER
+        with monkeypatch.context() as patched:
+            patched.setattr(Learner, "end_epoch", kept)
+            list(loop.train(*data, seed=[1, 2], processes=OneOfTwo(rank, state)))
+        return states, learned
+
+    states, expected = dropping(None)
+    _, found = dropping(states[0])
+    assert same_weights(found, expected)  # type: ignore[arg-type]

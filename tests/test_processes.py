@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -110,11 +112,18 @@ def test_fabric_run_trains_a_stage_on_two_local_processes(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_devices_as_a_param_start_the_processes_and_killed_ones_go_on(tmp_path: Path) -> None:
-    prepare(tmp_path, epochs=2)
+    prepare(tmp_path, epochs=8)
     text = (tmp_path / "params.yaml").read_text()
     (tmp_path / "params.yaml").write_text(text.replace("devices: 1", "devices: 2"))
     assert "devices: 2" in (tmp_path / "params.yaml").read_text()
     finish(start(tmp_path))
-    by_param = results(tmp_path)
-    finish(start(tmp_path, *LOCAL))
-    assert results(tmp_path) == by_param
+    undisturbed, work = results(tmp_path), tmp_path / ".agecascade" / "work"
+    running = start(tmp_path)
+    while not list(work.glob("*.state/checkpoint.pt")) and running.poll() is None:
+        time.sleep(0.01)
+    running.kill()
+    running.communicate(timeout=60)  # until the second process has noticed, too
+    assert running.returncode == -signal.SIGKILL
+    assert list(work.glob("*.state/checkpoint.pt"))
+    finish(start(tmp_path, *LOCAL))  # which starts the same two
+    assert results(tmp_path) == undisturbed

@@ -68,15 +68,27 @@ def test_constant() -> None:
     assert factor(Schedule(name="constant"), 7.5, 10) == 1
 
 
-def test_plateau_halves_after_patience_epochs_without_improvement() -> None:
+@pytest.mark.parametrize(
+    ("patience", "losses", "expected"),
+    [
+        (2, [3.0, 2.0, 2.0, 2.0, 2.0, 1.0], [1, 1, 1, 0.5, 0.5, 0.5]),
+        (2, [3.0, 2.0, 2.0, 2.0, 2.0, 2.0], [1, 1, 1, 0.5, 0.5, 0.25]),  # it counts anew after a drop
+        (1, [3.0, 2.0, 2.5, 1.0, 1.0], [1, 1, 0.5, 0.5, 0.25]),
+        (0, [3.0, 2.0, 2.5, 1.0, 1.0], [1, 1, 0.5, 0.5, 0.25]),  # as 1: an epoch that gains is no reason to drop
+        (1, [2.0, 2.0 - 1e-6, 2.0 - 2e-6], [1, 1, 1]),  # the smallest gain is one
+    ],
+)
+def test_plateau_drops_after_patience_epochs_without_a_gain_as_keras_does(
+    patience: int, losses: list[float], expected: list[float]
+) -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    rate = LearningRate(optimizer, Schedule(name="plateau", factor=0.5, patience=2), epochs=9, batches=4)
+    rate = LearningRate(optimizer, Schedule(name="plateau", factor=0.5, patience=patience), epochs=9, batches=4)
     values = []
-    for loss in [3.0, 2.0, 2.0, 2.0, 2.0, 1.0]:
+    for loss in losses:
         rate.batch()
         rate.epoch(loss)
         values.append(rate.value)
-    assert values == [1, 1, 1, 1, 0.5, 0.5]
+    assert values == expected
 
 
 def test_batches_move_the_rate_within_an_epoch() -> None:

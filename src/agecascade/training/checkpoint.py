@@ -55,7 +55,10 @@ class Checkpoint:
 
 
 def _random_state() -> dict[str, Any]:
-    """Torch's generators. Shuffling and augmentation have generators of their own, made of (seed, epoch)."""
+    """Torch's generators. Shuffling and augmentation have generators of their own, made of (seed, epoch).
+
+    Those of one process that trains alone: of several, each seeds its own anew by (seed, epoch, rank) at every epoch.
+    """
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
 
 

@@ -8,9 +8,12 @@ from typing import TypeVar
 import torch
 from joblib import Parallel, delayed
 
+from agecascade.params import Row
+from agecascade.training.fold import Job
 from agecascade.training.processes import Processes
+from agecascade.training.trainable import draws
 
-Work = TypeVar("Work")  # a job, or several that are done at once
+Work = TypeVar("Work", Job, list[Job])  # a training, or several that are done at once
 Result = TypeVar("Result")
 
 
@@ -19,9 +22,29 @@ def side_by_side(finish: Callable[[Work, int], Result], jobs: list[Work], worker
 
     On processors, jobs run side by side in threads with one core each, which wastes none on waiting for the other cores
     at every layer; torch lets go of the interpreter while it computes. A GPU is given one job at a time, and so are
-    processes that train together.
+    processes that train together. Networks with dropout draw from torch's random state, which is one for all threads: they
+    train one after the other, once the others are done.
     """
     if processes.size > 1:
         return [finish(job, torch.get_num_threads()) for job in jobs]
-    lanes = 1 if torch.cuda.is_available() else max(1, min(workers, len(jobs)))
-    return list(Parallel(n_jobs=lanes, prefer="threads")(delayed(finish)(job, max(1, workers // lanes)) for job in jobs))
+    most = 1 if torch.cuda.is_available() else min(workers, len(jobs))
+    alone = _drawing(jobs) if most > 1 else set()
+    results: dict[int, Result] = {}
+    for places, side in (([place for place in range(len(jobs)) if place not in alone], most), (sorted(alone), 1)):
+        lanes = max(1, min(side, len(places)))
+        found = Parallel(n_jobs=lanes, prefer="threads")(delayed(finish)(jobs[place], max(1, workers // lanes)) for place in places)
+        results |= zip(places, found, strict=True)
+    return [results[place] for place in range(len(jobs))]
+
+
+def _drawing(jobs: list[Work]) -> set[int]:
+    """The places of those jobs whose networks draw random numbers while they learn."""
+    known: dict[tuple[str, Row, str], bool] = {}  # folds are alike
+
+    def draw(job: Job) -> bool:
+        key = job.step, job.row, job.recipe.trainable
+        if key not in known:
+            known[key] = draws(job.card.outline(), job.recipe.trainable)
+        return known[key]
+
+    return {place for place, work in enumerate(jobs) if any(map(draw, work if isinstance(work, list) else [work]))}

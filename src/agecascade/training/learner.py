@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agecascade.errors import TrainingError
 from agecascade.methods.base import Method
 from agecascade.models.base import Network
 from agecascade.params import Recipe
 from agecascade.training import optimisers
 from agecascade.training.ema import Average
+from agecascade.training.memory import told_if_short
 from agecascade.training.processes import Processes
 from agecascade.training.schedules import LearningRate
 from agecascade.training.trainable import Freeze
@@ -31,7 +31,8 @@ class Learner:
         self.method = copy.copy(method)  # validation asks for the plain target
         self.method.label_smoothing = recipe.label_smoothing
         network.to(memory_format=torch.channels_last)
-        self.freeze = Freeze(network, recipe.trainable)
+        processes.synchronise(network)
+        self.freeze = Freeze(network, recipe.trainable)  # of the layers as they are now; DDP asks what learns when it is set up
         self.forward = processes.together(network)
         if recipe.compile:
             self.forward = torch.compile(self.forward)  # type: ignore[assignment]
@@ -51,28 +52,23 @@ class Learner:
     def learn(self, images: Tensor, label: Tensor, sigma: Tensor, weight: Tensor | None, share: float = 1.0) -> Tensor:
         """One step on a batch (B, 3, H, W); returns the loss and its terms, (1 + terms,), without waiting for the device.
 
-        share: of the whole batch's pictures that are here, times the processes; gradients are means over processes.
+        share: of the whole batch's pictures that are here, times the processes; gradients are means over processes. Raises
+        TrainingError where memory runs out.
         """
-        outputs = full(self._outputs(images))
-        terms = weighted_terms(self.method, outputs, label.to(outputs.dtype), sigma.to(outputs.dtype), weight)
-        loss = torch.stack(list(terms.values())).sum()
-        self.optimizer.zero_grad()
-        self.processes.backward(loss if share == 1.0 else loss * share)
-        optimisers.clip(self.optimizer, self.recipe.gradient_clip)
-        self.optimizer.step()
+        with told_if_short(images):
+            with autocast(images.device, self.precision):
+                outputs = full(self.forward(images))
+            terms = weighted_terms(self.method, outputs, label.to(outputs.dtype), sigma.to(outputs.dtype), weight)
+            loss = torch.stack(list(terms.values())).sum()
+            self.optimizer.zero_grad()
+            self.processes.backward(loss if share == 1.0 else loss * share)
+            optimisers.clip(self.optimizer, self.recipe.gradient_clip)
+            self.optimizer.step()
         self.learning_rate.batch()
         if self.average:
             self.average.update()
         self.names = ["loss", *terms]
         return torch.stack([loss.detach(), *(term.detach() for term in terms.values())])
-
-    def _outputs(self, images: Tensor) -> Tensor:
-        """The network's outputs; the first step is where memory, or what compiles, is found wanting."""
-        try:
-            with autocast(images.device, self.precision):
-                return self.forward(images)
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(f"{images.device} has too little memory for batches of {len(images)}; lower batch_size ({error})") from None
 
     def end_epoch(self, record: Record) -> None:
         """Take the epoch's record into account."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from agecascade.models.base import Network
 from agecascade.params import Recipe
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.learner import Learner, Record, autocast, full
-from agecascade.training.memory import require_room
+from agecascade.training.memory import room
 from agecascade.training.processes import Processes
 from agecascade.training.weighting import class_weights
 
@@ -58,35 +59,36 @@ def train(
     validation_error is the MAE in label units (for identities: the share that is wrong). With `select: best` the network
     ends as it was after the epoch of the lowest one. `seed` names this training: the same seed, data and device give the
     same weights. `progress` is told how many pictures were learned from. With a `checkpoint`, the state is saved after each
-    epoch; where one is found, its records are yielded anew and the training goes on behind them. Raises TrainingError where
-    a loss is not finite, naming epoch, batch and pictures, and where the data or the memory do not suffice.
+    epoch; where one is found, its records are yielded anew and the training goes on behind them. Raises LossError where a
+    loss is not finite, naming epoch, batch and pictures, and TrainingError where the data or the memory do not suffice.
     """
     processes = processes or Processes()
     batches = max(1, round(len(training) / recipe.batch_size))
     require_pictures(recipe, training, validation, batches, processes)
     largest = -(-len(training) // (batches * processes.size))  # pictures that this process gets at once
-    require_room(network, largest, training.images.shape[1], _home(network)[0])
-    learner = Learner(network, method, recipe, batches, precision, processes)
-    state = processes.agree(checkpoint.load() if checkpoint and processes.rank == 0 else None)
-    if state is not None:
-        learner.restore(state)
-        progress(len(training) * len(learner.history))
-        yield from learner.history
-    weight = class_weights(training.label, method.grid.cpu().numpy(), recipe.class_weights)
-    while not learner.finished:
-        epoch = len(learner.history)
-        record: Record = {"epoch": epoch + 1, "learning_rate": learner.learning_rate.value}
-        start = time.perf_counter()
-        record |= _epoch(learner, training, weight, augmenter, np.random.default_rng([*seed, epoch]), batches, progress, checkpoint)
-        speed = len(training) / (time.perf_counter() - start)
-        processes.align(learner.result)
-        record |= evaluate(learner.result, method, validation, augmenter, precision, processes) | {SPEED: speed}
-        learner.end_epoch(record)
-        if checkpoint and processes.rank == 0:
-            checkpoint.save(learner.state())
-        yield record
-    progress(len(training) * (recipe.epochs - len(learner.history)))  # what early stopping saved
-    learner.conclude()
+    with room(network, largest, training.images.shape[1], _home(network)[0]):
+        learner = Learner(network, method, recipe, batches, precision, processes)
+        state = processes.agree(checkpoint.load() if checkpoint and processes.rank == 0 else None)
+        if state is not None:
+            learner.restore(state)
+            progress(len(training) * len(learner.history))
+            yield from learner.history
+        weight = class_weights(training.label, method.grid.cpu().numpy(), recipe.class_weights)
+        while not learner.finished:
+            epoch = len(learner.history)
+            record: Record = {"epoch": epoch + 1, "learning_rate": learner.learning_rate.value}
+            start = time.perf_counter()
+            record |= _epoch(learner, training, weight, augmenter, np.random.default_rng([*seed, epoch]), batches, progress, checkpoint)
+            speed = len(training) / (time.perf_counter() - start)
+            processes.align(learner.result)
+            record |= evaluate(learner.result, method, validation, augmenter, precision, processes) | {SPEED: speed}
+            _require_finite_validation(record, len(validation), checkpoint)
+            learner.end_epoch(record)
+            if checkpoint and processes.rank == 0:
+                checkpoint.save(learner.state())
+            yield record
+        progress(len(training) * (recipe.epochs - len(learner.history)))  # what early stopping saved
+        learner.conclude()
 
 
 def _epoch(
@@ -106,6 +108,7 @@ def _epoch(
     parts = np.array_split(order(training.images, random), batches)
     if processes.size > 1:  # else each process would draw the same changes
         random = random.spawn(processes.size)[processes.rank]
+        torch.manual_seed(int(random.spawn(1)[0].integers(2**63)))  # nor drop the same units; the checkpoint knows one process's state
     losses: list[Tensor] = []  # of each batch, (1 + terms,), on the device
     looked, often = 0, 1 if device.type == "cpu" and processes.size == 1 else _LOOKED_AT
     for rows in parts:
@@ -183,15 +186,30 @@ def require_pictures(recipe: Recipe, training: Samples, validation: Samples, bat
 def _require_finite(
     loss: Tensor, first: int, parts: list[np.ndarray], epoch: int, training: Samples, checkpoint: Checkpoint | None
 ) -> None:
-    """Raise TrainingError at the first loss (n,) of the batches from `first` on that is no finite number."""
+    """Raise LossError at the first loss (n,) of the batches from `first` on that is no finite number."""
     wrong = torch.nonzero(~torch.isfinite(loss))
     if not len(wrong):
         return
     batch = first + int(wrong[0])
     ids = training.sample_id[parts[batch]]
     shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
-    kept = f"; the state after epoch {epoch - 1} is in {checkpoint.path}" if checkpoint and epoch > 1 else ""
     raise LossError(
         f"the loss is {loss[batch - first].item()} in epoch {epoch}, batch {batch + 1} of {len(parts)}, on {shown}; "
-        f"lower learning_rate, or look at these labels{kept}"
+        f"lower learning_rate, or look at these labels{_kept(epoch, checkpoint)}"
     )
+
+
+def _require_finite_validation(record: Record, pictures: int, checkpoint: Checkpoint | None) -> None:
+    """Raise LossError where the validation's loss or error is no finite number though there are pictures."""
+    epoch = int(record["epoch"])
+    for name in ("validation_loss", "validation_error"):
+        if pictures and not math.isfinite(record[name]):
+            raise LossError(
+                f"the {name.replace('_', ' ')} is {record[name]} in epoch {epoch}; lower learning_rate, or look at the labels of the "
+                f"validation pictures{_kept(epoch, checkpoint)}"
+            )
+
+
+def _kept(epoch: int, checkpoint: Checkpoint | None) -> str:
+    """Where the state before `epoch` is, as the end of a message."""
+    return f"; the state after epoch {epoch - 1} is in {checkpoint.path}" if checkpoint and epoch > 1 else ""

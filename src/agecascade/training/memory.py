@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +16,48 @@ from agecascade.errors import TrainingError
 
 GIB = 2**30
 _COPIES = 4  # weights, gradients, and Adam's two moments
+_SHORT = ("can't allocate memory", "not enough memory: you tried to allocate")  # what torch says on CPUs: Linux, Windows
+
+_asking = Lock()
+_under_way: list[int] = []  # bytes that each training with room needs at least
 
 
-def require_room(network: nn.Module, batch_size: int, image_size: int, device: torch.device, copies: int = _COPIES) -> None:
-    """Raise TrainingError where a training step cannot fit into the device's free memory.
+@contextmanager
+def room(network: nn.Module, batch_size: int, image_size: int, device: torch.device, copies: int = _COPIES) -> Iterator[None]:
+    """Room for a training, kept while it runs; raises TrainingError where a step cannot fit into the device's free memory.
 
     Counted are the activations that each convolution, linear layer or batch norm leaves for the backward pass, as float32,
-    and `copies` of the weights: less than a step needs, so that nothing that would fit is refused.
+    and `copies` of the weights: less than a step needs, so that nothing that would fit is refused. Trainings that run side by
+    side in threads must fit together, into what is free and what this process holds, for they may hold some of theirs already.
     """
-    free = free_bytes(device)
     needed = 4 * (activations(network, image_size) * batch_size + copies * sum(weight.numel() for weight in network.parameters()))
-    if free is not None and needed > free:
-        raise TrainingError(
-            f"a step of {batch_size} pictures of {image_size} pixels needs at least {needed / GIB:.1f} GiB, and {free / GIB:.1f} GiB are "
-            f"free on {device}; lower batch_size or image_size, or choose a smaller backbone"
-        )
+    with _asking:
+        free, beside = free_bytes(device), sum(_under_way)
+        if free is not None and (needed > free or needed + beside > free + held_bytes(device)):
+            others = f" beside {beside / GIB:.1f} GiB of the trainings at its side" if beside else ""
+            fewer = "lower batch_size, image_size or compute.workers" if beside else "lower batch_size or image_size"
+            raise TrainingError(
+                f"a step of {batch_size} pictures of {image_size} pixels needs at least {needed / GIB:.1f} GiB{others}, and "
+                f"{free / GIB:.1f} GiB are free on {device}; {fewer}, or choose a smaller backbone"
+            )
+        _under_way.append(needed)
+    try:
+        yield
+    finally:
+        with _asking:
+            _under_way.remove(needed)
+
+
+@contextmanager
+def told_if_short(images: Tensor) -> Iterator[None]:
+    """Where memory runs out in a step on a batch (B, ...), a TrainingError says so."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        said = " ".join(str(error).split())
+        if not (isinstance(error, torch.OutOfMemoryError | MemoryError) or any(short in said for short in _SHORT)):
+            raise
+        raise TrainingError(f"{images.device} has too little memory for batches of {len(images)}; lower batch_size ({said})") from None
 
 
 def activations(network: nn.Module, image_size: int) -> int:
@@ -57,6 +88,14 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return min((free for free in (_machine(), _control_group()) if free is not None), default=None)
+
+
+def held_bytes(device: torch.device) -> int:
+    """Memory that this process holds on the device, pictures and libraries included."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
+    pages = Path("/proc/self/statm")
+    return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else 0
 
 
 def _machine() -> int | None:

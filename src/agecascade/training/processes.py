@@ -26,6 +26,9 @@ class Processes:
         """Where this process computes."""
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
+    def synchronise(self, network: nn.Module) -> None:
+        """Exchange, in place, the layers whose statistics are to be those of the whole batch."""
+
     def together(self, network: nn.Module) -> nn.Module:
         """The network as it is called in training; its gradients come out as means over all processes."""
         return network
@@ -61,9 +64,11 @@ class FabricProcesses(Processes):
     def device(self) -> torch.device:
         return self.fabric.device
 
-    def together(self, network: nn.Module) -> nn.Module:
+    def synchronise(self, network: nn.Module) -> None:
         if self.device.type == "cuda":  # the CPU has no synchronised batch norm
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)
+
+    def together(self, network: nn.Module) -> nn.Module:
         return self.fabric.setup_module(network)
 
     def backward(self, loss: Tensor) -> None:

@@ -14,14 +14,18 @@ FIRST, LAST = 1 / 25, 1 / 25e4  # one_cycle: where the rate starts and ends, as 
 
 
 class LearningRate:
-    """Steps a schedule: `batch` after each batch, `epoch` after each epoch with the validation loss."""
+    """Steps a schedule: `batch` after each batch, `epoch` after each epoch with the validation loss.
+
+    plateau drops, as Keras does, after `patience` epochs that were no better than the best, however small a gain; 0 is as 1.
+    """
 
     def __init__(self, optimizer: Optimizer, schedule: Schedule, epochs: int, batches: int) -> None:
         self.optimizer = optimizer
         self.by_batch: LambdaLR | None = None
         self.by_epoch: ReduceLROnPlateau | None = None
         if schedule.name == "plateau":
-            self.by_epoch = ReduceLROnPlateau(optimizer, factor=schedule.factor, patience=schedule.patience)
+            # torch drops after one epoch more than its patience, and by default sees no gain below 1e-4 of the loss
+            self.by_epoch = ReduceLROnPlateau(optimizer, factor=schedule.factor, patience=max(schedule.patience, 1) - 1, threshold=0.0)
         else:
             self.by_batch = LambdaLR(optimizer, lambda batch: factor(schedule, batch / batches, epochs))
 

@@ -1,10 +1,11 @@
-"""Which part of a network learns: the training modes of cascaded fine-tuning (a: the head, b: from a block on, c: all)."""
+"""Which part of a network learns: its head, a block and what follows it, or all. docs/training.md has cascaded fine-tuning's modes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from agecascade.errors import ModelError, unknown_name
 from agecascade.models.base import Network
@@ -46,3 +47,13 @@ class Freeze:
         self.network.train()
         for block in self.frozen:
             block.eval()
+
+
+def draws(network: Network, trainable: str) -> bool:
+    """Whether a network, of which the outline does, drops units (torch's Dropout) or paths (timm's DropPath) while it learns."""
+    Freeze(network, trainable).train()
+    return any(module.training and _share_dropped(module) > 0 for module in network.modules())
+
+
+def _share_dropped(module: nn.Module) -> float:
+    return module.p if isinstance(module, _DropoutNd) else float(getattr(module, "drop_prob", None) or 0.0)
