@@ -1,16 +1,20 @@
-"""Check every key of params.yaml before any other stage runs."""
+"""Check every key of params.yaml, and that its networks and regressors can be made, before any other stage runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from agecascade import params
+from agecascade.baselines.checking import require as require_regressors
 from agecascade.files import written_beside
+from agecascade.training.cascade import require_rows
 from common import run
 
 
 def main() -> None:
-    params.load("params.yaml")
+    study = params.load("params.yaml")
+    require_rows(study)
+    require_regressors(study)
     with written_beside("data/checked.txt") as temporary:
         Path(temporary).write_text("params.yaml is valid\n", encoding="utf-8")
 

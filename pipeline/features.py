@@ -11,6 +11,7 @@ import torch
 from agecascade import model_folder, params
 from agecascade.errors import ParamsError
 from agecascade.features import bif, write_features
+from agecascade.features.checking import several_folds
 from agecascade.features.extraction import bif_features, network_features
 from agecascade.training.cascade import find_model
 from common import aligned_faces, run
@@ -34,10 +35,17 @@ def extracted(study: params.Params, settings: params.Features, images: Any) -> I
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if settings.extractor == "bif":
         return bif_features(images, settings.normalise, device)
-    # a step with several folds saw some of these pictures in training: find_model accepts it only fold by fold
-    network, _, card = model_folder.load(find_model(Path("models") / settings.step, study.rows[0], fold=-1))
+    network, _, card = model_folder.load(only_model(study, settings.step))
     wanted = (settings.layer, settings.reduce, settings.normalise, settings.half)
     return network_features(network.to(device), images, card.image_size, card.channels, *wanted)
+
+
+def only_model(study: params.Params, step: str) -> Path:
+    """The main row's model of a step. Those of several folds are none: each saw pictures in training that another tests."""
+    model = find_model(Path("models") / step, study.rows[0], fold=0)
+    if len(list(model.parent.glob("fold*"))) > 1:
+        raise several_folds(step)
+    return model
 
 
 if __name__ == "__main__":

@@ -133,5 +133,5 @@ def fold_truth() -> np.ndarray:
 
 def test_the_entry_at_fault_is_named(fold: Fold, uv):
     uv("import sys\nsys.exit('error: No interpreter found')")
-    with pytest.raises(RegressorError, match=r"or drop the row: remove regressors\.automl from params\.yaml"):
+    with pytest.raises(RegressorError, match=r"or drop the row, which `evaluate` waits for: remove regressors\.automl from params\.yaml"):
         baselines.create("automl", {}, seed=7, regressor="autosklearn").fit_predict(fold)

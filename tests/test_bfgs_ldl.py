@@ -106,6 +106,30 @@ def test_the_prediction_is_the_expected_value():
     assert np.abs(model.predict(feature) - label).mean() < 2
 
 
+def test_a_minimum_is_converged_and_an_end_before_it_is_not(monkeypatch: pytest.MonkeyPatch):
+    feature, label = ages()
+    assert BfgsLdl().fit(feature, label).converged_
+    assert not BfgsLdl(max_iter=2).fit(feature, label).converged_
+    minimise = scipy.optimize.minimize
+
+    def with_few_evaluations(*args: object, options: dict, **settings: object) -> object:
+        return minimise(*args, options=options | {"maxfun": 3}, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scipy.optimize, "minimize", with_few_evaluations)
+        model = BfgsLdl().fit(feature, label)
+        assert (model.n_iter_ < model.max_iter, model.converged_) == (True, False)
+
+    def uphill(*args: object) -> tuple[float, np.ndarray]:
+        loss, gradient = divergence(*args)
+        return loss, -gradient
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bfgs_ldl, "divergence", uphill)  # no step descends, so that the line search fails
+        model = BfgsLdl().fit(feature, label)
+        assert (model.n_iter_ < model.max_iter, model.converged_) == (True, False)
+
+
 def test_each_label_may_have_its_deviation():
     feature, label = ages()
     sigma = np.where(np.arange(len(label)) % 2, np.nan, 0.5)

@@ -88,6 +88,35 @@ def test_a_step_writes_models_and_test_predictions_of_every_fold(
     assert not any((tmp_path / "work").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"sigma": None, "compare": {"methods": ["dldl_v2"]}},
+            r"target_from_scratch: dldl_v2 needs a sigma, and 12 pictures have none, p00",
+        ),
+        (
+            {"daa": {"templates": "multi_channel"}, "compare": {"methods": ["daa"]}},
+            r"no training picture has a label of .*set daa\.nearest: true",
+        ),
+    ],
+)
+def test_what_a_later_row_lacks_is_said_before_the_first_trains(
+    study: Params,
+    faces: Faces,
+    splits: pd.DataFrame,
+    tracker: Tracker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict,
+    said: str,
+) -> None:
+    monkeypatch.setattr(cascade, "train_fold", lambda *_, **__: pytest.fail("a training has begun"))
+    wanted = params.check(study.model_dump(by_alias=True) | {"method": "dex"} | changed)
+    with pytest.raises(TrainingError, match=said):
+        trained(wanted, "target_from_scratch", faces, splits, tracker, tmp_path)
+
+
 def test_the_card_tells_all_that_use_needs(study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path) -> None:
     folder = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
     network, method, card = model_folder.load(folder / "dldl_v2-tinyagenet-s0" / "fold1")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import cv2
@@ -164,18 +166,25 @@ def test_features_of_different_lengths_and_missing_ones_are_errors(tmp_path: Pat
 
 
 def test_memory_stays_flat(tmp_path: Path):
-    drawn = []
+    """While the batches are written, not after: neither earlier ones nor Arrow's copies of them pile up."""
+    drawn: list[weakref.ref[np.ndarray]] = []
+    alive, allocated = [], []
+    before = pa.total_allocated_bytes()
 
     def batches():
         for number in range(50):
-            drawn.append(number)
-            yield np.full((100, 8), number, np.float32)
+            alive.append(sum(each() is not None for each in drawn))
+            allocated.append(pa.total_allocated_bytes() - before)
+            batch = np.full((100, 800), number, np.float32)
+            drawn.append(weakref.ref(batch))
+            yield batch
+            del batch
 
     pictures = Faces(np.arange(5000).astype(str), np.empty((5000, 0)), np.zeros(5000), np.zeros(5000), np.full(5000, ""))
-    before = pa.total_allocated_bytes()
     write_features(tmp_path / "f.parquet", pictures, batches())
     assert len(drawn) == 50
-    assert pa.total_allocated_bytes() - before < 5000 * 8 * 4
+    assert max(alive) <= 2  # the first, whose length names the schema, and the one just written
+    assert max(allocated) < 5 * 100 * 800 * 4  # of 50 batches
 
 
 @pytest.fixture
@@ -223,6 +232,15 @@ def test_the_stage_names_the_key_of_a_lost_layer(work: Path):
     result = stage(work, "lost")
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1].startswith("error: features.lost.layer: unknown layer 'blok2'; this network has pooled")
+
+
+def test_a_step_with_several_folds_is_named_by_its_key(work: Path):
+    for row in (work / "models" / "scratch").iterdir():
+        shutil.copytree(row / "fold0", row / "fold1")
+    result = stage(work, "deep")
+    assert result.returncode == 1
+    expected = "error: features.deep.step: scratch has several folds with a network each, and features are of one network; "
+    assert result.stderr.strip().splitlines()[-1] == expected + "choose a step with one fold"
 
 
 @pytest.mark.parametrize(

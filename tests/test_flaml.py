@@ -46,7 +46,7 @@ def test_a_search_without_a_model_says_which_key_to_raise(monkeypatch: pytest.Mo
     monkeypatch.setattr(flaml, "_automl", lambda drop: Nothing)
     expected = (
         r"^FLAML could not fit anything in 1 s; raise regressors\.automl\.options\.time_left_for_this_task or per_run_time_limit, "
-        r"or drop the row: remove regressors\.automl from params\.yaml$"
+        r"or drop the row, which `evaluate` waits for: remove regressors\.automl from params\.yaml$"
     )
     with pytest.raises(RegressorError, match=expected):
         baselines.create("automl", {"time_left_for_this_task": 1}, 0, regressor="flaml").fit_predict(fold())
@@ -54,7 +54,9 @@ def test_a_search_without_a_model_says_which_key_to_raise(monkeypatch: pytest.Mo
 
 def test_where_it_is_missing_it_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "flaml", None)
-    with pytest.raises(RegressorError, match=r"FLAML is not installed: .*or drop the row: remove regressors\.flaml"):
+    with pytest.raises(
+        RegressorError, match=r"FLAML is not installed: .*or drop the row, which `evaluate` waits for: remove regressors\.flaml"
+    ):
         baselines.create("flaml", {}, 0).fit_predict(fold())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.optimize import approx_fprime
+from scipy.optimize import approx_fprime, minimize
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -46,6 +46,37 @@ def test_each_hyperplane_is_liblinears(size: int, C: float):
         reference.fit(feature, side[:, k], sample_weight=cost[:, k])
         np.testing.assert_allclose(model.coef_[k], reference.coef_[0], atol=1e-4 * np.abs(reference.coef_).max())
         np.testing.assert_allclose(model.intercept_[k], reference.intercept_[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("C", [0.2, 3.0])
+def test_brute_force_finds_the_same_hyperplanes(size: int, C: float):
+    """Each objective as it is written, picture by picture, and a minimiser that knows nothing of it, from several places."""
+    feature = np.array([[-1.3, 0.4], [-0.2, -0.9], [0.1, 0.8], [-0.6, -0.1], [0.9, 0.3], [0.3, 1.1], [1.7, -0.5]])[:, :size]
+    label = np.array([20.0, 20.0, 21.0, 21.0, 21.0, 22.0, 22.0])
+    model = OHRank(C=C, tol=1e-12).fit(feature, label)
+
+    def objective(unknowns: np.ndarray, k: int) -> float:
+        total = float(unknowns @ unknowns) / 2  # |w|^2 / 2 + b^2 / 2
+        for x, age in zip(feature, label, strict=True):
+            older = age > 20 + k
+            cost = age - (20 + k) if older else (20 + k) - age + 1  # ranks behind the hyperplane, the nearest being one
+            total += C * cost * max(0.0, 1 - (1 if older else -1) * float(unknowns[:-1] @ x + unknowns[-1])) ** 2
+        return total
+
+    options = {"xatol": 1e-10, "fatol": 1e-14, "maxiter": 10_000, "maxfev": 10_000}
+    hyperplanes = []
+    for k in range(2):
+        starts = np.random.default_rng(k).normal(0, 3, (5, size + 1))
+        found = [minimize(objective, start, args=(k,), method="Nelder-Mead", options=options).x for start in starts]
+        best = min(found, key=lambda unknowns, k=k: objective(unknowns, k))
+        np.testing.assert_allclose(found, np.tile(best, (5, 1)), atol=1e-5)  # one minimum, wherever one starts
+        np.testing.assert_allclose(np.append(model.coef_[k], model.intercept_[k]), best, atol=1e-6)
+        hyperplanes.append(best)
+    anywhere = np.random.default_rng(9).normal(0, 2, (200, size))
+    counted = [20.0 + sum(float(w[:-1] @ x + w[-1]) > 0 for w in hyperplanes) for x in anywhere]
+    assert set(counted) == {20.0, 21.0, 22.0}
+    assert model.predict(anywhere).tolist() == counted
 
 
 def test_the_gradient_is_that_of_the_objective():

@@ -385,3 +385,7 @@ def test_what_no_network_can_be_made_of_stops_the_first_stage(tmp_path: Path) ->
         initialise(study(compare={"backbones": ["tinyagnet"]}), tmp_path)
     with pytest.raises(ModelError, match=r"vgg16_512_256 cannot take pictures of 32 pixels .* set image_size to 224"):
         initialise(study(backbone="vgg16_512_256"), tmp_path)
+    with pytest.raises(ModelError, match="unknown method 'dxe'; did you mean dex"):
+        initialise(study(method="dxe", compare={"methods": ["er"]}), tmp_path)
+    assert not any(tmp_path.iterdir())
+    initialise(study(method="daa", head="daa", daa={"sampling": 10}), tmp_path)  # fewer than two of few ages, but not of a data set's

@@ -91,6 +91,13 @@ def test_a_missing_row_names_the_stage_to_run(study: Params, predictions: Path) 
         report.gather(study, predictions)
 
 
+def test_a_missing_row_of_a_regressor_says_how_to_do_without(study: Params, predictions: Path) -> None:
+    (predictions / "regress" / "autosklearn.parquet").unlink()
+    expected = r"run `dvc repro regress@autosklearn`, or drop the row: remove regressors\.autosklearn from params\.yaml$"
+    with pytest.raises(ModelError, match=expected):
+        report.gather(study, predictions)
+
+
 def test_features_of_another_name_stand_in_the_cascade(study: Params, predictions: Path) -> None:
     content = params.read_yaml(ROOT / "studies" / "sample.yaml")
     content["features"] |= {"first": {"dataset": "sample_fgnet", "step": "agedb", "layer": "first"}}

@@ -25,7 +25,7 @@ class AutoMl(Options):
     @property
     def drop(self) -> str:
         """How to do without, for messages."""
-        return f"or drop the row: remove regressors.{self.key} from params.yaml"
+        return f"or drop the row, which `evaluate` waits for: remove regressors.{self.key} from params.yaml"
 
     @property
     def longer(self) -> str:

@@ -104,7 +104,8 @@ class BfgsLdl(RegressorMixin, BaseEstimator):
 
         options = {"maxiter": self.max_iter, "maxcor": 10, "gtol": self.tol, "ftol": 1e-14, "maxfun": 2 * self.max_iter}
         found = scipy.optimize.minimize(scaled, (start / scale).ravel(), jac=True, method="L-BFGS-B", options=options)
-        self.n_iter_, self.converged_ = int(found.nit), bool(found.nit < self.max_iter)
+        # scipy's word: gradient below tol, or no descent left. `maxfun` and a failed line search end before max_iter, too
+        self.n_iter_, self.converged_ = int(found.nit), bool(found.success)
         weights: Matrix = found.x.reshape(start.shape) * scale
         return weights
 

@@ -102,7 +102,8 @@ def _regressor_rows(params: Params, predictions: Path, groups: Mapping[str, list
     """groups: {data set: their middles}, as the networks of the cascade learned them."""
     main = params.rows[0]
     for name, regressor in params.regressors.items():
-        frame, _, _ = _read(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}")
+        drop = f", or drop the row: remove regressors.{name} from params.yaml"
+        frame, _, _ = _read(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}", drop)
         features = params.features[regressor.features]
         summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups.get(features.dataset))
         steps = params.chain(features.step) if features.extractor == "network" else []
@@ -114,11 +115,11 @@ def _regressor_rows(params: Params, predictions: Path, groups: Mapping[str, list
         yield Result(REGRESS, name, line, frame, {}, features=regressor.features)
 
 
-def _read(path: Path, stage: str) -> tuple[pd.DataFrame, dict[int, str], list[float] | None]:
+def _read(path: Path, stage: str, drop: str = "") -> tuple[pd.DataFrame, dict[int, str], list[float] | None]:
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
-        raise ModelError(f"{path} is missing; run `dvc repro {stage}`") from None
+        raise ModelError(f"{path} is missing; run `dvc repro {stage}`{drop}") from None
     told = table.schema.metadata or {}
     models = json.loads(told.get(b"models", b"{}"))
     return table.to_pandas(), {int(fold): digest for fold, digest in models.items()}, json.loads(told.get(b"groups", b"null"))

@@ -26,7 +26,7 @@ from agecascade.params import SCRATCH, Params, Row, Training
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
-from agecascade.training.fold import IDENTITY, Job, describe, train_fold
+from agecascade.training.fold import IDENTITY, Job, describe, require_pictures, train_fold
 from agecascade.training.found import read_winners
 from agecascade.training.frozen import HeadTrainings
 from agecascade.training.grids import label_grid
@@ -38,13 +38,19 @@ from agecascade.work import Workshop, fingerprint, source_digest
 SOURCE = Path(__file__).resolve().parent.parent
 
 
+def require_rows(params: Params) -> None:
+    """Raise ModelError where the method, head or backbone of a row is unknown, or its network cannot take the study's pictures."""
+    ages = [float(age) for age in range(params.daa.sampling + 1)]  # no data set is known yet: as few as leave two of every n-th
+    for row in {(row.method, row.backbone): row for row in params.rows}.values():
+        require_size(describe(params, SCRATCH, row, ages, fold=0).outline(), row.backbone, params.image_size)
+
+
 def initialise(params: Params, folder: Path) -> None:
     """Write the He-initialised networks that every chain starts from, one per backbone and seed, into `folder`.
 
-    Raises ModelError before any of them where a network, of identities or ages, is unknown or cannot take the study's pictures.
+    Raises ModelError before any of them as `require_rows`, and where a network of identities cannot take the study's pictures.
     """
-    for row in {row.backbone: row for row in params.rows}.values():
-        require_size(describe(params, SCRATCH, row, [0.0, 1.0], fold=0).outline(), row.backbone, params.image_size)
+    require_rows(params)
     for row in distinct(params.rows, SCRATCH):
         torch.manual_seed(row.seed)
         card = describe(params, SCRATCH, row._replace(method=IDENTITY), [0.0, 1.0], fold=0)
@@ -208,7 +214,9 @@ def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, model
         frozen_blocks(outline.blocks, recipe.trainable)  # names a block that is none
         require_size(outline, row.backbone, params.image_size)
         for fold in folds.index:
-            yield Job(params, step, row, recipe, grid, int(fold), find_model(models / settings.init, row, int(fold)))
+            job = Job(params, step, row, recipe, grid, int(fold), find_model(models / settings.init, row, int(fold)))
+            require_pictures(job, outline, faces, splits[splits["fold"] == fold])
+            yield job
 
 
 @cache

@@ -29,7 +29,7 @@ from agecascade.training.inference import predict_values
 from agecascade.training.learner import Record
 from agecascade.training.loop import SPEED, Samples, train
 from agecascade.training.processes import Processes
-from agecascade.training.templates import give_templates
+from agecascade.training.templates import give_templates, learns_from_pictures, of_values
 
 IDENTITY = "identity"
 POOLED = "pooled"  # the head of identities, whatever head ages have: classes alone are wanted
@@ -217,19 +217,27 @@ def from_init(job: Job, card: ModelCard) -> Network:
     return network
 
 
-def samples(job: Job, faces: Faces, part: Faces) -> Samples:
-    """Pictures with the study's sigma where the data set gives none; identities are labelled by their index.
+def require_pictures(job: Job, outline: Network, faces: Faces, fold: pd.DataFrame) -> None:
+    """Raise TrainingError where a picture of the fold lacks a sigma that the method needs, or an age the template that DAA does.
 
-    Raises TrainingError where there is neither, and the method needs one.
+    outline: the network without weights, of the job's card; fold: columns sample_id, role.
     """
+    if job.params.sigma is None and job.card.objective().needs_sigma:
+        without = np.isnan(faces.sigma) & np.isin(faces.sample_id, fold["sample_id"].to_numpy(str))
+        if without.any():
+            raise TrainingError(
+                f"{job.step}: {job.card.method} needs a sigma, and {without.sum()} pictures have none, {faces.sample_id[without][0]} "
+                "among them; give `sigma` in params.yaml"
+            )
+    if learns_from_pictures(outline):
+        learned = fold.loc[fold["role"] == "train", "sample_id"].to_numpy(str)
+        of_values(faces.label[np.isin(faces.sample_id, learned)], np.array(job.grid), job.params.daa.nearest)
+
+
+def samples(job: Job, faces: Faces, part: Faces) -> Samples:
+    """Pictures with the study's sigma where the data set gives none; identities are labelled by their index."""
     label = np.searchsorted(np.unique(faces.subject), part.subject) if job.row.method == IDENTITY else part.label
-    without = np.isnan(part.sigma)
-    if job.params.sigma is None and without.any() and job.card.objective().needs_sigma:
-        raise TrainingError(
-            f"{job.step}: {job.card.method} needs a sigma, and {without.sum()} pictures have none, {part.sample_id[without][0]} "
-            "among them; give `sigma` in params.yaml"
-        )
-    sigma = np.where(without, np.nan if job.params.sigma is None else job.params.sigma, part.sigma)
+    sigma = np.where(np.isnan(part.sigma), np.nan if job.params.sigma is None else job.params.sigma, part.sigma)
     return Samples(part.sample_id, part.images, label.astype(np.float32), sigma.astype(np.float32))
 
 

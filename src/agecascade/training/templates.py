@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TypeGuard
 
 import numpy as np
 
@@ -14,9 +15,14 @@ from agecascade.params import Daa
 from agecascade.training.loop import Samples
 
 
+def learns_from_pictures(network: Network) -> TypeGuard[DaaNetwork]:
+    """Whether it wants templates."""
+    return isinstance(network, DaaNetwork) and network.head.of_pictures
+
+
 def give_templates(network: Network, training: Samples, grid: list[float], settings: Daa, augmenter: Augmenter, seed: list[int]) -> None:
     """Draw the templates of a network that learns from pictures; nothing happens to others. Raises TrainingError as `draw`."""
-    if not isinstance(network, DaaNetwork) or not network.head.of_pictures:
+    if not learns_from_pictures(network):
         return
     rows = draw(training.label, np.array(grid), [*seed, settings.draw], settings.nearest)
     weight = next(network.parameters())
@@ -26,8 +32,18 @@ def give_templates(network: Network, training: Samples, grid: list[float], setti
 def draw(label: np.ndarray, grid: np.ndarray, seed: list[int], nearest: bool = False) -> np.ndarray:
     """The index (K,) of one picture for each grid value (K,), among those whose label (N,) is nearest to it.
 
-    A value that no label is nearest to takes a picture of the nearest value that has some, where `nearest` allows it. Raises
-    TrainingError where it does not, naming the values, or where there is no picture at all.
+    A value that no label is nearest to takes a picture of the nearest value that has some. Raises TrainingError as `of_values`.
+    """
+    own, present = of_values(label, grid, nearest)
+    random = np.random.default_rng(seed)
+    taken = present[np.abs(grid[:, None] - grid[present][None, :]).argmin(1)]  # (K,)
+    return np.array([random.choice(np.flatnonzero(own == value)) for value in taken])
+
+
+def of_values(label: np.ndarray, grid: np.ndarray, nearest: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The index of the grid value (K,) that each label (N,) is nearest to, and the indices of the values that have a picture.
+
+    Raises TrainingError where there is no picture at all, and unless `nearest` allows values without one, naming them.
     """
     if not len(label):
         raise TrainingError("daa.templates: there is no picture to draw a template from; see the data set's splits")
@@ -39,9 +55,7 @@ def draw(label: np.ndarray, grid: np.ndarray, seed: list[int], nearest: bool = F
             f"daa.templates: no training picture has a label of {_ranges(grid, lacking)}; set daa.nearest: true to take those of the "
             "nearest ones, choose binary templates, or narrow the grid"
         )
-    random = np.random.default_rng(seed)
-    taken = present[np.abs(grid[:, None] - grid[present][None, :]).argmin(1)]  # (K,)
-    return np.array([random.choice(np.flatnonzero(own == value)) for value in taken])
+    return own, present
 
 
 def _ranges(grid: np.ndarray, indices: np.ndarray) -> str:
