@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from agecascade.errors import ModelError
 from agecascade.models.daa import TEMPLATES, DaaHead, channel_style
@@ -95,7 +98,7 @@ def test_running_statistics_are_those_of_all_maps_by_hand() -> None:
     assert head.decoder.norm.num_batches_tracked == 1
 
 
-@pytest.mark.parametrize("chunk", [1, 37, 500, 1 << 20])
+@pytest.mark.parametrize("chunk", [1, 100, 500, 1 << 20])  # 1, 2 and all of 11 rows at a time
 def test_rectified_means_by_chunks(chunk: int) -> None:
     weights, maps = torch.randn(7, 3, requires_grad=True), torch.randn(11, 3, 6, requires_grad=True)
     plain = torch.relu(torch.einsum("ki,min->mkn", weights, maps)).mean(2)
@@ -111,7 +114,7 @@ def test_single_channel_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     head = head_of("single_channel")
     features, styled = maps_of(head)
     found = []
-    for chunk in (1, 2000, 1 << 30):  # one channel at a time, some, all
+    for chunk in (1, 2500, 1 << 30):  # one channel at a time, two of five, all
         one = copy.deepcopy(head)
         monkeypatch.setattr(channel_style, "CPU_CHUNK", chunk)
         outputs = one(features, styled)
@@ -119,6 +122,35 @@ def test_single_channel_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
         found.append([outputs, *gradients, *one.decoder.norm.buffers()])
     for other in found[1:]:
         torch.testing.assert_close(other, found[0], **EXACT)
+
+
+class Largest(TorchDispatchMode):
+    """Counts the numbers of the largest tensor that is made."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        stored = [each.untyped_storage().nbytes() // each.element_size() for each in tree_leaves(made) if isinstance(each, Tensor)]
+        self.numbers = max([self.numbers, *stored])
+        return made
+
+
+@pytest.mark.parametrize("templates", TEMPLATES)
+def test_the_maps_of_all_ages_are_never_held(templates: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a third of them, (B, K, C, h, w), forward or backward; the printed form, to compare, makes them."""
+    monkeypatch.setattr(channel_style, "CPU_CHUNK", 1)
+    pictures, ages, channels, size = 8, 30, 64, 6
+    head = DaaHead(channels, torch.arange(float(ages)), templates, width=8)
+    features = torch.rand(pictures, channels, size, size, requires_grad=True)
+    styled = torch.rand(ages, channels, size, size) if head.of_pictures else None
+    whole = pictures * ages * channels * size**2
+    with Largest() as ours:
+        head(features, styled).square().sum().backward()
+    with Largest() as printed, torch.no_grad():
+        literal_estimates(head, features, styled)
+    assert ours.numbers < whole // 3
+    assert printed.numbers >= whole
 
 
 def test_channels_last_and_autocast_change_nothing_but_rounding() -> None:

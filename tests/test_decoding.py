@@ -38,10 +38,16 @@ def test_rounding_does_not_lead_beyond_the_grid() -> None:
     assert decoded(nearly, GRID.float(), "median").item() == 8
 
 
-@pytest.mark.parametrize("name", [name for name in methods.METHODS if name not in ("mr_l1", "mr_l2", "smooth_l1")])
+@pytest.mark.parametrize("name", [name for name in methods.METHODS if name not in ("mr_l1", "mr_l2", "smooth_l1", "daa")])
 def test_every_method_with_a_distribution_reads_it_as_told(name: str) -> None:
     outputs = torch.randn(5, methods.create(name, GRID).outputs, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for decoding in ("median", "mode"):
         value, distribution = methods.create(name, GRID, decoding=decoding).predict(outputs)
         assert distribution is not None
         torch.testing.assert_close(value, decoded(distribution, GRID, decoding))
+
+
+def test_the_value_of_daa_is_the_mean_of_its_estimates_however_told() -> None:
+    estimates = torch.tensor([[1.5, 2.0, 6.0, 7.5]], dtype=torch.float64)  # by hand: 17 / 4, neither a median nor a mode of theirs
+    for decoding in DECODINGS:
+        assert methods.create("daa", GRID, decoding=decoding).predict(estimates)[0].item() == 4.25

@@ -168,7 +168,8 @@ def _draw(content: MutableMapping[str, Any]) -> None:
     _without_weights(content)
     for step in (*content["pretrain"].values(), *content["cascade"].values()):
         for recipe in (step, *step.get("by_backbone", {}).values()):
-            recipe["epochs"] = DRAWN_EPOCHS
+            if "epochs" in recipe:  # what is told for one backbone may leave them to the step
+                recipe["epochs"] = min(recipe["epochs"], DRAWN_EPOCHS)  # 0 stays 0: as it comes
 
 
 def _without_weights(content: MutableMapping[str, Any]) -> None:

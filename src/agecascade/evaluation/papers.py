@@ -21,10 +21,8 @@ from agecascade.tracking import flat
 
 Setting = Mapping[str, str | float]
 
-# What a row of the MAE table says of itself; the method, the backbone and the seed of params.yaml may be another row's.
-_OF_ROW = ("method", "backbone", "seed")
 # Params in which two runs of one row may differ and still be repetitions of it: the head is the method's, whatever the main row has.
-_FREE = re.compile(rf"({'|'.join(_OF_ROW)}|head|compare|compute)(\..*)?")
+_FREE = re.compile(r"(method|seed|head|compare|compute|daa\.draw)(\..*)?")
 _OF_DAA = re.compile(r"(daa|head_options)(\..*)?")  # and these, where the row has another method
 
 
@@ -37,7 +35,7 @@ class PaperRow(Block):
 
 
 class PaperTable(Block):
-    """A table of a paper. ours: our columns, and the figures of metrics/mae.json that they show; the first has a deviation over seeds.
+    """A table of a paper. ours: our columns, and the figures of metrics/mae.json that they show; the first has a deviation over runs.
 
     percent: those of our columns that are shares, shown in percent as the paper's are.
     """
@@ -68,10 +66,15 @@ class PaperTable(Block):
 
 @dataclass(frozen=True)
 class Measured:
-    """A row of a run's MAE table: what is known of it, and its figures."""
+    """A row of a run's MAE table: what is known of it, and its figures. Method, backbone and seed are its own, not those of params.yaml."""
 
     known: dict[str, str]
     figures: Mapping[str, Any]
+
+    @property
+    def repetition(self) -> tuple[str, str | None]:
+        """The seed, and for DAA which draw of template pictures."""
+        return self.known["seed"], self.known.get("daa.draw") if self.known["method"] == "daa" else None
 
     @property
     def others(self) -> tuple[tuple[str, str], ...]:
@@ -90,19 +93,19 @@ def read(root: Path) -> list[PaperTable]:
 
 
 def beside(table: PaperTable, evaluations: Sequence[Evaluation]) -> pd.DataFrame | None:
-    """The paper's rows with ours: the mean over seeds, its standard deviation, and the paper's figures as printed.
+    """The paper's rows with ours: the mean over seeds and draws, its standard deviation, and the paper's figures as printed.
 
     A row that was run with several other settings has a line for each; None where no row was run.
     """
     measured = [row for evaluation in evaluations for row in _rows_of(evaluation) if evaluation.params.get("study") == table.study]
     lines, found = [], False
     for row in table.rows:
-        settings: dict[Any, dict[str, Measured]] = defaultdict(dict)
+        settings: dict[Any, dict[Any, Measured]] = defaultdict(dict)
         for each in measured:
             if each.fits(table.setting(row)):
-                settings[each.others].setdefault(each.known["seed"], each)
+                settings[each.others].setdefault(each.repetition, each)
         found = found or bool(settings)
-        lines += [_line(table, row, list(seeds.values())) for seeds in settings.values()] or [_line(table, row, [])]
+        lines += [_line(table, row, list(runs.values())) for runs in settings.values()] or [_line(table, row, [])]
     return pd.DataFrame(lines) if found else None
 
 
@@ -131,21 +134,19 @@ def _same(text: str, value: str | float) -> bool:
         return text == value
 
 
-def _line(table: PaperTable, row: PaperRow, seeds: list[Measured]) -> dict[str, Any]:
-    """A line of the table, of one row and all seeds that it was run with."""
+def _line(table: PaperTable, row: PaperRow, runs: list[Measured]) -> dict[str, Any]:
+    """A line of the table, of one row and all repetitions of it."""
     times = {column: 100 if column in table.percent else 1 for column in table.ours}
-    values = {
-        column: [times[column] * float(seed.figures[key]) for seed in seeds if key in seed.figures] for column, key in table.ours.items()
-    }
+    values = {column: [times[column] * float(run.figures[key]) for run in runs if key in run.figures] for column, key in table.ours.items()}
     means: dict[str, Any] = {f"our {column}": statistics.fmean(found) if found else None for column, found in values.items()}
     first, *others = means.items()
-    deviation = statistics.stdev(values[next(iter(table.ours))]) if len(seeds) > 1 else None
+    deviation = statistics.stdev(values[next(iter(table.ours))]) if len(runs) > 1 else None
     said = row.figures if row.figures is not None else [""] * len(table.columns)
     return {
         "row": row.name,
         **dict([first]),
         "deviation": deviation,
-        "seeds": len(seeds),
+        "runs": len(runs),
         **dict(others),
         **{f"paper: {column}": str(figure) for column, figure in zip(table.columns, said, strict=True)},
     }

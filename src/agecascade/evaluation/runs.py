@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from agecascade.errors import AgecascadeError
-from agecascade.tracking import evaluation_runs
+from agecascade.tracking import evaluation_runs, flat
 
 METRICS = "metrics/mae.json"
-SWEPT = ("lambda", "sigma")  # params that no row's name tells,
-NAMED = ("decoding",)  # and those of them that are no numbers
+SHOWN = ("lambda", "sigma", "decoding")  # params that the table shows, and with them all others in which runs of a study differ
+_TOLD = re.compile(
+    r"(study|method|backbone|seed|head|compare|compute)(\..*)?"
+)  # but those that the name of a row tells, or that change none
 
 
 @dataclass(frozen=True)
@@ -28,27 +33,42 @@ class Evaluation:
     params: dict[str, Any]
     rows: dict[str, Any]  # {data set: {step: {row: {figure: value}}}}
 
-    def swept(self) -> tuple[str, ...]:
-        """The params that the table shows, as text: MLflow knows no numbers there."""
-        return tuple(str(self.params.get(key, "")) for key in ("study", *SWEPT, *NAMED))
+    @cached_property
+    def known(self) -> dict[str, str | float | None]:
+        """All params, nested keys joined by dots; numbers and null as such, for MLflow knows them as text."""
+        return {key: _plain(value) for key, value in flat(self.params).items()}
+
+    def agrees(self, other: Evaluation) -> bool:
+        """Whether no param says that these are two runs."""
+        return all(self.known[key] == other.known[key] for key in self.known.keys() & other.known.keys())
 
 
 def runs_table(root: Path) -> pd.DataFrame:
     """A line per run of the evaluate stage and row of its MAE table."""
-    lines = [line for evaluation in all_evaluations(root) for line in _lines(evaluation)]
-    table = pd.DataFrame(lines)
+    evaluations = all_evaluations(root)
+    keys = swept(evaluations)
+    table = pd.DataFrame([line for evaluation in evaluations for line in _lines(evaluation, keys)])
     return table.dropna(axis="columns", how="all")
+
+
+def swept(evaluations: Sequence[Evaluation]) -> list[str]:
+    """The params that the table shows."""
+    found: dict[tuple[object, str], set[object]] = defaultdict(set)
+    for evaluation in evaluations:
+        for key, value in evaluation.known.items():
+            if not _TOLD.fullmatch(key):
+                found[evaluation.known.get("study"), key].add(value)
+    return list(dict.fromkeys([*SHOWN, *(key for (_, key), values in found.items() if len(values) > 1)]))
 
 
 def all_evaluations(root: Path) -> list[Evaluation]:
     """Every run of the evaluate stage: DVC's, then what only MLflow knows."""
     evaluations = dvc_evaluations(root)
-    known = {(name, evaluation.swept()) for evaluation in evaluations for name in evaluation.names}
-    for run in evaluation_runs():
-        evaluation = Evaluation((run["experiment"],), run["params"], run["rows"])
-        if (run["experiment"], evaluation.swept()) not in known:
-            evaluations.append(evaluation)
-    return evaluations
+    tracked = [Evaluation((run["experiment"],), run["params"], run["rows"]) for run in evaluation_runs()]
+    return [
+        *evaluations,
+        *(run for run in tracked if not any(run.names[0] in known.names and run.agrees(known) for known in evaluations)),
+    ]
 
 
 def dvc_evaluations(root: Path) -> list[Evaluation]:
@@ -84,15 +104,14 @@ def _evaluation(state: dict[str, Any]) -> Evaluation | None:
     return Evaluation(tuple(names), params, rows)
 
 
-def _lines(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
-    """The lines of the table for one evaluation."""
+def _lines(evaluation: Evaluation, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The lines of the table for one evaluation, which show these params."""
     for dataset, steps in evaluation.rows.items():
         for step, rows in steps.items():
             for row, figures in rows.items():
                 yield {
                     "experiment": evaluation.names[0],
-                    **{key: _number(evaluation.params.get(key)) for key in SWEPT},
-                    **{key: evaluation.params.get(key) for key in NAMED},
+                    **{key: evaluation.known.get(key) for key in keys},
                     "data set": dataset,
                     "step": step,
                     "row": row,
@@ -108,8 +127,12 @@ def _lines(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _number(value: Any) -> float | None:
-    return None if value in (None, "None") else float(value)  # MLflow's null is a text
+def _plain(value: Any) -> str | float | None:
+    """A number where it is one or reads like one, None for null or its name, else text."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None if value in (None, "None") else str(value)
 
 
 def _count(value: float | None) -> int | None:
