@@ -18,7 +18,7 @@ from agecascade.params.recipes import SCRATCH, Pretrain, Search, Step, Training,
 
 
 class Compute(Block):
-    """Where the work runs. Faces are aligned by any backend; all else by threads and processes of this machine."""
+    """Where the work runs. Any backend aligns faces and fits regressors' folds; all else is for threads and processes of this machine."""
 
     backend: Literal["local", "dask", "ray"] = "local"
     workers: int = Field(2, ge=1)

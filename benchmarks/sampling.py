@@ -1,0 +1,94 @@
+"""What every n-th comparison age is worth in use (DAA, Tables 6 and 7): error and time of a trained model for n = 1, 2, 5, 10, 20, 50.
+
+usage: uv run python benchmarks/sampling.py STEP [--row ROW]    after `dvc repro` of a study with `head: daa`
+Nothing is trained again: each fold's test pictures and their mirror images go through the backbone once, and their maps through the
+stored S and T of all ages, of every second, and so on. MAE and CA(3, 5, 7) are means over the folds; milliseconds are those of the head
+for one picture of a batch of 8, the shortest of many. The table goes to standard error; the last line printed is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from agecascade import metrics, model_folder, params
+from agecascade.evaluation.tables import to_markdown
+from agecascade.loading import Faces, load_faces
+from agecascade.models.daa import DaaHead, DaaNetwork
+from agecascade.training.inference import batches
+
+INTERVALS = (1, 2, 5, 10, 20, 50)
+BATCH = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", help="a step of the cascade")
+    parser.add_argument("--row", help="a row of the table; the main one unless told otherwise")
+    arguments = parser.parse_args()
+    study = params.load()
+    name, row = study.cascade[arguments.step].dataset, arguments.row or study.rows[0].name
+    faces = load_faces(Path("data/aligned", name), study.image_size)
+    splits = pd.read_parquet(f"data/splits/{name}.parquet").query("role == 'test'")
+    found: dict[int, list[dict[str, float]]] = defaultdict(list)
+    for folder in sorted(Path("models", arguments.step, row).glob("fold*"), key=lambda path: int(path.name[4:])):
+        tested = np.isin(faces.sample_id, splits.query(f"fold == {folder.name[4:]}")["sample_id"].to_numpy(str))
+        for interval, figures in of_fold(folder, faces.take(tested)):
+            found[interval].append(figures)
+    table = pd.DataFrame([{"n": interval, **pd.DataFrame(folds).mean().to_dict()} for interval, folds in found.items()])
+    print(to_markdown(table), file=sys.stderr)
+    print(json.dumps({str(line.pop("n")): line for line in table.round(4).to_dict("records")}))
+
+
+def of_fold(folder: Path, tested: Faces) -> Iterator[tuple[int, dict[str, float]]]:
+    """The figures of one model for each interval that leaves two ages or more."""
+    network, method, card = model_folder.load(folder)
+    if not isinstance(network, DaaNetwork):
+        sys.exit(f"error: {folder} has the head {card.head}, not daa; name a row that has it with --row")
+    maps = torch.cat(
+        [
+            torch.stack([network.features(view) for view in (batch, batch.flip(3))])
+            for batch in batches(network, tested.images, card.image_size, card.channels, 256)
+        ],
+        dim=1,
+    )  # (2, N, C, h, w)
+    head = network.head
+    for interval in INTERVALS:
+        if interval < len(head.ages):
+            head.sampling = interval
+            values = [method.predict(estimates(head, of_view))[0] for of_view in maps]
+            value = torch.stack(values).mean(0).double().numpy()
+            rates = {f"CA({level})": metrics.cumulative_accuracy(value, tested.label, level) for level in (3, 5, 7)}
+            taken = {"ages": len(head.ages[::interval]), "milliseconds": milliseconds(head, maps[0, :BATCH])}
+            yield interval, {**taken, "MAE": metrics.mae(value, tested.label), **rates}
+
+
+@torch.inference_mode()
+def estimates(head: DaaHead, maps: Tensor) -> Tensor:
+    """What each compared age says of the pictures, (N, n)."""
+    return torch.cat([head(some) for some in maps.split(256)])
+
+
+@torch.inference_mode()
+def milliseconds(head: DaaHead, maps: Tensor) -> float:
+    """Of the head alone, for one of these pictures."""
+    taken = []
+    for _ in range(50):
+        start = time.perf_counter()
+        head(maps)
+        taken.append(time.perf_counter() - start)
+    return 1000 * min(taken) / len(maps)
+
+
+if __name__ == "__main__":
+    main()
