@@ -170,11 +170,16 @@ def test_whatever_is_swept_has_a_column(monkeypatch: pytest.MonkeyPatch):
     """A param that no two runs of one study differ in has none; nor has one that the row's name tells."""
     main, other, strange = copy.deepcopy(MAIN), state("b6ca139a4a42", "laced-ices", 1.0, 3.1), state("c6ca139a4a42", "far-away", 1.0, 3.2)
     for each, pooling, seed in ((main, "hybrid", 0), (other, "max", 1), (strange, "hybrid", 0)):
-        each["data"]["params"]["params.yaml"]["data"] |= {"daa": {"width": 64}, "align": {"size": 64}, "pooling": pooling, "seed": seed}
+        each["data"]["params"]["params.yaml"]["data"] |= {
+            "daa": {"width": 64, "nearest": False},
+            "align": {"size": 64},
+            "pooling": pooling,
+            "seed": seed,
+        }
     strange["data"]["params"]["params.yaml"]["data"] |= {"study": "another", "align": {"size": 128}}
     known = [run("laced-ices", "1.0", 99.0), run("laced-ices", "1.0", 3.3)]
     for found, width in zip(known, ("64", "32"), strict=True):
-        found["params"] |= {"pooling": "max", "daa.width": width, "seed": "1"}
+        found["params"] |= {"pooling": "max", "daa.width": width, "daa.nearest": "False", "seed": "1"}
     table = table_of(monkeypatch, shown(state("workspace", None, 1.0, None), main, other, strange), known)
     assert table[["pooling", "daa.width", "MAE"]].to_numpy().tolist() == [
         ["hybrid", 64, 4.0],
@@ -182,7 +187,7 @@ def test_whatever_is_swept_has_a_column(monkeypatch: pytest.MonkeyPatch):
         ["hybrid", 64, 3.2],
         ["max", 32, 3.3],
     ]
-    assert not {"seed", "align.size", "study"} & set(table)
+    assert not {"seed", "align.size", "daa.nearest", "study"} & set(table)
 
 
 def test_nothing_yet_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

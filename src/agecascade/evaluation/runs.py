@@ -128,7 +128,9 @@ def _lines(evaluation: Evaluation, keys: Sequence[str]) -> Iterator[dict[str, An
 
 
 def _plain(value: Any) -> str | float | None:
-    """A number where it is one or reads like one, None for null or its name, else text."""
+    """A number where it is one or reads like one, None for null or its name, else text, also for true and false."""
+    if isinstance(value, bool):
+        return str(value)
     try:
         return float(value)
     except (TypeError, ValueError):
