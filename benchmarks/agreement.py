@@ -7,7 +7,6 @@ model of the first fold is asked. The last line printed is one JSON object: pict
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -16,20 +15,16 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from agecascade import params
 from agecascade.archives import open_archives
+from asked import asked
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", help="a step of the cascade")
-    parser.add_argument("--row", help="a row of the table; the main one unless told otherwise")
-    arguments = parser.parse_args()
-    study = params.load()
-    name, row = study.cascade[arguments.step].dataset, arguments.row or study.rows[0].name
-    table = pd.read_parquet(f"data/predictions/{arguments.step}/{row}.parquet").query("fold == 0")
+    wanted = asked(__doc__)
+    name, row = wanted.dataset, wanted.row
+    table = pd.read_parquet(f"data/predictions/{wanted.step}/{row}.parquet").query("fold == 0")
     members = pd.read_parquet(f"data/manifest/{name}.parquet").set_index("sample_id")["member"].loc[table["sample_id"]]
-    used = in_use(Path("models", arguments.step, row, "fold0"), Path("data/raw", name), set(members))
+    used = in_use(Path("models", wanted.step, row, "fold0"), Path("data/raw", name), set(members))
     joined = table.assign(member=members.to_numpy()).merge(used, on="member", validate="one_to_one")
     if len(joined) != len(table) or joined["value"].isna().any():
         sys.exit(f"error: {len(table)} test pictures, but {joined['value'].notna().sum()} predictions")

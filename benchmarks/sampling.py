@@ -8,7 +8,6 @@ for one picture of a batch of 8, the shortest of many. The table goes to standar
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -21,27 +20,26 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from agecascade import metrics, model_folder, params
+from agecascade import metrics, model_folder
 from agecascade.evaluation.tables import to_markdown
 from agecascade.loading import Faces, load_faces
 from agecascade.models.daa import DaaHead, DaaNetwork
 from agecascade.training.inference import batches
+from asked import asked
 
 INTERVALS = (1, 2, 5, 10, 20, 50)
 BATCH = 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", help="a step of the cascade")
-    parser.add_argument("--row", help="a row of the table; the main one unless told otherwise")
-    arguments = parser.parse_args()
-    study = params.load()
-    name, row = study.cascade[arguments.step].dataset, arguments.row or study.rows[0].name
-    faces = load_faces(Path("data/aligned", name), study.image_size)
-    splits = pd.read_parquet(f"data/splits/{name}.parquet").query("role == 'test'")
+    wanted = asked(__doc__)
+    models = Path("models", wanted.step, wanted.row)
+    if not models.exists():
+        sys.exit(f"error: {models} is not there; run `dvc repro`, or name another row with --row")
+    faces = load_faces(Path("data/aligned", wanted.dataset), wanted.study.image_size)
+    splits = pd.read_parquet(f"data/splits/{wanted.dataset}.parquet").query("role == 'test'")
     found: dict[int, list[dict[str, float]]] = defaultdict(list)
-    for folder in sorted(Path("models", arguments.step, row).glob("fold*"), key=lambda path: int(path.name[4:])):
+    for folder in sorted(models.glob("fold*"), key=lambda path: int(path.name[4:])):
         tested = np.isin(faces.sample_id, splits.query(f"fold == {folder.name[4:]}")["sample_id"].to_numpy(str))
         for interval, figures in of_fold(folder, faces.take(tested)):
             found[interval].append(figures)
