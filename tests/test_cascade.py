@@ -88,6 +88,19 @@ def test_a_step_writes_models_and_test_predictions_of_every_fold(
     assert not any((tmp_path / "work").iterdir())
 
 
+def test_a_row_ends_the_same_alone_as_in_a_comparison_whatever_the_workers(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+) -> None:
+    """A comparison's rows train side by side, a row alone has all workers to itself: their threads would round otherwise."""
+    one_fold = splits[splits["fold"] == 0]
+    found = []
+    for methods, workers in ((["dex"], 2), ([], 2), ([], 4)):
+        others = {"compare": study.compare.model_copy(update={"methods": methods}), "compute": params.Compute(workers=workers)}
+        models = trained(study.model_copy(update=others), "target_from_scratch", faces, one_fold, tracker, tmp_path / f"{len(found)}")
+        found.append((models / "dldl_v2-tinyagenet-s0" / "fold0" / "model.safetensors").read_bytes())
+    assert found[0] == found[1] == found[2]
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

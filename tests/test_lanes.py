@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from agecascade import params
+from agecascade.params import Compute
 from agecascade.training.fold import Job
 from agecascade.training.lanes import side_by_side
 from agecascade.training.processes import Processes
@@ -55,14 +56,19 @@ def test_networks_with_dropout_train_one_after_the_other(grouped: bool) -> None:
     work = jobs("vgg16_512_256", folds=4)
     expected = [Drawing()(job, 1) for job in work]
     drawing = Drawing()
-    found = side_by_side(drawing, [[job] for job in work], 2, Processes()) if grouped else side_by_side(drawing, work, 2, Processes())
+    compute = Compute(workers=2)
+    found = (
+        side_by_side(drawing, [[job] for job in work], compute, Processes())
+        if grouped
+        else side_by_side(drawing, work, compute, Processes())
+    )
     assert found == expected
     assert drawing.most == 1
 
 
 def test_networks_without_any_train_side_by_side() -> None:
     drawing = Drawing()
-    assert len(side_by_side(drawing, jobs("vgg16_nofc", folds=4), 2, Processes())) == 4
+    assert len(side_by_side(drawing, jobs("vgg16_nofc", folds=4), Compute(workers=2), Processes())) == 4
     assert drawing.most == 2
 
 
@@ -74,7 +80,23 @@ def test_results_come_in_the_order_of_the_jobs_and_those_that_draw_come_last() -
         begun.append(job.row.backbone)
         return job.name, threads
 
-    found = side_by_side(finish, work, 4, Processes())
-    assert found == [(job.name, 4 if job.row.backbone == "vgg16_512_256" else 2) for job in work]
+    found = side_by_side(finish, work, Compute(workers=4), Processes())
+    assert found == [(job.name, 1) for job in work]
     assert begun == ["tinyagenet"] * 2 + ["vgg16_512_256"] * 2
-    assert side_by_side(finish, [], 2, Processes()) == []
+    assert side_by_side(finish, [], Compute(), Processes()) == []
+
+
+@pytest.mark.parametrize(("workers", "threads", "lanes"), [(4, 1, 4), (4, 2, 2), (5, 2, 2), (2, 4, 1)])
+def test_each_has_the_threads_of_compute_whatever_runs_beside_it(workers: int, threads: int, lanes: int) -> None:
+    compute, had = Compute(workers=workers, threads=threads), []
+    drawing = Drawing()
+
+    def finish(job: Job, given: int) -> list[float]:
+        had.append(given)
+        return drawing(job, given)
+
+    work = jobs("tinyagenet", folds=5)
+    side_by_side(finish, work, compute, Processes())
+    assert drawing.most == lanes
+    side_by_side(finish, work[:1], compute, Processes())
+    assert had == [threads] * 6

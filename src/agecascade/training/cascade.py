@@ -22,11 +22,11 @@ from agecascade.errors import ModelError, TrainingError
 from agecascade.files import copied, write_table
 from agecascade.loading import Faces, digest
 from agecascade.models import require_size
-from agecascade.params import SCRATCH, Params, Row, Training
+from agecascade.params import SCRATCH, Compute, Params, Row, Training
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
-from agecascade.training.fold import IDENTITY, Job, describe, require_pictures, train_fold
+from agecascade.training.fold import IDENTITY, Job, describe, require_sigma_and_templates, train_fold
 from agecascade.training.found import read_winners
 from agecascade.training.frozen import HeadTrainings
 from agecascade.training.grids import label_grid
@@ -84,13 +84,14 @@ def train_step(
     together = {job.name for group in groups for job in group}
     alone = [job for job in jobs if job.name not in together]
     if processes.rank:
+        torch.set_num_threads(params.compute.threads)
         _follow(alone, faces, folds, processes)
         return
-    workshop, workers = Workshop(work), params.compute.workers
+    workshop = Workshop(work)
     total = sum(job.recipe.epochs * int((folds[job.fold]["role"] == "train").sum()) for job in jobs)
     with tracker.stage_run(step), tqdm(total=total, desc=step, unit="img", unit_scale=True, disable=None) as progress:
         room = _Room(faces, folds, workshop, tracker, progress.update, processes)
-        pieces = room.one_by_one(alone, workers) | room.together(groups, workers)
+        pieces = room.one_by_one(alone, params.compute) | room.together(groups, params.compute)
     _deliver(jobs, pieces, out, predictions, faces.grouped)
     workshop.clear()
 
@@ -116,17 +117,17 @@ class _Room:
         """The digest of a model folder, read once, however many folds start from it."""
         return cache(model_folder.digest)
 
-    def one_by_one(self, jobs: list[Job], workers: int) -> dict[str, Path]:
+    def one_by_one(self, jobs: list[Job], compute: Compute) -> dict[str, Path]:
         """{name of the job: folder} of whole networks, trained side by side."""
-        return dict(zip((job.name for job in jobs), side_by_side(self._train, jobs, workers, self.processes), strict=True))
+        return dict(zip((job.name for job in jobs), side_by_side(self._train, jobs, compute, self.processes), strict=True))
 
-    def together(self, groups: list[frozen.Group], workers: int) -> dict[str, Path]:
+    def together(self, groups: list[frozen.Group], compute: Compute) -> dict[str, Path]:
         """{name of the job: folder} of heads, those of a group trained as one problem."""
         stamp = fingerprint(data=self.data, code=code_digests())
         shared = (self.tracker, self.progress, self.processes.device)
         heads = HeadTrainings(self.faces, self.folds, self.workshop, self._name, stamp, *shared)
-        side_by_side(heads.look, frozen.by_features(groups), workers, self.processes)
-        learned = side_by_side(heads.learn, groups, workers, self.processes)
+        side_by_side(heads.look, frozen.by_features(groups), compute, self.processes)
+        learned = side_by_side(heads.learn, groups, compute, self.processes)
         return {job.name: piece / f"fold{job.fold}" for group, piece in zip(groups, learned, strict=True) for job in group}
 
     def _name(self, job: Job) -> str:
@@ -215,7 +216,7 @@ def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, model
         require_size(outline, row.backbone, params.image_size)
         for fold in folds.index:
             job = Job(params, step, row, recipe, grid, int(fold), find_model(models / settings.init, row, int(fold)))
-            require_pictures(job, outline, faces, splits[splits["fold"] == fold])
+            require_sigma_and_templates(job, outline, faces, splits[splits["fold"] == fold])
             yield job
 
 
@@ -225,11 +226,19 @@ def code_digests() -> list[str]:
     return [source_digest([SOURCE]), torch.__version__]
 
 
+# the params of a study that a training depends on, besides its recipe and card
+SETTINGS: dict[str, Any] = {
+    **dict.fromkeys(["sigma", "daa", "augment", "precision"], True),
+    "compute": {"threads"},
+    "evaluate": {"coverage"},
+}
+
+
 def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processes: Processes) -> str:
     return fingerprint(
         job=[job.recipe.model_dump(), asdict(job.card)],
         data=[data, fold.to_csv(index=False)],
-        settings=job.params.model_dump(include={"sigma", "daa", "augment", "precision", "compute", "evaluate"}),
+        settings=job.params.model_dump(include=SETTINGS),
         init=init,
         code=code_digests(),
         processes=processes.size,

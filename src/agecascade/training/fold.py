@@ -217,7 +217,7 @@ def from_init(job: Job, card: ModelCard) -> Network:
     return network
 
 
-def require_pictures(job: Job, outline: Network, faces: Faces, fold: pd.DataFrame) -> None:
+def require_sigma_and_templates(job: Job, outline: Network, faces: Faces, fold: pd.DataFrame) -> None:
     """Raise TrainingError where a picture of the fold lacks a sigma that the method needs, or an age the template that DAA does.
 
     outline: the network without weights, of the job's card; fold: columns sample_id, role.

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from joblib import Parallel, delayed
 
-from agecascade.params import Row
+from agecascade.params import Compute, Row
 from agecascade.training.fold import Job
 from agecascade.training.processes import Processes
 from agecascade.training.trainable import draws
@@ -17,22 +17,24 @@ Work = TypeVar("Work", Job, list[Job])  # a training, or several that are done a
 Result = TypeVar("Result")
 
 
-def side_by_side(finish: Callable[[Work, int], Result], jobs: list[Work], workers: int, processes: Processes) -> list[Result]:
+def side_by_side(finish: Callable[[Work, int], Result], jobs: list[Work], compute: Compute, processes: Processes) -> list[Result]:
     """`finish(job, threads)` of all jobs (or groups of them), in their order.
 
-    On processors, jobs run side by side in threads with one core each, which wastes none on waiting for the other cores
-    at every layer; torch lets go of the interpreter while it computes. A GPU is given one job at a time, and so are
-    processes that train together. Networks with dropout draw from torch's random state, which is one for all threads: they
-    train one after the other, once the others are done.
+    On processors, as many run side by side as the workers have `compute.threads` for; torch lets go of the interpreter while
+    it computes. With one thread each, which is the default, none waits for the others at every layer. The number never
+    depends on how many jobs there are, for threads share sums, and what rounding does to those, training amplifies: a row
+    would end otherwise alone than in a comparison. A GPU is given one job at a time, and so are processes that train together.
+    Networks with dropout draw from torch's random state, which is one for all: they train one after the other, once the others
+    are done.
     """
     if processes.size > 1:
-        return [finish(job, torch.get_num_threads()) for job in jobs]
-    most = 1 if torch.cuda.is_available() else min(workers, len(jobs))
+        return [finish(job, compute.threads) for job in jobs]
+    most = 1 if torch.cuda.is_available() else min(max(1, compute.workers // compute.threads), len(jobs))
     alone = _drawing(jobs) if most > 1 else set()
     results: dict[int, Result] = {}
     for places, side in (([place for place in range(len(jobs)) if place not in alone], most), (sorted(alone), 1)):
         lanes = max(1, min(side, len(places)))
-        found = Parallel(n_jobs=lanes, prefer="threads")(delayed(finish)(jobs[place], max(1, workers // lanes)) for place in places)
+        found = Parallel(n_jobs=lanes, prefer="threads")(delayed(finish)(jobs[place], compute.threads) for place in places)
         results |= zip(places, found, strict=True)
     return [results[place] for place in range(len(jobs))]
 

@@ -43,13 +43,12 @@ def search(params: Params, name: str, faces: Faces, splits: pd.DataFrame, models
     """
     trials = list(_trials(params, name, faces, splits, models))
     room = _Room(name, faces, dict(list(splits.groupby("fold"))), Workshop(work), faces_digest(faces))
-    workers = params.compute.workers
     units = [unit for trial in trials for unit in _units(trial)]
     total = sum(job.recipe.epochs * room.pictures(job) for unit in units for job in unit)
     with tqdm(total=total, desc=name, unit="img", unit_scale=True, disable=None) as progress:
         room.progress = progress.update
-        side_by_side(room.look, frozen.by_features([unit for unit in units if frozen.groups(unit)]), workers, Processes())
-        results = side_by_side(room.finish, units, workers, Processes())
+        side_by_side(room.look, frozen.by_features([unit for unit in units if frozen.groups(unit)]), params.compute, Processes())
+        results = side_by_side(room.finish, units, params.compute, Processes())
     room.workshop.clear()
     rows = [_row(job, record) for unit, records in zip(units, results, strict=True) for job, record in zip(unit, records, strict=True)]
     return Found(name, pd.DataFrame(rows, columns=COLUMNS))
