@@ -22,7 +22,7 @@ class Compute(Block):
 
     backend: Literal["local", "dask", "ray"] = "local"
     workers: int = Field(2, ge=1)
-    threads: int = Field(1, ge=1)  # of each training on processors; the only key here that figures depend on, by rounding
+    threads: int = Field(1, ge=1)  # of each training on processors: figures depend on it, by rounding, and not on workers
     devices: int = Field(1, ge=1)  # GPUs, or processes where there is none, that train one network together
     address: str | None = None  # of a running Dask or Ray cluster; null starts one of `workers` processes on this machine
     cache_gib: float = Field(16.0, ge=0)  # decoded pictures of a data set that are kept on disk; a larger set is decoded as it is used
