@@ -114,7 +114,7 @@ def test_predict_takes_the_folder_of_all_folds(repository: Repository, mirror: P
         assert 0 <= low <= value <= high <= 69
 
 
-def test_an_experiment_retrains_from_the_first_stage_that_uses_the_param(repository: Repository, mirror: Path) -> None:
+def test_an_experiment_retrains_from_the_first_stage_that_uses_the_param(repository: Repository) -> None:
     output = repository.run("dvc", "exp", "run", "-S", "lambda=0.1")
     ran = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
     assert ran[:2] == ["check", "finetune@imdb"]
