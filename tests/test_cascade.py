@@ -227,7 +227,8 @@ def test_an_interrupted_fold_goes_on_behind_its_last_epoch(
         with pytest.raises(KeyboardInterrupt):
             trained(longer, "target_from_scratch", faces, splits, tracker, tmp_path)
         assert len(list((tmp_path / "work").glob("*.state"))) == 1
-    folder = trained(longer, "target_from_scratch", faces, splits, tracker, tmp_path)
+    more = longer.model_copy(update={"compute": params.Compute(workers=2)})  # is no reason to start anew
+    folder = trained(more, "target_from_scratch", faces, splits, tracker, tmp_path)
     assert epochs[0] == 6 + 2  # each fold's three epochs, and two that were interrupted
     for path in undisturbed.rglob("*"):
         if path.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
@@ -32,7 +33,7 @@ class Drawing:
     def __init__(self) -> None:
         self.lock, self.running, self.most = Lock(), 0, 0
 
-    def __call__(self, work: Job | list[Job], threads: int) -> list[float]:
+    def __call__(self, work: Job | list[Job]) -> list[float]:
         with self.lock:
             self.running += 1
             self.most = max(self.most, self.running)
@@ -47,21 +48,21 @@ class Drawing:
 
 
 @pytest.fixture(autouse=True)
-def _a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+def _a_processor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
 def test_networks_with_dropout_train_one_after_the_other(grouped: bool) -> None:
     work = jobs("vgg16_512_256", folds=4)
-    expected = [Drawing()(job, 1) for job in work]
+    expected = [Drawing()(job) for job in work]
     drawing = Drawing()
     compute = Compute(workers=2)
-    found = (
-        side_by_side(drawing, [[job] for job in work], compute, Processes())
-        if grouped
-        else side_by_side(drawing, work, compute, Processes())
-    )
+    units = [[job] for job in work]
+    found = side_by_side(drawing, units, compute, Processes()) if grouped else side_by_side(drawing, work, compute, Processes())
     assert found == expected
     assert drawing.most == 1
 
@@ -76,12 +77,12 @@ def test_results_come_in_the_order_of_the_jobs_and_those_that_draw_come_last() -
     work = jobs("vgg16_512_256", "tinyagenet", folds=2)
     begun: list[str] = []
 
-    def finish(job: Job, threads: int) -> tuple[str, int]:
+    def finish(job: Job) -> str:
         begun.append(job.row.backbone)
-        return job.name, threads
+        return job.name
 
     found = side_by_side(finish, work, Compute(workers=4), Processes())
-    assert found == [(job.name, 1) for job in work]
+    assert found == [job.name for job in work]
     assert begun == ["tinyagenet"] * 2 + ["vgg16_512_256"] * 2
     assert side_by_side(finish, [], Compute(), Processes()) == []
 
@@ -91,9 +92,9 @@ def test_each_has_the_threads_of_compute_whatever_runs_beside_it(workers: int, t
     compute, had = Compute(workers=workers, threads=threads), []
     drawing = Drawing()
 
-    def finish(job: Job, given: int) -> list[float]:
-        had.append(given)
-        return drawing(job, given)
+    def finish(job: Job) -> list[float]:
+        had.append(torch.get_num_threads())
+        return drawing(job)
 
     work = jobs("tinyagenet", folds=5)
     side_by_side(finish, work, compute, Processes())

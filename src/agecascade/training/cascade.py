@@ -133,8 +133,7 @@ class _Room:
     def _name(self, job: Job) -> str:
         return job_fingerprint(job, self.data, self.folds[job.fold], self.init(job.init), self.processes)
 
-    def _train(self, job: Job, threads: int) -> Path:
-        torch.set_num_threads(threads)
+    def _train(self, job: Job) -> Path:
         prefix = f"{job.step}-{job.row.name}-fold{job.fold}"
         name = f"{prefix}-{self._name(job)}"
         shared = partial(train_fold, job, self.faces, self.folds[job.fold], tracker=self.tracker, progress=self.progress)

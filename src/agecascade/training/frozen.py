@@ -76,9 +76,8 @@ class HeadTrainings:
     progress: Callable[[int], object]
     device: torch.device
 
-    def look(self, group: Group, threads: int) -> Path:
+    def look(self, group: Group) -> Path:
         """The folder of the features that a group learns from; groups with one model before them and the same folds share it."""
-        torch.set_num_threads(threads)
         first = group[0]
         roles = [self._rows(job) for job in group]
         wanted = {"plain": _union(rows for found in roles for rows in found.values())}
@@ -94,9 +93,9 @@ class HeadTrainings:
 
         return self.workshop.piece(f"{first.step}-features-{name}", make)
 
-    def learn(self, group: Group, threads: int) -> Path:
+    def learn(self, group: Group) -> Path:
         """A folder with the model folder and the test predictions of each fold of a group, as `train_fold` leaves them."""
-        features = self.look(group, threads)
+        features = self.look(group)
         first = group[0]
         prefix = f"{first.step}-{first.row.name}-heads{first.fold}"
         name = f"{prefix}-{fingerprint(jobs=[self.name(job) for job in group])}"

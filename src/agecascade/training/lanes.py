@@ -17,8 +17,8 @@ Work = TypeVar("Work", Job, list[Job])  # a training, or several that are done a
 Result = TypeVar("Result")
 
 
-def side_by_side(finish: Callable[[Work, int], Result], jobs: list[Work], compute: Compute, processes: Processes) -> list[Result]:
-    """`finish(job, threads)` of all jobs (or groups of them), in their order.
+def side_by_side(finish: Callable[[Work], Result], jobs: list[Work], compute: Compute, processes: Processes) -> list[Result]:
+    """`finish` of all jobs (or groups of them), each with `compute.threads`, in their order.
 
     On processors, as many run side by side as the workers have `compute.threads` for; torch lets go of the interpreter while
     it computes. With one thread each, which is the default, none waits for the others at every layer. The number never
@@ -27,14 +27,19 @@ def side_by_side(finish: Callable[[Work, int], Result], jobs: list[Work], comput
     Networks with dropout draw from torch's random state, which is one for all: they train one after the other, once the others
     are done.
     """
+
+    def finished(job: Work) -> Result:
+        torch.set_num_threads(compute.threads)  # of the lane that it runs in
+        return finish(job)
+
     if processes.size > 1:
-        return [finish(job, compute.threads) for job in jobs]
+        return [finished(job) for job in jobs]
     most = 1 if torch.cuda.is_available() else min(max(1, compute.workers // compute.threads), len(jobs))
     alone = _drawing(jobs) if most > 1 else set()
     results: dict[int, Result] = {}
     for places, side in (([place for place in range(len(jobs)) if place not in alone], most), (sorted(alone), 1)):
         lanes = max(1, min(side, len(places)))
-        found = Parallel(n_jobs=lanes, prefer="threads")(delayed(finish)(jobs[place], compute.threads) for place in places)
+        found = Parallel(n_jobs=lanes, prefer="threads")(delayed(finished)(jobs[place]) for place in places)
         results |= zip(places, found, strict=True)
     return [results[place] for place in range(len(jobs))]
 

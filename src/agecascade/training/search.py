@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from agecascade import model_folder
@@ -102,21 +101,20 @@ class _Room:
         """How many a job learns from."""
         return int((self.folds[job.fold]["role"] == "train").sum())
 
-    def finish(self, unit: list[Job], threads: int) -> list[Record]:
+    def finish(self, unit: list[Job]) -> list[Record]:
         """The last validation of each job of a unit; those of an interrupted search are not trained again."""
-        torch.set_num_threads(threads)
         name = f"{self.name}-trial-{fingerprint(jobs=[self._fingerprint(job) for job in unit])}"
-        piece = self.workshop.piece(name, lambda folder: write_json(folder / "trial.json", self._tried(unit, threads)))
+        piece = self.workshop.piece(name, lambda folder: write_json(folder / "trial.json", self._tried(unit)))
         found = json.loads((piece / "trial.json").read_text(encoding="utf-8"))
         return [DIVERGED if record is None else record for record in found]
 
-    def look(self, unit: list[Job], threads: int) -> Path:
+    def look(self, unit: list[Job]) -> Path:
         """The features of a frozen backbone."""
-        return self._heads().look(unit, threads)
+        return self._heads().look(unit)
 
-    def _tried(self, unit: list[Job], threads: int) -> list[Record | None]:
+    def _tried(self, unit: list[Job]) -> list[Record | None]:
         try:
-            records = self._heads_tried(unit, threads) if frozen.groups(unit) else [self._one_tried(job) for job in unit]
+            records = self._heads_tried(unit) if frozen.groups(unit) else [self._one_tried(job) for job in unit]
         except LossError:
             return [None] * len(unit)
         return [record if all(map(math.isfinite, record.values())) else None for record in records]
@@ -131,9 +129,9 @@ class _Room:
         *_, last = train(network, method, training, validation, job.recipe, augmenter, **options)  # type: ignore[arg-type]
         return {name: last[name] for name in DIVERGED}
 
-    def _heads_tried(self, unit: list[Job], threads: int) -> list[Record]:
+    def _heads_tried(self, unit: list[Job]) -> list[Record]:
         heads = self._heads()
-        _, folds = heads.trained(unit, Views.read(heads.look(unit, threads)))
+        _, folds = heads.trained(unit, Views.read(heads.look(unit)))
         return [{name: fold.history[-1][name] for name in DIVERGED} for fold in folds]
 
     def _heads(self) -> HeadTrainings:
