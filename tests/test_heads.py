@@ -164,14 +164,22 @@ def test_progress_counts_every_picture_once_an_epoch() -> None:
     assert sum(told) == 4 * sum(training for training, _ in SIZES)
 
 
-def test_a_loss_that_is_no_number_names_fold_epoch_and_pictures() -> None:
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (0, r"the loss is nan in epoch 1, batch \d of 3, of target/fold3 on .*; lower learning_rate"),
+        (1, r"the validation loss is nan in epoch 1; lower learning_rate, .* validation pictures, of target/fold3"),
+    ],
+    ids=["training", "validation"],
+)
+def test_a_loss_that_is_no_number_names_what_it_is_of(part: int, message: str) -> None:
     data = samples()
     rows = roles()
     label = torch.from_numpy(data.label)
-    label[int(rows[3][0][0])] = float("nan")
+    label[int(rows[3][part][0])] = float("nan")
     pictures = Pictures(data.sample_id, torch.rand(COUNT, 48), label, torch.from_numpy(data.sigma))
     folds = [Fold(networks()[3].head, [0], *rows[3], "target/fold3")]
-    with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1, batch \d of 3, of target/fold3 on .*; lower learning_rate"):
+    with pytest.raises(TrainingError, match=message):
         train_heads(folds, pictures, methods.create("dldl_v2", GRID), recipe(batch_size=14, epochs=1))
 
 

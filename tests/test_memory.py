@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from agecascade import models
 from agecascade.errors import TrainingError
 from agecascade.models.base import Network
 from agecascade.training import memory
@@ -21,9 +22,21 @@ def test_activations_by_hand() -> None:
         torch.nn.Flatten(),
         torch.nn.Linear(64, 5),  # 5
     )
-    assert memory.activations(layers, 8) == 256 + 256 + 5
+    assert memory.activations(layers, 7, 8) == 7 * (256 + 256 + 5)
     assert layers.training
     assert layers[1].num_batches_tracked == 0
+
+
+def test_templates_count_once_a_batch() -> None:
+    """The DAA head learns from a picture of each of seven ages beside the batch."""
+    daa = models.create("tinyagenet", "daa", 7, head_options={"templates": "multi_channel"}, grid=list(range(7)))
+    daa.templates = torch.zeros(7, 3, 32, 32)
+    daa.backbone.eval()
+    four, eight = memory.activations(daa, 4, 32), memory.activations(daa, 8, 32)
+    head = eight - four - memory.activations(daa.backbone, 4, 32)  # of four pictures
+    assert four == memory.activations(daa.backbone, 4 + 7, 32) + head
+    assert daa.training
+    assert not daa.backbone.training
 
 
 def test_a_batch_that_cannot_fit_is_refused_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +77,20 @@ def test_memory_that_runs_out_in_a_step_is_said(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(TrainingError, match=r"^cpu has too little memory for batches of 16; lower batch_size \(.*(allocate|out of) memory"):
         trained(epochs=1)
     assert not memory._under_way
+
+
+def test_memory_that_runs_out_in_validation_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = Network.forward
+
+    def short(network: Network, images: torch.Tensor) -> torch.Tensor:
+        return forward(network, images if network.training else torch.empty(2**50))
+
+    monkeypatch.setattr(memory, "activations", lambda *_: 0)
+    monkeypatch.setattr(Network, "forward", short)
+    with pytest.raises(
+        TrainingError, match=r"^cpu has too little memory for batches of \d+; lower image_size, for validation takes so many"
+    ):
+        trained(epochs=1)
 
 
 def test_other_errors_of_a_step_stay_what_they_are() -> None:

@@ -18,7 +18,7 @@ from agecascade.methods.base import Method
 from agecascade.params import Recipe
 from agecascade.training import optimisers
 from agecascade.training.learner import Record, exhausted, full
-from agecascade.training.loop import SPEED
+from agecascade.training.loop import SPEED, require_finite_validation
 from agecascade.training.schedules import LearningRate
 from agecascade.training.weighting import class_weights, single_terms
 
@@ -129,6 +129,7 @@ class _Cohort:
             for index in np.flatnonzero(active).tolist():
                 means = {name: value[index] for name, value in sums.items()}
                 record = {"epoch": epoch + 1, "learning_rate": rates[index]} | means | self._validate(index) | {SPEED: speed}
+                require_finite_validation(record, len(self.folds[index].validation), f", of {self.folds[index].name}")
                 self.folds[index].history.append(record)
                 self._keep(index)
             for lane in self.lanes:

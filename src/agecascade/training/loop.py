@@ -19,12 +19,13 @@ from agecascade.models.base import Network
 from agecascade.params import Recipe
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.learner import Learner, Record, autocast, full
-from agecascade.training.memory import room
+from agecascade.training.memory import room, told_if_short
 from agecascade.training.processes import Processes
 from agecascade.training.weighting import class_weights
 
 SPEED = "images_per_s"  # the one entry of a record that does not repeat: for trackers, not for files
 _LOOKED_AT = 32  # batches after which a GPU is asked whether its losses are finite: asking means waiting for it
+_VALIDATED = 256  # pictures that validation takes at once
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def train(
             speed = len(training) / (time.perf_counter() - start)
             processes.align(learner.result)
             record |= evaluate(learner.result, method, validation, augmenter, precision, processes) | {SPEED: speed}
-            _require_finite_validation(record, len(validation), checkpoint)
+            require_finite_validation(record, len(validation), _kept(epoch + 1, checkpoint))
             learner.end_epoch(record)
             if checkpoint and processes.rank == 0:
                 checkpoint.save(learner.state())
@@ -147,12 +148,13 @@ def evaluate(
     network.eval()
     sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, error
     with torch.inference_mode():
-        for whole in np.array_split(np.arange(len(samples)), -(-len(samples) // 256)):
+        for whole in np.array_split(np.arange(len(samples)), -(-len(samples) // _VALIDATED)):
             rows = processes.share(whole)
             if not len(rows):
                 continue
-            with autocast(device, precision):
-                outputs = full(network(augmenter.plain(samples.images[rows]).to(dtype)))
+            images = augmenter.plain(samples.images[rows]).to(dtype)
+            with told_if_short(images, "lower image_size, for validation takes so many"), autocast(device, precision):
+                outputs = full(network(images))
             label, sigma = (_tensor(values[rows], device).to(outputs.dtype) for values in (samples.label, samples.sigma))
             sums[0] += method.loss(outputs, label, sigma).double() * len(rows)
             sums[1] += method.error(outputs, label).sum().double()
@@ -199,14 +201,13 @@ def _require_finite(
     )
 
 
-def _require_finite_validation(record: Record, pictures: int, checkpoint: Checkpoint | None) -> None:
-    """Raise LossError where the validation's loss or error is no finite number though there are pictures."""
-    epoch = int(record["epoch"])
+def require_finite_validation(record: Record, pictures: int, told: str = "") -> None:
+    """Raise LossError, ending in `told`, where the validation's loss or error is no finite number though there are pictures."""
     for name in ("validation_loss", "validation_error"):
         if pictures and not math.isfinite(record[name]):
             raise LossError(
-                f"the {name.replace('_', ' ')} is {record[name]} in epoch {epoch}; lower learning_rate, or look at the labels of the "
-                f"validation pictures{_kept(epoch, checkpoint)}"
+                f"the {name.replace('_', ' ')} is {record[name]} in epoch {int(record['epoch'])}; lower learning_rate, or look at the "
+                f"labels of the validation pictures{told}"
             )
 
 

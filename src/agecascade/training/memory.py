@@ -30,7 +30,7 @@ def room(network: nn.Module, batch_size: int, image_size: int, device: torch.dev
     and `copies` of the weights: less than a step needs, so that nothing that would fit is refused. Trainings that run side by
     side in threads must fit together, into what is free and what this process holds, for they may hold some of theirs already.
     """
-    needed = 4 * (activations(network, image_size) * batch_size + copies * sum(weight.numel() for weight in network.parameters()))
+    needed = 4 * (activations(network, batch_size, image_size) + copies * sum(weight.numel() for weight in network.parameters()))
     with _asking:
         free, beside = free_bytes(device), sum(_under_way)
         if free is not None and (needed > free or needed + beside > free + held_bytes(device)):
@@ -49,19 +49,22 @@ def room(network: nn.Module, batch_size: int, image_size: int, device: torch.dev
 
 
 @contextmanager
-def told_if_short(images: Tensor) -> Iterator[None]:
-    """Where memory runs out in a step on a batch (B, ...), a TrainingError says so."""
+def told_if_short(images: Tensor, advice: str = "lower batch_size") -> Iterator[None]:
+    """Where memory runs out in a step on a batch (B, ...), a TrainingError says so, and what to do."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         said = " ".join(str(error).split())
         if not (isinstance(error, torch.OutOfMemoryError | MemoryError) or any(short in said for short in _SHORT)):
             raise
-        raise TrainingError(f"{images.device} has too little memory for batches of {len(images)}; lower batch_size ({said})") from None
+        raise TrainingError(f"{images.device} has too little memory for batches of {len(images)}; {advice} ({said})") from None
 
 
-def activations(network: nn.Module, image_size: int) -> int:
-    """Numbers that the layers with weights put out for one picture of (3, image_size, image_size), counted without computing."""
+def activations(network: nn.Module, batch_size: int, image_size: int) -> int:
+    """Numbers that the layers with weights put out for a batch (B, 3, image_size, image_size), counted without computing.
+
+    Not B times those of one picture: where DAA has templates, they go through the backbone once for all pictures of a batch.
+    """
     counts: list[int] = []
 
     def count(module: nn.Module, inputs: object, output: Tensor) -> None:
@@ -71,13 +74,14 @@ def activations(network: nn.Module, image_size: int) -> int:
     hooks = [layer.register_forward_hook(count) for layer in layers]
     state = itertools.chain(network.named_parameters(), network.named_buffers())
     shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in state}
-    was_training = network.training
+    was_training = [module.training for module in network.modules()]
     try:
         with torch.no_grad():
-            picture = torch.empty(1, 3, image_size, image_size, device="meta", dtype=next(network.parameters()).dtype)
-            torch.func.functional_call(network.eval(), shapes, picture)
+            pictures = torch.empty(batch_size, 3, image_size, image_size, device="meta", dtype=next(network.parameters()).dtype)
+            torch.func.functional_call(network.train(), shapes, pictures)
     finally:
-        network.train(was_training)
+        for module, training in zip(network.modules(), was_training, strict=True):
+            module.training = training  # not .train(), which may compute
         for hook in hooks:
             hook.remove()
     return sum(counts)
