@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -290,6 +293,55 @@ def test_a_piece_is_made_once_and_never_half(tmp_path: Path) -> None:
     made = workshop.piece("a", lambda folder: (folder / "whole").touch())
     assert workshop.piece("a", fails) == made
     workshop.clear()
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_piece_stays_while_any_run_uses_it(tmp_path: Path) -> None:
+    first, second, shared = Workshop(tmp_path), Workshop(tmp_path), [f"target-row-{letter * 24}" for letter in "ab"]
+    for name in shared:
+        first.piece(name, lambda folder: (folder / "whole").touch())
+    second.piece(shared[0], lambda folder: pytest.fail("made twice"))
+    second.piece(f"target-row-{'c' * 24}", lambda folder: None)
+    second.forget("target-row")  # of another experiment with the same row
+    assert all((tmp_path / name / "whole").exists() for name in shared)
+    first.clear()
+    assert (tmp_path / shared[0] / "whole").exists()
+    assert not (tmp_path / shared[1]).exists()
+    second.clear()
+    assert not any(tmp_path.iterdir())
+
+
+def test_experiments_side_by_side_leave_each_other_their_trainings(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`dvc exp run --queue -S lambda=0.1,10`, two at once: the second trains the same rows while the first holds finished ones."""
+    deliver = cascade._deliver
+    other = params.check(study.model_dump(by_alias=True) | {"lambda": 10.0})
+
+    def after_another(*arguments: object) -> None:
+        monkeypatch.setattr(cascade, "_deliver", deliver)
+        predictions = tmp_path / "other" / "predictions"
+        models = tmp_path / "models"
+        train_step(other, "target_from_scratch", faces, splits, models, tmp_path / "other", predictions, tracker, tmp_path / "work")
+        deliver(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cascade, "_deliver", after_another)
+    ours = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    assert len(list(ours.rglob("model.json"))) == len(list((tmp_path / "other").rglob("model.json"))) == 4
+    assert not any((tmp_path / "work").iterdir())
+
+
+def test_a_piece_of_a_killed_run_is_forgotten(tmp_path: Path) -> None:
+    script = f"""
+import os, signal
+from pathlib import Path
+from agecascade.work import Workshop
+Workshop(Path({str(tmp_path)!r})).piece("target-row-{"a" * 24}", lambda folder: None)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    assert any(tmp_path.glob("*.used"))
+    Workshop(tmp_path).forget("target-row")
     assert not any(tmp_path.iterdir())
 
 
