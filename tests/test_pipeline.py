@@ -123,12 +123,20 @@ def test_an_experiment_retrains_from_the_first_stage_that_uses_the_param(reposit
 
 def test_queued_experiments_stand_beside_the_first_in_mlflow_and_in_one_table(repository: Repository) -> None:
     repository.run("dvc", "exp", "run", "--queue", "-S", "lambda=0.3,10")
-    repository.run("dvc", "exp", "run", "--run-all")
+    repository.run("dvc", "exp", "run", "--run-all", "--jobs", "2")
     table = repository.run("agecascade", "tables", "--runs")
     shown = {line.split("|")[2].strip() for line in table.splitlines() if MAIN in line}
     assert {"1", "0.1", "0.3", "10"} <= shown
     script = "import json, agecascade.tracking as t; print(json.dumps([r['params']['lambda'] for r in t.evaluation_runs()]))"
     assert {"0.1", "0.3", "10"} <= set(json.loads(repository.run("python", "-c", script).splitlines()[-1]))
+
+
+def test_experiments_run_where_nothing_ran_before(repository: Repository) -> None:
+    """A new clone has the lock, but not what it names: neither the folders of stages that the experiment leaves out, nor a cache."""
+    repository.run("git", "clone", "-q", ".", "clone")
+    output = repository.run("env", "-C", "clone", "dvc", "exp", "run", "-S", "seed=1", "check")
+    shutil.rmtree(repository.folder / "clone")
+    assert "Ran experiment(s)" in output
 
 
 def test_a_mistyped_key_stops_before_any_output_is_touched(repository: Repository) -> None:
