@@ -137,6 +137,23 @@ def test_the_branch_and_its_experiments_stand_in_one_table(monkeypatch: pytest.M
     assert "| laced-ices | 0.1 | 2 | sample_fgnet | target | dldl_v2-tinyagenet-s0 | 5 | 400 | 3.10 |" in to_markdown(table)
 
 
+@pytest.mark.parametrize("state_of_it", ["queued", "running", "failed"])
+def test_an_experiment_without_a_result_does_not_show_its_baselines(monkeypatch: pytest.MonkeyPatch, state_of_it: str):
+    workspace = {**copy.deepcopy(MAIN), "rev": "workspace", "name": None}
+    output = shown(workspace, MAIN, state("b6ca139a4a42", "laced-ices", 0.1, 4.0), state("595a9eddbdc0", "done", 10.0, 13.0))
+    for experiment, now in zip(output[1]["experiments"], [state_of_it, "success"], strict=True):
+        experiment["executor"] = {"state": now, "name": "dvc-task", "local": None}
+    assert table_of(monkeypatch, output, [])["experiment"].tolist() == ["main", "done"]
+    figures = table_of(monkeypatch, output, [run("laced-ices", "0.1", 6.6)])  # evaluated, and failed behind it
+    assert figures["MAE"].tolist() == [4.0, 13.0, 6.6]
+
+
+def test_figures_of_data_sets_that_the_study_does_not_have_are_left_out(monkeypatch: pytest.MonkeyPatch):
+    chosen = state("b6ca139a4a42", "main", 1.0, 4.0)
+    chosen["data"]["params"]["params.yaml"]["data"]["datasets"] = {"utkface": {}}
+    assert not len(table_of(monkeypatch, shown(chosen, chosen), []))
+
+
 def test_a_workspace_that_differs_has_its_own_line(monkeypatch: pytest.MonkeyPatch):
     table = table_of(monkeypatch, shown(state("workspace", None, 0.5, 3.9), MAIN), [])
     assert table["experiment"].tolist() == ["workspace", "main"]

@@ -82,24 +82,35 @@ def dvc_evaluations(root: Path) -> list[Evaluation]:
 
 
 def parse(shown: list[dict[str, Any]]) -> list[Evaluation]:
-    """The output of `dvc exp show --json`; a workspace that equals another entry is left out."""
+    """The output of `dvc exp show --json`; a workspace that equals another entry is left out.
+
+    So are experiments that are queued, run or failed: with them stand the figures of the commit that they started from.
+    """
     states = []
     for entry in shown:
         states.append(entry)
+        done = [experiment for experiment in entry.get("experiments") or [] if _succeeded(experiment)]
         # an experiment may be a chain of checkpoints, the newest first
-        states += [experiment["revs"][0] for experiment in entry.get("experiments") or [] if experiment["revs"]]
+        states += [experiment["revs"][0] for experiment in done if experiment["revs"]]
     evaluations = [evaluation for state in states if (evaluation := _evaluation(state))]
     others = [evaluation for evaluation in evaluations if evaluation.names != ("workspace",)]
     same = [(evaluation.params, evaluation.rows) for evaluation in others]
     return [evaluation for evaluation in evaluations if evaluation in others or (evaluation.params, evaluation.rows) not in same]
 
 
+def _succeeded(experiment: dict[str, Any]) -> bool:
+    executor = experiment.get("executor")
+    return executor is None or executor["state"] == "success"
+
+
 def _evaluation(state: dict[str, Any]) -> Evaluation | None:
     data = state.get("data") or {}
-    rows = (data.get("metrics") or {}).get(METRICS, {}).get("data")
+    rows = (data.get("metrics") or {}).get(METRICS, {}).get("data") or {}
+    params = (data.get("params") or {}).get("params.yaml", {}).get("data") or {}
+    if "datasets" in params:  # another study was chosen, and not run yet
+        rows = {dataset: steps for dataset, steps in rows.items() if dataset in params["datasets"]}
     if not rows:
         return None
-    params = (data.get("params") or {}).get("params.yaml", {}).get("data") or {}
     names = dict.fromkeys(filter(None, [state.get("name"), state["rev"] if state["rev"] == "workspace" else state["rev"][:7]]))
     return Evaluation(tuple(names), params, rows)
 
