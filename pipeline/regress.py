@@ -8,6 +8,7 @@ import pandas as pd
 
 from agecascade import baselines, params
 from agecascade.features import load_features
+from agecascade.fetch import repository_root
 from agecascade.files import write_table, written_beside
 from common import run
 
@@ -16,11 +17,12 @@ def main(name: str) -> None:
     """Fit and test the regressor `name` on all folds."""
     study = params.load("params.yaml")
     entry = study.regressors[name]
-    features = load_features(f"data/features/{entry.features}.parquet")
+    inputs = [Path(f"data/features/{entry.features}.parquet"), Path(f"data/splits/{study.features[entry.features].dataset}.parquet")]
+    features, split = load_features(inputs[0]), pd.read_parquet(inputs[1])
     told = {"sigma": study.sigma, **({} if features.step is None else {"step": features.step})}
     regressor = baselines.create(name, entry.options, study.seed, entry.regressor, told)
-    split = pd.read_parquet(f"data/splits/{study.features[entry.features].dataset}.parquet")
-    predictions, choices, artifacts = baselines.fit_folds(features, split, regressor, study.compute)
+    kept = baselines.KeptFolds.of(regressor, inputs, repository_root() / ".agecascade" / "work")
+    predictions, choices, artifacts = baselines.fit_folds(features, split, regressor, study.compute, kept)
     outputs = Path("data/predictions/regress")
     write_table(outputs / f"{name}.parquet", predictions)
     with written_beside(outputs / name) as folder:
@@ -28,6 +30,7 @@ def main(name: str) -> None:
         choices.to_csv(folder / "choices.csv", index=False)
         for file, text in artifacts.items():
             (folder / file).write_text(text, encoding="utf-8")
+    kept.clear(choices["fold"].unique())
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from agecascade import baselines, schema
-from agecascade.baselines import Fold, folds
+from agecascade.baselines import Fold, KeptFolds, folds
 from agecascade.errors import RegressorError
 from agecascade.features import Features
 from agecascade.params import Compute
@@ -194,3 +195,70 @@ def test_a_fold_without_test_rows_is_named():
     features, split = study(folds=1)
     with pytest.raises(RegressorError, match="fold 0 of the split has no test rows"):
         baselines.fit_folds(features, split[split["role"] != "test"], baselines.create("svr", {}, seed=0))
+
+
+class Interrupted(NamedTuple):
+    """A regressor that fits, but from the fold `end` on, and counts in `fitted` what it was asked for."""
+
+    regressor: baselines.Regressor
+    fitted: list[int]
+    end: int = 99
+
+    @property
+    def key(self) -> str:
+        return self.regressor.key
+
+    @property
+    def folds(self) -> int | None:
+        return self.regressor.folds
+
+    def fit_predict(self, fold: Fold) -> baselines.Fitted:
+        if len(self.fitted) == self.end:
+            raise KeyboardInterrupt
+        self.fitted.append(len(fold.train))
+        return replace(self.regressor.fit_predict(fold), artifacts={"best.json": '{"\u00e4": 1}\n'})
+
+
+def kept(regressor: baselines.Regressor, place: Path) -> KeptFolds:
+    inputs = [place / "features", place / "split"]
+    for path in inputs:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(path.name)
+    return KeptFolds.of(regressor, inputs, place / "work")
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_an_interrupted_row_goes_on_after_its_finished_folds(name: str, tmp_path: Path):
+    features, split = study()
+    regressor = baselines.create(name, {}, seed=0)
+    whole = baselines.fit_folds(features, split, Interrupted(regressor, []))
+    with pytest.raises(KeyboardInterrupt):
+        baselines.fit_folds(features, split, Interrupted(regressor, [], end=2), kept=kept(regressor, tmp_path))
+    second, again = Interrupted(regressor, []), kept(regressor, tmp_path)
+    predictions, choices, artifacts = baselines.fit_folds(features, split, second, kept=again)
+    assert len(second.fitted) == 1
+    assert predictions.equals(whole[0])
+    pd.testing.assert_frame_equal(choices, whole[1])
+    assert artifacts == whole[2] == {f"fold{fold}-best.json": '{"\u00e4": 1}\n' for fold in range(3)}
+    again.clear(range(3))
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_folds_of_other_settings_are_not_taken_and_go_when_the_row_is_done(tmp_path: Path):
+    features, split = study()
+    regressors = [baselines.create("svr", options, seed=0) for options in ({}, {"C": [0.1]})]
+    with pytest.raises(KeyboardInterrupt):
+        baselines.fit_folds(features, split, Interrupted(regressors[0], [], end=2), kept=kept(regressors[0], tmp_path))
+    other, others = Interrupted(regressors[1], []), kept(regressors[1], tmp_path)
+    baselines.fit_folds(features, split, other, kept=others)
+    assert len(other.fitted) == 3
+    others.clear(range(3))
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_changed_features_find_no_finished_fold(tmp_path: Path):
+    regressor = baselines.create("svr", {}, seed=0)
+    before = kept(regressor, tmp_path)
+    (tmp_path / "features").write_text("others")
+    after = KeptFolds.of(regressor, [tmp_path / "features", tmp_path / "split"], tmp_path / "work")
+    assert before.stamp != after.stamp

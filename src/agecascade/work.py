@@ -40,8 +40,8 @@ class Workshop:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.name = uuid4().hex
-        self._alive = FileLock(self._life(self.name), thread_local=False)  # a training's thread takes it, another gives it back
+        self._run = uuid4().hex
+        self._alive = FileLock(self._life(self._run), thread_local=False)  # a training's thread takes it, another gives it back
         self._guard = Lock()
         self._used: set[str] = set()
 
@@ -62,6 +62,14 @@ class Workshop:
             shutil.rmtree(self.state(name), ignore_errors=True)
         return self.root / name
 
+    def finished(self, name: str) -> Path | None:
+        """The folder of the piece `name` where that is made, else None; it stays until `clear`."""
+        if not (self.root / name).is_dir():
+            return None
+        self._use(name)
+        with FileLock(self._lock(name)):
+            return self.root / name if (self.root / name).is_dir() else None
+
     def state(self, name: str) -> Path:
         """A folder for what the piece's `make` must find again when it is interrupted itself; it goes when the piece is made."""
         return self.root / f"{name}.state"
@@ -70,10 +78,10 @@ class Workshop:
         """Forget the pieces of this stage: its outputs are complete, and DVC's cache keeps them."""
         while self._used:
             name = self._used.pop()
-            self._mark(name, self.name).unlink()
+            self._mark(name, self._run).unlink()
             self._remove(name)
         self._alive.release()
-        self._life(self.name).unlink(missing_ok=True)
+        self._life(self._run).unlink(missing_ok=True)
 
     def forget(self, prefix: str) -> None:
         """Remove what earlier runs left under this prefix and a fingerprint, unless it is in use or is being made."""
@@ -85,7 +93,7 @@ class Workshop:
             if not self._alive.is_locked:
                 self._alive.acquire()
         self._used.add(name)
-        self._mark(name, self.name).touch()
+        self._mark(name, self._run).touch()
 
     def _lock(self, name: str) -> Path:
         return self.root / f"{name}.lock"

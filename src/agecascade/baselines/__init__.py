@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agecascade.baselines.folds import Fitted, Fold, Options, Regressor, fit_folds
+from agecascade.baselines.kept import KeptFolds
 from agecascade.errors import RegressorError, unknown_name
 
 REGRESSORS = {
@@ -21,7 +22,7 @@ REGRESSORS = {
 }
 TIME_BOUNDED = {"autosklearn", "flaml"}  # no two runs agree: their figures stand apart
 
-__all__ = ["REGRESSORS", "TIME_BOUNDED", "Fitted", "Fold", "Options", "Regressor", "create", "fit_folds"]
+__all__ = ["REGRESSORS", "TIME_BOUNDED", "Fitted", "Fold", "KeptFolds", "Options", "Regressor", "create", "fit_folds"]
 
 
 def create(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,9 @@ from agecascade.compute import ordered
 from agecascade.errors import RegressorError
 from agecascade.features.table import Features
 from agecascade.params import Block, Compute
+
+if TYPE_CHECKING:
+    from agecascade.baselines.kept import KeptFolds
 
 ROLES = ("train", "validation", "test")
 WORTH_PROCESSES = 8.0  # seconds of work that is left; processes take some to start
@@ -106,21 +109,21 @@ class FoldRows:
 
 
 def fit_folds(
-    features: Features, split: pd.DataFrame, regressor: Regressor, compute: Compute | None = None
+    features: Features, split: pd.DataFrame, regressor: Regressor, compute: Compute | None = None, kept: KeptFolds | None = None
 ) -> tuple[pa.Table, pd.DataFrame, dict[str, str]]:
     """Fit and test every fold; returns predictions (schema.PREDICTIONS), choices with their fold, and the artifacts as fold<k>-<name>.
 
     split: schema.SPLITS. Folds run side by side in processes of `compute` where there is enough to do, and one after the other otherwise:
-    with the same result, for each has one thread. Raises RegressorError where a picture of the split has no feature, or a fold cannot be
-    fitted.
+    with the same result, for each has one thread. kept: where finished folds wait, and are found again. Raises RegressorError where a
+    picture of the split has no feature, or a fold cannot be fitted.
     """
     jobs = _jobs(features, split)[: regressor.folds]
     sigma = np.full(len(features.label), np.nan) if features.sigma is None else features.sigma
     tables, choices = [], []
     artifacts: dict[str, str] = {}
-    results = _results(partial(_fit, regressor), jobs, compute or Compute())
-    for job, fitted in zip(jobs, tqdm(results, desc=regressor.key, total=len(jobs), unit="fold", disable=None), strict=True):
-        rows = job.rows["test"]
+    results = _fitted(regressor, jobs, compute or Compute(), kept)
+    for job in jobs:
+        rows, fitted = job.rows["test"], results[job.number]
         columns = {"sample_id": features.sample_id[rows], "fold": job.number, "label": features.label[rows], "label_sigma": sigma[rows]}
         tables.append(pd.DataFrame({**columns, "prediction": fitted.prediction, "distribution": None}))
         choices.append(fitted.choices.assign(fold=job.number))
@@ -128,6 +131,20 @@ def fit_folds(
     tried = pd.concat(choices, ignore_index=True)
     _report_unconverged(regressor.key, tried)
     return pa.Table.from_pandas(pd.concat(tables), schema=schema.PREDICTIONS, preserve_index=False), tried, artifacts
+
+
+def _fitted(regressor: Regressor, jobs: list[FoldRows], compute: Compute, kept: KeptFolds | None) -> dict[int, Fitted]:
+    """The result of each fold, by number; each is kept as it comes."""
+    done = kept.found(job.number for job in jobs) if kept else {}
+    missing = [job for job in jobs if job.number not in done]
+    results = _results(partial(_fit, regressor), missing, compute)
+    with tqdm(desc=regressor.key, total=len(jobs), initial=len(done), unit="fold", disable=None) as progress:
+        for job, fitted in zip(missing, results, strict=True):
+            done[job.number] = fitted
+            if kept:
+                kept.keep(job.number, fitted)
+            progress.update()
+    return done
 
 
 def _jobs(features: Features, split: pd.DataFrame) -> list[FoldRows]:
