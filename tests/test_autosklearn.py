@@ -38,7 +38,7 @@ def fold() -> Fold:
     rng = np.random.default_rng(0)
     label = rng.uniform(0, 69, 240)
     feature = (np.outer(label - 30, rng.normal(size=16)) / 10 + rng.normal(0, 1, (240, 16))).astype(np.float32)
-    return Fold(feature[:160], label[:160], feature[160:190], label[160:190], feature[190:])
+    return Fold(feature[:160], label[:160], feature[160:190], label[160:190], feature[190:], number=3)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_an_environment_that_cannot_be_made_says_so(fold: Fold, uv):
 def test_a_search_that_fails_says_so(fold: Fold, uv):
     uv("import sys\nif sys.argv[1] == 'run': sys.exit('no pipeline could be fitted in this time')")
     with pytest.raises(
-        RegressorError, match=r"^auto-sklearn failed: no pipeline could be fitted in this time; raise .*time_left_for_this_task"
+        RegressorError, match=r"^fold 3: auto-sklearn failed: no pipeline could be fitted in this time; raise .*time_left_for_this_task"
     ):
         fit(fold)
 
@@ -102,7 +102,7 @@ def test_a_search_that_hangs_is_ended_with_its_children(fold: Fold, uv, tmp_path
     monkeypatch.setattr(autosklearn, "SEARCH_LIMIT", (0.0, 4.0))
     child = f"import subprocess; print(subprocess.Popen(['sleep', '60']).pid, file=open('{tmp_path}/pid', 'w'), flush=True)"
     uv(f"import sys, time\nif sys.argv[1] == 'run':\n    {child}\n    time.sleep(60)")
-    with pytest.raises(RegressorError, match="auto-sklearn was stopped after 4 s"):
+    with pytest.raises(RegressorError, match=r"^fold 3: auto-sklearn was stopped after 4 s"):
         fit(fold)
     time.sleep(0.2)
     pid = int((tmp_path / "pid").read_text())

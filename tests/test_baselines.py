@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from agecascade import baselines, schema
-from agecascade.baselines import Fold, KeptFolds, folds
+from agecascade.baselines import Fold, KeptFolds, autosklearn, folds
 from agecascade.errors import RegressorError
 from agecascade.features import Features
 from agecascade.params import Compute
@@ -83,7 +83,10 @@ def test_only_the_first_folds_where_so_many_are_asked_for():
 def test_a_solver_that_has_not_converged_is_reported():
     features, split = study(folds=1)
     regressor = baselines.create("svr", {"C": [100.0], "max_iter": 1}, seed=0)
-    with pytest.warns(UserWarning, match="C = 100 has not converged in fold 0; raise regressors.svr.options.max_iter"):
+    expected = (
+        r"C = 100 has not converged in fold 0; raise regressors\.svr\.options\.max_iter, .* take 100 out of regressors\.svr\.options\.C$"
+    )
+    with pytest.warns(UserWarning, match=expected):
         _, choices, _ = baselines.fit_folds(features, split, regressor)
     assert choices["converged"].tolist() == [False]
 
@@ -212,6 +215,10 @@ class Interrupted(NamedTuple):
     def folds(self) -> int | None:
         return self.regressor.folds
 
+    @property
+    def scripts(self) -> tuple[Path, ...]:
+        return self.regressor.scripts
+
     def fit_predict(self, fold: Fold) -> baselines.Fitted:
         if len(self.fitted) == self.end:
             raise KeyboardInterrupt
@@ -254,6 +261,17 @@ def test_folds_of_other_settings_are_not_taken_and_go_when_the_row_is_done(tmp_p
     assert len(other.fitted) == 3
     others.clear(range(3))
     assert not list((tmp_path / "work").iterdir())
+
+
+def test_a_search_whose_script_has_changed_finds_no_finished_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    script = tmp_path / "search.py"
+    monkeypatch.setattr(autosklearn.AutoSklearn, "scripts", (script,))
+    stamps = {}
+    for content in ("first", "second"):
+        script.write_text(content)
+        stamps[content] = [kept(baselines.create(name, {}, seed=0), tmp_path).stamp for name in ("autosklearn", "svr")]
+    assert stamps["first"][0] != stamps["second"][0]
+    assert stamps["first"][1] == stamps["second"][1]
 
 
 def test_changed_features_find_no_finished_fold(tmp_path: Path):

@@ -18,7 +18,7 @@ def fold(validation: int = 30) -> Fold:
     label = rng.uniform(0, 69, 240)
     feature = (np.outer(label - 30, rng.normal(size=16)) / 10 + rng.normal(0, 1, (240, 16))).astype(np.float32)
     held = 160 + validation
-    return Fold(feature[:160], label[:160], feature[160:held], label[160:held], feature[190:])
+    return Fold(feature[:160], label[:160], feature[160:held], label[160:held], feature[190:], number=3)
 
 
 def truth() -> np.ndarray:
@@ -45,7 +45,7 @@ def test_a_search_without_a_model_says_which_key_to_raise(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(flaml, "_automl", lambda drop: Nothing)
     expected = (
-        r"^FLAML could not fit anything in 1 s; raise regressors\.automl\.options\.time_left_for_this_task or per_run_time_limit, "
+        r"^fold 3: FLAML could not fit anything in 1 s; raise regressors\.automl\.options\.time_left_for_this_task or per_run_time_limit, "
         r"or drop the row, which `evaluate` waits for: remove regressors\.automl from params\.yaml$"
     )
     with pytest.raises(RegressorError, match=expected):

@@ -20,9 +20,9 @@ from safetensors.torch import save_file
 
 from agecascade import model_folder, models, params
 from agecascade.augmentation import plain
-from agecascade.download import checksum
 from agecascade.errors import ModelError, ParamsError
 from agecascade.faces.detectors import weights as caching
+from agecascade.files import checksum
 from agecascade.models.base import Network
 from agecascade.params import Normalisation, Weights
 from agecascade.training.cascade import find_model, initialise

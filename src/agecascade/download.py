@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from agecascade.datasets.base import Source
 from agecascade.errors import FetchError
+from agecascade.files import checksum
 from agecascade.partial import About, Partial
 
 if TYPE_CHECKING:
@@ -256,12 +257,6 @@ class _Download:
 
     def _failure(self, reason: str, remedy: str) -> FetchError:
         return FetchError(f"{self.source.file} could not be downloaded from {self.source.url} ({reason}); {remedy}")
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _first(answer: Response) -> int | None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from agecascade.datasets.base import Source
-from agecascade.download import PATIENT, Patience, checksum, download, room_for
+from agecascade.download import PATIENT, Patience, download, room_for
 from agecascade.errors import FetchError
-from agecascade.files import written_beside
+from agecascade.files import checksum, written_beside
 
 LARGE = 64 * 2**20  # bytes; below it a copy is done before a bar could be read
 STORE = ".agecascade/downloads"  # what has come of files that are not whole yet

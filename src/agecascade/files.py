@@ -1,7 +1,8 @@
-"""Outputs are written beside their place and renamed, so that nobody ever reads a half-written file."""
+"""Outputs are written beside their place and renamed, so that nobody reads a half-written file; a checksum tells one file from another."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -35,6 +36,12 @@ def written_beside(path: Path | str) -> Iterator[Path]:
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def copied(source: Path, target: Path, leave: Collection[str] = ()) -> None:

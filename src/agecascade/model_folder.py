@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,7 +17,7 @@ from agecascade import methods, models
 from agecascade.conformal import Interval
 from agecascade.errors import ModelError
 from agecascade.faces.alignment import Frame
-from agecascade.files import write_json
+from agecascade.files import checksum, write_json
 from agecascade.methods.base import Method
 from agecascade.methods.identity import Identity
 from agecascade.models.base import Network
@@ -151,4 +150,4 @@ def load(folder: Path | str) -> tuple[Network, Method, ModelCard]:
 
 def digest(folder: Path | str) -> str:
     """SHA-256 of the weights: the name under which a tracker knows the model."""
-    return hashlib.sha256((Path(folder) / "model.safetensors").read_bytes()).hexdigest()
+    return checksum(Path(folder) / "model.safetensors")

@@ -44,6 +44,8 @@ OURS = {
 class AutoSklearn(AutoMl):
     """auto-sklearn's search over pipelines and their ensemble, judged by the MAE of the validation rows."""
 
+    scripts = (SCRIPT,)
+
     time_left_for_this_task: int = Field(300, ge=30)  # seconds of search per fold; the paper's 12 hours are 43200
 
     def fit_predict(self, fold: Fold) -> Fitted:
@@ -60,7 +62,7 @@ class AutoSklearn(AutoMl):
             status, output = _run([_uv(self.drop), "run", "--script", str(SCRIPT), str(folder)], folder, limit, "auto-sklearn")
             if status != 0:
                 reason = f"was stopped after {limit:.0f} s" if status is None else f"failed: {_end_of(output, lines=1)}"
-                raise RegressorError(f"auto-sklearn {reason}; {self.longer}")
+                raise RegressorError(f"fold {fold.number}: auto-sklearn {reason}; {self.longer}")
             return _read(folder)
 
 

@@ -41,7 +41,7 @@ class Flaml(AutoMl):
             logging.getLogger("flaml").setLevel(logging.ERROR)
             self._search(search, fold)
             if search.model is None or not np.isfinite(search.best_loss):
-                raise RegressorError(f"FLAML could not fit anything in {self.time_left_for_this_task} s; {self.longer}")
+                raise RegressorError(f"fold {fold.number}: FLAML could not fit anything in {self.time_left_for_this_task} s; {self.longer}")
             prediction = np.asarray(search.predict(fold.test), dtype=np.float64).ravel()
         return Fitted(prediction, _leaderboard(search), {"best.json": json.dumps(search.best_config_per_estimator, indent=2) + "\n"})
 

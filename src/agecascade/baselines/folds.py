@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,8 @@ WORTH_PROCESSES = 8.0  # seconds of work that is left; processes take some to st
 class Options(Block):
     """The options of every regressor."""
 
+    scripts: ClassVar[tuple[Path, ...]] = ()  # code outside this package that its results come from
+
     key: str  # its name in params.yaml, for messages
     seed: int
     folds: int | None = Field(None, ge=1)  # only the first so many
@@ -50,6 +53,7 @@ class Fold:
     validation_label: NDArray[np.float64]  # (M,)
     test: NDArray[np.float32]  # (T, D)
     train_sigma: NDArray[np.float64] | None = None  # (N,) deviation of the labels, NaN where unknown
+    number: int = 0  # its own, for messages
 
     def __post_init__(self) -> None:
         for role, feature, label in (("training", self.train, self.train_label), ("validation", self.validation, self.validation_label)):
@@ -67,13 +71,16 @@ class Fitted:
 
 
 class Regressor(Protocol):
-    """Fits a fold; `folds` says how many of the first folds it takes, None for all."""
+    """Fits a fold; `folds` says how many of the first folds it takes, None for all; `scripts` what code it runs besides."""
 
     @property
     def key(self) -> str: ...
 
     @property
     def folds(self) -> int | None: ...
+
+    @property
+    def scripts(self) -> tuple[Path, ...]: ...
 
     def fit_predict(self, fold: Fold) -> Fitted:
         """Fit on the training rows, choose on the validation rows, predict the test rows."""
@@ -97,7 +104,7 @@ class FoldRows:
         label = {role: self.features.label[rows] for role, rows in self.rows.items()}
         self._require_labels(label["train"])
         sigma = None if self.features.sigma is None else self.features.sigma[self.rows["train"]]
-        return Fold(feature["train"], label["train"], feature["validation"], label["validation"], feature["test"], sigma)
+        return Fold(feature["train"], label["train"], feature["validation"], label["validation"], feature["test"], sigma, self.number)
 
     def _require_labels(self, label: NDArray[np.float64]) -> None:
         missing = int(np.isnan(label).sum())
@@ -188,5 +195,6 @@ def _report_unconverged(key: str, tried: pd.DataFrame) -> None:
     """Warn of chosen solutions whose solver stopped before it was done."""
     if "converged" in tried and not tried.loc[tried["chosen"], "converged"].all():
         first = tried[tried["chosen"] & ~tried["converged"].astype(bool)].iloc[0]
-        value = f"{tried.columns[0]} = {first.iloc[0]:g}"
-        warnings.warn(f"{key}: {value} has not converged in fold {first['fold']}; raise regressors.{key}.options.max_iter", stacklevel=3)
+        parameter, options = tried.columns[0], f"regressors.{key}.options"
+        remedy = f"raise {options}.max_iter, or where that does not help take {first.iloc[0]:g} out of {options}.{parameter}"
+        warnings.warn(f"{key}: {parameter} = {first.iloc[0]:g} has not converged in fold {first['fold']}; {remedy}", stacklevel=3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from agecascade.baselines.autosklearn import SCRIPT
 from agecascade.baselines.folds import Fitted, Regressor
+from agecascade.files import checksum
 from agecascade.work import Workshop, fingerprint, source_digest
 
 
@@ -30,8 +29,8 @@ class KeptFolds:
     @classmethod
     def of(cls, regressor: Regressor, inputs: list[Path], work: Path) -> KeptFolds:
         """Those of a regressor on files of features and split, below the folder `work`."""
-        code = source_digest([Path(__file__).parent, SCRIPT])
-        stamp = fingerprint(regressor=repr(regressor), inputs=[_digest(path) for path in inputs], code=code)
+        code = source_digest([Path(__file__).parent, *regressor.scripts])
+        stamp = fingerprint(regressor=repr(regressor), inputs=[checksum(path) for path in inputs], code=code)
         return cls(Workshop(work), regressor.key, stamp)
 
     def found(self, folds: Iterable[int]) -> dict[int, Fitted]:
@@ -54,11 +53,6 @@ class KeptFolds:
 
     def _name(self, fold: int) -> str:
         return f"{self._prefix(fold)}-{self.stamp}"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(fitted: Fitted, folder: Path) -> None:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from agecascade import storage
 from agecascade.errors import TrainingError
+from agecascade.files import checksum
 from agecascade.storage import Location
 
 
@@ -91,5 +92,4 @@ def _encoded_bytes(group: pq.RowGroupMetaData) -> int:
 def _content(part: Location) -> str:
     if storage.is_remote(part):
         return storage.state(part)
-    with Path(part).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return checksum(Path(part))

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from agecascade.errors import FaceError, FetchError, ModelError
+from agecascade.files import checksum
 from agecascade.params import Weights
 
 _DIGITS = re.compile(r"-([0-9a-f]{8,})\.\w+$")  # the start of a file's SHA-256 at the end of its name, as torch.hub has it
@@ -17,8 +18,6 @@ def weights_file(wanted: Weights, key: str) -> Path:
 
     key: of params.yaml, for errors. Raises ModelError where it cannot be had, or is another file than `sha256` says.
     """
-    from agecascade.download import checksum
-
     name, sha256 = str(wanted.file), wanted.sha256 or _told(str(wanted.file))
     try:
         path = _local(name) if wanted.url is None else _fetched(name, wanted.url, sha256)

@@ -78,7 +78,7 @@ def _by_hand(target: Path) -> str:
 
 
 def _checked(path: Path, wanted: ModelFile, called: str) -> Path:
-    from agecascade.download import checksum
+    from agecascade.files import checksum
 
     if not checksum(path).startswith(wanted.sha256):
         raise FaceError(f"{called} is not the published file: its SHA-256 does not begin with {wanted.sha256}; fetch {wanted.url} anew")
