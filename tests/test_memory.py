@@ -9,7 +9,9 @@ from agecascade import models
 from agecascade.errors import TrainingError
 from agecascade.models.base import Network
 from agecascade.training import memory
+from agecascade.training.learner import autocast
 from agecascade.training.processes import Processes
+from agecascade.training.trainable import Freeze
 from brightness import network, trained
 
 
@@ -25,6 +27,50 @@ def test_activations_by_hand() -> None:
     assert memory.activations(layers, 7, 8) == 7 * (256 + 256 + 5)
     assert layers.training
     assert layers[1].num_batches_tracked == 0
+
+
+def test_frozen_layers_leave_nothing_for_the_backward_pass() -> None:
+    learning = network()
+    whole = memory.activations(learning, 16, 32)
+    Freeze(learning, "head")
+    assert memory.activations(learning, 16, 32) == 16 * 21 < whole / 100
+
+
+@pytest.mark.parametrize(("trainable", "precision", "copies"), [("all", "fp32", 4), ("all", "bf16", 2), ("head", "bf16", 3)])
+def test_bytes_by_hand(trainable: str, precision: str, copies: int) -> None:
+    learning = network()
+    Freeze(learning, trainable)
+    count = sum(weight.numel() for weight in learning.parameters())
+    learns = count if trainable == "all" else sum(weight.numel() for weight in learning.head.parameters())
+    with memory.room(learning, 8, 32, torch.device("cpu"), precision, copies):
+        kept = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 8, 32)
+        assert memory._under_way == [4 * (count - learns) + 4 * copies * learns + kept]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["tinyagenet", "senet50", "mobilenet_v2", "c3ae"])
+def test_no_more_is_counted_than_torch_keeps_for_the_backward_pass(name: str, precision: str) -> None:
+    learning = models.create(name, outputs=21)
+    weights = {weight.untyped_storage().data_ptr() for weight in learning.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(torch.device("cpu"), precision):
+        learning(torch.rand(4, 3, 64, 64))
+    counted = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 4, 64)
+    assert 0 < counted <= sum(storage.nbytes() for storage in kept.values())
+
+
+def test_what_torch_keeps_of_earlier_trainings_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 80 bytes other processes have 10, and torch took 60, of which 25 are in use."""
+    for name, told in {"mem_get_info": (10, 80), "memory_reserved": 60, "memory_allocated": 25}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, told=told: told)
+    assert (memory.free_bytes(torch.device("cuda")), memory.held_bytes(torch.device("cuda"))) == (45, 25)
 
 
 def test_templates_count_once_a_batch() -> None:
@@ -44,21 +90,21 @@ def test_a_batch_that_cannot_fit_is_refused_before_the_first_step(monkeypatch: p
     with pytest.raises(TrainingError, match=r"a step of 48 pictures of 32 pixels needs at least \d\.\d GiB, and 0.0 GiB are free on cpu"):
         trained(batch_size=64)
     monkeypatch.undo()
-    with memory.room(network(), 64, 32, torch.device("cpu")):
+    with memory.room(network(), 64, 32, torch.device("cpu"), "fp32", copies=4):
         pass
 
 
 def test_trainings_side_by_side_must_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, device = (network(), 64, 32), torch.device("cpu")
-    with memory.room(*one, device):
+    one = network(), 64, 32, torch.device("cpu"), "fp32", 4
+    with memory.room(*one):
         (needed,) = memory._under_way
     monkeypatch.setattr(memory, "free_bytes", lambda device: int(1.5 * needed))
     monkeypatch.setattr(memory, "held_bytes", lambda device: 0)
-    with memory.room(*one, device), pytest.raises(TrainingError, match=r"beside .* at its side, .* lower .* compute\.workers"):
-        memory.room(*one, device).__enter__()
-    with memory.room(*one, device):  # the other one is done
+    with memory.room(*one), pytest.raises(TrainingError, match=r"beside .* at its side, .* lower .* compute\.workers"):
+        memory.room(*one).__enter__()
+    with memory.room(*one):  # the other one is done
         monkeypatch.setattr(memory, "held_bytes", lambda device: needed)  # by the one that is under way
-        with memory.room(*one, device):
+        with memory.room(*one):
             assert memory._under_way == [needed, needed]
     assert not memory._under_way
 

@@ -33,6 +33,16 @@ def test_adam_s_first_step_is_the_learning_rate() -> None:
     assert stepped([2.0], optimizer="adamw", weight_decay=0.5) == pytest.approx(0.95 - 0.1)  # 1 - 0.1 * 0.5, then the step
 
 
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adamw"}, {"optimizer": "sgd"}, {"optimizer": "sgd", "momentum": 0.0}])
+def test_a_step_takes_so_many_copies_of_the_weights(changes: dict[str, object]) -> None:
+    weight = torch.nn.Parameter(torch.ones(64))
+    weight.grad = torch.ones(64)
+    optimizer = optimisers.create(recipe(**changes), [weight])
+    optimizer.step()
+    moments = sum(value.numel() == 64 for value in optimizer.state[weight].values() if value is not None)
+    assert optimisers.copies(recipe(**changes)) == 2 + moments
+
+
 def test_clipping_scales_all_gradients_together() -> None:
     weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
     optimizer = optimisers.create(recipe(learning_rate=1.0, optimizer="sgd", momentum=0.0), weights)

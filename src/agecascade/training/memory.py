@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from agecascade.errors import TrainingError
 
 GIB = 2**30
-_COPIES = 4  # weights, gradients, and Adam's two moments
 _SHORT = ("can't allocate memory", "not enough memory: you tried to allocate")  # what torch says on CPUs: Linux, Windows
 
 _asking = Lock()
@@ -23,14 +22,16 @@ _under_way: list[int] = []  # bytes that each training with room needs at least
 
 
 @contextmanager
-def room(network: nn.Module, batch_size: int, image_size: int, device: torch.device, copies: int = _COPIES) -> Iterator[None]:
+def room(network: nn.Module, batch_size: int, image_size: int, device: torch.device, precision: str, copies: int) -> Iterator[None]:
     """Room for a training, kept while it runs; raises TrainingError where a step cannot fit into the device's free memory.
 
-    Counted are the activations that each convolution, linear layer or batch norm leaves for the backward pass, as float32,
-    and `copies` of the weights: less than a step needs, so that nothing that would fit is refused. Trainings that run side by
-    side in threads must fit together, into what is free and what this process holds, for they may hold some of theirs already.
+    Counted are the activations that each convolution, linear layer or batch norm that learns leaves for the backward pass, in
+    `precision`, `copies` of the weights that learn (optimisers.copies), and the frozen ones: less than a step needs, so that
+    nothing that would fit is refused. Trainings that run side by side in threads must fit together, into what is free and what
+    this process holds, for they may hold some of theirs already.
     """
-    needed = 4 * (activations(network, batch_size, image_size) + copies * sum(weight.numel() for weight in network.parameters()))
+    weights = 4 * sum(weight.numel() * (copies if weight.requires_grad else 1) for weight in network.parameters())
+    needed = weights + (2 if precision == "bf16" else 4) * activations(network, batch_size, image_size)
     with _asking:
         free, beside = free_bytes(device), sum(_under_way)
         if free is not None and (needed > free or needed + beside > free + held_bytes(device)):
@@ -61,7 +62,7 @@ def told_if_short(images: Tensor, advice: str = "lower batch_size") -> Iterator[
 
 
 def activations(network: nn.Module, batch_size: int, image_size: int) -> int:
-    """Numbers that the layers with weights put out for a batch (B, 3, image_size, image_size), counted without computing.
+    """Numbers that the layers that learn put out for a batch (B, 3, image_size, image_size), counted without computing.
 
     Not B times those of one picture: where DAA has templates, they go through the backbone once for all pictures of a batch.
     """
@@ -70,7 +71,7 @@ def activations(network: nn.Module, batch_size: int, image_size: int) -> int:
     def count(module: nn.Module, inputs: object, output: Tensor) -> None:
         counts.append(output.numel())
 
-    layers = [module for module in network.modules() if any(True for _ in module.parameters(recurse=False))]
+    layers = [module for module in network.modules() if any(weight.requires_grad for weight in module.parameters(recurse=False))]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     state = itertools.chain(network.named_parameters(), network.named_buffers())
     shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in state}
@@ -89,15 +90,15 @@ def activations(network: nn.Module, batch_size: int, image_size: int) -> int:
 
 def free_bytes(device: torch.device) -> int | None:
     """Memory that is free: the GPU's, or this machine's within the limits of its control group; None where nothing tells."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "cuda":  # what torch keeps of earlier trainings, for later ones, is free to them
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return min((free for free in (_machine(), _control_group()) if free is not None), default=None)
 
 
 def held_bytes(device: torch.device) -> int:
     """Memory that this process holds on the device, pictures and libraries included."""
     if device.type == "cuda":
-        return torch.cuda.memory_reserved(device)
+        return torch.cuda.memory_allocated(device)
     pages = Path("/proc/self/statm")
     return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else 0
 

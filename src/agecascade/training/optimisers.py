@@ -19,6 +19,13 @@ def create(recipe: Recipe, parameters: Iterable[Parameter]) -> Optimizer:
     return (AdamW if recipe.optimizer == "adamw" else Adam)(parameters, **options)  # type: ignore[arg-type]
 
 
+def copies(recipe: Recipe) -> int:
+    """How many times the weights' memory a step takes: they themselves, their gradients, and momentum or Adam's two moments."""
+    if recipe.optimizer == "sgd":
+        return 3 if recipe.momentum else 2
+    return 4
+
+
 def clip(optimizer: Optimizer, largest: float | None) -> None:
     """Scale all gradients down together where their common norm exceeds `largest`."""
     if largest is not None:
