@@ -22,7 +22,6 @@ from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.learner import Learner, Record, autocast, full
 from agecascade.training.memory import room, told_if_short
 from agecascade.training.processes import Processes
-from agecascade.training.trainable import Freeze
 from agecascade.training.weighting import class_weights
 
 SPEED = "images_per_s"  # the one entry of a record that does not repeat: for trackers, not for files
@@ -69,9 +68,8 @@ def train(
     batches = max(1, round(len(training) / recipe.batch_size))
     require_pictures(recipe, training, validation, batches, processes)
     largest = -(-len(training) // (batches * processes.size))  # pictures that this process gets at once
-    Freeze(network, recipe.trainable)  # what does not learn takes less room
+    learner = Learner(network, method, recipe, batches, precision, processes)  # first, for it freezes what takes no room then
     with room(network, largest, training.images.shape[1], _home(network)[0], precision, optimisers.copies(recipe)):
-        learner = Learner(network, method, recipe, batches, precision, processes)
         state = processes.agree(checkpoint.load() if checkpoint and processes.rank == 0 else None)
         if state is not None:
             learner.restore(state)
