@@ -138,10 +138,10 @@ def drawn() -> list[Face]:
     import numpy as np
 
     from agecascade.datasets import fgnet
-    from agecascade.datasets.synthetic.plans import fgnet as layout
-    from agecascade.datasets.synthetic.rendering import Seeds, render
     from agecascade.faces.crops import decode_image
     from agecascade.params import Draw
+    from agecascade.synthetic.plans import fgnet as layout
+    from agecascade.synthetic.rendering import Seeds, render
 
     seeds = Seeds(0, "fgnet")
     plan = layout.plan(Draw(pictures=FACES, subjects=12), seeds)
@@ -165,7 +165,7 @@ def write(path: Path, faces: list[tuple[bytes, list[float]]], size: int) -> Path
     """A tar of `size` pictures and, beside it, their manifest."""
     import pyarrow as pa
 
-    from agecascade.files import write_table
+    from agecascade.io.files import write_table
     from agecascade.schema import MANIFEST
 
     members = [f"FGNET/images/{number:07d}.JPG" for number in range(size)]

@@ -84,8 +84,8 @@ def draw(folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from agecascade import synthetic
     from agecascade.archives import open_archives
-    from agecascade.datasets import synthetic
     from agecascade.faces.crops import decode_image, encode_image
     from agecascade.params import Draw
     from agecascade.schema import ALIGNED

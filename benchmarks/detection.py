@@ -27,9 +27,9 @@ import numpy as np
 import pandas as pd
 
 from agecascade.archives import open_archives
+from agecascade.dataset_report.landmark_error import landmark_errors, summarise_errors
 from agecascade.datasets import reader
 from agecascade.datasets.base import Row
-from agecascade.description.landmark_error import landmark_errors, summarise_errors
 from agecascade.errors import FaceError
 from agecascade.evaluation.tables import to_markdown
 from agecascade.faces.alignment import Frame, Points, cut, place
@@ -37,7 +37,7 @@ from agecascade.faces.choosing import choose
 from agecascade.faces.crops import decode_image
 from agecascade.faces.detectors import Annotation, Face
 from agecascade.faces.finding import Finding, finder
-from agecascade.fetch import places
+from agecascade.io.fetch import places
 from agecascade.params import Align, Detection
 from agecascade.plots import Tile, contact_sheet, marked, marks
 

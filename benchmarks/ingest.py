@@ -61,8 +61,8 @@ def main() -> None:
 
 def drawn(folder: Path) -> list[bytes]:
     """Drawn faces as a publisher encodes them."""
+    from agecascade import synthetic
     from agecascade.archives import open_archives
-    from agecascade.datasets import synthetic
     from agecascade.params import Draw
 
     synthetic.write("identity_folders", folder / "faces", Draw(pictures=FACES, subjects=20), seed=0, workers=WORKERS)

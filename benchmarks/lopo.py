@@ -107,11 +107,11 @@ def drawn(side: int) -> Any:
     """Faces as the synthetic writer draws them for FG-NET, the whole pictures at `side` pixels."""
     from dataclasses import replace
 
-    from agecascade.datasets.synthetic.plans import fgnet
-    from agecascade.datasets.synthetic.rendering import Seeds, render
     from agecascade.faces.crops import decode_image
     from agecascade.loading import Faces
     from agecascade.params import Draw
+    from agecascade.synthetic.plans import fgnet
+    from agecascade.synthetic.rendering import Seeds, render
 
     seeds = Seeds(0, "fgnet")
     plan = fgnet.plan(Draw(pictures=PICTURES, subjects=SUBJECTS), seeds)

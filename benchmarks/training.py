@@ -68,8 +68,8 @@ def draw(folder: Path) -> None:
     """FACES drawn faces as JPEG files of SIZE pixels, named after an age."""
     import cv2
 
+    from agecascade import synthetic
     from agecascade.archives import open_archives
-    from agecascade.datasets import synthetic
     from agecascade.faces.crops import decode_image
     from agecascade.params import Draw
 

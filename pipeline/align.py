@@ -7,7 +7,7 @@ from pathlib import Path
 from agecascade import params
 from agecascade.archives import open_archives
 from agecascade.faces.aligning import align
-from agecascade.fetch import repository_root
+from agecascade.io.places import work_folder
 from common import run
 
 
@@ -15,7 +15,7 @@ def main(name: str) -> None:
     """Align the data set `name`: data/manifest, data/raw -> data/aligned/<name>/, its rejects among them."""
     settings = params.load()
     manifest, folder = Path("data/manifest") / f"{name}.parquet", Path("data/aligned") / name
-    work = repository_root() / ".agecascade" / "work"
+    work = work_folder()
     with open_archives(Path("data/raw") / name) as archive:
         result = align(archive, manifest, settings.align, settings.datasets[name].detector, folder, settings.compute, work)
     print(f"align {name}: {result.counts}")

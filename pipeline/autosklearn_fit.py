@@ -10,7 +10,7 @@
 #     "setuptools<60",
 # ]
 # ///
-"""One auto-sklearn search, in the Python 3.9 that auto-sklearn 0.15 needs; `agecascade.baselines.autosklearn` runs it.
+"""One auto-sklearn search, in the Python 3.9 that auto-sklearn 0.15 needs; `agecascade.regressors.autosklearn` runs it.
 
     uv run --script pipeline/autosklearn_fit.py FOLDER
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from agecascade import params
-from agecascade.baselines.checking import require as require_regressors
-from agecascade.files import written_beside
+from agecascade.io.files import written_beside
+from agecascade.regressors.checking import require as require_regressors
 from agecascade.training.cascade import require_rows
 from common import run
 

@@ -8,7 +8,7 @@ from agecascade import params
 from agecascade.archives import open_archives
 from agecascade.datasets import reader
 from agecascade.datasets.cleaning import clean
-from agecascade.files import write_json
+from agecascade.io.files import write_json
 from common import run
 
 

@@ -37,7 +37,7 @@ def train(stage: str, step: str, models: Path, predictions: Path | None) -> None
     import pyarrow.parquet as pq
 
     from agecascade import params
-    from agecascade.fetch import repository_root
+    from agecascade.io.places import work_folder
     from agecascade.tracking import Tracker
     from agecascade.training import processes
     from agecascade.training.cascade import train_step
@@ -48,7 +48,7 @@ def train(stage: str, step: str, models: Path, predictions: Path | None) -> None
     faces = aligned_faces(study, dataset)
     splits = pq.read_table(f"data/splits/{dataset}.parquet").to_pandas()
     tracker = Tracker(study.study, stage)
-    work = repository_root() / ".agecascade" / "work"
+    work = work_folder()
     train_step(study, step, faces, splits, Path("models"), models, predictions, tracker, work, together)
     if together.rank:
         sys.exit()
@@ -61,10 +61,10 @@ def aligned_faces(study: Params, dataset: str, size: int | None = None) -> Faces
     """
     import torch
 
-    from agecascade.fetch import repository_root
+    from agecascade.io.places import cache_folder
     from agecascade.loading import load_faces
 
     # one process per GPU: the launcher tells which
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
-    cache = repository_root() / ".agecascade" / "cache"
+    cache = cache_folder()
     return load_faces(f"data/aligned/{dataset}", size or study.image_size, cache=cache, cache_gib=study.compute.cache_gib, device=device)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from agecascade import params
-from agecascade.description import drawing, faces, report, table
-from agecascade.files import written_beside
+from agecascade.dataset_report import drawing, faces, report, table
+from agecascade.io.files import written_beside
 from agecascade.tracking import Tracker, flat
 from common import run
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from agecascade import params
 from agecascade.datasets import reader
-from agecascade.fetch import fetch_all
-from agecascade.files import written_beside
+from agecascade.io.fetch import fetch_all
+from agecascade.io.files import written_beside
 from common import run
 
 
@@ -23,7 +23,7 @@ def main(name: str) -> None:
         if dataset.draw is None:
             fetch_all(reader(dataset.reader).sources(dataset.options), folder)
             return
-        from agecascade.datasets import synthetic
+        from agecascade import synthetic
 
         seed = np.random.SeedSequence([settings.seed, crc32(name.encode())]).generate_state(1)[0]  # another for each data set
         synthetic.write(dataset.reader, folder, dataset.draw, int(seed), settings.compute.workers)

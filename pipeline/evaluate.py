@@ -9,7 +9,7 @@ import pandas as pd
 
 from agecascade import params
 from agecascade.evaluation import report
-from agecascade.files import written_beside
+from agecascade.io.files import written_beside
 from agecascade.tracking import Run, Tracker, flat
 from common import run
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agecascade.files import written_beside
+from agecascade.io.files import written_beside
 from common import run, train
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from agecascade import baselines, params
+from agecascade import params, regressors
 from agecascade.features import load_features
-from agecascade.fetch import repository_root
-from agecascade.files import write_table, written_beside
+from agecascade.io.files import write_table, written_beside
+from agecascade.io.places import work_folder
 from common import run
 
 
@@ -20,9 +20,9 @@ def main(name: str) -> None:
     inputs = [Path(f"data/features/{entry.features}.parquet"), Path(f"data/splits/{study.features[entry.features].dataset}.parquet")]
     features, split = load_features(inputs[0]), pd.read_parquet(inputs[1])
     told = {"sigma": study.sigma, **({} if features.step is None else {"step": features.step})}
-    regressor = baselines.create(name, entry.options, study.seed, entry.regressor, told)
-    kept = baselines.KeptFolds.of(regressor, inputs, repository_root() / ".agecascade" / "work")
-    predictions, choices, artifacts = baselines.fit_folds(features, split, regressor, study.compute, kept)
+    regressor = regressors.create(name, entry.options, study.seed, entry.regressor, told)
+    kept = regressors.KeptFolds.of(regressor, inputs, work_folder())
+    predictions, choices, artifacts = regressors.fit_folds(features, split, regressor, study.compute, kept)
     outputs = Path("data/predictions/regress")
     write_table(outputs / f"{name}.parquet", predictions)
     with written_beside(outputs / name) as folder:

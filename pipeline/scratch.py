@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agecascade import params
-from agecascade.files import written_beside
+from agecascade.io.files import written_beside
 from agecascade.training.cascade import initialise
 from common import run
 

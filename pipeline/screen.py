@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from agecascade import params, plots, screening
-from agecascade.description import sheets
+from agecascade.dataset_report import sheets
 from agecascade.errors import ParamsError
 from agecascade.features import load_features
-from agecascade.files import write_json, write_table, written_beside
+from agecascade.io.files import write_json, write_table, written_beside
 from common import run
 
 

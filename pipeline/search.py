@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from agecascade import params, plots
-from agecascade.fetch import repository_root
-from agecascade.files import written_beside
+from agecascade.io.files import written_beside
+from agecascade.io.places import work_folder
 from agecascade.tracking import Tracker, flat
-from agecascade.training.found import Found
 from agecascade.training.search import search
+from agecascade.training.search_result import Found
 from common import aligned_faces, run
 
 
@@ -21,7 +21,7 @@ def main(name: str) -> None:
     settings = study.search[name]
     faces = aligned_faces(study, settings.dataset)
     splits = pq.read_table(f"data/splits/{settings.dataset}.parquet").to_pandas()
-    found = search(study, name, faces, splits, Path("models"), repository_root() / ".agecascade" / "work")
+    found = search(study, name, faces, splits, Path("models"), work_folder())
     with written_beside(f"models/{name}") as folder:
         found.write(Path("models", settings.init), folder)
     table, plot = Path(f"data/search/{name}.csv"), Path(f"plots/search/{name}.png")

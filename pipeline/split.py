@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from agecascade import duplicates, leakage, params, splits
 from agecascade.errors import ParamsError, SplitError
-from agecascade.files import write_json, write_table
+from agecascade.io.files import write_json, write_table
 from common import run
 
 

@@ -45,7 +45,7 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def retinaface_mirror(random_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A mirror that holds the drawn weights under the published name; their checksum counts as the published one."""
-    from agecascade.files import checksum
+    from agecascade.io.files import checksum
 
     monkeypatch.setenv("AGECASCADE_MIRROR", str(random_weights.parent))
     monkeypatch.setattr(retinaface, "RETINAFACE", replace(weights.RETINAFACE, sha256=checksum(random_weights)[:9]))

@@ -18,7 +18,7 @@ from agecascade.errors import ParamsError
 from agecascade.faces import detectors
 from agecascade.faces.crops import encode_image
 from agecascade.faces.detectors.weights import YUNET
-from test_estimator import CROP, write_model
+from model_folders import CROP, write_model
 
 HEADER = ["path", "face", "value", "low", "high", "box", "score", "error"]
 

@@ -16,7 +16,7 @@ from agecascade import duplicates, schema
 from agecascade.duplicates import DISTANCE, copies
 from agecascade.errors import FaceError, SplitError
 from agecascade.faces.fingerprints import MIRRORED, perceptual_hash, thumbnail
-from agecascade.files import write_table
+from agecascade.io.files import write_table
 
 FAR = 0x0F0F_F0F0_3333  # 24 bits
 

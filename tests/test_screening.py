@@ -21,7 +21,7 @@ from agecascade import params, schema, screening
 from agecascade.datasets.cleaning import exclusions
 from agecascade.errors import ParamsError, RegressorError
 from agecascade.features import Features, table
-from agecascade.files import write_table
+from agecascade.io.files import write_table
 from agecascade.screening import out_of_fold, screen
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,8 +12,8 @@ from agecascade import models, params, study
 from agecascade.archives import open_archives
 from agecascade.datasets import READERS, reader
 from agecascade.datasets.base import Reject, Row
-from agecascade.datasets.synthetic import write
 from agecascade.errors import ParamsError
+from agecascade.synthetic import write
 from agecascade.yaml_style import parsed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -138,7 +138,7 @@ def test_targets_that_are_of_no_use(repository: Path, name: str, target: str, me
 
 
 def test_a_drawn_study_fetches_nothing_and_is_short(repository: Path) -> None:
-    for name in [*study.names(ROOT), "csv", "morph2", "scut_fbp"]:
+    for name in [*study.names(ROOT), "csv_table", "morph2", "scut_fbp"]:
         made = params.check(parsed(study.render(name, repository, drawn=True)))
         assert made.study == f"{name}_drawn"
         for dataset in made.datasets.values():

@@ -46,7 +46,7 @@ def predict(
     from tqdm import tqdm
 
     from agecascade.estimator import Estimator, pictures_in
-    from agecascade.files import written_beside
+    from agecascade.io.files import written_beside
 
     paths = pictures_in(source) if source.is_dir() else [source]
     estimator = Estimator.load(model)
@@ -68,7 +68,7 @@ def datasets(
 ) -> None:
     """List the data sets that there are readers for: what they hold, what they need, what of it is here."""
     from agecascade.datasets import catalogue, listing
-    from agecascade.fetch import repository_root
+    from agecascade.io.places import repository_root
 
     drawn = catalogue.drawn_folders(repository_root())
     cards = [catalogue.card(name, drawn)] if name is not None else catalogue.cards(drawn)

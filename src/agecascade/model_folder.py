@@ -17,7 +17,7 @@ from agecascade import methods, models
 from agecascade.conformal import Interval
 from agecascade.errors import ModelError
 from agecascade.faces.alignment import Frame
-from agecascade.files import checksum, write_json
+from agecascade.io.files import checksum, write_json
 from agecascade.methods.base import Method
 from agecascade.methods.identity import Identity
 from agecascade.models.base import Network

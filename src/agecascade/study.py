@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from agecascade.datasets import READERS
 from agecascade.datasets.catalogue import entry, info
 from agecascade.errors import ParamsError, unknown_name
-from agecascade.files import written_beside
+from agecascade.io.files import written_beside
 from agecascade.params import SCRATCH, check
 from agecascade.yaml_style import dumped, in_one_line, parsed
 from agecascade.yaml_style import entry as lines

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filelock import FileLock
 
 from agecascade.errors import TrackingError
-from agecascade.fetch import repository_root
+from agecascade.io.places import repository_root, state_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,7 +50,7 @@ class Tracker:
 
         for chatty in ("mlflow", "alembic"):  # tables made, tables migrated
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        lock = repository_root() / ".agecascade" / "mlflow.lock"
+        lock = state_folder() / "mlflow.lock"
         lock.parent.mkdir(exist_ok=True)
         with FileLock(lock):
             client = MlflowClient(tracking_uri())

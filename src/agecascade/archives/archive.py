@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
-from agecascade import storage
 from agecascade.archives import names, nested, recordio
 from agecascade.archives.limits import DEPTH, FAULTS, Unsafe, faults_told, told, too_large
 from agecascade.archives.nested import Entry
 from agecascade.archives.streams import Place, Stream, on_disk
 from agecascade.errors import ArchiveError
-from agecascade.storage import Location
+from agecascade.io import storage
+from agecascade.io.storage import Location
 
 
 class Member(NamedTuple):

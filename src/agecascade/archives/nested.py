@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from agecascade.archives import limits, recordio, tar, zip
+from agecascade.archives import limits, recordio, tar_archive, zip_archive
 from agecascade.archives.limits import Locked
 from agecascade.archives.streams import Place, Stream, on_disk, pieces
 
@@ -56,11 +56,11 @@ def entries(stream: Stream, name: str) -> Iterator[Entry]:
             raise Locked(f"is {what}, which is not read here")
     if start.startswith((b"PK\3\4", b"PK\5\6")) or name.lower().endswith(_ZIP_SUFFIXES):
         with _with_place(stream) as placed:
-            yield from zip.entries(placed)
+            yield from zip_archive.entries(placed)
     elif start.startswith(recordio.MAGIC) or name.lower().endswith(_RECORD_SUFFIXES):
         yield from recordio.entries(stream)
     else:
-        yield from tar.entries(stream)
+        yield from tar_archive.entries(stream)
 
 
 @contextmanager

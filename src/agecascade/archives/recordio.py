@@ -12,10 +12,10 @@ import struct
 from collections.abc import Iterator
 from math import isfinite
 
-from agecascade import storage
 from agecascade.archives import limits
 from agecascade.archives.limits import Damaged
 from agecascade.archives.streams import Stream
+from agecascade.io import storage
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 FRAME = struct.Struct("<4sI")

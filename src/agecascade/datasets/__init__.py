@@ -18,7 +18,7 @@ READERS = {
     "casia_webface": "agecascade.datasets.casia_webface",
     "cfd": "agecascade.datasets.cfd",
     "chalearn2015": "agecascade.datasets.chalearn2015",
-    "csv": "agecascade.datasets.csv",
+    "csv_table": "agecascade.datasets.csv_table",
     "fgnet": "agecascade.datasets.fgnet",
     "identity_folders": "agecascade.datasets.identity_folders",
     "imdb_clean": "agecascade.datasets.imdb_clean",

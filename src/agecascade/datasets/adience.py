@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 from agecascade.archives import Archive
 from agecascade.datasets import tables
-from agecascade.datasets.base import Info, Reject, Row, Source, parse_options
+from agecascade.datasets.base import Info, Reject, Row, parse_options
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 INFO = Info(

@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options, stem
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options, stem
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 INFO = Info(

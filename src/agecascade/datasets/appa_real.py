@@ -13,8 +13,9 @@ from typing import Any, Literal, NamedTuple
 
 from agecascade.archives import Archive
 from agecascade.datasets import tables
-from agecascade.datasets.base import Info, Reject, Row, Source, parse_options
+from agecascade.datasets.base import Info, Reject, Row, parse_options
 from agecascade.errors import ArchiveError
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 MARGIN = 0.4  # share of the face, on each side of it

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from agecascade.archives import Archive
 from agecascade.errors import ParamsError, unknown_name
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -46,17 +47,6 @@ class Reject:
     member: str
     reason: str  # short, counted
     detail: str  # for a person
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file that a data set needs, with its address or what to do where there is none."""
-
-    file: str  # name in data/raw/<name>/, in the mirror and in archives/
-    url: str | None = None
-    sha256: str | None = None
-    instructions: str = ""  # for a person: where to get it, and which file
-    size: int | None = None  # bytes, where the publisher tells them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import field_validator
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
 from agecascade.datasets.tables import Table, find, join
 from agecascade.errors import ArchiveError
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 if TYPE_CHECKING:

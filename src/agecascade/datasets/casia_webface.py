@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
 from agecascade.datasets.identity_folders import identity_row
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 _NAME = re.compile(r"\d{1,7}/\d+")

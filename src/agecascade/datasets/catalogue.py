@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from agecascade.datasets import READERS, reader
-from agecascade.datasets.base import Info, Source
+from agecascade.datasets.base import Info
 from agecascade.errors import ParamsError
-from agecascade.fetch import local, names, repository_root
+from agecascade.io.fetch import local, names
+from agecascade.io.places import repository_root
+from agecascade.io.source import Source
 from agecascade.params import Block, Clean, Dataset
 
 

@@ -15,7 +15,8 @@ from pydantic import Field
 
 from agecascade.archives import Archive
 from agecascade.datasets import tables
-from agecascade.datasets.base import Info, Reject, Row, Source, parse_options, stem
+from agecascade.datasets.base import Info, Reject, Row, parse_options, stem
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 INFO = Info(

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Reader, Reject, Row
-from agecascade.datasets.ledger import Ledger
 from agecascade.datasets.pictures import picture_fault, picture_size
+from agecascade.datasets.row_store import Ledger
 from agecascade.errors import ArchiveError, ParamsError, RejectRateError
-from agecascade.files import write_batches
+from agecascade.io.files import write_batches
 from agecascade.params import Clean
 from agecascade.schema import MANIFEST, REJECTS
 

@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 URL = "http://yanweifu.github.io/FG_NET_data/FGNET.zip"

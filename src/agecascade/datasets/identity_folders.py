@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import Field
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
 from agecascade.errors import ArchiveError, ParamsError
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 _INSTRUCTIONS = "pack your pictures, one folder for each person, as a zip or tar file of this name, or put the folder there"

@@ -14,8 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 from agecascade.archives import Archive
 from agecascade.datasets import imdb_wiki
-from agecascade.datasets.base import Info, Reject, Row, Source, parse_options
+from agecascade.datasets.base import Info, Reject, Row, parse_options
 from agecascade.datasets.tables import find, join, number, text_rows
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 PAGE = "https://github.com/yiminglin-ai/imdb-clean"

@@ -13,8 +13,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
 from agecascade.errors import ArchiveError
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 if TYPE_CHECKING:

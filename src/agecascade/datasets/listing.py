@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agecascade.datasets.catalogue import Card, File, entry
-from agecascade.fetch import places
+from agecascade.io.fetch import places
 from agecascade.yaml_style import dumped
 from agecascade.yaml_style import entry as lines
 

@@ -10,9 +10,10 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import Info, Reject, Row, Source, parse_options
+from agecascade.datasets.base import Info, Reject, Row, parse_options
 from agecascade.datasets.tables import Table, decoded, find, join, number
 from agecascade.errors import ArchiveError
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 PAGE = "http://mmlab.ie.cuhk.edu.hk/projects/MegaAge/"

@@ -11,9 +11,10 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
 from agecascade.datasets.tables import Table, find, number, text_rows
 from agecascade.errors import ArchiveError
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 PAGE = "https://ebill.uncw.edu/C20231_ustores/web/store_main.jsp?STOREID=4"

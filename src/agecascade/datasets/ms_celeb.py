@@ -13,9 +13,10 @@ from typing import Any
 from pydantic import Field
 
 from agecascade.archives import Archive, Member
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
 from agecascade.datasets.identity_folders import identity_row
 from agecascade.errors import ArchiveError
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 _PAGE = "https://github.com/deepinsight/insightface/tree/master/recognition/_datasets_"

@@ -11,8 +11,9 @@ from typing import Any
 
 from agecascade.archives import Archive
 from agecascade.datasets import tables
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options, stem
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options, stem
 from agecascade.errors import ArchiveError
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 INFO = Info(

@@ -15,9 +15,10 @@ from typing import Any
 from pydantic import Field
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, Source, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
 from agecascade.datasets.tables import Table, decoded, find
 from agecascade.errors import ArchiveError
+from agecascade.io.source import Source
 from agecascade.params import Block
 
 _PAGE = "https://www.robots.ox.ac.uk/~vgg/data/vgg_face2/"

@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from agecascade import plots
-from agecascade.baselines import TIME_BOUNDED
 from agecascade.errors import ModelError
 from agecascade.evaluation.daa import daa_styles
 from agecascade.evaluation.summary import fold_maes, summarise
 from agecascade.evaluation.tables import TableRow, mae_table, to_markdown, write_csv
-from agecascade.files import write_json, written_beside
+from agecascade.io.files import write_json, written_beside
 from agecascade.params import DAA, Params
+from agecascade.regressors import TIME_BOUNDED
 
 REGRESS = "regress"
 MOST_PANELS = 4

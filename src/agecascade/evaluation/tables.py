@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from agecascade.errors import AgecascadeError
-from agecascade.files import written_beside
+from agecascade.io.files import written_beside
 
 BOUNDED = "† bounded by time: does not regenerate exactly"
 RATES = ("CS(", "CA(")

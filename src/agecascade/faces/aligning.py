@@ -14,18 +14,18 @@ import pyarrow as pa
 from filelock import FileLock
 from tqdm import tqdm
 
-from agecascade import storage
 from agecascade.archives import Archive
-from agecascade.compute import ordered
 from agecascade.errors import RejectRateError
 from agecascade.faces.batches import Batch, Picture, align_batch
 from agecascade.faces.finding import finder
+from agecascade.faces.manifest_index import Roster
+from agecascade.faces.part_writer import Unfinished
 from agecascade.faces.parts import rows_in_part
-from agecascade.faces.roster import Roster
-from agecascade.faces.unfinished import Unfinished
+from agecascade.io import storage
+from agecascade.io.compute import ordered
+from agecascade.io.resume import Workshop, fingerprint, source_digest
+from agecascade.io.storage import Location
 from agecascade.params import Align, Compute
-from agecascade.storage import Location
-from agecascade.work import Workshop, fingerprint, source_digest
 
 BATCH_PICTURES = 32
 BATCH_BYTES = 16 << 20  # large pictures travel in smaller batches, so that memory stays bounded

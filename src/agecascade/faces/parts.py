@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from agecascade.faces.face import Image
 from agecascade.faces.fingerprints import perceptual_hash
-from agecascade.faces.roster import Roster
+from agecascade.faces.manifest_index import Roster
 from agecascade.params import Align
 from agecascade.schema import ALIGNED, LABEL_COLUMNS
 

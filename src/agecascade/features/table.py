@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from agecascade.errors import RegressorError
-from agecascade.files import write_batches
+from agecascade.io.files import write_batches
 from agecascade.schema import features_schema
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from filelock import FileLock
 
 from agecascade.errors import TrainingError
 from agecascade.faces import crops
-from agecascade.files import write_json, written_beside
+from agecascade.io.files import write_json, written_beside
+from agecascade.io.resume import fingerprint, source_digest
 from agecascade.loading import decoding
 from agecascade.loading.shards import Shards
-from agecascade.work import fingerprint, source_digest
 
 PIXELS, SOURCE = "pixels.npy", "source.json"
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from agecascade.io.storage import Location
 from agecascade.loading.cache import cache_name, cached
 from agecascade.loading.decoding import decoded
 from agecascade.loading.pictures import Images, Pictures, Stored, on_device, taken
 from agecascade.loading.shards import Shards
 from agecascade.loading.streaming import Streamed
-from agecascade.storage import Location
 
 if TYPE_CHECKING:
     import torch

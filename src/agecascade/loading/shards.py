@@ -13,10 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agecascade import storage
 from agecascade.errors import TrainingError
-from agecascade.files import checksum
-from agecascade.storage import Location
+from agecascade.io import storage
+from agecascade.io.files import checksum
+from agecascade.io.storage import Location
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class Regressor(Block):
     """A regressor on features; the options are its own."""
 
     features: str
-    regressor: str | None = None  # any name in agecascade.baselines; null: the entry's own name
+    regressor: str | None = None  # any name in agecascade.regressors; null: the entry's own name
     options: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agecascade.files import written_beside
+from agecascade.io.files import written_beside
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agecascade.files import written_beside
+from agecascade.io.files import written_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

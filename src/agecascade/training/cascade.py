@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from agecascade import model_folder
 from agecascade.errors import ModelError, TrainingError
-from agecascade.files import copied, write_table
+from agecascade.io.files import copied, write_table
+from agecascade.io.resume import Workshop, fingerprint, source_digest
 from agecascade.loading import Faces, digest
 from agecascade.models import require_size
 from agecascade.params import SCRATCH, Compute, Params, Row, Training
@@ -27,13 +28,12 @@ from agecascade.tracking import Tracker
 from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import IDENTITY, Job, describe, require_sigma_and_templates, train_fold
-from agecascade.training.found import read_winners
 from agecascade.training.frozen import HeadTrainings
 from agecascade.training.grids import label_grid
-from agecascade.training.lanes import side_by_side
+from agecascade.training.parallel import side_by_side
 from agecascade.training.processes import Processes
+from agecascade.training.search_result import read_winners
 from agecascade.training.trainable import frozen_blocks
-from agecascade.work import Workshop, fingerprint, source_digest
 
 SOURCE = Path(__file__).resolve().parent.parent
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from agecascade.files import written_beside
+from agecascade.io.files import written_beside
 
 RANDOM_STATE = Lock()  # folds train in threads, and torch's random state is one for all
 FORMAT = 1

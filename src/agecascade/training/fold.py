@@ -17,7 +17,7 @@ from agecascade import conformal, model_folder
 from agecascade.augmentation import Augmenter
 from agecascade.errors import ModelError, TrainingError
 from agecascade.faces.alignment import TEMPLATE
-from agecascade.files import write_table
+from agecascade.io.files import write_table
 from agecascade.loading import Faces
 from agecascade.model_folder import Crop, ModelCard
 from agecascade.models.base import Network

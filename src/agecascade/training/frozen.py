@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from agecascade import model_folder
+from agecascade.io.resume import Workshop, fingerprint
 from agecascade.loading import Faces
 from agecascade.methods.base import Method
 from agecascade.models.base import Network
@@ -23,7 +24,6 @@ from agecascade.training.heads import Fold, Pictures, batchable, train_heads
 from agecascade.training.inference import batched_features
 from agecascade.training.loop import SPEED, Samples, require_pictures
 from agecascade.training.processes import Processes
-from agecascade.work import Workshop, fingerprint
 
 Group = list[Job]  # the folds of one row that start from one model
 

@@ -10,9 +10,9 @@ from agecascade import model_folder
 from agecascade.errors import ModelError
 from agecascade.models import require_size
 from agecascade.params import Params
+from agecascade.pretrained import load_weights
 from agecascade.training.cascade import distinct
 from agecascade.training.fold import IDENTITY, describe
-from agecascade.weights import load_weights
 
 
 def write_published(params: Params, name: str, folder: Path) -> None:

@@ -16,20 +16,20 @@ from tqdm import tqdm
 from agecascade import model_folder
 from agecascade.augmentation import Augmenter
 from agecascade.errors import LossError
-from agecascade.files import write_json
+from agecascade.io.files import write_json
+from agecascade.io.resume import Workshop, fingerprint
 from agecascade.loading import Faces
 from agecascade.params import SEARCHED, Params, Schedule, Search, Step
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
 from agecascade.training.cascade import code_digests, faces_digest, job_fingerprint, jobs_of
 from agecascade.training.fold import Job, from_init, samples
-from agecascade.training.found import COLUMNS, Found
 from agecascade.training.frozen import HeadTrainings, Views
-from agecascade.training.lanes import side_by_side
 from agecascade.training.loop import Record, Samples, train
+from agecascade.training.parallel import side_by_side
 from agecascade.training.processes import Processes
+from agecascade.training.search_result import COLUMNS, Found
 from agecascade.training.templates import give_templates
-from agecascade.work import Workshop, fingerprint
 
 DIVERGED = {"validation_loss": math.nan, "validation_error": math.nan}
 

@@ -42,7 +42,7 @@ def cache_folder() -> Path:
 
 def model_file(wanted: ModelFile) -> Path:
     """The path of a network's file; fetches it the first time. Raises FaceError where it cannot be had or is another one."""
-    from agecascade.fetch import places
+    from agecascade.io.fetch import places
 
     cached = cache_folder() / (wanted.kept_as or Path(wanted.url).name)
     try:
@@ -57,9 +57,9 @@ def model_file(wanted: ModelFile) -> Path:
 
 
 def _fetched(wanted: ModelFile, target: Path) -> Path:
-    from agecascade.datasets.base import Source
-    from agecascade.download import PATIENT, download
-    from agecascade.files import written_beside
+    from agecascade.io.download import PATIENT, download
+    from agecascade.io.files import written_beside
+    from agecascade.io.source import Source
 
     try:
         with download(Source(wanted.file, url=wanted.url), target.parent / "downloads", PATIENT) as whole:
@@ -78,7 +78,7 @@ def _by_hand(target: Path) -> str:
 
 
 def _checked(path: Path, wanted: ModelFile, called: str) -> Path:
-    from agecascade.files import checksum
+    from agecascade.io.files import checksum
 
     if not checksum(path).startswith(wanted.sha256):
         raise FaceError(f"{called} is not the published file: its SHA-256 does not begin with {wanted.sha256}; fetch {wanted.url} anew")

@@ -1,0 +1,1 @@
+"""Files and folders: places, fetching, storage, resuming after an interruption, and workers."""

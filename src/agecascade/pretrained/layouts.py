@@ -1,0 +1,116 @@
+"""How published files name their weights, which networks they are of, and what pictures those saw."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agecascade.params import Normalisation
+from agecascade.pretrained.reading import State
+
+VGGFACE2_CLASSES = 8631
+
+_IMAGENET = Normalisation(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+
+
+def _caffe(mean: tuple[float, float, float]) -> Normalisation:
+    """Means of RGB pictures in 0..255, from which nothing but they are taken."""
+    return Normalisation(mean=[round(value / 255, 8) for value in mean], std=[round(1 / 255, 10)] * 3)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A publisher's names.
+
+    renamed: a published name as ours below `backbone.` or `pool.` for one of `backbones`; None for what no backbone has, such as
+    the classes that the network was trained for. bgr: whether the first convolution wants blue first.
+    """
+
+    name: str
+    backbones: tuple[str, ...]
+    normalisation: Normalisation
+    bgr: bool
+    renamed: Callable[[str, str], str | None]
+
+
+def layout_of(state: State) -> Layout | None:
+    """The layout of a published state dict; None where it is none of those known."""
+    if "conv1_7x7_s2.weight" in state:
+        return VGGFACE2_CAFFE
+    if "conv1_1.weight" in state:
+        return VGGFACE
+    if "conv_1_1.weight" in state:
+        return VGGFACE_BGR
+    if "layer1.0.conv4.weight" in state or ("fc.weight" in state and len(state["fc.weight"]) == VGGFACE2_CLASSES):
+        return VGGFACE2
+    if any(name in state for name in ("layer1.0.conv1.weight", "features.0.weight", "features.0.0.weight")):
+        return TORCHVISION
+    return None
+
+
+def _torchvision(name: str, backbone: str) -> str | None:
+    layers = {"classifier.0.": "pool.fc6.0.", "classifier.3.": "pool.fc7.0."} if backbone.startswith("vgg16") else {}
+    for theirs, ours in layers.items():
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    return None if name.startswith(("fc.", "classifier.")) else f"backbone.{name}"
+
+
+def _vggface2(name: str, backbone: str) -> str | None:
+    """As torchvision, with squeeze and excitation as a fourth and a fifth convolution."""
+    if name.startswith("fc."):
+        return None
+    if backbone == "senet50":
+        name = re.sub(r"^(conv1|bn1)\.", r"layer0.\1.", name)
+        name = name.replace(".conv4.", ".se_module.fc1.").replace(".conv5.", ".se_module.fc2.")
+    return f"backbone.{name}"
+
+
+_CAFFE_LAYERS = {
+    "1x1_reduce": "conv1",
+    "1x1_reduce_bn": "bn1",
+    "3x3": "conv2",
+    "3x3_bn": "bn2",
+    "1x1_increase": "conv3",
+    "1x1_increase_bn": "bn3",
+    "1x1_down": "conv4",
+    "1x1_up": "conv5",
+    "1x1_proj": "downsample.0",
+    "1x1_proj_bn": "downsample.1",
+}
+
+
+def _vggface2_caffe(name: str, backbone: str) -> str | None:
+    """Caffe's names: conv2_1_1x1_reduce_bn.weight is layer1.0.bn1.weight."""
+    layer, _, what = name.rpartition(".")
+    if layer.startswith(("classifier", "feat_extract")):
+        return None
+    stem = {"conv1_7x7_s2": "conv1", "conv1_7x7_s2_bn": "bn1"}.get(layer)
+    found = re.fullmatch(r"conv(\d)_(\d)_(\w+)", layer)
+    if stem is None and found and found[3] in _CAFFE_LAYERS:
+        stem = f"layer{int(found[1]) - 1}.{int(found[2]) - 1}.{_CAFFE_LAYERS[found[3]]}"
+    return _vggface2(f"{stem or layer}.{what}", backbone)
+
+
+def _vggface(name: str, backbone: str) -> str | None:
+    """conv1_1 or conv_1_1, ..., fc6, fc7; fc8 holds the identities."""
+    layer, _, what = name.rpartition(".")
+    if layer in ("fc6", "fc7"):
+        return f"pool.{layer}.0.{what}"
+    found = re.fullmatch(r"conv_?(\d)_(\d)", layer)
+    if found is None:
+        return None if layer == "fc8" else f"backbone.{name}"
+    block, number = int(found[1]), int(found[2])
+    before = sum((2, 2, 3, 3, 3)[: block - 1])  # convolutions; each has a ReLU behind it, and each block a max-pool
+    return f"backbone.features.{2 * (before + number - 1) + block - 1}.{what}"
+
+
+_VGGS = ("vgg16", "vgg16_512_256", "vgg16_nofc")
+_RESNETS = ("resnet50_caffe", "senet50")
+_FACES, _FACES2 = _caffe((129.1863, 104.7624, 93.5940)), _caffe((131.0912, 103.8827, 91.4953))
+TORCHVISION = Layout("torchvision", ("resnet18", "resnet34", "resnet50", *_VGGS, "mobilenet_v2"), _IMAGENET, False, _torchvision)
+VGGFACE2 = Layout("VGGFace2", _RESNETS, _FACES2, True, _vggface2)
+VGGFACE2_CAFFE = Layout("VGGFace2", _RESNETS, _FACES2, True, _vggface2_caffe)
+VGGFACE = Layout("VGGFace", _VGGS, _FACES, False, _vggface)
+VGGFACE_BGR = Layout("VGGFace", _VGGS, _FACES, True, _vggface)

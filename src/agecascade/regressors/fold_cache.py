@@ -1,0 +1,68 @@
+"""Folds that a row has finished wait in a workshop until all are done: a search takes hours, and no second one finds the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from agecascade.io.files import checksum
+from agecascade.io.resume import Workshop, fingerprint, source_digest
+from agecascade.regressors.folds import Fitted, Regressor
+
+
+@dataclass(frozen=True)
+class KeptFolds:
+    """The finished folds of one row.
+
+    key: the row's in params.yaml; stamp: a fingerprint of all that its folds depend on.
+    """
+
+    workshop: Workshop
+    key: str
+    stamp: str
+
+    @classmethod
+    def of(cls, regressor: Regressor, inputs: list[Path], work: Path) -> KeptFolds:
+        """Those of a regressor on files of features and split, below the folder `work`."""
+        code = source_digest([Path(__file__).parent, *regressor.scripts])
+        stamp = fingerprint(regressor=repr(regressor), inputs=[checksum(path) for path in inputs], code=code)
+        return cls(Workshop(work), regressor.key, stamp)
+
+    def found(self, folds: Iterable[int]) -> dict[int, Fitted]:
+        """Those of `folds` that an interrupted run has finished, by number."""
+        places = {fold: self.workshop.finished(self._name(fold)) for fold in folds}
+        return {fold: _read(place) for fold, place in places.items() if place is not None}
+
+    def keep(self, fold: int, fitted: Fitted) -> None:
+        """Keep a finished fold, whatever becomes of the next."""
+        self.workshop.piece(self._name(fold), partial(_write, fitted))
+
+    def clear(self, folds: Iterable[int]) -> None:
+        """Forget the row, and what runs with other settings left of it: the stage's outputs are complete."""
+        self.workshop.clear()
+        for fold in folds:
+            self.workshop.forget(self._prefix(fold))
+
+    def _prefix(self, fold: int) -> str:
+        return f"regress-{self.key}-fold{fold}"
+
+    def _name(self, fold: int) -> str:
+        return f"{self._prefix(fold)}-{self.stamp}"
+
+
+def _write(fitted: Fitted, folder: Path) -> None:
+    np.save(folder / "prediction.npy", fitted.prediction)
+    fitted.choices.to_parquet(folder / "choices.parquet")
+    (folder / "artifacts").mkdir()
+    for name, text in fitted.artifacts.items():
+        (folder / "artifacts" / name).write_text(text, encoding="utf-8")
+
+
+def _read(folder: Path) -> Fitted:
+    artifacts = {path.name: path.read_text(encoding="utf-8") for path in sorted((folder / "artifacts").iterdir())}
+    return Fitted(np.load(folder / "prediction.npy"), pd.read_parquet(folder / "choices.parquet"), artifacts)

@@ -1,0 +1,200 @@
+"""The folds that all regressors share: what each sees of one, and all of them side by side."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from joblib import parallel_config
+from numpy.typing import NDArray
+from pydantic import Field
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from agecascade import schema
+from agecascade.errors import RegressorError
+from agecascade.features.table import Features
+from agecascade.io.compute import ordered
+from agecascade.params import Block, Compute
+
+if TYPE_CHECKING:
+    from agecascade.regressors.fold_cache import KeptFolds
+
+ROLES = ("train", "validation", "test")
+WORTH_PROCESSES = 8.0  # seconds of work that is left; processes take some to start
+
+
+class Options(Block):
+    """The options of every regressor."""
+
+    scripts: ClassVar[tuple[Path, ...]] = ()  # code outside this package that its results come from
+
+    key: str  # its name in params.yaml, for messages
+    seed: int
+    folds: int | None = Field(None, ge=1)  # only the first so many
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What a regressor sees of a fold: everything but the test labels."""
+
+    train: NDArray[np.float32]  # (N, D) features
+    train_label: NDArray[np.float64]  # (N,)
+    validation: NDArray[np.float32]  # (M, D), M may be 0
+    validation_label: NDArray[np.float64]  # (M,)
+    test: NDArray[np.float32]  # (T, D)
+    train_sigma: NDArray[np.float64] | None = None  # (N,) deviation of the labels, NaN where unknown
+    number: int = 0  # its own, for messages
+
+    def __post_init__(self) -> None:
+        for role, feature, label in (("training", self.train, self.train_label), ("validation", self.validation, self.validation_label)):
+            if len(feature) != len(label):
+                raise RegressorError(f"{len(feature)} {role} features for {len(label)} labels; run the features stage again")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a regressor gives back."""
+
+    prediction: NDArray[np.float64]  # (T,)
+    choices: pd.DataFrame  # what was tried and how it did on the validation rows, one line each
+    artifacts: dict[str, str] = field(default_factory=dict)  # further files to keep, by name
+
+
+class Regressor(Protocol):
+    """Fits a fold; `folds` says how many of the first folds it takes, None for all; `scripts` what code it runs besides."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def folds(self) -> int | None: ...
+
+    @property
+    def scripts(self) -> tuple[Path, ...]: ...
+
+    def fit_predict(self, fold: Fold) -> Fitted:
+        """Fit on the training rows, choose on the validation rows, predict the test rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class FoldRows:
+    """The rows of a fold by role, as indices into all features: workers share those, and cut the fold out themselves."""
+
+    number: int
+    rows: dict[str, NDArray[np.int64]]
+    features: Features
+
+    def fold(self) -> Fold:
+        """The fold; raises RegressorError, naming it, where it has nothing to train or test on or a single label to learn."""
+        for role in ("train", "test"):
+            if not len(self.rows[role]):
+                raise RegressorError(f"fold {self.number} of the split has no {role} rows; see `protocol` of its data set")
+        feature = {role: self.features.feature[rows] for role, rows in self.rows.items()}  # (N, D)
+        label = {role: self.features.label[rows] for role, rows in self.rows.items()}
+        self._require_labels(label["train"])
+        sigma = None if self.features.sigma is None else self.features.sigma[self.rows["train"]]
+        return Fold(feature["train"], label["train"], feature["validation"], label["validation"], feature["test"], sigma, self.number)
+
+    def _require_labels(self, label: NDArray[np.float64]) -> None:
+        missing = int(np.isnan(label).sum())
+        if missing:
+            raise RegressorError(f"fold {self.number}: {missing} of {len(label)} training pictures have no label; take labelled ones")
+        if np.ptp(label) == 0:
+            told = f"fold {self.number}: all {len(label)} training labels are {label[0]:g}, so that there is nothing to learn"
+            raise RegressorError(f"{told}; see `protocol`, `folds` and `clean` of its data set")
+
+
+def fit_folds(
+    features: Features, split: pd.DataFrame, regressor: Regressor, compute: Compute | None = None, kept: KeptFolds | None = None
+) -> tuple[pa.Table, pd.DataFrame, dict[str, str]]:
+    """Fit and test every fold; returns predictions (schema.PREDICTIONS), choices with their fold, and the artifacts as fold<k>-<name>.
+
+    split: schema.SPLITS. Folds run side by side in processes of `compute` where there is enough to do, and one after the other otherwise:
+    with the same result, for each has one thread. kept: where finished folds wait, and are found again. Raises RegressorError where a
+    picture of the split has no feature, or a fold cannot be fitted.
+    """
+    jobs = _jobs(features, split)[: regressor.folds]
+    sigma = np.full(len(features.label), np.nan) if features.sigma is None else features.sigma
+    tables, choices = [], []
+    artifacts: dict[str, str] = {}
+    results = _fitted(regressor, jobs, compute or Compute(), kept)
+    for job in jobs:
+        rows, fitted = job.rows["test"], results[job.number]
+        columns = {"sample_id": features.sample_id[rows], "fold": job.number, "label": features.label[rows], "label_sigma": sigma[rows]}
+        tables.append(pd.DataFrame({**columns, "prediction": fitted.prediction, "distribution": None}))
+        choices.append(fitted.choices.assign(fold=job.number))
+        artifacts |= {f"fold{job.number}-{name}": text for name, text in fitted.artifacts.items()}
+    tried = pd.concat(choices, ignore_index=True)
+    _report_unconverged(regressor.key, tried)
+    return pa.Table.from_pandas(pd.concat(tables), schema=schema.PREDICTIONS, preserve_index=False), tried, artifacts
+
+
+def _fitted(regressor: Regressor, jobs: list[FoldRows], compute: Compute, kept: KeptFolds | None) -> dict[int, Fitted]:
+    """The result of each fold, by number; each is kept as it comes."""
+    done = kept.found(job.number for job in jobs) if kept else {}
+    missing = [job for job in jobs if job.number not in done]
+    results = _results(partial(_fit, regressor), missing, compute)
+    with tqdm(desc=regressor.key, total=len(jobs), initial=len(done), unit="fold", disable=None) as progress:
+        for job, fitted in zip(missing, results, strict=True):
+            done[job.number] = fitted
+            if kept:
+                kept.keep(job.number, fitted)
+            progress.update()
+    return done
+
+
+def _jobs(features: Features, split: pd.DataFrame) -> list[FoldRows]:
+    index = pd.Index(features.sample_id).get_indexer(split["sample_id"])
+    lost = split.loc[index < 0, "sample_id"].unique()
+    if len(lost):
+        raise RegressorError(f"{len(lost)} pictures of the split have no feature, such as {lost[0]!r}; run the features stage again")
+    jobs = []
+    for number, part in split.assign(row=index).groupby("fold"):
+        rows = {role: part.loc[part["role"] == role, "row"].to_numpy() for role in ROLES}
+        jobs.append(FoldRows(int(number), rows, features))
+    return jobs
+
+
+def _fit(regressor: Regressor, job: FoldRows) -> Fitted:
+    # one thread each: folds are the parallel work, and sums of several threads would round otherwise
+    with threadpool_limits(1):
+        try:
+            return regressor.fit_predict(job.fold())
+        except ValueError as error:  # scikit-learn's own
+            raise RegressorError(f"fold {job.number}: regressors.{regressor.key}: {' '.join(str(error).split())}") from None
+
+
+def _results(fit: Callable[[FoldRows], Fitted], jobs: list[FoldRows], compute: Compute) -> Iterator[Fitted]:
+    """The folds in their order. Processes, not threads: liblinear's random numbers are common to all threads of one."""
+    if compute.backend != "local":
+        yield from ordered(fit, jobs, compute)
+        return
+    start = time.monotonic()
+    yield from map(fit, jobs[:1])
+    left = (time.monotonic() - start) * (len(jobs) - 1)
+    if left < WORTH_PROCESSES or compute.workers == 1:
+        yield from map(fit, jobs[1:])
+        return
+    with ExitStack() as held:
+        held.enter_context(parallel_config(backend="loky", n_jobs=compute.workers))
+        yield from ordered(fit, jobs[1:], compute)
+
+
+def _report_unconverged(key: str, tried: pd.DataFrame) -> None:
+    """Warn of chosen solutions whose solver stopped before it was done."""
+    if "converged" in tried and not tried.loc[tried["chosen"], "converged"].all():
+        first = tried[tried["chosen"] & ~tried["converged"].astype(bool)].iloc[0]
+        parameter, options = tried.columns[0], f"regressors.{key}.options"
+        remedy = f"raise {options}.max_iter, or where that does not help take {first.iloc[0]:g} out of {options}.{parameter}"
+        warnings.warn(f"{key}: {parameter} = {first.iloc[0]:g} has not converged in fold {first['fold']}; {remedy}", stacklevel=3)

@@ -1,0 +1,136 @@
+"""The same work on threads, on Dask and on Ray."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agecascade.errors import ArchiveError, ComputeError
+from agecascade.io.compute import UNREAD, ordered, return_memory
+from agecascade.params import Compute
+
+LOCAL = Compute(workers=2)
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    release = threading.Event()
+
+    def work(item: int) -> int:
+        if item == 0:
+            release.wait(5)  # the first is done last
+        if item == 1:
+            release.set()
+        return item * item
+
+    assert list(ordered(work, range(20), LOCAL)) == [item * item for item in range(20)]
+
+
+def test_a_slow_reader_is_waited_for() -> None:
+    asked = 0
+
+    def items() -> Iterator[int]:
+        nonlocal asked
+        for item in range(1000):
+            asked += 1
+            yield item
+
+    for read, result in enumerate(ordered(lambda item: item, items(), LOCAL)):
+        assert result == read
+        if read < 100:
+            time.sleep(0.002)
+            assert asked - read <= UNREAD * LOCAL.workers
+
+
+def test_what_the_items_raise_is_raised_after_the_results_before_it() -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise ArchiveError("faces.tar is truncated")
+
+    results = ordered(lambda item: item, items(), LOCAL)
+    assert [next(results) for _ in range(5)] == list(range(5))
+    with pytest.raises(ArchiveError, match="truncated"):
+        next(results)
+
+
+def test_what_the_work_raises_is_raised() -> None:
+    def work(item: int) -> float:
+        return 1 / (3 - item)
+
+    with pytest.raises(ZeroDivisionError):
+        list(ordered(work, range(9), LOCAL))
+
+
+@pytest.mark.parametrize(("backend", "module"), [("dask", "distributed"), ("ray", "ray")])
+def test_a_backend_that_is_not_installed_is_named_with_the_remedy(backend: Any, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ComputeError, match=rf"compute\.backend: {backend} is not installed; .*agecascade\[{backend}\]"):
+        list(ordered(abs, [1], Compute(backend=backend)))
+
+
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "1s")
+    with pytest.raises(ComputeError, match=r"compute\.address: no cluster answers at tcp://127\.0\.0\.1:9 "):
+        list(ordered(abs, [1], Compute(backend="dask", address="tcp://127.0.0.1:9")))
+
+
+@pytest.mark.parametrize("error", [AttributeError("musl has none"), OSError("no library"), TypeError("not on Windows")])
+def test_memory_is_returned_where_the_c_library_can(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    return_memory()
+
+    def refused(name: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ctypes.CDLL", refused)
+    return_memory()
+
+
+def dying_once(marker: Path) -> Callable[[int], int]:
+    """A function that kills its process the first time that it is given a 7."""
+
+    def work(item: int) -> int:
+        if item == 7 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return item * item
+
+    return work
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_cluster_gives_what_threads_give(backend: Any) -> None:
+    items = range(3 * UNREAD)
+    square = lambda item: item * item  # noqa: E731  # pickled by value, which a worker needs that cannot import this module
+    assert list(ordered(square, items, Compute(backend=backend))) == [item * item for item in items]
+
+
+@pytest.mark.slow
+def test_dask_does_the_work_of_a_killed_worker_again(tmp_path: Path) -> None:
+    assert list(ordered(dying_once(tmp_path / "died"), range(40), Compute(backend="dask"))) == [item * item for item in range(40)]
+    assert (tmp_path / "died").exists()
+
+
+@pytest.mark.slow
+def test_ray_tells_of_a_killed_worker_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ComputeError, match=r"compute\.backend ray: .*finished parts are kept"):
+        list(ordered(dying_once(tmp_path / "died"), range(40), Compute(backend="ray")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_what_the_work_raises_on_a_cluster_is_raised_here(backend: Any) -> None:
+    def work(item: int) -> int:
+        if item == 5:
+            raise ArchiveError("faces.tar is truncated")
+        return item
+
+    with pytest.raises(ArchiveError, match="truncated"):
+        list(ordered(work, range(20), Compute(backend=backend)))

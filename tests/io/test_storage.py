@@ -1,0 +1,115 @@
+"""Folders and files on this machine and at fsspec addresses."""
+
+from __future__ import annotations
+
+import errno
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from agecascade.archives import open_archives
+from agecascade.errors import ArchiveError
+from agecascade.io import storage
+
+
+@pytest.fixture
+def remote() -> Iterator[str]:
+    """An address in fsspec's memory."""
+    address = f"memory://{uuid.uuid4().hex}"
+    yield address
+    fs = fsspec.filesystem("memory")
+    if fs.exists(address):
+        fs.rm(address, recursive=True)
+
+
+def put(place: str | Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        with fsspec.open(f"{place}/{name}", "wb", auto_mkdir=True) as file:
+            file.write(content)
+
+
+FILES = {"a.txt": b"one", "below/b.txt": b"three", "below/deeper/c.txt": b""}
+
+
+def test_both_kinds_of_places_answer_alike(tmp_path: Path, remote: str) -> None:
+    for place in (tmp_path / "here", remote):
+        put(place, FILES)
+        assert storage.exists(place)
+        assert not storage.exists(storage.joined(place, "absent"))
+        assert storage.is_dir(storage.joined(place, "below"))
+        file = storage.joined(place, "below/b.txt")
+        assert (storage.is_dir(file), storage.size(file)) == (False, 5)
+        with storage.opened(file) as opened:
+            opened.seek(2)
+            assert opened.read() == b"ree"
+        walked = {storage.within(folder, place): (sorted(folders), sorted(files)) for folder, folders, files in storage.walk(place)}
+        assert walked == {"": (["below"], ["a.txt"]), "below": (["deeper"], ["b.txt"]), "below/deeper": ([], ["c.txt"])}
+
+
+def test_a_file_that_is_written_anew_has_another_state(tmp_path: Path, remote: str) -> None:
+    for place in (tmp_path / "here", remote):
+        put(place, {"a": b"one"})
+        before = storage.state(storage.joined(place, "a"))
+        assert storage.state(storage.joined(place, "a")) == before
+        put(place, {"a": b"two"})
+        assert storage.state(storage.joined(place, "a")) != before
+
+
+def finished(tmp_path: Path) -> Path:
+    folder = tmp_path / "finished"
+    put(folder, {"part-0": b"new", "part-1": b"newer"})
+    return folder
+
+
+def test_a_folder_is_delivered_in_the_place_of_another(tmp_path: Path, remote: str) -> None:
+    for place in (tmp_path / "out" / "faces", remote):
+        put(place, {"part-0": b"old", "part-7": b"old"})
+        folder = finished(tmp_path)
+        storage.deliver(folder, place)
+        assert not folder.exists()
+        walked = [(folders, sorted(files)) for _, folders, files in storage.walk(place)]
+        assert walked == [([], ["part-0", "part-1"])]
+        with storage.opened(storage.joined(place, "part-0")) as file:
+            assert file.read() == b"new"
+
+
+def test_a_folder_is_delivered_to_another_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, target = finished(tmp_path), tmp_path / "out" / "faces"
+    replace = Path.replace
+
+    def refused(self: Path, to: Path) -> Path:
+        if self == folder:
+            raise OSError(errno.EXDEV, "another disk")
+        return replace(self, to)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    storage.deliver(folder, target)
+    assert sorted(path.name for path in target.iterdir()) == ["part-0", "part-1"]
+    assert [path.name for path in target.parent.iterdir()] == ["faces"]
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "folder"])
+def test_an_archive_is_read_at_its_address(tmp_path: Path, remote: str, kind: str) -> None:
+    import shutil
+
+    put(tmp_path / "in" / "faces", {"1.jpg": b"one", "2.jpg": b"two"})
+    if kind == "folder":
+        put(f"{remote}/in/faces", {"1.jpg": b"one", "2.jpg": b"two"})
+        addresses = [f"{remote}/in"]
+    else:
+        packed = Path(shutil.make_archive(str(tmp_path / "faces"), {"zip": "zip", "tar.gz": "gztar"}[kind], tmp_path / "in"))
+        put(remote, {packed.name: packed.read_bytes()})
+        addresses = [remote, f"{remote}/{packed.name}"]  # the folder that holds it, and the file
+    for address in addresses:
+        with open_archives(address) as archive:
+            assert {member.name: member.read() for member in archive.members()} == {"faces/1.jpg": b"one", "faces/2.jpg": b"two"}
+            assert archive.state() == archive.state()
+
+
+def test_an_address_without_a_file_is_told(remote: str) -> None:
+    with pytest.raises(ArchiveError, match=rf"{remote}/faces\.zip is missing"):
+        open_archives(f"{remote}/faces.zip")

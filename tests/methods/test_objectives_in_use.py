@@ -1,0 +1,188 @@
+"""Every objective through a step of the cascade, a whole network or the head alone, and back from its folder into use."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from agecascade import methods, metrics, model_folder, params
+from agecascade.errors import ModelError, ParamsError, TrainingError
+from agecascade.estimator import Estimator
+from agecascade.evaluation import report
+from agecascade.evaluation.tables import mae_table, to_markdown
+from agecascade.loading import Faces
+from agecascade.params import Params
+from agecascade.tracking import Tracker
+from agecascade.training.cascade import initialise, jobs_of, train_step
+
+ROOT = Path(__file__).resolve().parents[2]
+STEP = "target_from_scratch"
+REGRESSIONS = ("mr_l1", "mr_l2", "smooth_l1")
+
+
+def study(step: dict[str, Any] | None = None, **changes: Any) -> Params:
+    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content |= {"image_size": 32, "compute": {"backend": "local", "workers": 1}, **changes}
+    for entry in [*content["cascade"].values(), *content["pretrain"].values()]:
+        entry |= {"epochs": 1, "batch_size": 8}
+    content["cascade"][STEP] |= step or {}
+    return params.check(content)
+
+
+@pytest.fixture
+def faces() -> Faces:
+    random = np.random.default_rng(0)
+    label = random.integers(0, 70, 24).astype(float)
+    images = random.integers(0, 255, (24, 32, 32, 3), np.uint8)
+    return Faces(np.array([f"p{i:02d}" for i in range(24)]), images, label, np.full(24, np.nan), np.array([f"s{i % 4}" for i in range(24)]))
+
+
+@pytest.fixture
+def splits(faces: Faces) -> pd.DataFrame:
+    roles = np.array(["train"] * 12 + ["validation"] * 4 + ["test"] * 8)
+    parts = [pd.DataFrame({"sample_id": faces.sample_id, "fold": fold, "role": np.roll(roles, 8 * fold)}) for fold in range(2)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def train(settings: Params, faces: Faces, splits: pd.DataFrame, root: Path, step: str = STEP) -> Path:
+    models, silent = root / "models", Tracker("test", "finetune")
+    silent.lost = True
+    if not models.exists():
+        initialise(settings, models / "scratch")
+    train_step(settings, step, faces, splits, models, models / step, root / "predictions" / step, silent, root / "work")
+    return models / step
+
+
+@pytest.mark.parametrize("step", [{}, {"trainable": "head", "augment": "none", "class_weights": "inverse", "label_smoothing": 0.1}])
+def test_every_method_is_trained_written_and_used(faces: Faces, splits: pd.DataFrame, tmp_path: Path, step: dict[str, Any]) -> None:
+    folder = train(study(step, compare={"methods": sorted(methods.METHODS)}), faces, splits, tmp_path)
+    for name in methods.METHODS:
+        row = f"{name}-tinyagenet-s0"
+        network, method, card = model_folder.load(folder / row / "fold1")
+        assert (card.method, len(card.grid), card.outputs) == (name, 70, method.outputs)
+        assert network.head.bias.shape == (method.outputs,) if name != "daa" else len(network.head.ages) == method.outputs
+        assert card.interval is not None
+        assert card.interval.scaled == (name not in REGRESSIONS)
+        tested = pq.read_table(tmp_path / "predictions" / STEP / f"{row}.parquet").to_pandas()
+        assert tested["prediction"].between(0, 69).all()
+        lengths = {0 if row is None else len(row) for row in tested["distribution"]}
+        assert lengths == ({0} if name in REGRESSIONS else {70})
+        first = tested[tested["fold"] == 1].iloc[0]
+        image = np.asarray(faces.images[np.flatnonzero(faces.sample_id == first["sample_id"])[0]])
+        used = Estimator.load(folder / row / "fold1").predict([image], aligned=True).iloc[0]
+        assert used["value"] == pytest.approx(first["prediction"], abs=1e-3)
+        assert used["low"] <= used["value"] <= used["high"]
+
+
+def test_the_decoding_is_kept_with_the_model(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    folder = train(study(method="ranking", decoding="count"), faces, splits, tmp_path)
+    _, method, card = model_folder.load(folder / "ranking-tinyagenet-s0" / "fold0")
+    assert (card.method_options["decoding"], method.decoding) == ("count", "count")
+
+
+def test_a_method_without_the_decoding_is_told_before_the_first_epoch(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="method dldl_v2: unknown decoding 'count'"):
+        train(study(decoding="count", compare={"methods": ["ranking"]}), faces, splits, tmp_path)
+    with pytest.raises(ModelError, match="unknown method 'rankin'; did you mean ranking"):
+        train(study(compare={"methods": ["rankin"]}), faces, splits, tmp_path)
+
+
+def test_a_missing_sigma_is_told_where_one_is_needed(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    train(study(method="ranking", sigma=None), faces, splits, tmp_path)
+    with pytest.raises(TrainingError, match=r"target_from_scratch: dldl_v2 needs a sigma, and \d+ pictures have none, p\d\d among them"):
+        train(study(method="dldl_v2", sigma=None), faces, splits, tmp_path)
+
+
+GROUPS = [1.0, 5.0, 10.0, 17.5, 28.5, 40.5, 50.5, 69.0]
+
+
+@pytest.mark.parametrize(
+    "grid", [{"groups": True}, {"values": [0.0, 3.5, 20.0, 69.0]}, {"present": True}, {"low": 0, "high": 72, "step": 4}]
+)
+def test_every_method_learns_over_any_grid(faces: Faces, splits: pd.DataFrame, tmp_path: Path, grid: dict[str, Any]) -> None:
+    grouped = "groups" in grid
+    if grouped:
+        faces = replace(faces, label=np.resize(GROUPS, 24), grouped=True)
+    settings = study({"class_weights": "inverse_sqrt"}, compare={"methods": sorted(methods.METHODS)})
+    content = settings.model_dump(by_alias=True)
+    content["datasets"]["sample_fgnet"]["grid"] = grid
+    folder = train(params.check(content), faces, splits, tmp_path)
+    expected = (
+        content["datasets"]["sample_fgnet"]["grid"].get("values")
+        or {
+            "groups": GROUPS,
+            "present": sorted(set(faces.label)),
+            "low": list(range(0, 73, 4)),
+        }[next(iter(grid))]
+    )
+    for row in study(compare={"methods": sorted(methods.METHODS)}).rows:
+        _, method, card = model_folder.load(folder / row.name / "fold0")
+        assert card.grid == expected
+        assert card.outputs == method.outputs
+    told = pq.read_schema(tmp_path / "predictions" / STEP / "dldl_v2-tinyagenet-s0.parquet").metadata
+    assert told.get(b"groups") == (json.dumps(GROUPS).encode() if grouped else None)
+
+
+def test_groups_are_evaluated_as_groups(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    content = study(decoding="mode", regressors={}, features={}, evaluate={"target": "sample_fgnet"}).model_dump(by_alias=True)
+    content["datasets"]["sample_fgnet"]["grid"] = {"groups": True}
+    content["cascade"] = {STEP: content["cascade"][STEP]}
+    settings = params.check(content)
+    train(settings, replace(faces, label=np.resize(GROUPS, 24), grouped=True), splits, tmp_path)
+    (result,) = report.gather(settings, tmp_path / "predictions")
+    frame = result.predictions
+    assert set(frame["prediction"]) <= {(first + second) / 2 for first in GROUPS for second in GROUPS}  # of a picture and its mirror image
+    assert result.row.summary["accuracy"] == metrics.accuracy(frame["prediction"], frame["label"], GROUPS)
+    table = mae_table([result.row])
+    assert table["1-off"].item() == metrics.one_off(frame["prediction"], frame["label"], GROUPS)
+    assert "accuracy" in to_markdown(table)
+
+
+def test_groups_with_a_range_are_told_before_the_first_epoch(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="sample_fgnet: its labels are groups"):
+        train(study(), replace(faces, grouped=True), splits, tmp_path)
+
+
+def two_steps(first: dict[str, Any], second: dict[str, Any]) -> Params:
+    content = study().model_dump(by_alias=True)
+    step = content["cascade"][STEP]
+    content["cascade"] = {"first": {**step, **first}, STEP: {**step, "init": "first", "epochs": 0, **second}}
+    return params.check(content | {"regressors": {}, "features": {}})
+
+
+@pytest.mark.parametrize("first", [{"method": "dldl"}, {"lambda": 0.0}, {"by_backbone": {"tinyagenet": {"lambda": 0.0, "epochs": 1}}}])
+def test_the_released_schedule_is_two_steps(faces: Faces, splits: pd.DataFrame, tmp_path: Path, first: dict[str, Any]) -> None:
+    settings = two_steps(first, {})
+    before, after = (train(settings, faces, splits, tmp_path, step) / "dldl_v2-tinyagenet-s0" / "fold0" for step in ("first", STEP))
+    card = model_folder.read_card(before)
+    assert (card.method, card.method_options["lambda_er"]) == (first.get("method", "dldl_v2"), 1.0 if "method" in first else 0.0)
+    assert model_folder.read_card(after).method_options["lambda_er"] == 1.0
+    assert list(pd.read_csv(before / "history.csv").columns)[3:4] == ["kl"]
+    assert model_folder.digest(before) == model_folder.digest(after)  # no epoch in the second: backbone and head go on
+
+
+@pytest.mark.parametrize("second", ["ranking", "smooth_l1", "corn", "coral"])
+def test_a_head_that_is_read_otherwise_starts_anew(faces: Faces, splits: pd.DataFrame, tmp_path: Path, second: str) -> None:
+    settings = two_steps({"epochs": 0}, {"method": second})
+    before, after = (train(settings, faces, splits, tmp_path, step) / "dldl_v2-tinyagenet-s0" / "fold0" for step in ("first", STEP))
+    weights = [model_folder.read_weights(folder) for folder in (before, after)]
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0] if not name.startswith("head."))
+    assert weights[1]["head.bias"].shape == (model_folder.read_card(after).outputs,)
+    assert weights[1]["head.bias"].shape != weights[0]["head.bias"].shape
+    assert [result.row.method for result in report.gather(settings, tmp_path / "predictions")] == ["dldl_v2", second]
+
+
+def test_a_tracker_is_told_the_method_and_lambda_of_the_step(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    settings = two_steps({"method": "er", "lambda": 0.5}, {})
+    initialise(settings, tmp_path / "scratch")
+    job = next(jobs_of(settings, "first", faces, splits, tmp_path))
+    assert (job.logged["method"], job.logged["lambda_er"], job.logged["decoding"]) == ("er", 0.5, "expectation")
+    with pytest.raises(ParamsError, match=r"cascade\.first\.lamda: unknown key 'lamda'; did you mean lambda"):
+        two_steps({"lamda": 0.5}, {})

@@ -1,0 +1,371 @@
+"""A step of the cascade on tiny data: what starts from what, what is written, what an interruption leaves."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from agecascade import model_folder, params
+from agecascade.errors import ModelError, TrainingError
+from agecascade.io.resume import Workshop
+from agecascade.loading import Faces
+from agecascade.params import Params, Row
+from agecascade.schema import PREDICTIONS
+from agecascade.tracking import Tracker
+from agecascade.training import cascade
+from agecascade.training.cascade import find_model, initialise, train_step
+from agecascade.training.fold import describe
+from agecascade.training.learner import Learner
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def study() -> Params:
+    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content |= {
+        "image_size": 32,
+        "compute": {"backend": "local", "workers": 1},
+        "compare": {"methods": ["dex"], "backbones": [], "seeds": []},
+    }
+    for step in [*content["cascade"].values(), *content["pretrain"].values()]:
+        step |= {"epochs": 1, "batch_size": 8}
+    return params.check(content)
+
+
+@pytest.fixture
+def faces() -> Faces:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 255, (24, 32, 32, 3), np.uint8)
+    label = random.integers(0, 70, 24).astype(float)
+    sigma = np.where(np.arange(24) % 2, 3.0, np.nan)
+    return Faces(np.array([f"p{i:02d}" for i in range(24)]), images, label, sigma, np.array([f"s{i % 4}" for i in range(24)]))
+
+
+@pytest.fixture
+def splits(faces: Faces) -> pd.DataFrame:
+    roles = np.array(["train"] * 12 + ["validation"] * 4 + ["test"] * 8)
+    parts = [pd.DataFrame({"sample_id": faces.sample_id, "fold": fold, "role": np.roll(roles, 8 * fold)}) for fold in range(2)]
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture
+def tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracker:
+    silent = Tracker("test", "finetune")
+    silent.lost = True  # tests of tracking stand in test_tracking.py
+    return silent
+
+
+def trained(study: Params, step: str, faces: Faces, splits: pd.DataFrame, tracker: Tracker, root: Path) -> Path:
+    models = root / "models"
+    if not models.exists():
+        initialise(study, models / "scratch")
+    predictions = root / "predictions" / step if step in study.cascade else None
+    train_step(study, step, faces, splits, models, models / step, predictions, tracker, root / "work")
+    return models / step
+
+
+def test_a_step_writes_models_and_test_predictions_of_every_fold(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+) -> None:
+    folder = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    names = [f"{method}-tinyagenet-s0/fold{fold}" for method in ("dex", "dldl_v2") for fold in (0, 1)]
+    assert sorted(str(path.parent.relative_to(folder)) for path in folder.rglob("model.json")) == names
+    table = pq.read_table(tmp_path / "predictions" / "target_from_scratch" / "dldl_v2-tinyagenet-s0.parquet")
+    assert table.schema.equals(PREDICTIONS)
+    frame = table.to_pandas()
+    tested = splits[splits["role"] == "test"]
+    assert list(zip(frame["sample_id"], frame["fold"], strict=True)) == list(zip(tested["sample_id"], tested["fold"], strict=True))
+    assert frame["label_sigma"].isna().sum() == np.isnan(faces.sigma[[int(name[1:]) for name in frame["sample_id"]]]).sum()
+    digests = json.loads(table.schema.metadata[b"models"])
+    assert digests["1"] == model_folder.digest(folder / "dldl_v2-tinyagenet-s0" / "fold1")
+    assert not any((tmp_path / "work").iterdir())
+
+
+def test_a_row_ends_the_same_alone_as_in_a_comparison_whatever_the_workers(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+) -> None:
+    """A comparison's rows train side by side, a row alone has all workers to itself: their threads would round otherwise."""
+    one_fold = splits[splits["fold"] == 0]
+    found = []
+    for methods, workers in ((["dex"], 2), ([], 2), ([], 4)):
+        others = {"compare": study.compare.model_copy(update={"methods": methods}), "compute": params.Compute(workers=workers)}
+        models = trained(study.model_copy(update=others), "target_from_scratch", faces, one_fold, tracker, tmp_path / f"{len(found)}")
+        found.append((models / "dldl_v2-tinyagenet-s0" / "fold0" / "model.safetensors").read_bytes())
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"sigma": None, "compare": {"methods": ["dldl_v2"]}},
+            r"target_from_scratch: dldl_v2 needs a sigma, and 12 pictures have none, p00",
+        ),
+        (
+            {"daa": {"templates": "multi_channel"}, "compare": {"methods": ["daa"]}},
+            r"no training picture has a label of .*set daa\.nearest: true",
+        ),
+    ],
+)
+def test_what_a_later_row_lacks_is_said_before_the_first_trains(
+    study: Params,
+    faces: Faces,
+    splits: pd.DataFrame,
+    tracker: Tracker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict,
+    said: str,
+) -> None:
+    monkeypatch.setattr(cascade, "train_fold", lambda *_, **__: pytest.fail("a training has begun"))
+    wanted = params.check(study.model_dump(by_alias=True) | {"method": "dex"} | changed)
+    with pytest.raises(TrainingError, match=said):
+        trained(wanted, "target_from_scratch", faces, splits, tracker, tmp_path)
+
+
+def test_the_card_tells_all_that_use_needs(study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path) -> None:
+    folder = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    network, method, card = model_folder.load(folder / "dldl_v2-tinyagenet-s0" / "fold1")
+    assert (card.fold, card.chain, card.outputs, card.image_size) == (1, ["target_from_scratch"], 70, 32)
+    assert card.interval is not None
+    assert card.interval.scaled
+    assert card.interval.quantile > 0
+    assert card.validation is not None
+    assert card.validation["validation_pictures"] == 4
+    assert not network.training
+    assert method.outputs == 70
+
+
+@pytest.mark.parametrize(
+    ("trained_with", "detector"), [("annotation", "yunet"), ("whole", "yunet"), ("yunet", "yunet"), ("retinaface", "retinaface")]
+)
+@pytest.mark.parametrize("step", ["faces", "target"])
+def test_the_card_tells_how_faces_are_found_in_training_and_in_use(study: Params, step: str, trained_with: str, detector: str) -> None:
+    content = study.model_dump(by_alias=True)
+    content["align"] |= {
+        "crop": "box",
+        "margin": 0.4,
+        "detection": {"min_score": 0.6, "max_side": 320, "rotations": [90.0], "scales": [0.5]},
+    }
+    for dataset in content["datasets"].values():
+        dataset["detector"] = trained_with
+    crop = describe(params.check(content), step, study.rows[0], [0.0, 1.0], 0).crop
+    assert (crop.detector, crop.trained_with, crop.crop, crop.margin) == (detector, trained_with, "box", 0.4)
+    assert crop.detection == content["align"]["detection"]
+
+
+def test_weights_go_on_from_init_and_the_head_only_on_the_same_grid(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+) -> None:
+    one_fold = splits[splits["fold"] == 0]
+    content = study.model_dump(by_alias=True)
+    for step in [*content["cascade"].values(), *content["pretrain"].values()]:
+        step["epochs"] = 0  # what comes in must come out
+    still = params.check(content)
+    for step in ("faces", "imdb", "agedb", "target"):
+        trained(still, step, faces, one_fold if step != "target" else splits, tracker, tmp_path)
+    weights = {step: model_folder.read_weights(next((tmp_path / "models" / step).rglob("fold0"))) for step in ("scratch", "faces")}
+    weights |= {
+        step: model_folder.read_weights(tmp_path / "models" / step / "dex-tinyagenet-s0" / "fold0") for step in ("imdb", "agedb", "target")
+    }
+    backbone = [name for name in weights["scratch"] if name.startswith("backbone.")]
+    assert backbone
+    for step in ("faces", "imdb", "agedb", "target"):
+        assert all(torch.equal(weights["scratch"][name], weights[step][name]) for name in backbone), step
+    assert weights["faces"]["head.weight"].shape == (4, 128)
+    assert torch.equal(weights["imdb"]["head.weight"], weights["agedb"]["head.weight"])
+    assert weights["target"]["head.weight"].shape == (70, 128)
+
+
+def test_an_interrupted_step_keeps_finished_folds(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path / "undisturbed")
+    real, started = cascade.train_fold, []
+
+    def killed(job: object, *arguments: object, **options: object) -> None:
+        started.append(job)
+        if len(started) == 3:
+            raise KeyboardInterrupt
+        real(job, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cascade, "train_fold", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    assert not (tmp_path / "models" / "target_from_scratch").exists()
+    folder = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    assert len(started) == 3 + 2  # the third again, and the fourth
+    for path in undisturbed.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (folder / path.relative_to(undisturbed)).read_bytes(), path
+
+
+def test_an_interrupted_fold_goes_on_behind_its_last_epoch(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = study.model_dump(by_alias=True) | {"compare": {"methods": [], "backbones": [], "seeds": []}}
+    content["cascade"]["target_from_scratch"] |= {"epochs": 3, "ema": 0.9, "select": "best"}
+    longer = params.check(content)
+    undisturbed = trained(longer, "target_from_scratch", faces, splits, tracker, tmp_path / "undisturbed")
+    real, epochs = Learner.end_epoch, [0]
+
+    def killed(self: Learner, record: dict[str, float]) -> None:
+        epochs[0] += 1
+        if epochs[0] in (3, 6):  # the third epoch of each fold, or what comes next
+            raise KeyboardInterrupt
+        real(self, record)
+
+    monkeypatch.setattr(Learner, "end_epoch", killed)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            trained(longer, "target_from_scratch", faces, splits, tracker, tmp_path)
+        assert len(list((tmp_path / "work").glob("*.state"))) == 1
+    more = longer.model_copy(update={"compute": params.Compute(workers=2)})  # is no reason to start anew
+    folder = trained(more, "target_from_scratch", faces, splits, tracker, tmp_path)
+    assert epochs[0] == 6 + 2  # each fold's three epochs, and two that were interrupted
+    for path in undisturbed.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (folder / path.relative_to(undisturbed)).read_bytes(), path
+    assert not any((tmp_path / "work").iterdir())
+
+
+def test_a_changed_param_starts_anew_and_forgets_what_was_begun(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Learner.end_epoch
+
+    def killed(self: Learner, record: dict[str, float]) -> None:
+        real(self, record)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Learner, "end_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    monkeypatch.setattr(Learner, "end_epoch", real)
+    content = study.model_dump(by_alias=True)
+    content["cascade"]["target_from_scratch"]["learning_rate"] = 3e-3
+    changed = params.check(content)
+    folder = trained(changed, "target_from_scratch", faces, splits, tracker, tmp_path)
+    expected = trained(changed, "target_from_scratch", faces, splits, tracker, tmp_path / "undisturbed")
+    name = "dldl_v2-tinyagenet-s0/fold0/model.safetensors"
+    assert (folder / name).read_bytes() == (expected / name).read_bytes()
+    assert not any((tmp_path / "work").iterdir())
+
+
+def test_an_unknown_block_stops_before_training(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+) -> None:
+    content = study.model_dump(by_alias=True)
+    content["cascade"]["target_from_scratch"]["trainable"] = "from:block9"
+    with pytest.raises(ModelError, match="trainable: unknown block 'block9'; did you mean"):
+        trained(params.check(content), "target_from_scratch", faces, splits, tracker, tmp_path)
+
+
+def test_weights_of_another_backbone_are_named(study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path) -> None:
+    thin = params.check(study.model_dump(by_alias=True) | {"backbone": "thinagenet"})
+    initialise(thin, tmp_path / "models" / "scratch")
+    scratch = tmp_path / "models" / "scratch"
+    (scratch / "scratch-thinagenet-s0").rename(scratch / "scratch-tinyagenet-s0")
+    with pytest.raises(ModelError, match="holds a thinagenet, step target_from_scratch trains a tinyagenet; see its init"):
+        trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+
+
+def test_a_piece_is_made_once_and_never_half(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path)
+
+    def fails(folder: Path) -> None:
+        (folder / "half").write_text("written")
+        raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space"):
+        workshop.piece("a", fails)
+    assert not (tmp_path / "a").exists()
+    made = workshop.piece("a", lambda folder: (folder / "whole").touch())
+    assert workshop.piece("a", fails) == made
+    workshop.clear()
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_piece_stays_while_any_run_uses_it(tmp_path: Path) -> None:
+    first, second, shared = Workshop(tmp_path), Workshop(tmp_path), [f"target-row-{letter * 24}" for letter in "ab"]
+    for name in shared:
+        first.piece(name, lambda folder: (folder / "whole").touch())
+    second.piece(shared[0], lambda folder: pytest.fail("made twice"))
+    second.piece(f"target-row-{'c' * 24}", lambda folder: None)
+    second.forget("target-row")  # of another experiment with the same row
+    assert all((tmp_path / name / "whole").exists() for name in shared)
+    first.clear()
+    assert (tmp_path / shared[0] / "whole").exists()
+    assert not (tmp_path / shared[1]).exists()
+    second.clear()
+    assert not any(tmp_path.iterdir())
+
+
+def test_experiments_side_by_side_leave_each_other_their_trainings(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`dvc exp run --queue -S lambda=0.1,10`, two at once: the second trains the same rows while the first holds finished ones."""
+    deliver = cascade._deliver
+    other = params.check(study.model_dump(by_alias=True) | {"lambda": 10.0})
+
+    def after_another(*arguments: object) -> None:
+        monkeypatch.setattr(cascade, "_deliver", deliver)
+        predictions = tmp_path / "other" / "predictions"
+        models = tmp_path / "models"
+        train_step(other, "target_from_scratch", faces, splits, models, tmp_path / "other", predictions, tracker, tmp_path / "work")
+        deliver(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cascade, "_deliver", after_another)
+    ours = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    assert len(list(ours.rglob("model.json"))) == len(list((tmp_path / "other").rglob("model.json"))) == 4
+    assert not any((tmp_path / "work").iterdir())
+
+
+def test_a_piece_of_a_killed_run_is_forgotten(tmp_path: Path) -> None:
+    script = f"""
+import os, signal
+from pathlib import Path
+from agecascade.io.resume import Workshop
+Workshop(Path({str(tmp_path)!r})).piece("target-row-{"a" * 24}", lambda folder: None)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    assert any(tmp_path.glob("*.used"))
+    Workshop(tmp_path).forget("target-row")
+    assert not any(tmp_path.iterdir())
+
+
+def test_labels_outside_the_grid_stop_before_training(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+) -> None:
+    faces.label[3] = 70
+    with pytest.raises(TrainingError, match=r"sample_fgnet: the grid 0..69 does not cover 1 labels, 70 of p03"):
+        trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+
+
+def test_a_fold_without_a_role_stops_before_training(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+) -> None:
+    gone = splits[(splits["fold"] == 0) | (splits["role"] != "validation")]
+    with pytest.raises(TrainingError, match="fold 1 of sample_fgnet has no validation picture"):
+        trained(study, "target_from_scratch", faces, gone, tracker, tmp_path)
+
+
+def test_a_missing_or_foreign_model_is_named(study: Params, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds no model of dldl_v2-tinyagenet-s0; run its stage again"):
+        find_model(tmp_path / "models" / "imdb", Row("dldl_v2", "tinyagenet", 0), 0)
+    for fold in (0, 1):
+        (tmp_path / "imdb" / "dldl_v2-tinyagenet-s0" / f"fold{fold}").mkdir(parents=True)
+    assert find_model(tmp_path / "imdb", Row("dldl_v2", "tinyagenet", 0), 1).name == "fold1"
+    with pytest.raises(ModelError, match="has 2 folds but not the one asked for"):
+        find_model(tmp_path / "imdb", Row("dldl_v2", "tinyagenet", 0), 2)

@@ -1,0 +1,149 @@
+"""A step that trains the head alone: the same outputs as fold by fold, each picture looked at once, and interruptions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import load_file
+
+from agecascade import params
+from agecascade.loading import Faces
+from agecascade.params import Augment, Params
+from agecascade.tracking import Tracker
+from agecascade.training import frozen
+from agecascade.training.cascade import initialise, train_step
+from agecascade.training.frozen import HeadTrainings
+
+ROOT = Path(__file__).resolve().parents[2]
+STEP = "target_from_scratch"
+FOLDS = 3
+
+
+@pytest.fixture
+def study() -> Params:
+    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content |= {"image_size": 32, "augment": "none", "compute": {"backend": "local", "workers": 1}}
+    content["compare"]["methods"] = ["dex"]
+    content["cascade"][STEP] |= {"epochs": 2, "batch_size": 6, "trainable": "head"}
+    return params.check(content)
+
+
+@pytest.fixture
+def faces() -> Faces:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 255, (30, 32, 32, 3), np.uint8)
+    label, sigma = random.integers(0, 70, 30).astype(float), np.where(np.arange(30) % 2, 3.0, np.nan)
+    return Faces(np.array([f"p{i:02d}" for i in range(30)]), images, label, sigma, np.array([f"s{i % 4}" for i in range(30)]))
+
+
+@pytest.fixture
+def splits(faces: Faces) -> pd.DataFrame:
+    """Folds of unequal size."""
+    parts = []
+    for fold in range(FOLDS):
+        roles = np.roll(np.array(["train"] * (14 + fold) + ["validation"] * 6 + ["test"] * (10 - fold)), 9 * fold)
+        parts.append(pd.DataFrame({"sample_id": faces.sample_id, "fold": fold, "role": roles}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def trained(study: Params, faces: Faces, splits: pd.DataFrame, root: Path) -> Path:
+    if not (root / "models").exists():
+        initialise(study, root / "models" / "scratch")
+    silent = Tracker("test", "finetune")
+    silent.lost = True
+    train_step(study, STEP, faces, splits, root / "models", root / "models" / STEP, root / "predictions", silent, root / "work")
+    return root / "models" / STEP
+
+
+def require_same(found: Any, expected: Any) -> None:
+    """Equal but for the last digits of numbers."""
+    if isinstance(expected, dict):
+        assert set(found) == set(expected)
+        for key, value in expected.items():
+            require_same(found[key], value)
+    else:
+        assert found == (pytest.approx(expected, rel=1e-4, abs=1e-5) if isinstance(expected, float) else expected)
+
+
+def test_the_outputs_are_those_of_fold_by_fold(
+    study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = trained(study, faces, splits, tmp_path / "together")
+    monkeypatch.setattr(frozen, "groups", lambda jobs: [])
+    alone = trained(study, faces, splits, tmp_path / "alone")
+    files = sorted(path.relative_to(alone) for path in alone.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(together) for path in together.rglob("*") if path.is_file())
+    assert len(files) == 2 * FOLDS * 3
+    for file in files:
+        if file.suffix == ".json":
+            require_same(json.loads((together / file).read_text()), json.loads((alone / file).read_text()))
+        elif file.suffix == ".csv":
+            pd.testing.assert_frame_equal(pd.read_csv(together / file), pd.read_csv(alone / file), rtol=1e-4)
+        else:
+            ours, theirs = load_file(together / file), load_file(alone / file)
+            assert set(ours) == set(theirs)
+            assert all(np.abs(ours[name] - theirs[name]).max() <= 1e-5 for name in theirs), file
+    for path in (tmp_path / "alone" / "predictions").iterdir():
+        ours, theirs = (pq.read_table(folder / "predictions" / path.name) for folder in (tmp_path / "together", tmp_path / "alone"))
+        assert ours.schema.equals(theirs.schema)
+        pd.testing.assert_frame_equal(ours.to_pandas(), theirs.to_pandas(), rtol=1e-3, atol=1e-5)
+    assert not any((tmp_path / "together" / "work").iterdir())
+
+
+def test_rows_that_start_from_one_model_share_its_features(
+    study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    real = HeadTrainings._write_features
+
+    def counted(self: Any, path: Path, network: Any, job: Any, rows: np.ndarray, mirror: bool) -> None:
+        looked.append(len(rows))
+        real(self, path, network, job, rows, mirror)
+
+    monkeypatch.setattr(HeadTrainings, "_write_features", counted)
+    trained(study, faces, splits, tmp_path)
+    tested = splits[splits["role"] != "train"]["sample_id"].nunique()
+    assert looked == [30, tested]  # two rows, three folds
+
+
+def test_an_interrupted_step_looks_at_no_picture_again(
+    study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = trained(study, faces, splits, tmp_path / "undisturbed")
+
+    def killed(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HeadTrainings, "_write_fold", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(study, faces, splits, tmp_path)
+    assert not (tmp_path / "models" / STEP).exists()
+    monkeypatch.setattr(HeadTrainings, "_write_features", killed)
+    resumed = trained(study, faces, splits, tmp_path)
+    for path in undisturbed.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (resumed / path.relative_to(undisturbed)).read_bytes(), path
+
+
+def test_pictures_that_change_and_backbones_that_learn_go_fold_by_fold(study: Params, faces: Faces, splits: pd.DataFrame) -> None:
+    assert frozen.unchanging(Augment.model_validate("none"))
+    assert not frozen.unchanging(Augment.model_validate({"preset": "none", "flip": 0.5}))
+    assert not frozen.unchanging(study.augment.model_copy(update={"jitter": 0.1}))
+
+
+def test_a_step_may_leave_its_pictures_unchanged_by_itself(study: Params) -> None:
+    content = study.model_dump(by_alias=True)
+    content["augment"] = {"preset": "dldl_v2"}
+    content["cascade"][STEP]["augment"] = "none"
+    checked = params.check(content)
+    recipe = checked.cascade[STEP].recipe("tinyagenet")
+    assert recipe.augment is not None
+    assert frozen.unchanging(recipe.augment)
+    assert not frozen.unchanging(checked.augment)
