@@ -16,7 +16,7 @@ import torch
 
 from agecascade import model_folder, params
 from agecascade.errors import ModelError, TrainingError
-from agecascade.io.resume import Workshop
+from agecascade.io.resume import ResumeCache
 from agecascade.loading import Faces
 from agecascade.params import Params, Row
 from agecascade.schema import PREDICTIONS
@@ -281,27 +281,27 @@ def test_weights_of_another_backbone_are_named(study: Params, faces: Faces, spli
 
 
 def test_a_piece_is_made_once_and_never_half(tmp_path: Path) -> None:
-    workshop = Workshop(tmp_path)
+    resume = ResumeCache(tmp_path)
 
     def fails(folder: Path) -> None:
         (folder / "half").write_text("written")
         raise OSError("no space left on device")
 
     with pytest.raises(OSError, match="no space"):
-        workshop.piece("a", fails)
+        resume.entry("a", fails)
     assert not (tmp_path / "a").exists()
-    made = workshop.piece("a", lambda folder: (folder / "whole").touch())
-    assert workshop.piece("a", fails) == made
-    workshop.clear()
+    made = resume.entry("a", lambda folder: (folder / "whole").touch())
+    assert resume.entry("a", fails) == made
+    resume.clear()
     assert not any(tmp_path.iterdir())
 
 
 def test_a_piece_stays_while_any_run_uses_it(tmp_path: Path) -> None:
-    first, second, shared = Workshop(tmp_path), Workshop(tmp_path), [f"target-row-{letter * 24}" for letter in "ab"]
+    first, second, shared = ResumeCache(tmp_path), ResumeCache(tmp_path), [f"target-row-{letter * 24}" for letter in "ab"]
     for name in shared:
-        first.piece(name, lambda folder: (folder / "whole").touch())
-    second.piece(shared[0], lambda folder: pytest.fail("made twice"))
-    second.piece(f"target-row-{'c' * 24}", lambda folder: None)
+        first.entry(name, lambda folder: (folder / "whole").touch())
+    second.entry(shared[0], lambda folder: pytest.fail("made twice"))
+    second.entry(f"target-row-{'c' * 24}", lambda folder: None)
     second.forget("target-row")  # of another experiment with the same row
     assert all((tmp_path / name / "whole").exists() for name in shared)
     first.clear()
@@ -335,13 +335,13 @@ def test_a_piece_of_a_killed_run_is_forgotten(tmp_path: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
-from agecascade.io.resume import Workshop
-Workshop(Path({str(tmp_path)!r})).piece("target-row-{"a" * 24}", lambda folder: None)
+from agecascade.io.resume import ResumeCache
+ResumeCache(Path({str(tmp_path)!r})).entry("target-row-{"a" * 24}", lambda folder: None)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
     assert any(tmp_path.glob("*.used"))
-    Workshop(tmp_path).forget("target-row")
+    ResumeCache(tmp_path).forget("target-row")
     assert not any(tmp_path.iterdir())
 
 

@@ -23,7 +23,7 @@ from agecascade.faces.part_writer import Unfinished
 from agecascade.faces.parts import rows_in_part
 from agecascade.io import storage
 from agecascade.io.compute import ordered
-from agecascade.io.resume import Workshop, fingerprint, source_digest
+from agecascade.io.resume import ResumeCache, fingerprint, source_digest
 from agecascade.io.storage import Location
 from agecascade.params import Align, Compute
 
@@ -61,7 +61,7 @@ def align(
             counts = _counts(parts)
             storage.deliver(parts.complete(), folder)
         shutil.rmtree(state)
-    Workshop(work).forget(f"align-{name}")  # what earlier runs of this data set left, and this one's lock
+    ResumeCache(work).forget(f"align-{name}")  # what earlier runs of this data set left, and this one's lock
     return AlignResult(counts)
 
 

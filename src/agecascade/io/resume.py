@@ -31,7 +31,7 @@ def source_digest(folders: list[Path]) -> str:
     return state.hexdigest()
 
 
-class Workshop:
+class ResumeCache:
     """A folder of finished pieces. DVC empties a stage's outputs before it runs, so pieces wait here until all are done.
 
     Stages of several experiments work here at once. Each marks the pieces that it uses; its marks count as long as it holds a
@@ -45,7 +45,7 @@ class Workshop:
         self._guard = Lock()
         self._used: set[str] = set()
 
-    def piece(self, name: str, make: Callable[[Path], None]) -> Path:
+    def entry(self, name: str, make: Callable[[Path], None]) -> Path:
         """The folder of the piece `name`, made by `make(folder)` unless it is there; it stays until `clear`.
 
         A killed pipeline can leave its trainer running: a second one waits for the lock, then finds the piece finished.

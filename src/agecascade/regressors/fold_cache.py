@@ -1,4 +1,4 @@
-"""Folds that a row has finished wait in a workshop until all are done: a search takes hours, and no second one finds the same."""
+"""Folds that a row has finished wait in a resume until all are done: a search takes hours, and no second one finds the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from agecascade.io.files import checksum
-from agecascade.io.resume import Workshop, fingerprint, source_digest
+from agecascade.io.resume import ResumeCache, fingerprint, source_digest
 from agecascade.regressors.folds import Fitted, Regressor
 
 
@@ -22,7 +22,7 @@ class KeptFolds:
     key: the row's in params.yaml; stamp: a fingerprint of all that its folds depend on.
     """
 
-    workshop: Workshop
+    resume: ResumeCache
     key: str
     stamp: str
 
@@ -31,22 +31,22 @@ class KeptFolds:
         """Those of a regressor on files of features and split, below the folder `work`."""
         code = source_digest([Path(__file__).parent, *regressor.scripts])
         stamp = fingerprint(regressor=repr(regressor), inputs=[checksum(path) for path in inputs], code=code)
-        return cls(Workshop(work), regressor.key, stamp)
+        return cls(ResumeCache(work), regressor.key, stamp)
 
     def found(self, folds: Iterable[int]) -> dict[int, Fitted]:
         """Those of `folds` that an interrupted run has finished, by number."""
-        places = {fold: self.workshop.finished(self._name(fold)) for fold in folds}
+        places = {fold: self.resume.finished(self._name(fold)) for fold in folds}
         return {fold: _read(place) for fold, place in places.items() if place is not None}
 
     def keep(self, fold: int, fitted: Fitted) -> None:
         """Keep a finished fold, whatever becomes of the next."""
-        self.workshop.piece(self._name(fold), partial(_write, fitted))
+        self.resume.entry(self._name(fold), partial(_write, fitted))
 
     def clear(self, folds: Iterable[int]) -> None:
         """Forget the row, and what runs with other settings left of it: the stage's outputs are complete."""
-        self.workshop.clear()
+        self.resume.clear()
         for fold in folds:
-            self.workshop.forget(self._prefix(fold))
+            self.resume.forget(self._prefix(fold))
 
     def _prefix(self, fold: int) -> str:
         return f"regress-{self.key}-fold{fold}"

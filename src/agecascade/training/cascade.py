@@ -20,7 +20,7 @@ from tqdm import tqdm
 from agecascade import model_folder
 from agecascade.errors import ModelError, TrainingError
 from agecascade.io.files import copied, write_table
-from agecascade.io.resume import Workshop, fingerprint, source_digest
+from agecascade.io.resume import ResumeCache, fingerprint, source_digest
 from agecascade.loading import Faces, digest
 from agecascade.models import require_size
 from agecascade.params import SCRATCH, Compute, Params, Row, Training
@@ -87,13 +87,13 @@ def train_step(
         torch.set_num_threads(params.compute.threads)
         _follow(alone, faces, folds, processes)
         return
-    workshop = Workshop(work)
+    resume = ResumeCache(work)
     total = sum(job.recipe.epochs * int((folds[job.fold]["role"] == "train").sum()) for job in jobs)
     with tracker.stage_run(step), tqdm(total=total, desc=step, unit="img", unit_scale=True, disable=None) as progress:
-        room = _Room(faces, folds, workshop, tracker, progress.update, processes)
+        room = _Room(faces, folds, resume, tracker, progress.update, processes)
         pieces = room.one_by_one(alone, params.compute) | room.together(groups, params.compute)
     _deliver(jobs, pieces, out, predictions, faces.grouped)
-    workshop.clear()
+    resume.clear()
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class _Room:
 
     faces: Faces
     folds: dict[int, pd.DataFrame]
-    workshop: Workshop
+    resume: ResumeCache
     tracker: Tracker
     progress: Callable[[int], object]
     processes: Processes
@@ -125,7 +125,7 @@ class _Room:
         """{name of the job: folder} of heads, those of a group trained as one problem."""
         stamp = fingerprint(data=self.data, code=code_digests())
         shared = (self.tracker, self.progress, self.processes.device)
-        heads = HeadTrainings(self.faces, self.folds, self.workshop, self._name, stamp, *shared)
+        heads = HeadTrainings(self.faces, self.folds, self.resume, self._name, stamp, *shared)
         side_by_side(heads.look, frozen.by_features(groups), compute, self.processes)
         learned = side_by_side(heads.learn, groups, compute, self.processes)
         return {job.name: piece / f"fold{job.fold}" for group, piece in zip(groups, learned, strict=True) for job in group}
@@ -137,9 +137,9 @@ class _Room:
         prefix = f"{job.step}-{job.row.name}-fold{job.fold}"
         name = f"{prefix}-{self._name(job)}"
         shared = partial(train_fold, job, self.faces, self.folds[job.fold], tracker=self.tracker, progress=self.progress)
-        make = partial(shared, checkpoint=Checkpoint(self.workshop.state(name)), processes=self.processes)
-        piece = _made(self.workshop, name, make, self.processes)
-        self.workshop.forget(prefix)
+        make = partial(shared, checkpoint=Checkpoint(self.resume.state(name)), processes=self.processes)
+        piece = _made(self.resume, name, make, self.processes)
+        self.resume.forget(prefix)
         return piece
 
 
@@ -154,7 +154,7 @@ def _deliver(jobs: list[Job], pieces: dict[str, Path], out: Path, predictions: P
             _write_predictions(predictions / f"{row.name}.parquet", folders, grouped)
 
 
-def _made(workshop: Workshop, name: str, make: Callable[[Path], None], processes: Processes) -> Path:
+def _made(resume: ResumeCache, name: str, make: Callable[[Path], None], processes: Processes) -> Path:
     """The piece `name`; the other processes are told whether it is still to be made."""
     begun = []
 
@@ -162,7 +162,7 @@ def _made(workshop: Workshop, name: str, make: Callable[[Path], None], processes
         begun.append(processes.agree(True))
         make(folder)
 
-    piece = workshop.piece(name, make_together)
+    piece = resume.entry(name, make_together)
     if not begun:
         processes.agree(False)
     return piece

@@ -17,7 +17,7 @@ FORMAT = 1
 
 
 class Checkpoint:
-    """The state of one training in a folder that no second training writes to (see work.Workshop)."""
+    """The state of one training in a folder that no second training writes to (see work.ResumeCache)."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "checkpoint.pt"

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from agecascade import model_folder
-from agecascade.io.resume import Workshop, fingerprint
+from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces
 from agecascade.methods.base import Method
 from agecascade.models.base import Network
@@ -69,7 +69,7 @@ class HeadTrainings:
 
     faces: Faces
     folds: dict[int, pd.DataFrame]
-    workshop: Workshop
+    resume: ResumeCache
     name: Callable[[Job], str]
     stamp: str
     tracker: Tracker
@@ -91,7 +91,7 @@ class HeadTrainings:
             for kind, some in wanted.items():
                 self._write_features(folder / f"{kind}.npy", network, first, some, mirror=kind == "mirrored")
 
-        return self.workshop.piece(f"{first.step}-features-{name}", make)
+        return self.resume.entry(f"{first.step}-features-{name}", make)
 
     def learn(self, group: Group) -> Path:
         """A folder with the model folder and the test predictions of each fold of a group, as `train_fold` leaves them."""
@@ -99,8 +99,8 @@ class HeadTrainings:
         first = group[0]
         prefix = f"{first.step}-{first.row.name}-heads{first.fold}"
         name = f"{prefix}-{fingerprint(jobs=[self.name(job) for job in group])}"
-        piece = self.workshop.piece(name, lambda folder: self._learn(group, Views.read(features), folder))
-        self.workshop.forget(prefix)
+        piece = self.resume.entry(name, lambda folder: self._learn(group, Views.read(features), folder))
+        self.resume.forget(prefix)
         return piece
 
     def _learn(self, group: Group, views: Views, folder: Path) -> None:

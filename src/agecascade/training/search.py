@@ -17,7 +17,7 @@ from agecascade import model_folder
 from agecascade.augmentation import Augmenter
 from agecascade.errors import LossError
 from agecascade.io.files import write_json
-from agecascade.io.resume import Workshop, fingerprint
+from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces
 from agecascade.params import SEARCHED, Params, Schedule, Search, Step
 from agecascade.tracking import Tracker
@@ -41,14 +41,14 @@ def search(params: Params, name: str, faces: Faces, splits: pd.DataFrame, models
     interrupted. Raises TrainingError and ModelError with one line before the first of them.
     """
     trials = list(_trials(params, name, faces, splits, models))
-    room = _Room(name, faces, dict(list(splits.groupby("fold"))), Workshop(work), faces_digest(faces))
+    room = _Room(name, faces, dict(list(splits.groupby("fold"))), ResumeCache(work), faces_digest(faces))
     units = [unit for trial in trials for unit in _units(trial)]
     total = sum(job.recipe.epochs * room.pictures(job) for unit in units for job in unit)
     with tqdm(total=total, desc=name, unit="img", unit_scale=True, disable=None) as progress:
         room.progress = progress.update
         side_by_side(room.look, frozen.by_features([unit for unit in units if frozen.groups(unit)]), params.compute, Processes())
         results = side_by_side(room.finish, units, params.compute, Processes())
-    room.workshop.clear()
+    room.resume.clear()
     rows = [_row(job, record) for unit, records in zip(units, results, strict=True) for job, record in zip(unit, records, strict=True)]
     return Found(name, pd.DataFrame(rows, columns=COLUMNS))
 
@@ -93,7 +93,7 @@ class _Room:
     name: str
     faces: Faces
     folds: dict[int, pd.DataFrame]
-    workshop: Workshop
+    resume: ResumeCache
     data: str
     progress: Callable[[int], object] = lambda pictures: None
 
@@ -104,7 +104,7 @@ class _Room:
     def finish(self, unit: list[Job]) -> list[Record]:
         """The last validation of each job of a unit; those of an interrupted search are not trained again."""
         name = f"{self.name}-trial-{fingerprint(jobs=[self._fingerprint(job) for job in unit])}"
-        piece = self.workshop.piece(name, lambda folder: write_json(folder / "trial.json", self._tried(unit)))
+        piece = self.resume.entry(name, lambda folder: write_json(folder / "trial.json", self._tried(unit)))
         found = json.loads((piece / "trial.json").read_text(encoding="utf-8"))
         return [DIVERGED if record is None else record for record in found]
 
@@ -139,7 +139,7 @@ class _Room:
         silent.lost = True
         stamp = fingerprint(data=self.data, code=code_digests())
         device = Processes().device
-        return HeadTrainings(self.faces, self.folds, self.workshop, self._fingerprint, stamp, silent, self.progress, device)
+        return HeadTrainings(self.faces, self.folds, self.resume, self._fingerprint, stamp, silent, self.progress, device)
 
     def _fingerprint(self, job: Job) -> str:
         return job_fingerprint(job, self.data, self.folds[job.fold], model_folder.digest(job.init), Processes())
