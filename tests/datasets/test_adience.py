@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
-from agecascade.datasets import adience, reader
+from agecascade.datasets import adience
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Draw
 from agecascade.synthetic import write
-from publishers import picture, write_tar, write_zip
+from publishers import picture, read_rows, write_tar, write_zip
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "annotations" / "adience"
 HEADER = "user_id\toriginal_image\tface_id\tage\tgender\tx\ty\tdx\tdy\ttilt_ang\tfiducial_yaw_angle\tfiducial_score"
@@ -34,8 +34,7 @@ def read(folder, folds, members, options=None, header=HEADER):
     for k, lines in enumerate([*folds, *[[]] * (5 - len(folds))]):
         (folder / f"fold_{k}_data.txt").write_text("\n".join([header, *lines]) + "\n")
     write_tar(folder / "aligned.tar.gz", dict.fromkeys([*members, "aligned/readme.txt"], b""))
-    with open_archives(folder) as archive:
-        return list(reader("adience").rows(archive, options or {}))
+    return read_rows("adience", folder, options)
 
 
 def test_rows(tmp_path):

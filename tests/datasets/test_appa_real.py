@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
-from agecascade.datasets import appa_real, reader
+from agecascade.datasets import appa_real
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Draw
 from agecascade.synthetic import write
-from publishers import write_zip
+from publishers import read_rows, write_zip
 
 HEADER = "file_name,num_ratings,apparent_age_avg,apparent_age_std,real_age"
 SIDES = ("train", "valid", "test")
@@ -37,8 +37,7 @@ def read(folder, tables, members, options=None, header=HEADER, **loose):
     write_zip(folder / "appa-real-release.zip", files)
     for name, content in loose.items():
         (folder / f"{name}.csv").write_text(content)
-    with open_archives(folder) as archive:
-        return list(reader("appa_real").rows(archive, options or {}))
+    return read_rows("appa_real", folder, options)
 
 
 def test_rows(tmp_path):

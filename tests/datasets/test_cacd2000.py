@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import unicodedata
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from agecascade.archives import open_archives
-from agecascade.datasets import cacd2000, reader
+from agecascade.datasets import cacd2000
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Dataset, Draw
 from agecascade.synthetic import write
-from publishers import write_folder, write_tar, write_zip
+from publishers import read_rows, write_folder, write_tar, write_zip
 
 META = {"metadata": "celebrity2000_meta.mat"}
 # Robin Williams is first of 1951 in the publisher's file
@@ -43,9 +43,7 @@ def changed(**fields):
     return TABLE | {key: [value, *TABLE[key][1:]] for key, value in fields.items()}
 
 
-def read(folder, options=None):
-    with open_archives(folder) as archive:
-        return list(reader("cacd2000").rows(archive, options or {}))
+read = partial(read_rows, "cacd2000")
 
 
 def published(folder, table=TABLE, names=TABLE["name"]):

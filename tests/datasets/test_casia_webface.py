@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,12 +15,9 @@ from agecascade.errors import ParamsError
 from agecascade.params import Clean, Draw
 from agecascade.synthetic import write
 from agecascade.synthetic.packing import archive_writer
-from publishers import picture, write_zip
+from publishers import picture, read_rows, write_zip
 
-
-def read(path):
-    with open_archives(path) as archive:
-        return list(reader("casia_webface").rows(archive, {}))
+read = partial(read_rows, "casia_webface")
 
 
 def test_rows(tmp_path):

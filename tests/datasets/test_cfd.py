@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from agecascade.archives import open_archives
-from agecascade.datasets import cfd, reader
+from agecascade.datasets import cfd
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Draw
 from agecascade.synthetic import write
-from publishers import write_zip
+from publishers import read_rows, write_zip
 
 TOP = "CFD Version 3.0"
 NORMING = f"{TOP}/CFD 3.0 Norming Data and Codebook.xlsx"
@@ -45,8 +45,7 @@ def read(folder, rows, members, content=None, options=None, **layout):
     files = dict.fromkeys(members, b"")
     files[NORMING] = workbook(rows, **layout) if content is None else content
     write_zip(folder / "cfd.zip", files)
-    with open_archives(folder) as archive:
-        return list(reader("cfd").rows(archive, options or {}))
+    return read_rows("cfd", folder, options)
 
 
 def norm(model="WF-001", rating=3.5):

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
-from agecascade.datasets import chalearn2015, reader
+from agecascade.datasets import chalearn2015
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Draw
 from agecascade.synthetic import write
-from publishers import write_zip
+from publishers import read_rows, write_zip
 
 SIDES = ("Train", "Validation", "Test")
 
@@ -23,8 +23,7 @@ def read(folder, tables, members, options=None):
         content = lines if isinstance(lines, bytes) else "\n".join(lines).encode()
         (folder / f"{side}.csv").write_bytes(content)
     write_zip(folder / "Train.zip", dict.fromkeys([*members, "readme.txt"], b""))
-    with open_archives(folder) as archive:
-        return list(reader("chalearn2015").rows(archive, options or {}))
+    return read_rows("chalearn2015", folder, options)
 
 
 def test_rows(tmp_path):

@@ -2,27 +2,24 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agecascade.archives import open_archives
 from agecascade.datasets import csv_table as tables_of_users
-from agecascade.datasets import reader
 from agecascade.datasets.base import Reject, Row
 from agecascade.datasets.path_suffixes import Tails, normal
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Dataset, Draw
 from agecascade.synthetic import write
-from publishers import write_folder, write_tar, write_zip
+from publishers import read_rows, write_folder, write_tar, write_zip
 
 POINTS = "30 40 70 41.5 50 60 35 80 66 81"
 
 
-def read(path, options=None):
-    with open_archives(path) as archive:
-        return list(reader("csv_table").rows(archive, options or {}))
+read = partial(read_rows, "csv_table")
 
 
 def given_table(folder, text, pictures=("a.jpg", "b.jpg"), encoding="utf-8"):

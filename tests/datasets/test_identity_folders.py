@@ -1,19 +1,17 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agecascade.archives import open_archives
 from agecascade.datasets import READERS, reader
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
-from publishers import write_tar, write_zip
+from publishers import read_rows, write_tar, write_zip
 
-
-def read(path):
-    with open_archives(path) as archive:
-        return list(reader("identity_folders").rows(archive, {}))
+read = partial(read_rows, "identity_folders")
 
 
 def test_the_last_folder_is_the_identity(tmp_path):

@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agecascade.archives import open_archives
-from agecascade.datasets import imdb_clean, reader
+from agecascade.datasets import imdb_clean
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Dataset, Draw
 from agecascade.synthetic import write
-from publishers import write_tar, write_zip
+from publishers import read_rows, write_tar, write_zip
 
 HEADER = "filename,age,gender,x_min,y_min,x_max,y_max,head_roll,head_yaw,head_pitch"
 # as published
@@ -29,9 +29,7 @@ def tables(train=(TRAIN,), valid=(VALID,), test=(TEST,), header=HEADER, suffix="
     return {f"imdb_{part}_new{suffix}.csv": "".join(f"{line}{end}" for line in [header, *lines]).encode() for part, lines in named.items()}
 
 
-def read(path, options=None):
-    with open_archives(path) as archive:
-        return list(reader("imdb_clean").rows(archive, options or {}))
+read = partial(read_rows, "imdb_clean")
 
 
 def published(folder, files=None, pictures=(DEPP, OTHER, THIRD)):

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agecascade.archives import open_archives
-from agecascade.datasets import megaage_asian, reader
+from agecascade.datasets import megaage_asian
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Dataset, Draw
 from agecascade.synthetic import write
-from publishers import write_folder, write_tar, write_zip
+from publishers import read_rows, write_folder, write_tar, write_zip
 
 LISTS = {"train_name": "1.jpg\n2.jpg\n", "train_age": "18\n70\n", "test_name": "1.jpg\n", "test_age": "0\n"}
 PICTURES = ["train/1.jpg", "train/2.jpg", "test/1.jpg"]
@@ -22,9 +23,7 @@ def files(lists=LISTS, pictures=PICTURES, top="megaage_asian/"):
     }
 
 
-def read(path, options=None):
-    with open_archives(path) as archive:
-        return list(reader("megaage_asian").rows(archive, options or {}))
+read = partial(read_rows, "megaage_asian")
 
 
 def packed(folder, lists=LISTS, pictures=PICTURES):

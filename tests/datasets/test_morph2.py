@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agecascade.archives import open_archives
-from agecascade.datasets import morph2, reader
+from agecascade.datasets import morph2
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Dataset, Draw
 from agecascade.synthetic import write
-from publishers import write_folder, write_tar, write_zip
+from publishers import read_rows, write_folder, write_tar, write_zip
 
 CSV = "morph_2008_nonCommercial.csv"
 TABLE = {"table": CSV}
@@ -26,9 +26,7 @@ LINES = [
 PARTIAL = {"setting": "partial"}
 
 
-def read(path, options=None):
-    with open_archives(path) as archive:
-        return list(reader("morph2").rows(archive, options or {}))
+read = partial(read_rows, "morph2")
 
 
 def album(folder, lines=None, names=(FIRST, SECOND, THIRD), header=HEADER, end="\n", **lists):

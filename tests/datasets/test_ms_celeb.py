@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import struct
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -16,12 +17,9 @@ from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Clean, Draw
 from agecascade.synthetic import write
 from agecascade.synthetic.packing import archive_writer
-from publishers import picture, write_folder, write_zip
+from publishers import picture, read_rows, write_folder, write_zip
 
-
-def read(path):
-    with open_archives(path) as archive:
-        return list(reader("ms_celeb").rows(archive, {}))
+read = partial(read_rows, "ms_celeb")
 
 
 def records(labels):

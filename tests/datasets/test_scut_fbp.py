@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from agecascade.archives import open_archives
-from agecascade.datasets import reader, scut_fbp
+from agecascade.datasets import scut_fbp
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Draw
 from agecascade.synthetic import write
 from agecascade.synthetic.spreadsheet import spreadsheet
-from publishers import write_zip
+from publishers import read_rows, write_zip
 
 HEADER = ["Image", "Attractiveness label", "Standard deviation"]
 RATINGS = "Rating_Collection/Attractiveness label.xlsx"
@@ -39,8 +39,7 @@ def read(folder, rows, numbers, header=HEADER, content=None):
     files["Rating_Collection/AttractiveData.xlsx"] = b"not read"
     files[RATINGS] = workbook([header, *rows]) if content is None else content
     write_zip(folder / "SCUT-FBP.zip", files)
-    with open_archives(folder) as archive:
-        return list(reader("scut_fbp").rows(archive, {}))
+    return read_rows("scut_fbp", folder)
 
 
 def test_rows(tmp_path):

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from agecascade.archives import open_archives
-from agecascade.datasets import reader, scut_fbp5500
+from agecascade.datasets import scut_fbp5500
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Draw
 from agecascade.synthetic import write
-from publishers import write_zip
+from publishers import read_rows, write_zip
 
 TOP = "SCUT-FBP5500_v2"
 LISTS = f"{TOP}/train_test_files"
@@ -61,8 +61,7 @@ def published(labels, folds=None, sheets=None):
 
 def read(folder, members, options=None):
     write_zip(folder / "SCUT-FBP5500_v2.zip", members)
-    with open_archives(folder) as archive:
-        return list(reader("scut_fbp5500").rows(archive, options or {}))
+    return read_rows("scut_fbp5500", folder, options)
 
 
 def test_rows(tmp_path):

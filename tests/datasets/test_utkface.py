@@ -7,7 +7,7 @@ from agecascade.datasets import reader, utkface
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Clean
-from publishers import outcome, write_tar
+from publishers import outcome, read_rows, write_tar
 
 OFFICIAL = {"official": {"train": "UTK_train_coral.csv", "test": "UTK_test_coral.csv"}}
 
@@ -16,8 +16,7 @@ def read(folder, names, options=None, **loose):
     write_tar(folder / "UTKFace.tar.gz", dict.fromkeys(names, b""))
     for file, content in loose.items():
         (folder / f"{file}.csv").write_text(content)
-    with open_archives(folder) as archive:
-        return list(reader("utkface").rows(archive, options or {}))
+    return read_rows("utkface", folder, options)
 
 
 def test_rows(tmp_path):

@@ -12,7 +12,7 @@ from agecascade.datasets.cleaning import clean
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Clean, Draw
 from agecascade.synthetic import write
-from publishers import write_folder, write_tar, write_zip
+from publishers import read_rows, write_folder, write_tar, write_zip
 
 META = """Class_ID, Name, Sample_Num, Flag, Gender
 n000002, "A_Fine_Frenzy", 315, 1, f
@@ -29,8 +29,7 @@ def read(folder, names, options=None, **loose):
     write_tar(folder / "vggface2_train.tar.gz", dict.fromkeys(names, b""))
     files = {"train_list": "train_list.txt", "test_list": "test_list.txt", "meta": "identity_meta.csv"}
     write_folder(folder, {files[name]: content if isinstance(content, bytes) else content.encode() for name, content in loose.items()})
-    with open_archives(folder) as archive:
-        return list(reader("vggface2").rows(archive, options or {}))
+    return read_rows("vggface2", folder, options)
 
 
 def rejects(found):

@@ -16,7 +16,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.io import savemat
 
-from agecascade.archives import Archive
+from agecascade.archives import Archive, open_archives
+from agecascade.datasets import reader
+from agecascade.datasets.base import Reject, Row
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import AgecascadeError
 from agecascade.params import Clean
@@ -53,7 +55,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def mat(table: Mapping[str, Sequence[Any]], name: str = "imdb") -> bytes:
-    """A .mat file with a struct of (1, N) fields, text as cells, as IMDB-WIKI ships it."""
+    """A .mat file that holds a struct of (1, N) fields, text as cells: the format of IMDB-WIKI."""
     fields = {}
     for key, values in table.items():
         is_text = any(isinstance(value, (str, np.ndarray)) for value in values)
@@ -66,8 +68,14 @@ def mat(table: Mapping[str, Sequence[Any]], name: str = "imdb") -> bytes:
     return file.getvalue()
 
 
+def read_rows(name: str, path: Path, options: Mapping[str, Any] | None = None) -> list[Row | Reject]:
+    """All rows and rejects that the reader of this name yields for the archive or folder of archives."""
+    with open_archives(path) as archive:
+        return list(reader(name).rows(archive, options or {}))
+
+
 def outcome(archive: Archive, reader: Any, settings: Clean, *, name: str = "tiny", workers: int = 1) -> SimpleNamespace:
-    """What `clean` returns and writes: counts, manifest, rejects. Where it fails it leaves nothing."""
+    """The counts that `clean` returns and the manifest and rejects that it writes; checks that a failure leaves no file."""
     with tempfile.TemporaryDirectory() as folder:
         manifest, rejects = Path(folder, "m.parquet"), Path(folder, "r.parquet")
         try:
