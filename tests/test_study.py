@@ -15,8 +15,7 @@ from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ParamsError
 from agecascade.synthetic import write
 from agecascade.yaml_style import parsed
-
-ROOT = Path(__file__).resolve().parent.parent
+from places import ROOT
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ from agecascade.archives import limits, nested, open_archives, recordio
 from agecascade.archives.streams import Stream
 from agecascade.errors import ArchiveError
 from agecascade.synthetic.packing import archive_writer
-from publishers import picture, write_folder, write_tar, write_zip
+from images import picture
+from publishers import write_folder, write_tar, write_zip
 
 FILES = {"set/b.JPG": b"second", "set/a.jpg": b"first", "set/deep/c.txt": b"", "top.csv": b"x,y\n"}
 KINDS = {

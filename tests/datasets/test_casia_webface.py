@@ -15,7 +15,8 @@ from agecascade.errors import ParamsError
 from agecascade.params import Clean, Draw
 from agecascade.synthetic import write
 from agecascade.synthetic.packing import archive_writer
-from publishers import picture, read_rows, write_zip
+from images import picture
+from publishers import read_rows, write_zip
 
 read = partial(read_rows, "casia_webface")
 

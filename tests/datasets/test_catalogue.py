@@ -22,9 +22,10 @@ from agecascade.errors import ParamsError
 from agecascade.io.source import Source
 from agecascade.params import Block, Dataset
 from agecascade.yaml_style import parsed
-from publishers import picture, write_zip
+from images import picture
+from places import ROOT
+from publishers import write_zip
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs" / "datasets.md"
 ACCESS = {"direct", "by hand", "on request", "withdrawn", "your own"}
 STUDIED = ("grid", "detector", "protocol", "folds", "test", "validation", "options")  # what a reader must say itself

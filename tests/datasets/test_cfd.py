@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import io
 from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openpyxl import Workbook
 
 from agecascade.archives import open_archives
 from agecascade.datasets import cfd
@@ -14,7 +12,7 @@ from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Draw
 from agecascade.synthetic import write
-from publishers import read_rows, write_zip
+from publishers import read_rows, workbook, write_zip
 
 TOP = "CFD Version 3.0"
 NORMING = f"{TOP}/CFD 3.0 Norming Data and Codebook.xlsx"
@@ -22,19 +20,10 @@ SHEET = "CFD U.S. Norming Data"
 HEADER = ["Model", "EthnicitySelf", "GenderSelf", "AgeSelf", "Attractive"]
 
 
-def workbook(rows, header=HEADER, sheet=SHEET, above=7):
-    """The codebook, and the sheet with its title, the columns' codes, their names, and a row that explains them."""
-    book = Workbook()
-    book["Sheet"].title = "Codebook"
-    filled = book.create_sheet(sheet)
-    filled.cell(1, 1, "Chicago Face Database")
-    filled.cell(above, 1, "VarID")
-    for below, row in enumerate([header, [None, "A, B, L, W", "F, M", "years", "1 to 7"], *rows], start=above + 1):
-        for column, value in enumerate(row, start=1):
-            filled.cell(below, column, value)
-    file = io.BytesIO()
-    book.save(file)
-    return file.getvalue()
+def norming_data(rows, header=HEADER, sheet=SHEET, above=7):
+    """The codebook, and the sheet with its title, the columns' codes in row `above`, their names, and a row that explains them."""
+    title = [["Chicago Face Database"], *[[]] * (above - 2)]
+    return workbook({"Codebook": [], sheet: [*title, ["VarID"], header, [None, "A, B, L, W", "F, M", "years", "1 to 7"], *rows]})
 
 
 def face(model="WF-001", number="003", expression="N", folder="CFD"):
@@ -43,7 +32,7 @@ def face(model="WF-001", number="003", expression="N", folder="CFD"):
 
 def read(folder, rows, members, content=None, options=None, **layout):
     files = dict.fromkeys(members, b"")
-    files[NORMING] = workbook(rows, **layout) if content is None else content
+    files[NORMING] = norming_data(rows, **layout) if content is None else content
     write_zip(folder / "cfd.zip", files)
     return read_rows("cfd", folder, options)
 

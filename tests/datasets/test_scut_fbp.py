@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import io
 import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openpyxl import Workbook
 
 from agecascade.archives import open_archives
 from agecascade.datasets import scut_fbp
@@ -15,19 +13,10 @@ from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Draw
 from agecascade.synthetic import write
 from agecascade.synthetic.spreadsheet import spreadsheet
-from publishers import read_rows, write_zip
+from publishers import read_rows, workbook, write_zip
 
 HEADER = ["Image", "Attractiveness label", "Standard deviation"]
 RATINGS = "Rating_Collection/Attractiveness label.xlsx"
-
-
-def workbook(rows):
-    book = Workbook()
-    for row in rows:
-        book["Sheet"].append(row)
-    file = io.BytesIO()
-    book.save(file)
-    return file.getvalue()
 
 
 def picture_of(number):
@@ -37,7 +26,7 @@ def picture_of(number):
 def read(folder, rows, numbers, header=HEADER, content=None):
     files = dict.fromkeys([picture_of(number) for number in numbers], b"")
     files["Rating_Collection/AttractiveData.xlsx"] = b"not read"
-    files[RATINGS] = workbook([header, *rows]) if content is None else content
+    files[RATINGS] = workbook({"Sheet": [header, *rows]}) if content is None else content
     write_zip(folder / "SCUT-FBP.zip", files)
     return read_rows("scut_fbp", folder)
 

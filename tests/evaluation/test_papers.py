@@ -17,8 +17,8 @@ from agecascade.evaluation.tables import beside_papers, to_markdown
 from agecascade.params import check
 from agecascade.tracking import flat
 from agecascade.yaml_style import parsed
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TABLE = PaperTable.model_validate(
     {
         "title": "A paper, Table 1",

@@ -25,14 +25,14 @@ from agecascade.faces.fingerprints import perceptual_hash, thumbnail
 from agecascade.loading import load_faces
 from agecascade.params import Align, Compute
 from agecascade.schema import ALIGNED, MANIFEST, REJECTS
+from images import noise
 
 SIZE = 32
 POINTS = [float(value) for value in (np.array(TEMPLATE) * 50 + 20).ravel()]
 
 
 def picture(seed: int, side: int = 90) -> bytes:
-    image = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    return encode_image(image, "png", 100)
+    return encode_image(noise(seed, side, side), "png", 100)
 
 
 def write_archive(folder: Path, members: dict[str, bytes]) -> Path:

@@ -19,8 +19,8 @@ from agecascade.features.extraction import bif_features
 from agecascade.loading import load_faces
 from agecascade.splits import split
 from agecascade.yaml_style import parsed
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 ARCHIVE = "FGNET.zip"
 COMPUTE = params.Compute(workers=2)
 

@@ -27,8 +27,8 @@ from agecascade.io.download import Patience
 from agecascade.io.fetch import fetch, fetch_all
 from agecascade.io.places import repository_root
 from agecascade.io.source import Source
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CONTENT = bytes(range(256)) * 400
 HALF = len(CONTENT) // 2
 SHA256 = sha256(CONTENT).hexdigest()

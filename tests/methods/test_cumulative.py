@@ -13,13 +13,10 @@ from coral_pytorch.losses import coral_loss, corn_loss
 from agecascade import methods
 from agecascade.methods.ranking import soft_ranking_targets
 from agecascade.models.layers import SharedSlope
+from tensors import numbers
 
 LN3 = math.log(3)  # sigmoid(ln 3) = 3/4
 GRID = torch.arange(0.0, 8.0, dtype=torch.float64)
-
-
-def numbers(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def batch(count: int = 40) -> tuple[torch.Tensor, torch.Tensor]:

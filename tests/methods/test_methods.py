@@ -19,15 +19,9 @@ from agecascade.methods.dex import nearest_bin
 from agecascade.methods.identity import Identity
 from agecascade.methods.unimodal import LOWEST, UnimodalConcentrated
 from agecascade.models.layers import LAYERS
+from tensors import batch
 
 GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
-
-
-def batch(count: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    outputs = torch.randn(count, len(GRID), dtype=torch.float64, generator=generator)
-    label = torch.rand(count, dtype=torch.float64, generator=generator) * 100
-    return outputs, label, torch.full((count,), 2.0, dtype=torch.float64)
 
 
 def test_kl_of_two_bins_by_hand() -> None:
@@ -52,7 +46,7 @@ def test_expectation_by_hand() -> None:
 
 
 def test_dldl_v2_against_scipy() -> None:
-    outputs, label, sigma = batch()
+    outputs, label, sigma = batch(5)
     target = norm.pdf(GRID.numpy()[None, :], label.numpy()[:, None], sigma.numpy()[:, None])
     target /= target.sum(axis=1, keepdims=True)
     found = softmax(outputs.numpy(), axis=1)
@@ -64,7 +58,7 @@ def test_dldl_v2_against_scipy() -> None:
 
 
 def test_dex_against_numpy_and_ties() -> None:
-    outputs, label, sigma = batch()
+    outputs, label, sigma = batch(5)
     rows = np.arange(len(label))
     expected = -np.log(softmax(outputs.numpy(), axis=1)[rows, np.rint(label.numpy()).astype(int)]).mean()
     assert methods.create("dex", GRID).loss(outputs, label, sigma).item() == pytest.approx(expected, rel=1e-10)
@@ -82,7 +76,7 @@ def test_identity_is_cross_entropy_and_argmax() -> None:
 
 
 def test_released_reduction_divides_by_the_bins() -> None:
-    outputs, label, sigma = batch()
+    outputs, label, sigma = batch(5)
     printed = methods.create("dldl_v2", GRID).terms(outputs, label, sigma)
     released = methods.create("dldl_v2", GRID, kl_reduction="batch_and_bins").terms(outputs, label, sigma)
     assert released["kl"].item() == pytest.approx(printed["kl"].item() / 101)
@@ -182,7 +176,7 @@ def test_counting_is_for_methods_that_ask_thresholds() -> None:
 
 
 def test_label_smoothing_against_scipy() -> None:
-    outputs, label, sigma = batch()
+    outputs, label, sigma = batch(5)
     target = norm.pdf(GRID.numpy()[None, :], label.numpy()[:, None], sigma.numpy()[:, None])
     target = 0.9 * target / target.sum(axis=1, keepdims=True) + 0.1 / len(GRID)
     found = softmax(outputs.numpy(), axis=1)

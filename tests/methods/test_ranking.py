@@ -13,12 +13,9 @@ from torch.nn import functional
 from agecascade import methods
 from agecascade.labels import label_distribution
 from agecascade.methods.ranking import differenced, soft_ranking_targets
+from tensors import numbers
 
 LN3 = math.log(3)  # sigmoid(ln 3) = 3/4
-
-
-def numbers(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def test_loss_by_hand() -> None:

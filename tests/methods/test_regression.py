@@ -9,13 +9,10 @@ import torch
 from torch.nn import functional
 
 from agecascade import methods
+from tensors import numbers
 
 GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
 NAMES = ["mr_l1", "mr_l2", "smooth_l1"]
-
-
-def numbers(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def test_mr_by_hand() -> None:

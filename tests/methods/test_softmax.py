@@ -12,19 +12,9 @@ from torch.nn import functional
 
 from agecascade import methods
 from agecascade.methods.unimodal import LOWEST
+from tensors import batch, numbers
 
 GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
-
-
-def numbers(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def batch(count: int = 6) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    outputs = torch.randn(count, 101, dtype=torch.float64, generator=generator)
-    label = 100 * torch.rand(count, dtype=torch.float64, generator=generator)
-    return outputs, label, torch.full((count,), 2.0, dtype=torch.float64)
 
 
 def test_mean_variance_by_hand() -> None:

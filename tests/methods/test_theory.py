@@ -14,13 +14,10 @@ from scipy.stats import norm
 
 from agecascade import labels, methods
 from agecascade.methods.dldl_v2 import closed_gradient
+from places import ROOT
+from tensors import numbers
 
-ROOT = Path(__file__).resolve().parents[2]
 GRID = labels.grid(0, 100, 1).double()
-
-
-def numbers(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def test_cumulative_is_scipys_normal() -> None:

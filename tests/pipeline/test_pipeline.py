@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).resolve().parents[2]
+from places import ROOT
+
 MAIN = "dldl_v2-tinyagenet-s0"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]

@@ -32,10 +32,10 @@ from agecascade.pretrained.reading import read_state
 from agecascade.training.cascade import find_model, initialise
 from agecascade.training.fold import Job, from_init
 from agecascade.training.published import write_published
+from places import sample_params
 from project import STEP, finish, prepare, start
 from published import caffe_names, vggface, vggface2, vggface2_maps, vggface_maps, write_pickle
 
-ROOT = Path(__file__).resolve().parents[2]
 FACES = Normalisation(mean=[129.1863 / 255, 104.7624 / 255, 93.5940 / 255], std=[1 / 255] * 3)
 FACES2 = Normalisation(mean=[131.0912 / 255, 103.8827 / 255, 91.4953 / 255], std=[1 / 255] * 3)
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)  # RGB
@@ -273,13 +273,13 @@ def test_what_holds_no_state_dict_is_named(content: object, tmp_path: Path) -> N
 
 
 def study(**changes: Any) -> params.Params:
-    content = YAML(typ="safe").load(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     return params.check(content | changes)
 
 
 def with_faces(sha256: str) -> params.Params:
     """The sample, whose target starts from VGGFace2's SENet-50."""
-    content = YAML(typ="safe").load(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     content["cascade"]["target_from_scratch"]["init"] = "vggface2"
     channels = content["normalisation"] | {"by_backbone": {"senet50": {"mean": FACES2.mean, "std": FACES2.std}}}
     entry = {"file": "senet50_ft_weight.pkl", "sha256": sha256}

@@ -11,8 +11,7 @@ from ruamel.yaml import YAML
 from agecascade import params, study
 from agecascade.errors import ParamsError, RegressorError
 from agecascade.regressors.checking import require
-
-ROOT = Path(__file__).resolve().parents[2]
+from places import ROOT
 
 
 def content_of(name: str) -> Any:

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow.parquet as pq
+from openpyxl import Workbook
 from scipy.io import savemat
 
 from agecascade.archives import Archive, open_archives
@@ -22,12 +22,6 @@ from agecascade.datasets.base import Reject, Row
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import AgecascadeError
 from agecascade.params import Clean
-
-
-def picture(width: int = 20, height: int = 16, suffix: str = ".jpg", seed: int = 0) -> bytes:
-    """An encoded picture of noise."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return cv2.imencode(suffix, pixels)[1].tobytes()
 
 
 def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
@@ -65,6 +59,19 @@ def mat(table: Mapping[str, Sequence[Any]], name: str = "imdb") -> bytes:
         fields[key] = field
     file = io.BytesIO()
     savemat(file, {name: fields}, do_compression=True)
+    return file.getvalue()
+
+
+def workbook(sheets: Mapping[str, Sequence[Sequence[Any]]]) -> bytes:
+    """An .xlsx file that holds the rows of each sheet."""
+    book = Workbook()
+    book.remove(book["Sheet"])
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    file = io.BytesIO()
+    book.save(file)
     return file.getvalue()
 
 

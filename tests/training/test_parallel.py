@@ -15,13 +15,13 @@ from agecascade.params import Compute
 from agecascade.training.fold import Job
 from agecascade.training.parallel import side_by_side
 from agecascade.training.processes import Processes
+from places import sample_params
 
-ROOT = Path(__file__).resolve().parents[2]
 STEP = "target_from_scratch"
 
 
 def jobs(*backbones: str, folds: int) -> list[Job]:
-    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     study = params.check(content | {"image_size": 224})
     rows = [study.rows[0]._replace(backbone=backbone) for backbone in backbones]
     return [Job(study, STEP, row, study.cascade[STEP], [0.0, 1.0], fold, Path()) for row in rows for fold in range(folds)]

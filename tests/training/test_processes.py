@@ -17,9 +17,9 @@ import torch
 from agecascade.errors import TrainingError
 from agecascade.training import processes
 from agecascade.training.processes import Processes
+from places import ROOT
 from project import STEP, finish, prepare, results, start
 
-ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ("fabric", "run", "--accelerator=cpu", "--devices=2")  # as docs/training.md says
 
 # A network without batch norm, which would see half the batch: seven epochs of three batches, of 17, 17 and 16 pictures.

@@ -17,19 +17,12 @@ from agecascade.params import Augment, Normalisation, Recipe, Schedule
 from agecascade.training.inference import predict_values
 from agecascade.training.learner import exhausted
 from agecascade.training.loop import Record, Samples, train
+from brightness import samples
 
 CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
 AUGMENTER = Augmenter(Augment(flip=0.5, gray=0.0, downscale=1.0, rotation=5.0, jitter=0.0), CHANNELS)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def samples(count: int = 48, seed: int = 0) -> Samples:
-    """Gray squares whose brightness is the age."""
-    random = np.random.default_rng(seed)
-    label = random.integers(0, 21, count).astype(np.float32)
-    images = np.clip(label[:, None, None, None] * 10 + random.normal(0, 8, (count, 32, 32, 3)), 0, 255).astype(np.uint8)
-    return Samples(np.array([f"p{i}" for i in range(count)]), images, label, np.full(count, 2, np.float32))
 
 
 def run(epochs: int = 6, method: str = "dldl_v2", data: Samples | None = None, **changes: object) -> tuple[Network, list[Record]]:
