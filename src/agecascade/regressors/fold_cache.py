@@ -1,4 +1,4 @@
-"""Folds that a row has finished wait in a resume until all are done: a search takes hours, and no second one finds the same."""
+"""Cache of finished folds, so that an interrupted stage resumes: a search takes hours, and a second one finds another result."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from agecascade.regressors.folds import Fitted, Regressor
 
 
 @dataclass(frozen=True)
-class KeptFolds:
-    """The finished folds of one row.
+class FoldCache:
+    """The finished folds of one regressor.
 
-    key: the row's in params.yaml; stamp: a fingerprint of all that its folds depend on.
+    key: its name in params.yaml; stamp: a fingerprint of everything that its folds depend on.
     """
 
     resume: ResumeCache
@@ -27,23 +27,23 @@ class KeptFolds:
     stamp: str
 
     @classmethod
-    def of(cls, regressor: Regressor, inputs: list[Path], work: Path) -> KeptFolds:
-        """Those of a regressor on files of features and split, below the folder `work`."""
+    def of(cls, regressor: Regressor, inputs: list[Path], work: Path) -> FoldCache:
+        """The cache of a regressor that is fitted to these files of features and split, in the folder `work`."""
         code = source_digest([Path(__file__).parent, *regressor.scripts])
         stamp = fingerprint(regressor=repr(regressor), inputs=[checksum(path) for path in inputs], code=code)
         return cls(ResumeCache(work), regressor.key, stamp)
 
-    def found(self, folds: Iterable[int]) -> dict[int, Fitted]:
-        """Those of `folds` that an interrupted run has finished, by number."""
+    def load(self, folds: Iterable[int]) -> dict[int, Fitted]:
+        """The results of those of `folds` that an interrupted run has finished, by number."""
         places = {fold: self.resume.finished(self._name(fold)) for fold in folds}
         return {fold: _read(place) for fold, place in places.items() if place is not None}
 
-    def keep(self, fold: int, fitted: Fitted) -> None:
-        """Keep a finished fold, whatever becomes of the next."""
+    def store(self, fold: int, fitted: Fitted) -> None:
+        """Store the result of a finished fold at once: the next fold may fail."""
         self.resume.entry(self._name(fold), partial(_write, fitted))
 
     def clear(self, folds: Iterable[int]) -> None:
-        """Forget the row, and what runs with other settings left of it: the stage's outputs are complete."""
+        """Remove the regressor's folds, those of runs with other settings too, once the stage's outputs are complete."""
         self.resume.clear()
         for fold in folds:
             self.resume.forget(self._prefix(fold))
