@@ -86,19 +86,18 @@ class Archive:
 
     def _paths(self) -> Iterator[tuple[str | None, str]]:
         """(name of a loose file, or None for an archive; path)."""
-        if not storage.is_dir(self.path):
+        if not storage.located(self.path).is_dir():
             yield None, str(self.path)
             return
-        for folder, folders, files in storage.walk(self.path):
+        for folder, below, folders, files in storage.walk(self.path):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             visible = sorted(name for name in files if not name.startswith("."))
-            within = storage.within(folder, self.path)
             for name in sorted(visible, key=nested.is_archive):  # tables before archives, so that a search for one ends early
                 path = os.path.join(folder, name)  # noqa: PTH118  # there may be a million, and a Path takes five times as long
                 if nested.is_archive(name) and not _is_special(path):
                     yield None, path
                 else:
-                    yield decoded(os.fsencode(f"{within}/{name}" if within else name)), path
+                    yield decoded(os.fsencode(f"{below}/{name}" if below else name)), path
 
     def _entries(self, path: str) -> Iterator[Entry]:
         """The entries of the archive file at `path`."""
@@ -186,7 +185,7 @@ def open_archives(path: Location) -> Archive:
     is truncated or no archive.
     """
     path = path if storage.is_remote(path) else Path(path)
-    if not storage.exists(path):
+    if not storage.located(path).exists():
         raise ArchiveError(f"{path} is missing; `dvc repro` fetches it")
     archive = Archive(path)
     archive.check()

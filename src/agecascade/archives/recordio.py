@@ -95,7 +95,7 @@ def check_index(path: str, size: int) -> None:
 
     Raises Damaged. The index has lines `<number>\\t<place>`, in order.
     """
-    if not storage.exists(path):
+    if not storage.located(path).exists():
         return
     with storage.opened(path) as file:
         file.seek(max(0, storage.size(path) - 64))
