@@ -17,7 +17,7 @@ from agecascade.errors import ModelError
 from agecascade.methods.base import Method
 from agecascade.methods.classification import Identity, nearest_bin
 from agecascade.methods.moments import LOWEST, UnimodalConcentrated
-from agecascade.models.layers import LAYERS
+from agecascade.models.heads import LAYERS
 
 GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
 
