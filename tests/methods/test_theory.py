@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from agecascade import labels, methods
-from agecascade.methods.dldl_v2 import closed_gradient
+from agecascade.methods.dldl import closed_gradient
 from places import ROOT
 from tensors import numbers
 

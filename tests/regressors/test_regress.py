@@ -10,12 +10,19 @@ from ruamel.yaml import YAML
 
 from agecascade import params, study
 from agecascade.errors import ParamsError, RegressorError
-from agecascade.regressors.regress import require
+from agecascade.features.checking import require as require_features
+from agecascade.regressors.regress import require as require_regressors
 from places import ROOT
 
 
 def content_of(name: str) -> Any:
     return YAML(typ="safe", pure=True).load(study.render(name, ROOT))
+
+
+def require(study_params: params.Params) -> None:
+    """Check both blocks, in the order of the stage check."""
+    require_features(study_params)
+    require_regressors(study_params)
 
 
 def changed(features: dict[str, Any], regressors: dict[str, Any], **settings: Any) -> params.Params:

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from agecascade.features import load_features
-from agecascade.features.checking import require as require_features
 from agecascade.io.files import write_table, written_beside
 from agecascade.params import Params
 from agecascade.regressors import create_regressor
@@ -36,12 +35,7 @@ def regress(study: Params, name: str, features_file: Path, split_file: Path, out
 
 
 def require(params: Params) -> None:
-    """Raise what the stages features and regress would raise of params.yaml alone, with the same line; needs neither data nor environments.
-
-    ParamsError for features of a layer that the main row's network lacks, or of a step with several folds; RegressorError for an unknown
-    regressor, and for an option that is unknown or has a wrong value.
-    """
-    require_features(params)
+    """Raise the RegressorError of the stage for an unknown regressor, or an option that is unknown or has a wrong value; needs no data."""
     for name, entry in params.regressors.items():
         grid = params.datasets[params.features[entry.features].dataset].grid
         _create(params, name, grid.step if grid else None)
