@@ -7,7 +7,7 @@ from pathlib import Path
 from agecascade import params
 from agecascade.dataset_report import drawing, faces, report, table
 from agecascade.io.files import written_beside
-from agecascade.tracking import Tracker, flat
+from agecascade.tracking import log_run
 from common import run
 
 
@@ -27,10 +27,8 @@ def main() -> None:
 def track(study: str, datasets: list[report.Described]) -> None:
     """One run with the data sets' settings, counts, table and pictures."""
     settings = {"datasets": params.read_yaml("params.yaml")["datasets"]}
-    with Tracker(study, "describe").model_run("describe", flat(settings), {}) as described:
-        described.metrics({f"{dataset.name}/{name}": value for dataset in datasets for name, value in tracked(dataset).items()})
-        described.artifact(Path("metrics/datasets"))
-        described.artifact(Path("plots/data"))
+    metrics = {dataset.name: tracked(dataset) for dataset in datasets}
+    log_run(study, "describe", "describe", settings, metrics, [Path("metrics/datasets"), Path("plots/data")])
 
 
 def tracked(dataset: report.Described) -> dict[str, float]:

@@ -10,7 +10,7 @@ import pandas as pd
 from agecascade import params
 from agecascade.evaluation import report
 from agecascade.io.files import written_beside
-from agecascade.tracking import Run, Tracker, flat
+from agecascade.tracking import Run, flat, log_run
 from common import run
 
 
@@ -38,14 +38,11 @@ def track(study: params.Params, results: list[report.Result]) -> None:
 
     Models that DVC took from its cache were trained without a run: then there is none to add to.
     """
-    tracker = Tracker(study.study, "evaluate")
     figures = [json.loads(Path("metrics", name).read_text(encoding="utf-8")) for name in ("mae.json", "time_bounded.json")]
-    with tracker.model_run("evaluate", flat(params.read_yaml("params.yaml")), {}) as evaluation:
-        evaluation.metrics({name: value for part in figures for name, value in flat(part, "/").items() if not isinstance(value, str)})
-        evaluation.artifact(Path("metrics/tables"))
-        evaluation.artifact(Path("plots/results"))
-        for name in study.regressors:  # choices, leaderboards and ensembles
-            evaluation.artifact(Path("data/predictions/regress", name))
+    metrics = {name: value for figure in figures for name, value in flat(figure, "/").items()}
+    regressors = [Path("data/predictions/regress", name) for name in study.regressors]  # choices, leaderboards and ensembles
+    artifacts = [Path("metrics/tables"), Path("plots/results"), *regressors]
+    tracker = log_run(study.study, "evaluate", "evaluate", params.read_yaml("params.yaml"), metrics, artifacts)
     errors = {digest: mae for result in results for digest, mae in result.test_mae.items()}
     for digest, run_id in tracker.find_models(list(errors)).items():
         Run(tracker, run_id).metrics({"test_mae": errors[digest]})

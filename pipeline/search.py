@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 from agecascade import params, plots
 from agecascade.io.files import written_beside
 from agecascade.io.places import work_folder
-from agecascade.tracking import Tracker, flat
+from agecascade.tracking import log_run
 from agecascade.training.search import search
-from agecascade.training.search_result import Found
 from common import aligned_faces, run
 
 
@@ -28,18 +27,8 @@ def main(name: str) -> None:
     with written_beside(table) as temporary:
         found.table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
     plots.search_table(plot, name, found.means)
-    track(study, name, found, [table, plot])
+    log_run(study.study, "search", name, settings.model_dump(), found.winners, [table, plot], {"step": settings.step})
     print(f"search {name}: {found.winners}")
-
-
-def track(study: params.Params, name: str, found: Found, files: list[Path]) -> None:
-    """One run with the search's settings, what won, and the table."""
-    with Tracker(study.study, "search").model_run(
-        name, flat(study.search[name].model_dump()), {"step": study.search[name].step}
-    ) as searched:
-        searched.metrics(flat(found.winners, "/"))
-        for file in files:
-            searched.artifact(file)
 
 
 if __name__ == "__main__":
