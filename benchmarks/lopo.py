@@ -54,7 +54,7 @@ class Task:
     """One backbone and size of pictures, and the folds that it is trained on."""
 
     def __init__(self, folder: Path, backbone: str, side: int) -> None:
-        from agecascade.training.cascade import initialise
+        from agecascade.training.initial_weights import initialise
 
         self.folder, self.side = folder, side
         self.study, self.faces = settings(backbone, side), drawn(side)

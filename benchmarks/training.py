@@ -91,7 +91,9 @@ def ours(folder: Path, seconds: float, precision: str) -> float:
     from agecascade.augmentation import Augmenter
     from agecascade.faces.crops import decode_image
     from agecascade.params import Augment, Normalisation, Recipe, Schedule
-    from agecascade.training.loop import SPEED, Samples, train
+    from agecascade.training.epochs import SPEED
+    from agecascade.training.loop import train
+    from agecascade.training.samples import Samples
 
     torch.set_num_threads(THREADS)
     files = sorted(folder.glob("*.jpg"))

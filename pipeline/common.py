@@ -32,18 +32,18 @@ def run(main: Callable[..., None]) -> None:
 def train(stage: str, step: str, models: Path, predictions: Path | None) -> None:
     """Train `step` of params.yaml into `models`; pretrainings and cascade steps differ by their block alone.
 
-    Of several processes that train together, the first writes; the others end here, before they could.
+    Of several parallel that train together, the first writes; the others end here, before they could.
     """
     import pyarrow.parquet as pq
 
     from agecascade import params
     from agecascade.io.places import work_folder
     from agecascade.tracking import Tracker
-    from agecascade.training import processes
+    from agecascade.training import parallel
     from agecascade.training.cascade import train_step
 
     study = params.load("params.yaml")
-    together = processes.start(study.compute.devices)
+    together = parallel.start(study.compute.devices)
     dataset = {**study.pretrain, **study.cascade}[step].dataset
     faces = aligned_faces(study, dataset)
     splits = pq.read_table(f"data/splits/{dataset}.parquet").to_pandas()

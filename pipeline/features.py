@@ -13,7 +13,7 @@ from agecascade.errors import ParamsError
 from agecascade.features import bif, write_features
 from agecascade.features.checking import several_folds
 from agecascade.features.extraction import bif_features, network_features
-from agecascade.training.cascade import find_model
+from agecascade.model_folder import find_model
 from common import aligned_faces, run
 
 

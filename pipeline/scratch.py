@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agecascade import params
 from agecascade.io.files import written_beside
-from agecascade.training.cascade import initialise
+from agecascade.training.initial_weights import initialise
 from common import run
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agecascade import params
 from agecascade.io.files import written_beside
-from agecascade.training.published import write_published
+from agecascade.training.initial_weights import write_published
 from common import run
 
 

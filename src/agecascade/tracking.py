@@ -40,6 +40,13 @@ class Tracker:
         self.lost = False
         self.parent: str | None = None
 
+    @classmethod
+    def silent(cls) -> Tracker:
+        """A tracker that logs nothing."""
+        tracker = cls("", "")
+        tracker.lost = True
+        return tracker
+
     @functools.cached_property
     def client(self) -> MlflowClient:
         """The store, made with its experiment on first use. SQLite's migration races, hence the lock."""

@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 
 from agecascade import synthetic
 from agecascade.archives import open_archives
-from agecascade.estimator import Estimator, Fold
+from agecascade.estimator import Estimator, FoldModel
 from agecascade.faces import detectors
 from agecascade.faces.aligning import align
 from agecascade.faces.alignment import TEMPLATE, place
@@ -57,11 +57,11 @@ def used(
     folder = write_model(tmp_path / "model", 3, image_size=SIZE, crop=json.loads(json.dumps(asdict(crop))))
     seen: list[np.ndarray] = []
 
-    def predict(self: Fold, crops: np.ndarray) -> np.ndarray:
+    def predict(self: FoldModel, crops: np.ndarray) -> np.ndarray:
         seen.extend(crops)
         return np.zeros((3, len(crops)))
 
-    monkeypatch.setattr(Fold, "predict", predict)
+    monkeypatch.setattr(FoldModel, "predict", predict)
     (tmp_path / "photos").mkdir()
     for name, data in pictures.items():
         (tmp_path / "photos" / name).write_bytes(data)

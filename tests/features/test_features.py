@@ -27,7 +27,7 @@ from agecascade.io.files import write_table
 from agecascade.loading import Faces
 from agecascade.params import Normalisation
 from agecascade.schema import features_schema
-from agecascade.training.cascade import initialise
+from agecascade.training.initial_weights import initialise
 from aligned_parts import aligned
 
 ROOT = Path(__file__).resolve().parents[2]

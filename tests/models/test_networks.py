@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from agecascade import methods, model_folder, models, params
 from agecascade.errors import ModelError
 from agecascade.features.extraction import network_features
+from agecascade.inference import batched_features
+from agecascade.model_folder import find_model
 from agecascade.models.base import Network
 from agecascade.models.counting import cost
 from agecascade.training import memory
-from agecascade.training.cascade import find_model, initialise
-from agecascade.training.fold import Job, from_init
-from agecascade.training.inference import batched_features
-from agecascade.training.loop import Samples, train
-from agecascade.training.trainable import Freeze
+from agecascade.training.initial_weights import initialise
+from agecascade.training.jobs import Job, from_init
+from agecascade.training.loop import train
+from agecascade.training.optimisers import Freeze
+from agecascade.training.samples import Samples
 from brightness import AGES, AUGMENTER, recipe, samples
 
 SMALL = "timm/mobilenetv3_small_050"

@@ -23,15 +23,15 @@ from agecascade.augmentation import plain
 from agecascade.errors import ModelError, ParamsError
 from agecascade.faces.detectors import weights as caching
 from agecascade.io.files import checksum
+from agecascade.model_folder import find_model
 from agecascade.models.base import Network
 from agecascade.params import Normalisation, Weights
 from agecascade.pretrained import load_weights
 from agecascade.pretrained.files import weights_file
 from agecascade.pretrained.fitting import load_published
 from agecascade.pretrained.reading import read_state
-from agecascade.training.cascade import find_model, initialise
-from agecascade.training.fold import Job, from_init
-from agecascade.training.published import write_published
+from agecascade.training.initial_weights import initialise, write_published
+from agecascade.training.jobs import Job, from_init
 from project import STEP, finish, prepare, start
 from published import caffe_names, vggface, vggface2, vggface2_maps, vggface_maps, write_pickle
 

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from agecascade import params
 from agecascade.schema import ALIGNED, SPLITS
-from agecascade.training.cascade import initialise
+from agecascade.training.initial_weights import initialise
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = "target_from_scratch"

@@ -16,9 +16,9 @@ from agecascade.errors import LossError, TrainingError
 from agecascade.params import Schedule
 from agecascade.training import loop
 from agecascade.training.checkpoint import Checkpoint
-from agecascade.training.learner import Learner
-from agecascade.training.loop import SPEED
-from agecascade.training.processes import Processes
+from agecascade.training.epochs import SPEED
+from agecascade.training.loop import NetworkTraining
+from agecascade.training.parallel import Processes
 from brightness import AGES, AUGMENTER, network, recipe, same_weights, samples, trained
 
 EVERYTHING = {"ema": 0.9, "select": "best", "schedule": Schedule(name="plateau", patience=0, factor=0.5), "gradient_clip": 1.0}
@@ -154,16 +154,16 @@ def test_each_of_several_processes_goes_on_with_its_own_random_numbers(rank: int
         """A training with dropout, and its states after each epoch."""
         learned, states = network(), []
         learned.head = torch.nn.Sequential(torch.nn.Dropout(0.5), learned.head)
-        end = Learner.end_epoch
+        end = NetworkTraining.end_epoch
 
-        def kept(self: Learner, record: dict[str, float]) -> None:
-            end(self, record)
+        def kept(self: NetworkTraining) -> None:
+            end(self)
             states.append(copy.deepcopy(self.state()))
 
         torch.manual_seed(7 if state is None else 8)  # a new process
         data = learned, methods.create("dldl_v2", AGES), samples(), samples(seed=1), recipe(), AUGMENTER
         with monkeypatch.context() as patched:
-            patched.setattr(Learner, "end_epoch", kept)
+            patched.setattr(NetworkTraining, "end_epoch", kept)
             list(loop.train(*data, seed=[1, 2], processes=OneOfTwo(rank, state)))
         return states, learned
 

@@ -14,15 +14,15 @@ from agecascade.conformal import widths
 from agecascade.errors import ModelError, ParamsError, TrainingError
 from agecascade.evaluation.daa import daa_styles
 from agecascade.features.extraction import network_features
+from agecascade.inference import predict_values
 from agecascade.methods.daa import spread_over
+from agecascade.model_folder import describe
 from agecascade.models.base import Network
 from agecascade.models.daa import TEMPLATES, DaaNetwork
 from agecascade.params import Augment, Daa, Normalisation, Params, Recipe, Row, Schedule
 from agecascade.training.checkpoint import Checkpoint
-from agecascade.training.fold import describe
-from agecascade.training.inference import predict_values
-from agecascade.training.loop import Samples, train
-from agecascade.training.templates import draw, give_templates
+from agecascade.training.loop import train
+from agecascade.training.samples import Samples, draw_templates, give_templates
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
@@ -169,20 +169,20 @@ def test_what_does_not_go_together(changes: dict[str, object], message: str) -> 
 
 def test_templates_have_the_right_labels() -> None:
     label = np.random.default_rng(0).permutation(np.repeat(np.arange(20.0), 5)) + 0.2
-    rows = draw(label, np.arange(20.0), [3])
+    rows = draw_templates(label, np.arange(20.0), [3])
     np.testing.assert_array_equal(np.rint(label[rows]), np.arange(20))
-    np.testing.assert_array_equal(rows, draw(label, np.arange(20.0), [3]))
-    assert (rows != draw(label, np.arange(20.0), [4])).any()
+    np.testing.assert_array_equal(rows, draw_templates(label, np.arange(20.0), [3]))
+    assert (rows != draw_templates(label, np.arange(20.0), [4])).any()
 
 
 def test_an_age_without_a_picture() -> None:
     label = np.array([0.0, 1.0, 5.0, 6.0, 9.0])
     with pytest.raises(TrainingError, match=r"no training picture has a label of 2-4, 7-8, 10; set daa.nearest: true"):
-        draw(label, np.arange(11.0), [0])
-    taken = label[draw(label, np.arange(11.0), [0], nearest=True)]
+        draw_templates(label, np.arange(11.0), [0])
+    taken = label[draw_templates(label, np.arange(11.0), [0], nearest=True)]
     assert taken.tolist() == [0, 1, 1, 1, 5, 5, 6, 6, 9, 9, 9]  # the lower one of two that are as near
     with pytest.raises(TrainingError, match="there is no picture"):
-        draw(label[:0], np.arange(3.0), [0], nearest=True)
+        draw_templates(label[:0], np.arange(3.0), [0], nearest=True)
 
 
 def test_maps_too_small_name_the_sizes_that_do() -> None:

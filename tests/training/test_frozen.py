@@ -17,8 +17,9 @@ from agecascade.loading import Faces
 from agecascade.params import Augment, Params
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
-from agecascade.training.cascade import initialise, train_step
+from agecascade.training.cascade import train_step
 from agecascade.training.frozen import HeadTrainings
+from agecascade.training.initial_weights import initialise
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = "target_from_scratch"

@@ -10,7 +10,7 @@ import pytest
 from agecascade.errors import TrainingError
 from agecascade.loading import Faces
 from agecascade.params import Grid
-from agecascade.training.grids import label_grid
+from agecascade.training.jobs import label_grid
 
 
 def faces(*label: float, grouped: bool = False) -> Faces:

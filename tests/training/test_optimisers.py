@@ -12,7 +12,7 @@ from brightness import recipe, same_weights, trained
 def stepped(gradients: list[float], clip: float | None = None, **changes: object) -> float:
     """Where a weight of 1 is after steps along these gradients, at rate 0.1."""
     weight = torch.nn.Parameter(torch.ones(1))
-    optimizer = optimisers.create(recipe(learning_rate=0.1, **changes), [weight])
+    optimizer = optimisers.create_optimiser(recipe(learning_rate=0.1, **changes), [weight])
     for gradient in gradients:
         weight.grad = torch.tensor([gradient])
         optimisers.clip(optimizer, clip)
@@ -37,7 +37,7 @@ def test_adam_s_first_step_is_the_learning_rate() -> None:
 def test_a_step_takes_so_many_copies_of_the_weights(changes: dict[str, object]) -> None:
     weight = torch.nn.Parameter(torch.ones(64))
     weight.grad = torch.ones(64)
-    optimizer = optimisers.create(recipe(**changes), [weight])
+    optimizer = optimisers.create_optimiser(recipe(**changes), [weight])
     optimizer.step()
     moments = sum(value.numel() == 64 for value in optimizer.state[weight].values() if value is not None)
     assert optimisers.copies(recipe(**changes)) == 2 + moments
@@ -45,7 +45,7 @@ def test_a_step_takes_so_many_copies_of_the_weights(changes: dict[str, object]) 
 
 def test_clipping_scales_all_gradients_together() -> None:
     weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
-    optimizer = optimisers.create(recipe(learning_rate=1.0, optimizer="sgd", momentum=0.0), weights)
+    optimizer = optimisers.create_optimiser(recipe(learning_rate=1.0, optimizer="sgd", momentum=0.0), weights)
     weights[0].grad, weights[1].grad = torch.tensor([3.0]), torch.tensor([4.0])
     optimisers.clip(optimizer, 1.0)
     optimizer.step()

@@ -12,9 +12,8 @@ import torch
 
 from agecascade import params
 from agecascade.params import Compute
-from agecascade.training.fold import Job
-from agecascade.training.parallel import side_by_side
-from agecascade.training.processes import Processes
+from agecascade.training.jobs import Job
+from agecascade.training.parallel import Processes, side_by_side
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = "target_from_scratch"

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from agecascade.errors import TrainingError
-from agecascade.training import processes
-from agecascade.training.processes import Processes
+from agecascade.training import parallel
+from agecascade.training.parallel import Processes
 from project import STEP, finish, prepare, results, start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,10 +31,10 @@ from brightness import AGES, CHANNELS, network, recipe, samples
 from agecascade import methods
 from agecascade.augmentation import Augmenter
 from agecascade.params import Augment
-from agecascade.training import processes
+from agecascade.training import parallel
 from agecascade.training.loop import train
 
-together = processes.start(int(sys.argv[1]))
+together = parallel.start(int(sys.argv[1]))
 torch.set_num_threads(1)
 learned = network().double()
 layers = learned.backbone.layers
@@ -52,7 +52,7 @@ if together.rank == 0:
 
 
 def test_one_process_agrees_with_itself() -> None:
-    alone = processes.start()
+    alone = parallel.start()
     assert (alone.rank, alone.size, alone.agree(3)) == (0, 1, 3)
     np.testing.assert_array_equal(alone.share(np.arange(5)), np.arange(5))
     assert "lightning_fabric" not in sys.modules or os.environ.get("LT_CLI_USED")
@@ -72,7 +72,7 @@ def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(TrainingError, match=r"compute\.devices: 4, and this machine has 2 GPUs"):
-        processes.start(4)
+        parallel.start(4)
 
 
 def test_two_processes_follow_one(tmp_path: Path) -> None:

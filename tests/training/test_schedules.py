@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from agecascade.params import Schedule
-from agecascade.training.schedules import LearningRate, factor
+from agecascade.training.optimisers import LearningRate, factor
 
 
 def test_step_drops_tenfold_every_thirty_epochs() -> None:

@@ -17,9 +17,9 @@ from agecascade.errors import LossError, ModelError, ParamsError, TrainingError
 from agecascade.loading import Faces
 from agecascade.params import Params
 from agecascade.training import search as module
-from agecascade.training.cascade import initialise, jobs_of
-from agecascade.training.search import pairs, search
-from agecascade.training.search_result import Found, read_winners
+from agecascade.training.initial_weights import initialise
+from agecascade.training.jobs import jobs_of, read_winners
+from agecascade.training.search import SearchResult, pairs, search
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = "dldl_v2-tinyagenet-s0"
@@ -53,7 +53,7 @@ def splits(faces: Faces) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def searched(study: Params, faces: Faces, splits: pd.DataFrame, root: Path) -> Found:
+def searched(study: Params, faces: Faces, splits: pd.DataFrame, root: Path) -> SearchResult:
     if not (root / "models").exists():
         initialise(study, root / "models" / "scratch")
     return search(study, "tuned", faces, splits, root / "models", root / "work")
@@ -76,12 +76,12 @@ def test_the_step_starts_with_the_winner_from_where_the_search_did(faces: Faces,
     study = params.check(content())
     initialise(study, tmp_path / "models" / "scratch")
     table = [["tinyagenet", 0.01, 6, 0, 3.0, 9.0], ["tinyagenet", 0.001, 12, 0, 2.0, 9.5]]
-    found = Found("tuned", pd.DataFrame(table, columns=module.COLUMNS))
+    found = SearchResult("tuned", pd.DataFrame(table, columns=module.COLUMNS))
     found.write(tmp_path / "models" / "scratch", tmp_path / "models" / "tuned")
     job = next(jobs_of(study, "target", faces, splits, tmp_path / "models"))
     assert (job.recipe.learning_rate, job.recipe.batch_size) == (0.001, 12)
     assert job.init.is_relative_to(tmp_path / "models" / "tuned")
-    assert model_folder.digest(job.init) == model_folder.digest(next((tmp_path / "models" / "scratch").rglob("fold0")))
+    assert model_folder.model_digest(job.init) == model_folder.model_digest(next((tmp_path / "models" / "scratch").rglob("fold0")))
     assert job.card.chain == ["target"]
 
 
@@ -116,7 +116,7 @@ def test_a_pair_that_diverges_loses(faces: Faces, splits: pd.DataFrame, tmp_path
     found = searched(params.check(content()), faces, splits, tmp_path)
     assert found.table["validation_loss"].isna().sum() == 4
     assert found.winners["tinyagenet"]["learning_rate"] == 0.001
-    worthless = Found("tuned", found.table.assign(validation_loss=np.nan))
+    worthless = SearchResult("tuned", found.table.assign(validation_loss=np.nan))
     with pytest.raises(TrainingError, match=r"search\.tuned: every trial of tinyagenet diverged; give lower learning_rates"):
         worthless.winners  # noqa: B018
 

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from agecascade import methods, models
 from agecascade.errors import ModelError
 from agecascade.training.learner import Learner
-from agecascade.training.processes import FabricProcesses
-from agecascade.training.trainable import draws, frozen_blocks
+from agecascade.training.optimisers import draws, frozen_blocks
+from agecascade.training.parallel import FabricProcesses
 from brightness import AGES, network, recipe, trained
 
 BLOCKS = ["block1", "block2", "block3", "block4", "block5"]

@@ -12,11 +12,12 @@ import brightness
 from agecascade import methods, models
 from agecascade.augmentation import Augmenter
 from agecascade.errors import TrainingError
+from agecascade.inference import predict_values
 from agecascade.models.base import Network
 from agecascade.params import Augment, Normalisation, Recipe, Schedule
-from agecascade.training.inference import predict_values
-from agecascade.training.learner import exhausted
-from agecascade.training.loop import Record, Samples, train
+from agecascade.training.epochs import Record, exhausted
+from agecascade.training.loop import train
+from agecascade.training.samples import Samples
 
 CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
 AUGMENTER = Augmenter(Augment(flip=0.5, gray=0.0, downscale=1.0, rotation=5.0, jitter=0.0), CHANNELS)

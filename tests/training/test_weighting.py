@@ -9,7 +9,8 @@ import torch
 from agecascade import methods
 from agecascade.methods.base import Method
 from agecascade.methods.identity import Identity
-from agecascade.training.weighting import class_weights, weighted_terms
+from agecascade.training.epochs import weighted_terms
+from agecascade.training.samples import class_weights
 from brightness import same_weights, samples, trained
 
 LABEL, GRID = np.array([1.0, 1.2, 0.9, 1.1, 3.0]), np.array([0.0, 1.0, 2.0, 3.0])

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from agecascade.features import bif
 from agecascade.features.layers import both_views, layer, normalised
+from agecascade.inference import batches
 from agecascade.loading import Images
 from agecascade.models.base import Network
 from agecascade.params import Normalisation
-from agecascade.training.inference import batches
 
 BATCH = 256
 

@@ -7,31 +7,31 @@ import pytest
 import torch
 
 from agecascade import methods
-from agecascade.training.ema import Average
+from agecascade.training.learner import moving_average
 from agecascade.training.loop import evaluate
 from brightness import AGES, AUGMENTER, network, same_weights, samples, trained
 
 
 def test_weights_and_statistics_move_by_hand_computed_steps() -> None:
     moving = network()
-    average = Average(moving, 0.75)
+    average = moving_average(moving, 0.75)
     start = {name: tensor.clone() for name, tensor in moving.state_dict().items()}
     for step in (1.0, 2.0):  # each tensor is at start + 4, then at start + 8
         for name, tensor in moving.state_dict().items():
             tensor.copy_(start[name] + 4 * step)
-        average.update()
-    for name, tensor in average.network.state_dict().items():
+        average.update_parameters(moving)
+    for name, tensor in average.module.state_dict().items():
         expected = start[name] + (8 if name.endswith("num_batches_tracked") else 0.75 * 1 + 0.25 * 8)  # 0 -> 1 -> 2.75
         torch.testing.assert_close(tensor, expected)
 
 
 def test_the_average_is_independent_of_the_network() -> None:
     moving = network()
-    average = Average(moving, 0.5)
-    before = {name: tensor.clone() for name, tensor in average.network.state_dict().items()}
+    average = moving_average(moving, 0.5)
+    before = {name: tensor.clone() for name, tensor in average.module.state_dict().items()}
     for tensor in moving.state_dict().values():
         tensor.zero_()
-    assert all(torch.equal(before[name], tensor) for name, tensor in average.network.state_dict().items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in average.module.state_dict().items())
 
 
 def test_the_average_is_validated_and_kept() -> None:

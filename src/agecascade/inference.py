@@ -33,9 +33,9 @@ def predict_values(
         views = [batch, batch.flip(3)] if flip else [batch]
         predicted = [method.predict(network(view).float()) for view in views]
         values.append(torch.stack([value for value, _ in predicted]).mean(0))
-        found = [distribution for _, distribution in predicted if distribution is not None]
-        if found:
-            distributions.append(torch.stack(found).mean(0))
+        of_views = [distribution for _, distribution in predicted if distribution is not None]
+        if of_views:
+            distributions.append(torch.stack(of_views).mean(0))
     value = torch.cat(values).double().cpu().numpy() if values else np.empty(0)
     return value, torch.cat(distributions).cpu().numpy() if distributions else None
 

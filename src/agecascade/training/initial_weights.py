@@ -1,0 +1,54 @@
+"""The networks that every chain starts from: He-initialised, or with published weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from agecascade import model_folder
+from agecascade.errors import ModelError
+from agecascade.model_folder import IDENTITY, describe, distinct
+from agecascade.models import require_size
+from agecascade.params import SCRATCH, Params
+
+
+def require_rows(params: Params) -> None:
+    """Raise ModelError where the method, head or backbone of a row is unknown, or its network cannot take the study's pictures."""
+    ages = [float(age) for age in range(params.daa.sampling + 1)]  # no data set is known yet: so few that every n-th are two
+    for row in {(row.method, row.backbone): row for row in params.rows}.values():
+        require_size(describe(params, SCRATCH, row, ages, fold=0).outline(), row.backbone, params.image_size)
+
+
+def initialise(params: Params, folder: Path) -> None:
+    """Write the He-initialised networks that every chain starts from, one per backbone and seed, into `folder`.
+
+    Raises ModelError before any of them as `require_rows`, and where a network of identities cannot take the study's pictures.
+    """
+    require_rows(params)
+    for row in distinct(params.rows, SCRATCH):
+        torch.manual_seed(row.seed)
+        card = describe(params, SCRATCH, row._replace(method=IDENTITY), [0.0, 1.0], fold=0)
+        require_size(card.outline(), row.backbone, params.image_size)
+        model_folder.save(folder / row.name / "fold0", card.network(), card, [])
+
+
+def write_published(params: Params, name: str, folder: Path) -> None:
+    """Write the networks of `weights.<name>`, one per backbone and seed of the study, into `folder`.
+
+    What the weights do not give, such as the head, is initialised by the seed. Raises ModelError where a backbone has no entry,
+    and with one line for each fault of a file.
+    """
+    from agecascade.pretrained import load_weights
+
+    entries = params.weights[name]
+    for row in distinct(params.rows, IDENTITY):
+        key = f"weights.{name}.{row.backbone}"
+        if row.backbone not in entries:
+            raise ModelError(f"{key} is missing; weights.{name} has {', '.join(entries)} alone: add it, or let no step start from {name}")
+        card = describe(params, name, row, [0.0, 1.0], fold=0)
+        require_size(card.outline(), row.backbone, params.image_size)
+        torch.manual_seed(row.seed)
+        network = card.network()
+        load_weights(network, row.backbone, entries[row.backbone], card.channels, key)
+        model_folder.save(folder / row.name / "fold0", network, card, [])
