@@ -32,7 +32,7 @@ def run(main: Callable[..., None]) -> None:
 def train(stage: str, step: str, models: Path, predictions: Path | None) -> None:
     """Train `step` of params.yaml into `models`; pretrainings and cascade steps differ by their block alone.
 
-    Of several parallel that train together, the first writes; the others end here, before they could.
+    Of several processes that train together, the first writes; the others end here, before they could.
     """
     import pyarrow.parquet as pq
 

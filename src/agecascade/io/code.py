@@ -1,8 +1,8 @@
 """Which code made this: the modules that a module or script imports, directly or through others.
 
 One answer for DVC and for interrupted work. A test compares the closure of each stage's script with the `deps` of dvc.yaml
-(tests/pipeline/test_stage_dependencies.py), and the fingerprints of unfinished work (io.resume) hold the closure's digest. So a changed plot retrains
-nothing, and a changed loss leaves nothing stale.
+(tests/pipeline/test_stage_dependencies.py), and the fingerprints of unfinished work (io.resume) hold the closure's digest.
+So a changed plot retrains nothing, and a changed loss leaves nothing stale.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _imported_names(path: Path) -> Iterator[str]:
 
 
 def _running(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes below `node` but what stands under TYPE_CHECKING or in a module's `__getattr__`, whose attributes are named where they are used."""
+    """All nodes below `node`, but those under TYPE_CHECKING and in a module's `__getattr__`: whoever uses its attributes imports them."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
