@@ -13,15 +13,17 @@ from agecascade.errors import ParamsError
 from agecascade.features import bif, write_features
 from agecascade.features.checking import several_folds
 from agecascade.features.extraction import bif_features, network_features
+from agecascade.loading.faces import load_cached_faces
 from agecascade.model_folder import find_model
-from common import aligned_faces, run
+from common import run
 
 
 def main(name: str) -> None:
     """Write the features that `features.<name>` describes."""
     study = params.load("params.yaml")
     settings = study.features[name]
-    faces = aligned_faces(study, settings.dataset, bif.HEIGHT if settings.extractor == "bif" else None)
+    size = bif.HEIGHT if settings.extractor == "bif" else study.image_size
+    faces = load_cached_faces(f"data/aligned/{settings.dataset}", size, study.compute.cache_gib)
     grid = study.datasets[settings.dataset].grid
     try:
         features = extracted(study, settings, faces.images)

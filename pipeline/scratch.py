@@ -1,4 +1,4 @@
-"""Write the freshly initialised networks that every chain of the cascade starts from."""
+"""Stage scratch: -> models/scratch, the freshly initialised networks that every chain of the cascade starts from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from common import run
 
 
 def main() -> None:
+    """Initialise one network per backbone and seed."""
     with written_beside("models/scratch") as folder:
         initialise(params.load("params.yaml"), folder)
 

@@ -26,11 +26,11 @@ from agecascade.io.files import checksum
 from agecascade.model_folder import find_model
 from agecascade.models.base import Network
 from agecascade.params import Normalisation, Weights
-from agecascade.pretrained import load_weights
+from agecascade.pretrained import load_weights, write_published
 from agecascade.pretrained.files import weights_file
 from agecascade.pretrained.fitting import load_published
 from agecascade.pretrained.reading import read_state
-from agecascade.training.initial_weights import initialise, write_published
+from agecascade.training.initial_weights import initialise
 from agecascade.training.jobs import Job, from_init
 from project import STEP, finish, prepare, start
 from published import caffe_names, vggface, vggface2, vggface2_maps, vggface_maps, write_pickle

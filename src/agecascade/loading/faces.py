@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from agecascade.io.places import cache_folder
 from agecascade.io.storage import Location
 from agecascade.loading.cache import cache_name, cached
 from agecascade.loading.decoding import decoded
@@ -65,6 +67,15 @@ def load_faces(
         np.where(pd.isna(frame["subject"]), "", frame["subject"].to_numpy().astype(str)),
         bool(frame["group"].notna().any()),
     )
+
+
+def load_cached_faces(folder: Location, size: int, cache_gib: float) -> Faces:
+    """As `load_faces`, with the cache that all stages share, and on this process's GPU where there is one and they fit."""
+    import torch
+
+    # one process per GPU: the launcher tells which
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
+    return load_faces(folder, size, cache=cache_folder(), cache_gib=cache_gib, device=device)
 
 
 def _pictures(shards: Shards, size: int, cache: Path | None, cache_gib: float) -> Pictures:

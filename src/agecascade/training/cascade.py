@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from agecascade import model_folder
 from agecascade.io.files import copied, write_table
 from agecascade.io.resume import ResumeCache, fingerprint, source_digest
 from agecascade.loading import Faces, digest
+from agecascade.loading.faces import load_cached_faces
 from agecascade.model_folder import model_digest
 from agecascade.params import Compute, Params, Row
 from agecascade.tracking import Tracker
@@ -29,7 +31,7 @@ from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import train_fold
 from agecascade.training.frozen import HeadTrainings
 from agecascade.training.jobs import Job, jobs_of
-from agecascade.training.parallel import Processes, side_by_side
+from agecascade.training.parallel import Processes, side_by_side, start
 
 SOURCE = Path(__file__).resolve().parent.parent
 
@@ -70,6 +72,21 @@ def train_step(
         trained = trainings.whole_networks(alone, params.compute) | trainings.heads_of(groups, params.compute)
     _deliver(jobs, trained, out, predictions, faces.grouped)
     resume.clear()
+
+
+def train_stage(
+    params: Params, step: str, aligned: Path, splits: Path, models: Path, out: Path, predictions: Path | None, work: Path
+) -> None:
+    """Train `step` as a stage does, from the folder of aligned faces and the table of splits; else as `train_step`.
+
+    Of several processes that train together, the first writes; the others end here (SystemExit), before they could.
+    """
+    processes = start(params.compute.devices)
+    faces = load_cached_faces(aligned, params.image_size, params.compute.cache_gib)
+    tracker = Tracker(params.study, "pretrain" if step in params.pretrain else "finetune")
+    train_step(params, step, faces, pq.read_table(splits).to_pandas(), models, out, predictions, tracker, work, processes)
+    if processes.rank:
+        sys.exit()
 
 
 @dataclass(frozen=True)

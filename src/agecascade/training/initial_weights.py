@@ -1,4 +1,4 @@
-"""The networks that every chain starts from: He-initialised, or with published weights."""
+"""The He-initialised networks that every chain starts from; a check of the rows that they are made for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from agecascade import model_folder
-from agecascade.errors import ModelError
 from agecascade.model_folder import IDENTITY, describe, distinct
 from agecascade.models import require_size
 from agecascade.params import SCRATCH, Params
@@ -31,24 +30,3 @@ def initialise(params: Params, folder: Path) -> None:
         card = describe(params, SCRATCH, row._replace(method=IDENTITY), [0.0, 1.0], fold=0)
         require_size(card.outline(), row.backbone, params.image_size)
         model_folder.save(folder / row.name / "fold0", card.network(), card, [])
-
-
-def write_published(params: Params, name: str, folder: Path) -> None:
-    """Write the networks of `weights.<name>`, one per backbone and seed of the study, into `folder`.
-
-    What the weights do not give, such as the head, is initialised by the seed. Raises ModelError where a backbone has no entry,
-    and with one line for each fault of a file.
-    """
-    from agecascade.pretrained import load_weights
-
-    entries = params.weights[name]
-    for row in distinct(params.rows, IDENTITY):
-        key = f"weights.{name}.{row.backbone}"
-        if row.backbone not in entries:
-            raise ModelError(f"{key} is missing; weights.{name} has {', '.join(entries)} alone: add it, or let no step start from {name}")
-        card = describe(params, name, row, [0.0, 1.0], fold=0)
-        require_size(card.outline(), row.backbone, params.image_size)
-        torch.manual_seed(row.seed)
-        network = card.network()
-        load_weights(network, row.backbone, entries[row.backbone], card.channels, key)
-        model_folder.save(folder / row.name / "fold0", network, card, [])
