@@ -18,8 +18,8 @@ from agecascade.conformal import Interval
 from agecascade.errors import ModelError
 from agecascade.faces.alignment import TEMPLATE, Frame
 from agecascade.io.files import checksum, write_json
-from agecascade.methods.base import Method
-from agecascade.methods.identity import Identity
+from agecascade.methods.base import SHARED, Method
+from agecascade.methods.classification import Identity
 from agecascade.models.base import Network
 from agecascade.params import SCRATCH, Align, Detection, Normalisation, Params, Row, Training
 
@@ -182,14 +182,15 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
 
 
 def objective(params: Params, step: str, row: Row) -> tuple[str, dict[str, Any]]:
-    """The method that a row learns by in a step, and its options: the study's, unless the step has its own."""
+    """The method that a row is trained with in a step, and its options: those of the study, unless the step sets its own."""
     if row.method == IDENTITY:
         return row.method, {}
-    options = params.model_dump(include={"lambda_er", "kl_reduction", "decoding"})
-    if step not in params.cascade:
-        return row.method, options
-    own = params.cascade[step].recipe(row.backbone)
-    return own.method or row.method, options if own.lambda_er is None else {**options, "lambda_er": own.lambda_er}
+    own = params.cascade[step].recipe(row.backbone) if step in params.cascade else None
+    method = own.method or row.method if own else row.method
+    options = methods.merged_options(method, params.model_dump(include=set(SHARED)), params.method_options)
+    if own and own.lambda_er is not None and "lambda_er" in options:
+        options["lambda_er"] = own.lambda_er
+    return method, options
 
 
 def _crop(params: Params, step: str) -> Crop:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from agecascade import conformal, model_folder
+from agecascade import conformal, metrics, model_folder
 from agecascade.augmentation import Augmenter
 from agecascade.inference import predict_values
 from agecascade.io.files import write_table
@@ -91,9 +91,7 @@ def calibrated(card: ModelCard, value: np.ndarray, distribution: np.ndarray | No
     value, label: (V,) in label units; distribution: (V, K) or None; mirror images included, as in use.
     """
     interval = conformal.calibrate(value, label, distribution, np.array(card.grid), coverage)
-    return replace(
-        card, interval=interval, validation={"validation_mae": float(np.abs(value - label).mean()), "validation_pictures": len(label)}
-    )
+    return replace(card, interval=interval, validation={"validation_mae": metrics.mae(value, label), "validation_pictures": len(label)})
 
 
 def prediction_table(

@@ -13,7 +13,7 @@ from agecascade.params import SCRATCH, Params
 
 
 def require_rows(params: Params) -> None:
-    """Raise ModelError where the method, head or backbone of a row is unknown, or its network cannot take the study's pictures."""
+    """Raise ModelError where a row's method, head or backbone, or an option, is unknown, or a network cannot take the study's pictures."""
     ages = [float(age) for age in range(params.daa.sampling + 1)]  # no data set is known yet: so few that every n-th are two
     for row in {(row.method, row.backbone): row for row in params.rows}.values():
         require_size(describe(params, SCRATCH, row, ages, fold=0).outline(), row.backbone, params.image_size)
