@@ -97,12 +97,12 @@ def test_a_row_ends_the_same_alone_as_in_a_comparison_whatever_the_workers(
 ) -> None:
     """A comparison's rows train side by side, a row alone has all workers to itself: their threads would round otherwise."""
     one_fold = splits[splits["fold"] == 0]
-    found = []
+    weights = []
     for methods, workers in ((["dex"], 2), ([], 2), ([], 4)):
         others = {"compare": study.compare.model_copy(update={"methods": methods}), "compute": params.Compute(workers=workers)}
-        models = trained(study.model_copy(update=others), "target_from_scratch", faces, one_fold, tracker, tmp_path / f"{len(found)}")
-        found.append((models / "dldl_v2-tinyagenet-s0" / "fold0" / "model.safetensors").read_bytes())
-    assert found[0] == found[1] == found[2]
+        models = trained(study.model_copy(update=others), "target_from_scratch", faces, one_fold, tracker, tmp_path / f"{len(weights)}")
+        weights.append((models / "dldl_v2-tinyagenet-s0" / "fold0" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] == weights[2]
 
 
 @pytest.mark.parametrize(

@@ -125,8 +125,8 @@ def test_a_model_folder_holds_what_use_needs(templates: str, tmp_path: Path) -> 
     assert (styles is None) == (templates == "single_channel")
     if styles is not None:
         np.testing.assert_array_equal(styles[["age", "S", "T"]].T, [range(AGES), loaded.head.std, loaded.head.mean])  # type: ignore[list-item]
-    found, distribution = predict_values(loaded, method, samples().images, 32, CHANNELS)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    computed, distribution = predict_values(loaded, method, samples().images, 32, CHANNELS)
+    np.testing.assert_allclose(computed, expected, rtol=1e-6)
     assert distribution is not None
     assert (widths(distribution, np.arange(float(AGES))) > 0).all()
     (pooled,) = network_features(loaded, samples(3).images, 32, CHANNELS)
@@ -205,9 +205,9 @@ def test_loss_and_value_by_hand() -> None:
 def test_the_spread_of_the_estimates_is_the_distribution() -> None:
     grid = torch.tensor([0.0, 1.0, 3.0, 7.0], dtype=torch.float64)
     values = torch.tensor([[0.0, 2.0], [4.0, 8.0]], dtype=torch.float64)
-    found = spread_over(values, grid)
+    computed = spread_over(values, grid)
     expected = [[0.5, 0.25, 0.25, 0], [0, 0, 0.375, 0.625]]  # 4 is 3/4 of 3 and 1/4 of 7; 8 lies beyond
-    assert found.tolist() == [pytest.approx(row) for row in expected]
+    assert computed.tolist() == [pytest.approx(row) for row in expected]
     several = torch.rand(5, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 7
     torch.testing.assert_close(spread_over(several, grid) @ grid, several.mean(1))
 
@@ -225,5 +225,5 @@ def test_onnx_agrees_with_eager(templates: str, tmp_path: Path) -> None:
     torch.onnx.export(network, (images,), path, dynamo=True, dynamic_shapes=(batch,), input_names=["images"], verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count in (5, 2):
-        (found,) = session.run(None, {"images": images[:count].numpy()})
-        np.testing.assert_allclose(found, network(images[:count]).detach().numpy(), rtol=1e-4, atol=1e-4)
+        (computed,) = session.run(None, {"images": images[:count].numpy()})
+        np.testing.assert_allclose(computed, network(images[:count]).detach().numpy(), rtol=1e-4, atol=1e-4)

@@ -93,10 +93,10 @@ def together(settings: Recipe, method: str) -> list[HeadFold]:
     return folds
 
 
-def require_equal(found: list[HeadFold], expected: list[HeadFold], tolerance: float = 1e-5) -> None:
-    for ours, theirs in zip(found, expected, strict=True):
+def require_equal(actual: list[HeadFold], expected: list[HeadFold], tolerance: float = 1e-5) -> None:
+    for ours, theirs in zip(actual, expected, strict=True):
         for (name, value), (_, truth) in zip(ours.head.named_parameters(), theirs.head.named_parameters(), strict=True):
-            torch.testing.assert_close(value, truth, rtol=0, atol=tolerance, msg=lambda told, where=(ours.name, name): f"{where}: {told}")
+            torch.testing.assert_close(value, truth, rtol=0, atol=tolerance, msg=lambda text, where=(ours.name, name): f"{where}: {text}")
         assert [set(record) for record in ours.records] == [set(record) for record in theirs.records]
         for record, true in zip(ours.records, theirs.records, strict=True):
             numbers = {name: value for name, value in record.items() if name != SPEED}
@@ -158,12 +158,12 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 
 
 def test_progress_counts_every_picture_once_an_epoch() -> None:
-    data, told = samples(), []
+    data, reported = samples(), []
     features = torch.rand(COUNT, 48)
     pictures = FeatureSamples(data.sample_id, features, torch.from_numpy(data.label), torch.from_numpy(data.sigma))
     folds = [HeadFold(network.head, [0], *rows, "f") for network, rows in zip(networks(), roles(), strict=True)]
-    train_heads(folds, pictures, methods.create("er", GRID), recipe(early_stopping=1, learning_rate=0.5), told.append)
-    assert sum(told) == 4 * sum(training for training, _ in SIZES)
+    train_heads(folds, pictures, methods.create("er", GRID), recipe(early_stopping=1, learning_rate=0.5), reported.append)
+    assert sum(reported) == 4 * sum(training for training, _ in SIZES)
 
 
 @pytest.mark.parametrize(

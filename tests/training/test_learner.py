@@ -38,7 +38,16 @@ def test_the_average_is_validated_and_kept() -> None:
     plain, _ = trained(epochs=2)
     averaged, history = trained(epochs=2, ema=0.8)
     assert not same_weights(plain, averaged)
-    found = evaluate(averaged, methods.create("dldl_v2", AGES), samples(seed=1), AUGMENTER)
-    assert found == pytest.approx({name: history[-1][name] for name in found})
+    validation = evaluate(averaged, methods.create("dldl_v2", AGES), samples(seed=1), AUGMENTER)
+    assert validation == pytest.approx({name: history[-1][name] for name in validation})
     shift = np.mean([(a - b).abs().mean().item() for a, b in zip(plain.parameters(), averaged.parameters(), strict=True)])
     assert 0 < shift < 0.1
+
+
+def test_integers_are_copied_exactly() -> None:
+    """Torch's own average would round 3 * 0.999 + 3 * 0.001 down."""
+    moving = network()
+    moving.register_buffer("codes", torch.arange(1000))
+    average = moving_average(moving, 0.999)
+    average.update_parameters(moving)
+    assert torch.equal(average.module.codes, moving.codes)

@@ -1,4 +1,4 @@
-"""Memory, asked before the first step."""
+"""The memory check before the first step."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_bytes_by_hand(trainable: str, precision: str, copies: int) -> None:
     count = sum(weight.numel() for weight in learning.parameters())
     learns = count if trainable == "all" else sum(weight.numel() for weight in learning.head.parameters())
     with memory.reserved_memory(learning, 8, 32, torch.device("cpu"), precision, copies):
-        kept = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 8, 32)
-        assert memory._reserved == [4 * (count - learns) + 4 * copies * learns + kept]
+        saved = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 8, 32)
+        assert memory._reserved == [4 * (count - learns) + 4 * copies * learns + saved]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -52,24 +52,24 @@ def test_bytes_by_hand(trainable: str, precision: str, copies: int) -> None:
 def test_no_more_is_counted_than_torch_keeps_for_the_backward_pass(name: str, precision: str) -> None:
     learning = models.create(name, outputs=21)
     weights = {weight.untyped_storage().data_ptr() for weight in learning.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}
+    storages: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage
+            storages[storage.data_ptr()] = storage
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(torch.device("cpu"), precision):
         learning(torch.rand(4, 3, 64, 64))
     counted = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 4, 64)
-    assert 0 < counted <= sum(storage.nbytes() for storage in kept.values())
+    assert 0 < counted <= sum(storage.nbytes() for storage in storages.values())
 
 
 def test_what_torch_keeps_of_earlier_trainings_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 80 bytes other processes have 10, and torch took 60, of which 25 are in use."""
-    for name, told in {"mem_get_info": (10, 80), "memory_reserved": 60, "memory_allocated": 25}.items():
-        monkeypatch.setattr(torch.cuda, name, lambda device, told=told: told)
+    for name, value in {"mem_get_info": (10, 80), "memory_reserved": 60, "memory_allocated": 25}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
     assert (memory.free_bytes(torch.device("cuda")), memory.held_bytes(torch.device("cuda"))) == (45, 25)
 
 

@@ -10,40 +10,17 @@ import torch
 
 import brightness
 from agecascade import methods, models
-from agecascade.augmentation import Augmenter
 from agecascade.errors import TrainingError
 from agecascade.inference import predict_values
-from agecascade.models.base import Network
-from agecascade.params import Augment, Normalisation, Recipe, Schedule
-from agecascade.training.epochs import Record, exhausted
+from agecascade.params import Recipe, Schedule
 from agecascade.training.loop import train
-from agecascade.training.samples import Samples
-
-CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
-AUGMENTER = Augmenter(Augment(flip=0.5, gray=0.0, downscale=1.0, rotation=5.0, jitter=0.0), CHANNELS)
+from brightness import AUGMENTER, CHANNELS, samples, trained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def samples(count: int = 48, seed: int = 0) -> Samples:
-    """Gray squares whose brightness is the age."""
-    random = np.random.default_rng(seed)
-    label = random.integers(0, 21, count).astype(np.float32)
-    images = np.clip(label[:, None, None, None] * 10 + random.normal(0, 8, (count, 32, 32, 3)), 0, 255).astype(np.uint8)
-    return Samples(np.array([f"p{i}" for i in range(count)]), images, label, np.full(count, 2, np.float32))
-
-
-def run(epochs: int = 6, method: str = "dldl_v2", data: Samples | None = None, **changes: object) -> tuple[Network, list[Record]]:
-    torch.manual_seed(0)
-    objective = methods.create(method, torch.arange(0.0, 21.0))
-    network = models.create("tinyagenet", outputs=21)
-    settings = {"batch_size": 16, "learning_rate": 3e-3, "schedule": Schedule(name="constant"), **changes}
-    recipe = Recipe.model_validate({"epochs": epochs, **settings})
-    return network, list(train(network, objective, data or samples(), samples(seed=1), recipe, AUGMENTER, seed=[1, 2]))
-
-
 def test_it_learns_brightness() -> None:
-    network, history = run(epochs=12)
+    network, history = trained(epochs=12)
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
     value, distribution = predict_values(network, methods.create("dldl_v2", torch.arange(0.0, 21.0)), samples(seed=2).images, 32, CHANNELS)
     assert np.abs(value - samples(seed=2).label).mean() < 4
@@ -52,7 +29,7 @@ def test_it_learns_brightness() -> None:
 
 
 def test_records_hold_each_term_and_sum_to_the_loss() -> None:
-    _, history = run(epochs=2)
+    _, history = trained(epochs=2)
     assert [record["epoch"] for record in history] == [1, 2]
     for record in history:
         assert record["loss"] == pytest.approx(record["kl"] + record["er"], rel=1e-5)
@@ -60,21 +37,21 @@ def test_records_hold_each_term_and_sum_to_the_loss() -> None:
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
-    first, second = run(epochs=2)[0].state_dict(), run(epochs=2)[0].state_dict()
+    first, second = trained(epochs=2)[0].state_dict(), trained(epochs=2)[0].state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_head_only_leaves_the_backbone_and_its_statistics() -> None:
     torch.manual_seed(0)
     before = models.create("tinyagenet", outputs=21).state_dict()
-    after = run(epochs=1, trainable="head")[0].state_dict()
+    after = trained(epochs=1, trainable="head")[0].state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"head.weight", "head.bias"}
 
 
 def test_best_returns_to_the_epoch_of_the_lowest_validation_error() -> None:
     # a rate so high that the last epoch is not the best
-    network, history = run(epochs=5, learning_rate=0.05, select="best")
+    network, history = trained(epochs=5, learning_rate=0.05, select="best")
     errors = [record["validation_error"] for record in history]
     data = samples(seed=1)
     value, _ = predict_values(network, methods.create("dldl_v2", torch.arange(0.0, 21.0)), data.images, 32, CHANNELS, flip=False)
@@ -85,11 +62,11 @@ def test_a_loss_that_is_no_number_names_epoch_and_pictures() -> None:
     data = samples(4)
     data.label[2] = np.nan
     with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1, batch 1 of 1, on .*p2.*; lower learning_rate"):
-        run(data=data)
+        trained(data=data)
 
 
 def test_flip_averaging_makes_a_mirrored_picture_equal() -> None:
-    network, _ = run(epochs=1)
+    network, _ = trained(epochs=1)
     method = methods.create("dldl_v2", torch.arange(0.0, 21.0))
     images = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
     value, _ = predict_values(network, method, images, 32, CHANNELS)
@@ -98,7 +75,7 @@ def test_flip_averaging_makes_a_mirrored_picture_equal() -> None:
 
 
 def test_batches_do_not_change_predictions_and_none_is_fine() -> None:
-    network, _ = run(epochs=1)
+    network, _ = trained(epochs=1)
     method = methods.create("er", torch.arange(0.0, 21.0))
     images = samples(7).images
     whole, _ = predict_values(network, method, images, 32, CHANNELS)
@@ -108,34 +85,23 @@ def test_batches_do_not_change_predictions_and_none_is_fine() -> None:
 
 
 def test_label_smoothing_is_for_training_only() -> None:
-    plain, smooth = (run(epochs=1, learning_rate=1e-9, label_smoothing=value)[1][0] for value in (0.0, 0.2))
+    plain, smooth = (trained(epochs=1, learning_rate=1e-9, label_smoothing=value)[1][0] for value in (0.0, 0.2))
     assert smooth["kl"] != pytest.approx(plain["kl"], rel=1e-3)
     assert smooth["er"] == pytest.approx(plain["er"], rel=1e-4)
     assert smooth["validation_loss"] == pytest.approx(plain["validation_loss"], rel=1e-4)
 
 
 def test_early_stopping_ends_where_the_validation_loss_stays() -> None:
-    told: list[int] = []
+    reported: list[int] = []
     torch.manual_seed(0)
     recipe = Recipe(epochs=40, batch_size=16, learning_rate=0.05, schedule=Schedule(name="constant"), early_stopping=2)
     objective = methods.create("dldl_v2", torch.arange(0.0, 21.0))
     network = models.create("tinyagenet", outputs=21)
-    history = list(train(network, objective, samples(), samples(seed=1), recipe, AUGMENTER, seed=[1, 2], progress=told.append))
+    history = list(train(network, objective, samples(), samples(seed=1), recipe, AUGMENTER, seed=[1, 2], progress=reported.append))
     losses = [record["validation_loss"] for record in history]
     assert len(history) < 40
     assert int(np.argmin(losses)) == len(losses) - 3
-    assert sum(told) == 40 * 48  # so that a progress bar ends full
-
-
-def test_exhausted_by_hand() -> None:
-    def history(*losses: float) -> list[Record]:
-        return [{"validation_loss": loss} for loss in losses]
-
-    assert not exhausted(history(3, 2, 2), None)
-    assert not exhausted(history(3, 2), 2)
-    assert not exhausted(history(3, 2, 2), 2)
-    assert exhausted(history(3, 2, 2, 3), 2)
-    assert not exhausted(history(3, 2, 2.5, 1.9), 2)
+    assert sum(reported) == 40 * 48  # so that a progress bar ends full
 
 
 @pytest.mark.parametrize("changes", [{"early_stopping": 1}, {"select": "best"}, {"schedule": Schedule(name="plateau")}])
@@ -155,6 +121,6 @@ def test_nothing_to_train_on_is_said() -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_learns_the_same() -> None:
     # a small rate: Adam divides each gradient by its own size, so that a rounding that flips a small one moves weights by a whole step
-    plain, compiled = (run(epochs=2, learning_rate=1e-5, compile=compiles)[1] for compiles in (False, True))
+    plain, compiled = (trained(epochs=2, learning_rate=1e-5, compile=compiles)[1] for compiles in (False, True))
     for one, other in zip(plain, compiled, strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-3)

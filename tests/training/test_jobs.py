@@ -28,7 +28,7 @@ def test_each_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("grid", "found", "message"),
+    ("grid", "faces", "message"),
     [
         (Grid(low=0, high=100), faces(17.5, 1, grouped=True), r"set: its labels are groups.*say datasets\.set\.grid: \{groups: true\}"),
         (Grid(groups=True), faces(17, 1), r"set: its labels are numbers, no groups; give datasets\.set\.grid low and high"),
@@ -41,9 +41,9 @@ def test_each_kind() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_one_line(grid: Grid, found: Faces, message: str) -> None:
+def test_what_does_not_fit_is_one_line(grid: Grid, faces: Faces, message: str) -> None:
     with pytest.raises(TrainingError, match=message) as raised:
-        label_grid(grid, found, "set")
+        label_grid(grid, faces, "set")
     assert len(str(raised.value).splitlines()) == 1
 
 
