@@ -18,15 +18,7 @@ from agecascade.models.base import Network
 from agecascade.params import Recipe
 from agecascade.training import optimisers
 from agecascade.training.checkpoint import Checkpoint
-from agecascade.training.epochs import (
-    History,
-    Record,
-    batches_of,
-    full_precision,
-    loss_error,
-    require_pictures,
-    run_epochs,
-)
+from agecascade.training.epochs import History, Record, batches_of, full_precision, loss_error, require_pictures, run_epochs
 from agecascade.training.learner import Learner, autocast
 from agecascade.training.memory import explain_shortage, reserved_memory
 from agecascade.training.optimisers import LearningRate
