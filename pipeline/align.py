@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agecascade import params
 from agecascade.archives import open_archives
-from agecascade.faces.aligning import align
+from agecascade.faces.align import align
 from agecascade.io.places import work_folder
 from common import run
 

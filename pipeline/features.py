@@ -11,8 +11,8 @@ import torch
 from agecascade import model_folder, params
 from agecascade.errors import ParamsError
 from agecascade.features import bif, write_features
-from agecascade.features.checking import several_folds
-from agecascade.features.extraction import bif_features, network_features
+from agecascade.features.bif import bif_features
+from agecascade.features.layers import network_features, several_folds_error
 from agecascade.training.cascade import find_model
 from common import aligned_faces, run
 
@@ -44,7 +44,7 @@ def only_model(study: params.Params, step: str) -> Path:
     """The main row's model of a step. Those of several folds are none: each saw pictures in training that another tests."""
     model = find_model(Path("models") / step, study.rows[0], fold=0)
     if len(list(model.parent.glob("fold*"))) > 1:
-        raise several_folds(step)
+        raise several_folds_error(step)
     return model
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agecascade import duplicates, schema
 from agecascade.duplicates import DISTANCE, copies
 from agecascade.errors import FaceError, SplitError
-from agecascade.faces.fingerprints import MIRRORED, perceptual_hash, thumbnail
+from agecascade.faces.fingerprints import MIRRORED, hash_thumbnail, perceptual_hash
 from agecascade.io.files import write_table
 
 FAR = 0x0F0F_F0F0_3333  # 24 bits
@@ -147,7 +147,7 @@ def crops(count: int, side: int = 64) -> list[np.ndarray]:
 def test_hashes_of_encoded_crops_are_those_of_the_pictures(workers: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(duplicates, "HASHED", 7)
     pictures = crops(20)
-    expected = perceptual_hash(np.stack([thumbnail(picture[..., ::-1]) for picture in pictures]))
+    expected = perceptual_hash(np.stack([hash_thumbnail(picture[..., ::-1]) for picture in pictures]))
     for suffix, allowed in ((".png", 1), (".jpg", DISTANCE)):
         found = duplicates.hashes([cv2.imencode(suffix, picture)[1].tobytes() for picture in pictures], workers)
         assert np.bitwise_count(found ^ expected).max() <= allowed

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agecascade import hamming
-from agecascade.hamming import near_pairs, ordered
+from agecascade.duplicates import near_pairs, ordered
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from agecascade import methods, models
 from agecascade.conformal import Interval
 from agecascade.errors import ModelError
-from agecascade.faces.alignment import Frame
+from agecascade.faces.crops import Frame
 from agecascade.io.files import checksum, write_json
 from agecascade.methods.base import Method
 from agecascade.methods.identity import Identity

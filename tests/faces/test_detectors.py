@@ -22,7 +22,7 @@ BOX = np.array([1.0, 2, 30, 40])
 
 
 def first(name: str, image: np.ndarray, annotation: Annotation) -> list[Face]:
-    return detectors.create(name)([image], [annotation])[0]
+    return detectors.create_detector(name)([image], [annotation])[0]
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +79,14 @@ def test_whole_is_the_picture_itself() -> None:
 def test_each_picture_has_its_own_answer(name: str) -> None:
     images = [BLANK, BLANK[:10, :20], BLANK[:, :5]]
     annotations = [Annotation(box=BOX + i) for i in range(3)]
-    together = detectors.create(name)(images, annotations)
+    together = detectors.create_detector(name)(images, annotations)
     for answer, image, annotation in zip(together, images, annotations, strict=True):
         np.testing.assert_array_equal(answer[0].box, first(name, image, annotation)[0].box)
 
 
 def test_an_unknown_detector_is_named_with_the_nearest() -> None:
     with pytest.raises(FaceError, match=r"unknown detector 'yunnet'; did you mean yunet\?"):
-        detectors.create("yunnet")
+        detectors.create_detector("yunnet")
 
 
 def test_a_detector_is_made_once_in_each_thread_for_each_setting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_a_detector_is_made_once_in_each_thread_for_each_setting(monkeypatch: py
 
     def work() -> None:
         for detection in settings:
-            detectors.create("fake", detection)
+            detectors.create_detector("fake", detection)
 
     work()
     thread = threading.Thread(target=work)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from agecascade.features import bif
-from agecascade.features.extraction import bif_features
+from agecascade.features.bif import bif_features
 
 
 def slowly(picture: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ def test_batches_do_not_change_them(monkeypatch: pytest.MonkeyPatch):
     pictures = np.random.default_rng(0).integers(0, 255, (7, 64, 64, 3), np.uint8)
     whole = np.concatenate(list(bif_features(pictures)))
     monkeypatch.setattr(bif, "CHUNK", 3)
-    monkeypatch.setattr("agecascade.features.extraction.BATCH", 4)
+    monkeypatch.setattr("agecascade.features.bif.BATCH", 4)
     parts = list(bif_features(pictures))
     assert [len(part) for part in parts] == [4, 3]
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-5, atol=1e-6)
@@ -79,10 +79,10 @@ def test_batches_do_not_change_them(monkeypatch: pytest.MonkeyPatch):
 def test_pictures_become_grey_and_of_the_papers_size():
     picture = np.zeros((1, 120, 120, 3), np.uint8)
     picture[..., 1] = 100
-    prepared = bif.prepared(picture)
+    prepared = bif.prepare(picture)
     assert prepared.shape == (1, 60, 44)
     np.testing.assert_allclose(prepared, 59 / 255, atol=1e-6)  # 0.587 of 100
-    assert bif.prepared(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 60, 44)
+    assert bif.prepare(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 60, 44)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

@@ -21,8 +21,7 @@ from ruamel.yaml import YAML
 from agecascade import model_folder, models, params
 from agecascade.errors import ParamsError, RegressorError
 from agecascade.features import Features, load_features, write_features
-from agecascade.features.extraction import network_features
-from agecascade.features.layers import layer, layer_names
+from agecascade.features.layers import layer, layer_names, network_features
 from agecascade.io.files import write_table
 from agecascade.loading import Faces
 from agecascade.params import Normalisation

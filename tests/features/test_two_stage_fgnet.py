@@ -12,10 +12,9 @@ from agecascade import params, regressors
 from agecascade.archives import open_archives
 from agecascade.datasets import reader
 from agecascade.datasets.cleaning import clean
-from agecascade.faces.aligning import align
+from agecascade.faces.align import align
 from agecascade.features import Features, load_features, write_features
-from agecascade.features.bif import HEIGHT, SIZE
-from agecascade.features.extraction import bif_features
+from agecascade.features.bif import HEIGHT, SIZE, bif_features
 from agecascade.loading import load_faces
 from agecascade.splits import split
 from agecascade.yaml_style import parsed

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from agecascade.errors import TrainingError
-from agecascade.loading import OnDevice, Pictures, Stored, digest, load_faces, order, resized
+from agecascade.loading import OnDevice, Pictures, Stored, images_digest, load_faces, order, resized
 from agecascade.loading.pictures import on_device
 from aligned_parts import write_part
 
@@ -79,10 +79,10 @@ def test_orders_of_kept_pictures_are_the_generators_permutation() -> None:
 def test_digests_tell_pictures_and_orders_apart() -> None:
     images = np.random.default_rng(0).integers(0, 255, (3, 4, 4, 3), np.uint8)
     pictures = Stored(images, "a")
-    assert digest(pictures) == digest(Stored(images, "a"))
+    assert images_digest(pictures) == images_digest(Stored(images, "a"))
     others = [Stored(images, "b"), pictures.take(np.array([0, 2, 1])), pictures.take(np.array([0, 1]))]
-    assert len({digest(pictures), *map(digest, others)}) == 4
-    assert digest(images) != digest(images[::-1])
+    assert len({images_digest(pictures), *map(images_digest, others)}) == 4
+    assert images_digest(images) != images_digest(images[::-1])
 
 
 def test_a_device_takes_them_whole_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from agecascade.loading import Faces, load_faces, order
-from agecascade.loading.shards import Shards
-from agecascade.loading.streaming import Streamed
+from agecascade.loading.streaming import Shards, Streamed
 from aligned_parts import write_part
 
 

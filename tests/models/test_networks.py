@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from agecascade import methods, model_folder, models, params
 from agecascade.errors import ModelError
-from agecascade.features.extraction import network_features
+from agecascade.features.layers import network_features
 from agecascade.models.base import Network
 from agecascade.models.counting import cost
 from agecascade.training import memory

@@ -17,17 +17,17 @@ from agecascade.errors import TrainingError
 from agecascade.faces import crops
 from agecascade.io.files import write_json, written_beside
 from agecascade.io.resume import fingerprint, source_digest
-from agecascade.loading import decoding
-from agecascade.loading.shards import Shards
+from agecascade.loading import pictures
+from agecascade.loading.streaming import Shards
 
 PIXELS, SOURCE = "pixels.npy", "source.json"
 
 
 def cached(shards: Shards, size: int, root: Path) -> np.ndarray:
-    """The pictures of a folder (N, size, size, 3) uint8, mapped read-only from a file below `root`, which is made if it is not there.
+    """The pictures of a folder (N, size, size, 3) uint8, mapped read-only from a file below `root`; the file is written if missing.
 
-    Whoever comes while it is made waits. Caches of earlier contents of the same folder are removed, and those whose folder is
-    gone, and what a killed run left. Raises TrainingError where the disk is too small.
+    Other processes wait while it is written. Removed are caches of earlier contents of the same folder, caches whose folder no
+    longer exists, and files of killed runs. Raises TrainingError where the disk is too small.
     """
     name = cache_name(shards, size)
     root.mkdir(parents=True, exist_ok=True)
@@ -42,8 +42,8 @@ def cached(shards: Shards, size: int, root: Path) -> np.ndarray:
 
 
 def cache_name(shards: Shards, size: int) -> str:
-    """Changes with the parts' content, the size, and how pictures are decoded."""
-    code = source_digest([Path(decoding.__file__), Path(crops.__file__)])
+    """A name that changes with the content of the parts, the size, and the code that decodes pictures."""
+    code = source_digest([Path(pictures.__file__), Path(crops.__file__)])
     return fingerprint(content=shards.content, size=size, code=code, opencv=cv2.__version__)
 
 
@@ -69,7 +69,7 @@ def _header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 
 def _blocks(shards: Shards, size: int) -> Iterator[np.ndarray]:
     for shard in shards.all:
-        yield decoding.decoded(shards.pictures(shard), size)
+        yield pictures.decode_images(shards.pictures(shard), size)
 
 
 def _require_space(shards: Shards, size: int, root: Path) -> None:
@@ -86,10 +86,10 @@ def _too_small(shards: Shards, size: int, root: Path) -> TrainingError:
 
 
 def _tidy(root: Path, folder: str, size: int, name: str) -> None:
-    """Under the lock nobody writes, so that all half-written ones are left from killed runs. Mapped files outlive their removal."""
-    for found in root.iterdir():
-        if found.is_dir() and (found.name.startswith(".") or (found.name != name and _stale(found, folder, size))):
-            shutil.rmtree(found, ignore_errors=True)
+    """Remove stale caches and those of killed runs: under the lock, whatever is half-written. Mapped files outlive their removal."""
+    for cache in root.iterdir():
+        if cache.is_dir() and (cache.name.startswith(".") or (cache.name != name and _stale(cache, folder, size))):
+            shutil.rmtree(cache, ignore_errors=True)
 
 
 def _stale(cache: Path, folder: str, size: int) -> bool:

@@ -1,4 +1,4 @@
-"""Aligned Parquet -> pictures beside their labels."""
+"""Aligned Parquet -> faces: pictures and their labels."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import pandas as pd
 
 from agecascade.io.storage import Location
 from agecascade.loading.cache import cache_name, cached
-from agecascade.loading.decoding import decoded
-from agecascade.loading.pictures import Images, Pictures, Stored, on_device, taken
-from agecascade.loading.shards import Shards
-from agecascade.loading.streaming import Streamed
+from agecascade.loading.pictures import Images, Pictures, Stored, decode_images, on_device, taken
+from agecascade.loading.streaming import Shards, Streamed
 
 if TYPE_CHECKING:
     import torch
@@ -48,8 +46,8 @@ def load_faces(
 ) -> Faces:
     """All faces of an aligned folder, resized to `size` pixels where they are stored otherwise.
 
-    folder: may be an fsspec address. cache: the folder of decoded pictures; None decodes into memory. Pictures that take more
-    than `cache_gib` there are decoded as they are used. device: a GPU that holds them all where they fit.
+    folder: may be an fsspec address. cache: the folder of decoded pictures; None decodes into memory. Pictures that would take
+    more than `cache_gib` there are streamed. device: a GPU that holds them all where they fit.
     Raises TrainingError where the folder holds none, and where the disk is too small for the cache.
     """
     shards = Shards(folder)
@@ -70,7 +68,7 @@ def load_faces(
 def _pictures(shards: Shards, size: int, cache: Path | None, cache_gib: float) -> Pictures:
     source = cache_name(shards, size)
     if cache is None:
-        blocks = [decoded(shards.pictures(shard), size) for shard in shards.all]
+        blocks = [decode_images(shards.pictures(shard), size) for shard in shards.all]
         return Stored(np.concatenate(blocks), source)
     if len(shards) * size * size * 3 > cache_gib * 2**30:
         return Streamed(shards, size, source)

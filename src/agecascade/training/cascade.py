@@ -21,7 +21,7 @@ from agecascade import model_folder
 from agecascade.errors import ModelError, TrainingError
 from agecascade.io.files import copied, write_table
 from agecascade.io.resume import ResumeCache, fingerprint, source_digest
-from agecascade.loading import Faces, digest
+from agecascade.loading import Faces, images_digest
 from agecascade.models import require_size
 from agecascade.params import SCRATCH, Compute, Params, Row, Training
 from agecascade.tracking import Tracker
@@ -260,7 +260,7 @@ def distinct(rows: list[Row], method: str) -> list[Row]:
 
 
 def faces_digest(faces: Faces) -> str:
-    state = hashlib.sha256(digest(faces.images).encode())
+    state = hashlib.sha256(images_digest(faces.images).encode())
     for column in (faces.sample_id, faces.label, faces.sigma, faces.subject):
         state.update(json.dumps(column.tolist()).encode())
     return state.hexdigest()

@@ -16,7 +16,7 @@ import torch
 from agecascade import conformal, model_folder
 from agecascade.augmentation import Augmenter
 from agecascade.errors import ModelError, TrainingError
-from agecascade.faces.alignment import TEMPLATE
+from agecascade.faces.crops import TEMPLATE
 from agecascade.io.files import write_table
 from agecascade.loading import Faces
 from agecascade.model_folder import Crop, ModelCard

@@ -14,9 +14,9 @@ import torch
 
 from agecascade.errors import FaceError
 from agecascade.faces import detectors
+from agecascade.faces.detection import Finder
 from agecascade.faces.detectors import Annotation, Face, retinaface
 from agecascade.faces.detectors.retinaface import RetinaFace
-from agecascade.faces.finding import Finder
 from agecascade.params import Detection
 
 pytest.importorskip("retinaface.network")
@@ -153,7 +153,7 @@ def test_answers_that_are_no_numbers_find_nothing(drawn: RetinaFace, monkeypatch
 
 
 def test_it_is_made_by_its_name_with_the_weights_of_the_mirror(retinaface_mirror: Path) -> None:
-    made = detectors.create("retinaface", Detection(min_score=0.71, max_side=SIDE))
+    made = detectors.create_detector("retinaface", Detection(min_score=0.71, max_side=SIDE))
     assert isinstance(made, RetinaFace)
     assert made.batch >= 1
     assert made([noise(0)], [Annotation()])[0]
@@ -162,7 +162,7 @@ def test_it_is_made_by_its_name_with_the_weights_of_the_mirror(retinaface_mirror
 def test_weights_of_another_checksum_are_refused(random_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGECASCADE_MIRROR", str(random_weights.parent))
     with pytest.raises(FaceError, match="is not the published file: its SHA-256 does not begin with f168fae3c"):
-        detectors.create("retinaface", Detection(min_score=0.72))
+        detectors.create_detector("retinaface", Detection(min_score=0.72))
 
 
 @pytest.mark.parametrize("legacy", [False, True])
