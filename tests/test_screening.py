@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
@@ -23,6 +22,7 @@ from agecascade.errors import ParamsError, RegressorError
 from agecascade.features import Features, table
 from agecascade.io.files import write_table
 from agecascade.screening import out_of_fold, screen
+from aligned_parts import filled
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -200,12 +200,6 @@ def leave(work: Path, features: Features, subjects: pd.Series, step: str = "aged
     faces = [cv2.imencode(".png", np.full((16, 16, 3), i, np.uint8))[1].tobytes() for i in range(count)]
     sides = {"width": [16] * count, "height": [16] * count, "detector": ["whole"] * count}
     write_table(work / "data/aligned/sample_fgnet/part-00000.parquet", filled(schema.ALIGNED, {"sample_id": ids, "image": faces, **sides}))
-
-
-def filled(kind: pa.Schema, columns: dict[str, object]) -> pa.Table:
-    """A table of a schema whose further columns are empty."""
-    rows = len(columns["sample_id"])  # type: ignore[arg-type]
-    return pa.table({field.name: pa.array(columns.get(field.name, [None] * rows), field.type) for field in kind}, schema=kind)
 
 
 def test_the_list_of_the_stage_is_what_clean_exclude_reads(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
