@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from noise import noise
 
 from agecascade.archives import Member, open_archives
 from agecascade.errors import ArchiveError, FaceError, RejectRateError
@@ -30,7 +31,7 @@ POINTS = [float(value) for value in (np.array(TEMPLATE) * 50 + 20).ravel()]
 
 
 def picture(seed: int, side: int = 90) -> bytes:
-    image = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    image = noise(side, side, seed)
     return encode_image(image, "png", 100)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from noise import noise
 
 from agecascade.faces import crops
 from agecascade.faces.crops import (
@@ -31,10 +32,6 @@ scales = st.floats(0.05, 20)
 shifts = st.floats(-500, 500)
 
 
-def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
 def transform(points: np.ndarray | None, box: np.ndarray | None, frame: Frame) -> np.ndarray:
     """Of a face with points, or of one that has but a box."""
     return crops.transform(Face(bounds(points) if box is None and points is not None else np.asarray(box), points), Annotation(), frame)
@@ -49,9 +46,9 @@ def rotation(angle: float, scale: float, x: float, y: float) -> np.ndarray:
 def test_any_similarity_is_recovered(angle: float, scale: float, x: float, y: float) -> None:
     expected = rotation(angle, scale, x, y)
     points = np.array(TEMPLATE) * 100
-    found = fit_similarity(points, transform_points(points, expected))
-    np.testing.assert_allclose(found, expected, atol=1e-8 * (1 + abs(x) + abs(y) + scale))
-    assert math.isclose(scale_of(found), scale, rel_tol=1e-9)
+    result = fit_similarity(points, transform_points(points, expected))
+    np.testing.assert_allclose(result, expected, atol=1e-8 * (1 + abs(x) + abs(y) + scale))
+    assert math.isclose(scale_of(result), scale, rel_tol=1e-9)
 
 
 @given(st.integers(0, 10_000))
@@ -193,11 +190,11 @@ def test_the_hull_of_a_detected_face_is_that_of_its_five_points() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_face_without_points_is_its_box_in_every_kind_of_crop(kind: str) -> None:
     picture, box = noise(100, 120), np.array([10.0, 20, 60, 80])
-    found = cut(picture, Face(box), Annotation(), Frame(48, 0.1, kind))
-    assert found is not None
+    result = cut(picture, Face(box), Annotation(), Frame(48, 0.1, kind))
+    assert result is not None
     expected = transform(None, box, Frame(48, 0.1))
-    np.testing.assert_array_equal(found.matrix, expected)
-    np.testing.assert_array_equal(found.image, warp(picture, expected, 48))
+    np.testing.assert_array_equal(result.matrix, expected)
+    np.testing.assert_array_equal(result.image, warp(picture, expected, 48))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -205,9 +202,9 @@ def test_a_crop_is_cut_once_from_the_picture(kind: str) -> None:
     picture = noise(100, 100)
     frame = Frame(40, 0.2, kind)
     face = Face(np.array([10.0, 20, 60, 80]), SQUARE)
-    found = cut(picture, face, OWN, frame)
-    assert found is not None
-    np.testing.assert_array_equal(found.image, warp(picture, crops.transform(face, OWN, frame), 40))
+    result = cut(picture, face, OWN, frame)
+    assert result is not None
+    np.testing.assert_array_equal(result.image, warp(picture, crops.transform(face, OWN, frame), 40))
 
 
 @settings(max_examples=60)

@@ -259,13 +259,13 @@ def test_yunet_finds_the_faces_of_fgnet_at_their_places(portraits: list[tuple[Im
 @pytest.mark.usefixtures("fresh_yunet")
 @pytest.mark.parametrize(("turn", "rotation"), [(cv2.ROTATE_90_CLOCKWISE, -90.0), (cv2.ROTATE_90_COUNTERCLOCKWISE, 90.0)])
 def test_a_photo_on_its_side_is_found_by_a_rotation(portraits: list[tuple[Image, np.ndarray]], turn: int, rotation: float) -> None:
-    found = 0
+    result = 0
     for image, eyes in portraits[::40]:
         upright = create_finder("yunet", Detection())([image], [NOTHING])[0]
         lying, height = cv2.rotate(image, turn), image.shape[0]
         turned = np.column_stack([height - eyes[:, 1], eyes[:, 0]] if rotation == -90 else [eyes[:, 1], image.shape[1] - eyes[:, 0]])
         (finding,) = create_finder("yunet", Detection(rotations=[rotation]))([lying], [NOTHING])
         if finding.attempt == f"rotation {rotation:g}" and finding.faces:
-            found += 1
+            result += 1
             assert error(finding.faces[0], turned) == pytest.approx(error(upright.faces[0], eyes), abs=1e-3)
-    assert found >= 3
+    assert result >= 3

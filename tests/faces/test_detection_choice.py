@@ -59,21 +59,21 @@ def test_of_two_that_hold_the_centre_the_nearer_is_taken() -> None:
 
 
 def test_an_annotation_that_no_face_holds_is_a_reject() -> None:
-    found = chosen(Annotation(five(295, 190)), choose="annotated")
-    assert found == NoFace("no_annotated_face", "none of yunet's 3 faces holds the annotated 295 190")
+    result = chosen(Annotation(five(295, 190)), choose="annotated")
+    assert result == NoFace("no_annotated_face", "none of yunet's 3 faces holds the annotated 295 190")
 
 
 @pytest.mark.parametrize("annotation", [Annotation(), Annotation(np.ones((4, 2))), Annotation(np.full((5, 2), np.nan))])
 def test_without_an_annotation_there_is_no_annotated_face(annotation: Annotation) -> None:
-    found = chosen(annotation, choose="annotated")
-    assert found == NoFace("no_annotated_face", "yunet has 3 faces, and the data set does not tell which it means")
+    result = chosen(annotation, choose="annotated")
+    assert result == NoFace("no_annotated_face", "yunet has 3 faces, and the data set does not tell which it means")
     assert annotated_centre(annotation) is None
 
 
 @pytest.mark.parametrize("choice", ["largest", "central", "annotated"])
 def test_more_faces_than_allowed_are_a_reject(choice: str) -> None:
-    found = chosen(Annotation(five(50, 50)), choose=choice, max_faces=2)
-    assert found == NoFace("many_faces", "yunet has 3 faces, more than align.max_faces = 2")
+    result = chosen(Annotation(five(50, 50)), choose=choice, max_faces=2)
+    assert result == NoFace("many_faces", "yunet has 3 faces, more than align.max_faces = 2")
     assert isinstance(chosen(Annotation(five(50, 50)), choose=choice, max_faces=3), Face)
 
 
@@ -92,9 +92,9 @@ def test_no_face_has_its_reason(choice: str, finding: DetectionResult, reason: s
 
 
 def test_bad_landmarks_are_shown() -> None:
-    found = chosen(finding=DetectionResult([], unsound=Face(LARGE.box, np.full((5, 2), 30.0))))
-    assert isinstance(found, NoFace)
-    assert found.detail == "yunet: points 30 30 30 30 30 30 30 30 30 30 make no face in 300x200"
+    result = chosen(finding=DetectionResult([], unsound=Face(LARGE.box, np.full((5, 2), 30.0))))
+    assert isinstance(result, NoFace)
+    assert result.detail == "yunet: points 30 30 30 30 30 30 30 30 30 30 make no face in 300x200"
 
 
 boxes = st.tuples(st.floats(0, 250), st.floats(0, 150), st.floats(5, 100)).map(
@@ -104,9 +104,9 @@ boxes = st.tuples(st.floats(0, 250), st.floats(0, 150), st.floats(5, 100)).map(
 
 @given(st.lists(boxes, min_size=1, max_size=6), st.sampled_from(["largest", "central", "annotated"]), st.floats(0, 300), st.floats(0, 200))
 def test_whatever_is_chosen_is_one_of_the_faces_and_the_nearest_of_those_allowed(
-    found: list[np.ndarray], choice: str, x: float, y: float
+    result: list[np.ndarray], choice: str, x: float, y: float
 ) -> None:
-    faces = sorted(map(Face, found), key=lambda face: face.area, reverse=True)
+    faces = sorted(map(Face, result), key=lambda face: face.area, reverse=True)
     face = chosen(Annotation(five(x, y)), DetectionResult(faces), choose=choice)
     if choice == "largest":
         assert face is faces[0]

@@ -33,13 +33,13 @@ def yunet(mirror: Path) -> YuNet:
 @pytest.fixture(scope="module")
 def portraits(mirror: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Every fiftieth FG-NET picture with the centres of its eyes (2, 2): points 31 and 36 of the publisher's 68."""
-    found = []
+    result = []
     with zipfile.ZipFile(mirror / "FGNET.zip") as archive:
         for name in sorted(name for name in archive.namelist() if name.lower().endswith(".jpg"))[::50]:
             text = archive.read(f"FGNET/points/{Path(name).stem.lower()}.pts").decode()
             points = np.array(text.split("{")[1].split("}")[0].split(), dtype=float).reshape(-1, 2)
-            found.append((decode_image(archive.read(name)), points[[31, 36]]))
-    return found
+            result.append((decode_image(archive.read(name)), points[[31, 36]]))
+    return result
 
 
 def test_annotation_takes_the_landmarks_before_the_box() -> None:

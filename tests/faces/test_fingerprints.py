@@ -79,10 +79,10 @@ def test_a_mirrored_picture_turns_the_odd_columns_over(seed: int):
 
 
 def test_hashes_leave_the_sign_free():
-    found = perceptual_hash(np.stack([hash_thumbnail(smooth(seed)) for seed in range(40)]))
-    assert found.min() >= 0
+    result = perceptual_hash(np.stack([hash_thumbnail(smooth(seed)) for seed in range(40)]))
+    assert result.min() >= 0
     assert BITS == 63
-    used = np.bitwise_or.reduce(found) & ~np.bitwise_and.reduce(found)
+    used = np.bitwise_or.reduce(result) & ~np.bitwise_and.reduce(result)
     assert int(used).bit_count() > 50
 
 

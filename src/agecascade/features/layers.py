@@ -105,10 +105,10 @@ def network_features(
     precision = torch.float16 if device.type == "cuda" else torch.bfloat16
     with torch.autocast(device.type, dtype=precision, enabled=half):
         for batch in batches(network, images, image_size, normalisation, BATCH):
-            yield scale_features(both_views(at_layer, reduced, batch).float(), normalise).cpu().numpy()
+            yield scale_features(mirror_mean(at_layer, reduced, batch).float(), normalise).cpu().numpy()
 
 
-def both_views(at_layer: Layer, reduced: Layer, images: Tensor) -> Tensor:
+def mirror_mean(at_layer: Layer, reduced: Layer, images: Tensor) -> Tensor:
     """Features (B, D), the mean over each picture and its mirror image, whose maps are mirrored back first."""
     straight, mirrored = at_layer(images), at_layer(images.flip(3))
     if mirrored.ndim == 4:
