@@ -19,6 +19,8 @@ from PIL import ImageOps, UnidentifiedImageError
 from agecascade.errors import FaceError
 from agecascade.faces.face import Annotation, Face, Image, Points, bounds
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".jp2")  # of the picture formats that are read
+
 # Right eye, left eye (the subject's own), nose, right and left mouth corner in the unit square, "the face square": the mean
 # framing of the published UTKFace crops as YuNet sees them, so that those crops taken whole agree with aligned faces of other sets.
 TEMPLATE = ((0.30, 0.30), (0.70, 0.30), (0.50, 0.56), (0.345, 0.705), (0.655, 0.705))
@@ -166,9 +168,6 @@ def _interpolate(image: Image, matrix: Points, side: int) -> Image:
     source = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA) if padded else image
     crop: Any = cv2.warpAffine(source, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB) if padded else crop
-
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".jp2")
 
 
 def decode_image(data: bytes) -> Image:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from agecascade.io.storage import Location
 from agecascade.loading.cache import cache_name, cached
-from agecascade.loading.pictures import Images, Pictures, Stored, decode_images, on_device, taken
+from agecascade.loading.pictures import Images, Pictures, Stored, decode_images, on_device, take
 from agecascade.loading.streaming import Shards, Streamed
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Faces:
     def take(self, rows: np.ndarray) -> Faces:
         """The faces at these indices or where this mask is true."""
         columns = (self.label[rows], self.sigma[rows], self.subject[rows])
-        return Faces(self.sample_id[rows], taken(self.images, rows), *columns, self.grouped)
+        return Faces(self.sample_id[rows], take(self.images, rows), *columns, self.grouped)
 
 
 def load_faces(

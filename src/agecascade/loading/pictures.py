@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-
 CHUNK_BYTES = 64 << 20  # copied to a GPU at once
 
 
@@ -126,7 +125,7 @@ def on_device(images: Pictures, device: torch.device, share: float = 0.5) -> Pic
     return OnDevice(pixels, images.digest)
 
 
-def taken(images: Images, rows: np.ndarray) -> Images:
+def take(images: Images, rows: np.ndarray) -> Images:
     """The pictures at these indices or where this mask is true."""
     return images.take(rows) if isinstance(images, Pictures) else images[rows]
 

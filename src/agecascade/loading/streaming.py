@@ -19,6 +19,8 @@ from agecascade.io.files import checksum
 from agecascade.io.storage import Location
 from agecascade.loading.pictures import Pictures, decode_images
 
+WINDOW_BYTES = 64 << 20  # encoded bytes of a window; at most two windows are held, and the next one is read ahead
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -94,9 +96,6 @@ def _content(part: Location) -> str:
     if storage.is_remote(part):
         return storage.state(part)
     return checksum(Path(part))
-
-
-WINDOW_BYTES = 64 << 20  # encoded bytes of a window; at most two windows are held, and the next one is read ahead
 
 
 @dataclass(frozen=True, eq=False)
