@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from noise import noise
 
 from agecascade.archives import Member, open_archives
 from agecascade.errors import ArchiveError, FaceError, RejectRateError
@@ -25,6 +24,7 @@ from agecascade.faces.fingerprints import hash_thumbnail, perceptual_hash
 from agecascade.loading import load_faces
 from agecascade.params import Align, Compute
 from agecascade.schema import ALIGNED, MANIFEST, REJECTS
+from noise import noise
 
 SIZE = 32
 POINTS = [float(value) for value in (np.array(TEMPLATE) * 50 + 20).ravel()]

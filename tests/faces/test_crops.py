@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from noise import noise
 from PIL import Image as Pillow
 
 from agecascade.errors import FaceError
 from agecascade.faces.crops import decode_image, encode_image
+from noise import noise
 
 RED = np.full((24, 40, 3), (250, 20, 10), np.uint8)
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from noise import noise
 
 from agecascade.faces import crops
 from agecascade.faces.crops import (
@@ -26,6 +25,7 @@ from agecascade.faces.crops import (
     whole_face,
 )
 from agecascade.faces.face import Annotation, Face, bounds
+from noise import noise
 
 angles = st.floats(-math.pi, math.pi)
 scales = st.floats(0.05, 20)

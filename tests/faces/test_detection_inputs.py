@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from noise import noise
 
 from agecascade.faces.detection import Attempt, detector_input
 from agecascade.faces.face import Face
+from noise import noise
 
 angles = st.floats(-360, 360) | st.sampled_from([-270.0, -180.0, -90.0, 0.0, 90.0, 180.0, 270.0, 360.0])
 sides = st.integers(1, 90)

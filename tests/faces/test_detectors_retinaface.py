@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from noise import noise
 
 from agecascade.errors import FaceError
 from agecascade.faces import detectors
@@ -19,6 +18,7 @@ from agecascade.faces.detection import Finder
 from agecascade.faces.detectors import Annotation, Face, retinaface
 from agecascade.faces.detectors.retinaface import RetinaFace
 from agecascade.params import Detection
+from noise import noise
 
 pytest.importorskip("retinaface.network")
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from noise import noise_batch
 
 from agecascade.features import bif
 from agecascade.features.bif import bif_features
+from noise import noise_batch
 
 
 def slowly(picture: np.ndarray) -> np.ndarray:

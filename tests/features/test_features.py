@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from noise import noise_batch
 from ruamel.yaml import YAML
 
 from agecascade import model_folder, models, params
@@ -29,6 +28,7 @@ from agecascade.params import Normalisation
 from agecascade.schema import features_schema
 from agecascade.training.cascade import initialise
 from aligned_parts import aligned
+from noise import noise_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])

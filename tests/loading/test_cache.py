@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from noise import noise_batch
 
 from agecascade.augmentation import Augmenter
 from agecascade.errors import TrainingError
@@ -23,6 +22,7 @@ from agecascade.loading import cache as caching
 from agecascade.loading import load_faces
 from agecascade.params import Augment, Normalisation
 from aligned_parts import write_part
+from noise import noise_batch
 
 CHANNELS = Normalisation(mean=[0.6, 0.46, 0.41], std=[0.27, 0.24, 0.23])
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from noise import noise_batch
 
 from agecascade.loading import Faces, load_faces, order
 from agecascade.loading.streaming import Shards, Streamed
 from aligned_parts import write_part
+from noise import noise_batch
 
 
 @pytest.fixture
