@@ -24,15 +24,14 @@ from agecascade.faces.fingerprints import hash_thumbnail, perceptual_hash
 from agecascade.loading import load_faces
 from agecascade.params import Align, Compute
 from agecascade.schema import ALIGNED, MANIFEST, REJECTS
-from noise import noise
+from images import noise
 
 SIZE = 32
 POINTS = [float(value) for value in (np.array(TEMPLATE) * 50 + 20).ravel()]
 
 
 def picture(seed: int, side: int = 90) -> bytes:
-    image = noise(side, side, seed)
-    return encode_image(image, "png", 100)
+    return encode_image(noise(seed, side, side), "png", 100)
 
 
 def write_archive(folder: Path, members: dict[str, bytes]) -> Path:

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 from agecascade.errors import FaceError
 from agecascade.faces.crops import decode_image, encode_image
-from noise import noise
+from images import noise
 
 RED = np.full((24, 40, 3), (250, 20, 10), np.uint8)
 
@@ -40,7 +40,7 @@ def test_red_stays_red_for_those_who_read(encoding: str) -> None:
 
 
 def test_png_loses_nothing_and_quality_costs_bytes() -> None:
-    pixels = noise(50, 60)
+    pixels = noise(0, 50, 60)
     np.testing.assert_array_equal(decode_image(encode_image(pixels, "png", 1)), pixels)
     for encoding in ("jpeg", "webp"):
         assert len(encode_image(pixels, encoding, 40)) < len(encode_image(pixels, encoding, 90))
@@ -159,7 +159,7 @@ def test_a_picture_is_turned_upright(suffix: str, alpha: bool, orientation: int)
 
 @pytest.mark.parametrize("encoding", ["jpeg", "png", "webp"])
 def test_half_a_picture_is_none(encoding: str) -> None:
-    data = encode_image(noise(50, 60), encoding, 95)
+    data = encode_image(noise(0, 50, 60), encoding, 95)
     with pytest.raises(FaceError, match=f"no picture in {len(data) // 2} bytes, or a truncated one"):
         decode_image(data[: len(data) // 2])
 

@@ -25,7 +25,7 @@ from agecascade.faces.crops import (
     whole_face,
 )
 from agecascade.faces.face import Annotation, Face, bounds
-from noise import noise
+from images import noise
 
 angles = st.floats(-math.pi, math.pi)
 scales = st.floats(0.05, 20)
@@ -74,13 +74,13 @@ def test_the_margin_shrinks_the_face_square_about_its_centre() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.integers(16, 130), st.integers(0, 1000))
 def test_a_whole_picture_of_the_final_size_stays_as_it_is(size: int, seed: int) -> None:
-    picture = noise(size, size, seed)
+    picture = noise(seed, size, size)
     frame = Frame(size)
     np.testing.assert_array_equal(warp(picture, transform(None, np.array([0.0, 0, size, size]), frame), size), picture)
 
 
 def test_a_whole_picture_of_twice_the_size_is_averaged_by_fours() -> None:
-    picture = noise(128, 128)
+    picture = noise(0, 128, 128)
     crop = warp(picture, transform(None, np.array([0.0, 0, 128, 128]), Frame(64)), 64)
     mean = picture.reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
     assert np.abs(crop - mean).max() <= 0.5
@@ -121,7 +121,7 @@ def test_a_box_stands_for_the_face_square() -> None:
 
 
 def test_points_and_box_of_one_square_give_the_same_pixels() -> None:
-    picture = noise(200, 260)
+    picture = noise(0, 200, 260)
     frame = Frame(50, margin=0.2)
     by_points = transform(np.array(TEMPLATE) * 100 + np.array([70, 30]), None, frame)
     by_box = transform(None, np.array([70.0, 30, 170, 130]), frame)
@@ -129,7 +129,7 @@ def test_points_and_box_of_one_square_give_the_same_pixels() -> None:
 
 
 def test_beyond_the_picture_its_border_goes_on() -> None:
-    picture = noise(32, 32)
+    picture = noise(0, 32, 32)
     crop = warp(picture, transform(None, np.array([-32.0, 0, 32, 64]), Frame(64)), 64)
     np.testing.assert_array_equal(crop[:32, :32], np.repeat(picture[:, :1], 32, axis=1))
     np.testing.assert_array_equal(crop[:32, 32:], picture)
@@ -189,7 +189,7 @@ def test_the_hull_of_a_detected_face_is_that_of_its_five_points() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_face_without_points_is_its_box_in_every_kind_of_crop(kind: str) -> None:
-    picture, box = noise(100, 120), np.array([10.0, 20, 60, 80])
+    picture, box = noise(0, 100, 120), np.array([10.0, 20, 60, 80])
     result = cut(picture, Face(box), Annotation(), Frame(48, 0.1, kind))
     assert result is not None
     expected = transform(None, box, Frame(48, 0.1))
@@ -199,7 +199,7 @@ def test_a_face_without_points_is_its_box_in_every_kind_of_crop(kind: str) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_crop_is_cut_once_from_the_picture(kind: str) -> None:
-    picture = noise(100, 100)
+    picture = noise(0, 100, 100)
     frame = Frame(40, 0.2, kind)
     face = Face(np.array([10.0, 20, 60, 80]), SQUARE)
     result = cut(picture, face, OWN, frame)
@@ -227,19 +227,19 @@ def test_the_roll_is_clockwise_as_seen() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("box", [[np.nan, 0, 10, 10], [50, 50, 50, 50], [200, 0, 260, 60]])
 def test_what_makes_no_face_is_not_cut(kind: str, box: list[float]) -> None:
-    assert cut(noise(100, 100), Face(np.array(box, dtype=float)), Annotation(), Frame(64, 0.0, kind)) is None
+    assert cut(noise(0, 100, 100), Face(np.array(box, dtype=float)), Annotation(), Frame(64, 0.0, kind)) is None
 
 
 def test_a_hull_with_a_landmark_that_is_no_number_is_not_cut() -> None:
     landmarks = LANDMARKS.copy()
     landmarks[7] = np.nan
     face = Face(bounds(SQUARE), SQUARE)
-    assert cut(noise(100, 100), face, Annotation(landmarks), Frame(64, crop="hull")) is None
-    assert cut(noise(100, 100), face, Annotation(landmarks), Frame(64)) is not None
+    assert cut(noise(0, 100, 100), face, Annotation(landmarks), Frame(64, crop="hull")) is None
+    assert cut(noise(0, 100, 100), face, Annotation(landmarks), Frame(64)) is not None
 
 
 def test_a_whole_picture_is_a_face_that_fills_it() -> None:
-    np.testing.assert_array_equal(whole_face(noise(40, 60)).box, [0, 0, 60, 40])
+    np.testing.assert_array_equal(whole_face(noise(0, 40, 60)).box, [0, 0, 60, 40])
 
 
 def test_a_fourth_channel_changes_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agecascade.faces.detection import Attempt, detector_input
 from agecascade.faces.face import Face
-from noise import noise
+from images import noise
 
 angles = st.floats(-360, 360) | st.sampled_from([-270.0, -180.0, -90.0, 0.0, 90.0, 180.0, 270.0, 360.0])
 sides = st.integers(1, 90)
@@ -72,7 +72,7 @@ def test_the_corners_of_the_picture_lie_on_the_canvas_and_come_back(
 
 @given(sides, sides, st.sampled_from([90.0, 180.0, 270.0, -90.0]), st.integers(0, 1000))
 def test_a_quarter_turn_loses_nothing_and_keeps_boxes(height: int, width: int, rotation: float, seed: int) -> None:
-    picture = noise(height, width, seed)
+    picture = noise(seed, height, width)
     turned = detector_input(picture, 1000, Attempt(rotation))
     turns = {90.0: cv2.ROTATE_90_CLOCKWISE, 180.0: cv2.ROTATE_180}.get(rotation, cv2.ROTATE_90_COUNTERCLOCKWISE)
     np.testing.assert_array_equal(turned.image, cv2.rotate(picture, turns))

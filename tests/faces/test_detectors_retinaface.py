@@ -18,7 +18,7 @@ from agecascade.faces.detection import Finder
 from agecascade.faces.detectors import Annotation, Face, retinaface
 from agecascade.faces.detectors.retinaface import RetinaFace
 from agecascade.params import Detection
-from noise import noise
+from images import noise
 
 pytest.importorskip("retinaface.network")
 
@@ -42,7 +42,7 @@ def assert_alike(one: list[Face], other: list[Face]) -> None:
 
 
 def test_a_batch_is_answered_as_its_pictures_one_by_one(drawn: RetinaFace) -> None:
-    images = [noise(SIDE, SIDE), noise(150, SIDE, 1), noise(SIDE, 100, 2), noise(80, 90, 3), noise(60, 240, 4)]
+    images = [noise(0, SIDE, SIDE), noise(1, 150, SIDE), noise(2, SIDE, 100), noise(3, 80, 90), noise(4, 60, 240)]
     together = drawn(images, [Annotation()] * len(images))
     assert min(map(len, together)) > 0
     for image, faces in zip(images, together, strict=True):
@@ -58,7 +58,7 @@ def test_one_forward_pass_takes_all_pictures_of_a_size(drawn: RetinaFace, monkey
         return network(batch)
 
     monkeypatch.setattr(drawn, "_network", counted)
-    drawn([noise(SIDE, SIDE), noise(90, 80, 1), noise(SIDE, 180, 2)], [Annotation()] * 3)
+    drawn([noise(0, SIDE, SIDE), noise(1, 90, 80), noise(2, SIDE, 180)], [Annotation()] * 3)
     assert passes == [(1, 3, 96, 96), (2, 3, SIDE, SIDE)]  # in steps of 192 / 4, rounded up to the network's 32
 
 
@@ -68,7 +68,7 @@ def test_the_package_finds_the_same_in_its_own_loop(drawn: RetinaFace, random_we
     model = single.Model(max_size=SIDE)  # of which nothing is padded, neither by the package in the middle nor by us at an end
     model.load_state_dict(torch.load(random_weights, weights_only=True))
     model.eval()
-    image = noise(SIDE, SIDE, 5)
+    image = noise(5, SIDE, SIDE)
     theirs = sorted(model.predict_jsons(image, confidence_threshold=MIN_SCORE), key=lambda face: -face["score"])
     (ours,) = drawn([image], [Annotation()])
     assert len(ours) == len(theirs) > 3, len(theirs)
@@ -103,7 +103,7 @@ def test_an_answer_is_put_back_into_a_reduced_picture_that_is_no_square(drawn: R
     offsets = [-2.0, -1.5, 2.0, -1.5, 0.0, 0.5, -1.5, 2.0, 1.5, 2.0]  # eye at the left, eye at the right, nose, corners of the mouth
     known = Known(4, 6, [1.0, -2.0, 0.0, 5 * float(np.log(1.5))], offsets)
     monkeypatch.setattr(drawn, "_network", known)
-    picture = noise(3 * 120, 3 * SIDE)  # reduced to 192 x 120, padded to 192 x 192
+    picture = noise(0, 3 * 120, 3 * SIDE)  # reduced to 192 x 120, padded to 192 x 192
     (finding,) = Finder(drawn, Detection(max_side=SIDE))([picture], [Annotation()])
     (face,) = finding.faces
     np.testing.assert_allclose(face.box, 3 * np.array([110.4 - 32, 59.2 - 48, 110.4 + 32, 59.2 + 48]), atol=1e-2)
@@ -128,7 +128,7 @@ def test_the_network_sees_rgb_normalised_and_the_mean_colour_beyond_the_picture(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_graphics_card_answers_as_the_processor(drawn: RetinaFace, random_weights: Path) -> None:
-    images = [noise(SIDE, SIDE), noise(150, SIDE, 1), noise(SIDE, 100, 2)]
+    images = [noise(0, SIDE, SIDE), noise(1, 150, SIDE), noise(2, SIDE, 100)]
     card = RetinaFace(MIN_SCORE, SIDE, random_weights, "cuda")
     assert card.batch > 1
     precise = torch.backends.cudnn.allow_tf32
@@ -144,7 +144,7 @@ def test_a_graphics_card_answers_as_the_processor(drawn: RetinaFace, random_weig
 def test_answers_that_are_no_numbers_find_nothing(drawn: RetinaFace, monkeypatch: pytest.MonkeyPatch) -> None:
     known = Known(4, 6, [float("nan")] * 4, [0.0] * 10)
     monkeypatch.setattr(drawn, "_network", known)
-    (finding,) = Finder(drawn, Detection(max_side=SIDE))([noise(SIDE, SIDE)], [Annotation()])
+    (finding,) = Finder(drawn, Detection(max_side=SIDE))([noise(0, SIDE, SIDE)], [Annotation()])
     assert finding.faces == []
     assert finding.unsound is not None
 
@@ -153,7 +153,7 @@ def test_it_is_made_by_its_name_with_the_weights_of_the_mirror(retinaface_mirror
     made = detectors.create_detector("retinaface", Detection(min_score=0.71, max_side=SIDE))
     assert isinstance(made, RetinaFace)
     assert made.batch >= 1
-    assert made([noise(SIDE, SIDE)], [Annotation()])[0]
+    assert made([noise(0, SIDE, SIDE)], [Annotation()])[0]
 
 
 def test_weights_of_another_checksum_are_refused(random_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

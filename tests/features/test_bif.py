@@ -10,7 +10,7 @@ import torch
 
 from agecascade.features import bif
 from agecascade.features.bif import bif_features
-from noise import noise_batch
+from images import noise_batch
 
 
 def slowly(picture: np.ndarray) -> np.ndarray:

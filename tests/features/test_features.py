@@ -28,7 +28,7 @@ from agecascade.params import Normalisation
 from agecascade.schema import features_schema
 from agecascade.training.cascade import initialise
 from aligned_parts import aligned
-from noise import noise_batch
+from images import noise_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])

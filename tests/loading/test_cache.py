@@ -22,7 +22,7 @@ from agecascade.loading import cache as caching
 from agecascade.loading import load_faces
 from agecascade.params import Augment, Normalisation
 from aligned_parts import write_part
-from noise import noise_batch
+from images import noise_batch
 
 CHANNELS = Normalisation(mean=[0.6, 0.46, 0.41], std=[0.27, 0.24, 0.23])
 

@@ -12,7 +12,7 @@ from agecascade.errors import TrainingError
 from agecascade.loading import OnDevice, Pictures, Stored, images_digest, load_faces, order, resized
 from agecascade.loading.pictures import on_device
 from aligned_parts import write_part
-from noise import noise_batch
+from images import noise_batch
 
 
 def test_pictures_labels_and_ids_stay_together_over_parts(tmp_path: Path) -> None:

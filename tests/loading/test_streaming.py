@@ -10,7 +10,7 @@ import pytest
 from agecascade.loading import Faces, load_faces, order
 from agecascade.loading.streaming import Shards, Streamed
 from aligned_parts import write_part
-from noise import noise_batch
+from images import noise_batch
 
 
 @pytest.fixture
