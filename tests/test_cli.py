@@ -87,7 +87,7 @@ def test_predict_without_the_detector_leaves_the_earlier_file(tmp_path: Path, mo
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / YUNET.file).write_bytes(b"no model")
     monkeypatch.setenv("AGECASCADE_MIRROR", str(tmp_path / "mirror"))
-    monkeypatch.setattr(detectors, "_made", threading.local())
+    monkeypatch.setattr(detectors, "_per_thread", threading.local())
     (tmp_path / "ages.csv").write_text("earlier")
     folder = write_pictures(tmp_path / "pictures")
     result = call("predict", "--model", write_model(tmp_path / "model", 4), "--input", folder, "--output", tmp_path / "ages.csv")

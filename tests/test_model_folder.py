@@ -12,7 +12,7 @@ import torch
 from agecascade import model_folder
 from agecascade.conformal import Interval
 from agecascade.errors import ModelError
-from agecascade.faces.alignment import Frame
+from agecascade.faces.crops import Frame
 from agecascade.model_folder import Crop, ModelCard
 
 

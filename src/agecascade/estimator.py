@@ -14,10 +14,9 @@ import torch
 
 from agecascade import model_folder
 from agecascade.errors import FaceError, ModelError
-from agecascade.faces.alignment import Frame, Image, cut
-from agecascade.faces.crops import SUFFIXES, decode_image
-from agecascade.faces.face import Annotation, Face
-from agecascade.faces.finding import Finder, Finding, finder
+from agecascade.faces.crops import SUFFIXES, Frame, cut, decode_image
+from agecascade.faces.detection import DetectionResult, Finder, create_finder
+from agecascade.faces.face import Annotation, Face, Image
 from agecascade.inference import predict_values
 from agecascade.methods.base import Method
 from agecascade.model_folder import ModelCard
@@ -120,13 +119,13 @@ class Estimator:
 
     def _finder(self, aligned: bool) -> Finder:
         if aligned:
-            return finder("whole", self.detection)
+            return create_finder("whole", self.detection)
         if self.detector is None:
             raise ModelError(
                 "this model learned from crops around its data set's own landmarks, which no detector finds in a photo; "
                 "give it aligned crops (--aligned, aligned=True)"
             )
-        return finder(self.detector, self.detection)
+        return create_finder(self.detector, self.detection)
 
     def _frame(self, aligned: bool) -> Frame:
         # a crop as it was cut holds its margin already
@@ -184,7 +183,7 @@ def _rows(batch: list[tuple[str, Image | str]], find: Finder, frame: Frame) -> l
     return rows
 
 
-def _picture_rows(name: str, picture: Image, finding: Finding, frame: Frame) -> list[FaceRow]:
+def _picture_rows(name: str, picture: Image, finding: DetectionResult, frame: Frame) -> list[FaceRow]:
     if finding.fault:
         return [FaceRow(name, error=f"the detector failed: {finding.fault}")]
     if not finding.faces:

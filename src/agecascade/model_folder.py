@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from agecascade import methods, models
 from agecascade.conformal import Interval
 from agecascade.errors import ModelError
-from agecascade.faces.alignment import TEMPLATE, Frame
+from agecascade.faces.crops import TEMPLATE, Frame
 from agecascade.io.files import checksum, write_json
 from agecascade.methods.base import SHARED, Method
 from agecascade.methods.classification import Identity

@@ -92,8 +92,8 @@ def test_what_was_looked_at_leaves_memory_when_forgotten(tmp_path: Path) -> None
 def resident_bytes(path: Path) -> int:
     """How much of a mapped file counts as this process's memory."""
     lines = iter(Path("/proc/self/smaps").read_text().splitlines())
-    found = 0
+    result = 0
     for line in lines:
         if line.endswith(str(path)):
-            found += 1024 * int(next(line for line in lines if line.startswith("Rss:")).split()[1])
-    return found
+            result += 1024 * int(next(line for line in lines if line.startswith("Rss:")).split()[1])
+    return result

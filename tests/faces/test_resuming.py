@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from agecascade.archives import open_archives
-from agecascade.faces import aligning, parts
-from agecascade.faces.aligning import align
+from agecascade.faces import align as stage
+from agecascade.faces import parts
+from agecascade.faces.align import align
 from agecascade.faces.detectors.weights import YUNET
 from agecascade.params import Align, Compute
 from agecascade.schema import MANIFEST
@@ -65,7 +66,7 @@ class Killed(BaseException):
 
 def stopping_after(monkeypatch: pytest.MonkeyPatch, batches: int, error: BaseException) -> None:
     """Let `align` end with `error` after so many batches."""
-    ordered = aligning.ordered
+    ordered = stage.ordered
 
     def stopped(*arguments: Any) -> Iterator[Any]:
         for i, result in enumerate(ordered(*arguments)):
@@ -73,7 +74,7 @@ def stopping_after(monkeypatch: pytest.MonkeyPatch, batches: int, error: BaseExc
                 raise error
             yield result
 
-    monkeypatch.setattr(aligning, "ordered", stopped)
+    monkeypatch.setattr(stage, "ordered", stopped)
 
 
 def test_finished_parts_are_not_made_again(tmp_path: Path, input_of: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,9 +91,9 @@ def test_finished_parts_are_not_made_again(tmp_path: Path, input_of: tuple[Path,
     waiting = {path.name: path.stat().st_mtime_ns for path in (state / "aligned").glob("part-*")}
     assert len(waiting) == 3
     batches: list[int] = []
-    ordered = aligning.ordered
+    ordered = stage.ordered
     monkeypatch.setattr(
-        aligning, "ordered", lambda work, items, compute: ordered(work, (batches.append(item.part) or item for item in items), compute)
+        stage, "ordered", lambda work, items, compute: ordered(work, (batches.append(item.part) or item for item in items), compute)
     )
     assert run(input_of, tmp_path / "faces", tmp_path / "work") == counts
     assert set(batches) == {3, 4, 5}
@@ -137,7 +138,7 @@ def test_a_full_disk_loses_no_finished_part(
             patched.setattr(parts.Part, "_flush", failing_flush)
         else:
             patched.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(full))
-            patched.setattr(aligning.storage, "deliver", lambda *_: (_ for _ in ()).throw(full))
+            patched.setattr(stage.storage, "deliver", lambda *_: (_ for _ in ()).throw(full))
         with pytest.raises(OSError, match="No space left"):
             run(input_of, tmp_path / "faces", tmp_path / "work")
     assert not (tmp_path / "faces").exists()
@@ -149,7 +150,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from agecascade.archives import open_archives
-from agecascade.faces.aligning import align
+from agecascade.faces.align import align
 from agecascade.params import Align, Compute
 archive, manifest, folder, work, settings = sys.argv[1:]
 with open_archives(archive) as opened:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from agecascade import methods, model_folder, models, params
 from agecascade.errors import ModelError
-from agecascade.features.extraction import network_features
+from agecascade.features.layers import network_features
 from agecascade.inference import batched_features
 from agecascade.model_folder import find_model
 from agecascade.models.base import Network

@@ -13,7 +13,7 @@ from agecascade.augmentation import Augmenter
 from agecascade.conformal import widths
 from agecascade.errors import ModelError, ParamsError, TrainingError
 from agecascade.evaluation.daa import daa_styles
-from agecascade.features.extraction import network_features
+from agecascade.features.layers import network_features
 from agecascade.inference import predict_values
 from agecascade.methods.daa import spread_over
 from agecascade.model_folder import describe

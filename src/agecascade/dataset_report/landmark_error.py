@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agecascade.faces.alignment import Points
+from agecascade.faces.face import Points
 
 EYES = "eyes"
 POINTS = ("right_eye", "left_eye", "nose", "right_mouth_corner", "left_mouth_corner")  # the template's, sides as the subject has them

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from agecascade.dataset_report.sheets import stream
-from agecascade.faces.alignment import Image
 from agecascade.faces.crops import decode_image
+from agecascade.faces.face import Image
 
 MOST_FACES = 2_000
 MOST_GROUPS = 64  # row groups are read whole: 2,000 faces of 5 million, one by one, would be nearly all of 25 GB

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agecascade.dataset_report.landmark_error import LandmarkError, landmark_errors, summarise_errors
 from agecascade.errors import FaceError
-from agecascade.faces.alignment import Points
+from agecascade.faces.face import Points
 
 FIRST, WHOLE = "first", "whole"  # attempts, as schema.ALIGNED tells them
 QUANTILES = (5, 25, 50, 75, 95)  # %

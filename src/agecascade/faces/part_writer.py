@@ -11,9 +11,8 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agecascade.faces.batches import Outcome, Refusal
 from agecascade.faces.manifest_index import Roster
-from agecascade.faces.parts import Crop, Part
+from agecascade.faces.parts import AlignedCrop, Outcome, Part, Rejection
 from agecascade.io.compute import return_memory
 from agecascade.io.files import write_batches, write_table
 from agecascade.io.resume import remove_leftovers
@@ -37,7 +36,7 @@ class Unfinished:
         self.rows = self.rejected + sum(pq.read_metadata(self.aligned / _name(number)).num_rows for number in self.finished)
         self._number = -1
         self._part: Part | None = None
-        self._refusals: list[Refusal] = []
+        self._rejections: list[Rejection] = []
 
     def __enter__(self) -> Unfinished:
         return self
@@ -55,10 +54,10 @@ class Unfinished:
             self._part = Part(self._beside, self.roster)
         assert self._part is not None
         for outcome in outcomes:
-            if isinstance(outcome, Crop):
+            if isinstance(outcome, AlignedCrop):
                 self._part.add(outcome)
             else:
-                self._refusals.append(outcome)
+                self._rejections.append(outcome)
                 self.rejected += 1
             self.rows += 1
 
@@ -66,11 +65,11 @@ class Unfinished:
         """Finish the open part; its rejects first, so that a finished part has them."""
         if self._part is None:
             return
-        write_table(self._rejects / _name(self._number), self._table(self._refusals))
+        write_table(self._rejects / _name(self._number), self._table(self._rejections))
         self._part.close()
         self._beside.rename(self.aligned / _name(self._number))
         self.finished.add(self._number)
-        self._part, self._refusals = None, []
+        self._part, self._rejections = None, []
         self.roster.forget()
         return_memory()
 
@@ -78,7 +77,7 @@ class Unfinished:
         """Reject what the archive never gave, in a part of its own without crops."""
         if self.finished and self.rows == len(self.roster):
             return
-        missing = [Refusal(int(row), "missing", "not in the archive") for row in self.roster.unseen()]
+        missing = [Rejection(int(row), "missing", "not in the archive") for row in self.roster.unseen()]
         self.add(max(self.finished, default=-1) + 1, list(missing))  # of an empty manifest, a part that has the columns
         self.close()
 
@@ -86,8 +85,8 @@ class Unfinished:
         """All rejects in order (schema.REJECTS)."""
         for number in sorted(self.finished):
             yield from pq.ParquetFile(self._rejects / _name(number)).iter_batches()
-        if self._refusals:
-            yield from self._table(self._refusals).to_batches()
+        if self._rejections:
+            yield from self._table(self._rejections).to_batches()
 
     def reasons(self) -> dict[str, int]:
         """Rejects by reason."""
@@ -105,8 +104,11 @@ class Unfinished:
     def _beside(self) -> Path:
         return self.aligned / f".{_name(self._number)}"
 
-    def _table(self, refusals: list[Refusal]) -> pa.Table:
-        rows = [{"member": self.roster.member(refusal.row), "reason": refusal.reason, "detail": refusal.detail} for refusal in refusals]
+    def _table(self, rejections: list[Rejection]) -> pa.Table:
+        rows = [
+            {"member": self.roster.member(rejection.row), "reason": rejection.reason, "detail": rejection.detail}
+            for rejection in rejections
+        ]
         return pa.Table.from_pylist(rows, schema=REJECTS)
 
 

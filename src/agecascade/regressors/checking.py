@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agecascade.features.checking import require as require_features
+from agecascade.features.layers import check_features
 from agecascade.params import Params
 from agecascade.regressors import create
 
@@ -13,7 +13,7 @@ def require(params: Params) -> None:
     ParamsError for features of a layer that the main row's network lacks, or of a step with several folds; RegressorError for an unknown
     regressor, and for an option that is unknown or has a wrong value.
     """
-    require_features(params)
+    check_features(params)
     for name, entry in params.regressors.items():
         grid = params.datasets[params.features[entry.features].dataset].grid
         told = {"sigma": params.sigma, **({"step": grid.step} if grid else {})}  # as the stage tells

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from agecascade import model_folder
 from agecascade.io.files import copied, write_table
 from agecascade.io.resume import ResumeCache, fingerprint, source_digest
-from agecascade.loading import Faces, digest
+from agecascade.loading import Faces, images_digest
 from agecascade.loading.faces import load_cached_faces
 from agecascade.model_folder import model_digest
 from agecascade.params import Compute, Params, Row
@@ -213,7 +213,7 @@ def _write_predictions(path: Path, folders: list[Path], grouped: bool) -> None:
 
 
 def faces_digest(faces: Faces) -> str:
-    state = hashlib.sha256(digest(faces.images).encode())
+    state = hashlib.sha256(images_digest(faces.images).encode())
     for column in (faces.sample_id, faces.label, faces.sigma, faces.subject):
         state.update(json.dumps(column.tolist()).encode())
     return state.hexdigest()

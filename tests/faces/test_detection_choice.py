@@ -9,18 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agecascade.faces.choosing import NoFace, annotated_centre, choose
+from agecascade.faces.detection import DetectionResult, NoFace, annotated_centre, choose_face
 from agecascade.faces.face import Annotation, Face
-from agecascade.faces.finding import Finding
 from agecascade.params import Align
 
 SHAPE = (200, 300, 3)
 LARGE, MIDDLE, SMALL = (Face(np.array(box, dtype=float)) for box in ([0, 0, 120, 120], [110, 60, 190, 140], [240, 20, 280, 60]))
-FACES = [LARGE, MIDDLE, SMALL]  # as a Finding has them
+FACES = [LARGE, MIDDLE, SMALL]  # as a DetectionResult has them
 
 
-def chosen(annotation: Annotation | None = None, finding: Finding | None = None, **changes: Any) -> Face | NoFace:
-    return choose(finding or Finding(FACES), SHAPE, annotation or Annotation(), "yunet", Align(**changes))
+def chosen(annotation: Annotation | None = None, finding: DetectionResult | None = None, **changes: Any) -> Face | NoFace:
+    return choose_face(finding or DetectionResult(FACES), SHAPE, annotation or Annotation(), "yunet", Align(**changes))
 
 
 def five(x: float, y: float) -> np.ndarray:
@@ -55,26 +54,26 @@ def test_the_annotated_one_holds_the_annotations_centre(annotation: Annotation, 
 def test_of_two_that_hold_the_centre_the_nearer_is_taken() -> None:
     inner = Face(np.array([40.0, 40, 60, 60]))
     outer = Face(np.array([0.0, 0, 90, 90]))
-    assert chosen(Annotation(five(48, 48)), Finding([outer, inner]), choose="annotated") is inner
-    assert chosen(Annotation(five(45.5, 45.5)), Finding([outer, inner]), choose="annotated") is outer
+    assert chosen(Annotation(five(48, 48)), DetectionResult([outer, inner]), choose="annotated") is inner
+    assert chosen(Annotation(five(45.5, 45.5)), DetectionResult([outer, inner]), choose="annotated") is outer
 
 
 def test_an_annotation_that_no_face_holds_is_a_reject() -> None:
-    found = chosen(Annotation(five(295, 190)), choose="annotated")
-    assert found == NoFace("no_annotated_face", "none of yunet's 3 faces holds the annotated 295 190")
+    result = chosen(Annotation(five(295, 190)), choose="annotated")
+    assert result == NoFace("no_annotated_face", "none of yunet's 3 faces holds the annotated 295 190")
 
 
 @pytest.mark.parametrize("annotation", [Annotation(), Annotation(np.ones((4, 2))), Annotation(np.full((5, 2), np.nan))])
 def test_without_an_annotation_there_is_no_annotated_face(annotation: Annotation) -> None:
-    found = chosen(annotation, choose="annotated")
-    assert found == NoFace("no_annotated_face", "yunet has 3 faces, and the data set does not tell which it means")
+    result = chosen(annotation, choose="annotated")
+    assert result == NoFace("no_annotated_face", "yunet has 3 faces, and the data set does not tell which it means")
     assert annotated_centre(annotation) is None
 
 
 @pytest.mark.parametrize("choice", ["largest", "central", "annotated"])
 def test_more_faces_than_allowed_are_a_reject(choice: str) -> None:
-    found = chosen(Annotation(five(50, 50)), choose=choice, max_faces=2)
-    assert found == NoFace("many_faces", "yunet has 3 faces, more than align.max_faces = 2")
+    result = chosen(Annotation(five(50, 50)), choose=choice, max_faces=2)
+    assert result == NoFace("many_faces", "yunet has 3 faces, more than align.max_faces = 2")
     assert isinstance(chosen(Annotation(five(50, 50)), choose=choice, max_faces=3), Face)
 
 
@@ -82,20 +81,20 @@ def test_more_faces_than_allowed_are_a_reject(choice: str) -> None:
 @pytest.mark.parametrize(
     ("finding", "reason", "detail"),
     [
-        (Finding([]), "no_face", "yunet has no face in a picture of 300x200"),
-        (Finding([], unsound=Face(np.array([np.nan, 0, 1, 2]))), "bad_landmarks", "yunet: box nan 0 1 2 make no face in 300x200"),
-        (Finding([], fault="too large"), "detector_failed", "yunet failed on a picture of 300x200: too large"),
-        (Finding([], unsound=LARGE, fault="too large"), "detector_failed", "yunet failed on a picture of 300x200: too large"),
+        (DetectionResult([]), "no_face", "yunet has no face in a picture of 300x200"),
+        (DetectionResult([], unsound=Face(np.array([np.nan, 0, 1, 2]))), "bad_landmarks", "yunet: box nan 0 1 2 make no face in 300x200"),
+        (DetectionResult([], fault="too large"), "detector_failed", "yunet failed on a picture of 300x200: too large"),
+        (DetectionResult([], unsound=LARGE, fault="too large"), "detector_failed", "yunet failed on a picture of 300x200: too large"),
     ],
 )
-def test_no_face_has_its_reason(choice: str, finding: Finding, reason: str, detail: str) -> None:
+def test_no_face_has_its_reason(choice: str, finding: DetectionResult, reason: str, detail: str) -> None:
     assert chosen(finding=finding, choose=choice) == NoFace(reason, detail)
 
 
 def test_bad_landmarks_are_shown() -> None:
-    found = chosen(finding=Finding([], unsound=Face(LARGE.box, np.full((5, 2), 30.0))))
-    assert isinstance(found, NoFace)
-    assert found.detail == "yunet: points 30 30 30 30 30 30 30 30 30 30 make no face in 300x200"
+    result = chosen(finding=DetectionResult([], unsound=Face(LARGE.box, np.full((5, 2), 30.0))))
+    assert isinstance(result, NoFace)
+    assert result.detail == "yunet: points 30 30 30 30 30 30 30 30 30 30 make no face in 300x200"
 
 
 boxes = st.tuples(st.floats(0, 250), st.floats(0, 150), st.floats(5, 100)).map(
@@ -105,10 +104,10 @@ boxes = st.tuples(st.floats(0, 250), st.floats(0, 150), st.floats(5, 100)).map(
 
 @given(st.lists(boxes, min_size=1, max_size=6), st.sampled_from(["largest", "central", "annotated"]), st.floats(0, 300), st.floats(0, 200))
 def test_whatever_is_chosen_is_one_of_the_faces_and_the_nearest_of_those_allowed(
-    found: list[np.ndarray], choice: str, x: float, y: float
+    result: list[np.ndarray], choice: str, x: float, y: float
 ) -> None:
-    faces = sorted(map(Face, found), key=lambda face: face.area, reverse=True)
-    face = chosen(Annotation(five(x, y)), Finding(faces), choose=choice)
+    faces = sorted(map(Face, result), key=lambda face: face.area, reverse=True)
+    face = chosen(Annotation(five(x, y)), DetectionResult(faces), choose=choice)
     if choice == "largest":
         assert face is faces[0]
     target = np.array([150.0, 100]) if choice == "central" else five(x, y)[:5].mean(axis=0)

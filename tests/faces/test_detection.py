@@ -16,8 +16,8 @@ from agecascade.datasets import fgnet
 from agecascade.errors import FaceError
 from agecascade.faces import detectors
 from agecascade.faces.crops import decode_image
+from agecascade.faces.detection import LONGEST, Finder, attempts, create_finder
 from agecascade.faces.detectors import Annotation, Face
-from agecascade.faces.finding import LONGEST, Finder, attempts, finder
 from agecascade.params import Detection
 
 Image = np.ndarray
@@ -205,7 +205,7 @@ def test_no_pictures_have_no_findings() -> None:
 
 @pytest.mark.parametrize("name", ["annotation", "whole"])
 def test_who_looks_at_no_pixels_has_one_attempt_on_the_picture_itself(name: str) -> None:
-    find = finder(name, Detection(max_side=64, rotations=[90.0], scales=[2.0]))
+    find = create_finder(name, Detection(max_side=64, rotations=[90.0], scales=[2.0]))
     annotation = Annotation(square(100, 20, 50).points, square(100, 20, 50).box)
     large = blank(300, 500)
     (finding,) = find([large], [annotation])
@@ -217,7 +217,7 @@ def test_who_looks_at_no_pixels_has_one_attempt_on_the_picture_itself(name: str)
 
 def test_an_unknown_detector_is_named() -> None:
     with pytest.raises(FaceError, match="unknown detector 'yunnet'"):
-        finder("yunnet", Detection())
+        create_finder("yunnet", Detection())
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def portraits(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tu
 @pytest.fixture
 def fresh_yunet(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGECASCADE_MIRROR", str(mirror.resolve()))
-    monkeypatch.setattr(detectors, "_made", threading.local())
+    monkeypatch.setattr(detectors, "_per_thread", threading.local())
 
 
 def error(face: Face, eyes: np.ndarray) -> float:
@@ -244,7 +244,7 @@ def error(face: Face, eyes: np.ndarray) -> float:
 
 @pytest.mark.usefixtures("fresh_yunet")
 def test_yunet_finds_the_faces_of_fgnet_at_their_places(portraits: list[tuple[Image, np.ndarray]]) -> None:
-    find = finder("yunet", Detection(scales=[0.5, 0.35]))
+    find = create_finder("yunet", Detection(scales=[0.5, 0.35]))
     errors, further = [], 0
     for image, eyes in portraits:
         (finding,) = find([image], [NOTHING])
@@ -259,13 +259,13 @@ def test_yunet_finds_the_faces_of_fgnet_at_their_places(portraits: list[tuple[Im
 @pytest.mark.usefixtures("fresh_yunet")
 @pytest.mark.parametrize(("turn", "rotation"), [(cv2.ROTATE_90_CLOCKWISE, -90.0), (cv2.ROTATE_90_COUNTERCLOCKWISE, 90.0)])
 def test_a_photo_on_its_side_is_found_by_a_rotation(portraits: list[tuple[Image, np.ndarray]], turn: int, rotation: float) -> None:
-    found = 0
+    result = 0
     for image, eyes in portraits[::40]:
-        upright = finder("yunet", Detection())([image], [NOTHING])[0]
+        upright = create_finder("yunet", Detection())([image], [NOTHING])[0]
         lying, height = cv2.rotate(image, turn), image.shape[0]
         turned = np.column_stack([height - eyes[:, 1], eyes[:, 0]] if rotation == -90 else [eyes[:, 1], image.shape[1] - eyes[:, 0]])
-        (finding,) = finder("yunet", Detection(rotations=[rotation]))([lying], [NOTHING])
+        (finding,) = create_finder("yunet", Detection(rotations=[rotation]))([lying], [NOTHING])
         if finding.attempt == f"rotation {rotation:g}" and finding.faces:
-            found += 1
+            result += 1
             assert error(finding.faces[0], turned) == pytest.approx(error(upright.faces[0], eyes), abs=1e-3)
-    assert found >= 3
+    assert result >= 3

@@ -41,18 +41,18 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes) -> list[str]:
     """Lets the address answer with this content; returns the addresses that were asked for."""
-    asked: list[str] = []
+    requested: list[str] = []
 
     @contextmanager
     def answered(source: Source, store: Path, *_: object) -> Iterator[Path]:
-        asked.append(str(source.url))
+        requested.append(str(source.url))
         store.mkdir(parents=True, exist_ok=True)
         (store / "whole").write_bytes(content)
         yield store / "whole"
         assert not (store / "whole").exists()
 
     monkeypatch.setattr(fetching, "download", answered)
-    return asked
+    return requested
 
 
 def test_the_mirror_is_looked_into_first_and_counts_from_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,9 +65,9 @@ def test_the_mirror_is_looked_into_first_and_counts_from_the_repository(tmp_path
 
 
 def test_it_is_fetched_once_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = serve(monkeypatch, tmp_path, CONTENT)
+    requested = serve(monkeypatch, tmp_path, CONTENT)
     assert model_file(WANTED) == model_file(WANTED) == tmp_path / "cache" / "published_network.onnx"
-    assert asked == [WANTED.url]
+    assert requested == [WANTED.url]
     assert model_file(WANTED).read_bytes() == CONTENT
 
 

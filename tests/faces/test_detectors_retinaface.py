@@ -14,10 +14,11 @@ import torch
 
 from agecascade.errors import FaceError
 from agecascade.faces import detectors
+from agecascade.faces.detection import Finder
 from agecascade.faces.detectors import Annotation, Face, retinaface
 from agecascade.faces.detectors.retinaface import RetinaFace
-from agecascade.faces.finding import Finder
 from agecascade.params import Detection
+from images import noise
 
 pytest.importorskip("retinaface.network")
 
@@ -28,10 +29,6 @@ MIN_SCORE = 0.65  # that of the drawn weights leaves some answers
 @pytest.fixture(scope="module")
 def drawn(random_weights: Path) -> RetinaFace:
     return RetinaFace(MIN_SCORE, SIDE, random_weights, "cpu")
-
-
-def noise(seed: int, height: int = SIDE, width: int = SIDE) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def assert_alike(one: list[Face], other: list[Face]) -> None:
@@ -45,7 +42,7 @@ def assert_alike(one: list[Face], other: list[Face]) -> None:
 
 
 def test_a_batch_is_answered_as_its_pictures_one_by_one(drawn: RetinaFace) -> None:
-    images = [noise(0), noise(1, 150), noise(2, SIDE, 100), noise(3, 80, 90), noise(4, 60, 240)]
+    images = [noise(0, SIDE, SIDE), noise(1, 150, SIDE), noise(2, SIDE, 100), noise(3, 80, 90), noise(4, 60, 240)]
     together = drawn(images, [Annotation()] * len(images))
     assert min(map(len, together)) > 0
     for image, faces in zip(images, together, strict=True):
@@ -61,7 +58,7 @@ def test_one_forward_pass_takes_all_pictures_of_a_size(drawn: RetinaFace, monkey
         return network(batch)
 
     monkeypatch.setattr(drawn, "_network", counted)
-    drawn([noise(0), noise(1, 90, 80), noise(2, SIDE, 180)], [Annotation()] * 3)
+    drawn([noise(0, SIDE, SIDE), noise(1, 90, 80), noise(2, SIDE, 180)], [Annotation()] * 3)
     assert passes == [(1, 3, 96, 96), (2, 3, SIDE, SIDE)]  # in steps of 192 / 4, rounded up to the network's 32
 
 
@@ -71,7 +68,7 @@ def test_the_package_finds_the_same_in_its_own_loop(drawn: RetinaFace, random_we
     model = single.Model(max_size=SIDE)  # of which nothing is padded, neither by the package in the middle nor by us at an end
     model.load_state_dict(torch.load(random_weights, weights_only=True))
     model.eval()
-    image = noise(5)
+    image = noise(5, SIDE, SIDE)
     theirs = sorted(model.predict_jsons(image, confidence_threshold=MIN_SCORE), key=lambda face: -face["score"])
     (ours,) = drawn([image], [Annotation()])
     assert len(ours) == len(theirs) > 3, len(theirs)
@@ -131,7 +128,7 @@ def test_the_network_sees_rgb_normalised_and_the_mean_colour_beyond_the_picture(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_graphics_card_answers_as_the_processor(drawn: RetinaFace, random_weights: Path) -> None:
-    images = [noise(0), noise(1, 150), noise(2, SIDE, 100)]
+    images = [noise(0, SIDE, SIDE), noise(1, 150, SIDE), noise(2, SIDE, 100)]
     card = RetinaFace(MIN_SCORE, SIDE, random_weights, "cuda")
     assert card.batch > 1
     precise = torch.backends.cudnn.allow_tf32
@@ -147,22 +144,22 @@ def test_a_graphics_card_answers_as_the_processor(drawn: RetinaFace, random_weig
 def test_answers_that_are_no_numbers_find_nothing(drawn: RetinaFace, monkeypatch: pytest.MonkeyPatch) -> None:
     known = Known(4, 6, [float("nan")] * 4, [0.0] * 10)
     monkeypatch.setattr(drawn, "_network", known)
-    (finding,) = Finder(drawn, Detection(max_side=SIDE))([noise(0)], [Annotation()])
+    (finding,) = Finder(drawn, Detection(max_side=SIDE))([noise(0, SIDE, SIDE)], [Annotation()])
     assert finding.faces == []
     assert finding.unsound is not None
 
 
 def test_it_is_made_by_its_name_with_the_weights_of_the_mirror(retinaface_mirror: Path) -> None:
-    made = detectors.create("retinaface", Detection(min_score=0.71, max_side=SIDE))
+    made = detectors.create_detector("retinaface", Detection(min_score=0.71, max_side=SIDE))
     assert isinstance(made, RetinaFace)
     assert made.batch >= 1
-    assert made([noise(0)], [Annotation()])[0]
+    assert made([noise(0, SIDE, SIDE)], [Annotation()])[0]
 
 
 def test_weights_of_another_checksum_are_refused(random_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGECASCADE_MIRROR", str(random_weights.parent))
     with pytest.raises(FaceError, match="is not the published file: its SHA-256 does not begin with f168fae3c"):
-        detectors.create("retinaface", Detection(min_score=0.72))
+        detectors.create_detector("retinaface", Detection(min_score=0.72))
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -171,8 +168,8 @@ def test_a_zip_with_one_file_of_torch_is_taken_too(random_weights: Path, tmp_pat
     torch.save(state, tmp_path / "weights.pth", _use_new_zipfile_serialization=not legacy)
     with zipfile.ZipFile(tmp_path / "weights.zip", "w") as archive:
         archive.write(tmp_path / "weights.pth", "weights.pth")
-    found = RetinaFace(0.7, SIDE, tmp_path / "weights.zip", "cpu")._network.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in found.items())
+    result = RetinaFace(0.7, SIDE, tmp_path / "weights.zip", "cpu")._network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in result.items())
 
 
 class Harmful:

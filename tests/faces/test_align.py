@@ -18,21 +18,20 @@ import pytest
 
 from agecascade.archives import Member, open_archives
 from agecascade.errors import ArchiveError, FaceError, RejectRateError
-from agecascade.faces.aligning import AlignResult, align
-from agecascade.faces.alignment import TEMPLATE, Frame
-from agecascade.faces.crops import decode_image, encode_image
-from agecascade.faces.fingerprints import perceptual_hash, thumbnail
+from agecascade.faces.align import AlignResult, align
+from agecascade.faces.crops import TEMPLATE, Frame, decode_image, encode_image
+from agecascade.faces.fingerprints import hash_thumbnail, perceptual_hash
 from agecascade.loading import load_faces
 from agecascade.params import Align, Compute
 from agecascade.schema import ALIGNED, MANIFEST, REJECTS
+from images import noise
 
 SIZE = 32
 POINTS = [float(value) for value in (np.array(TEMPLATE) * 50 + 20).ravel()]
 
 
 def picture(seed: int, side: int = 90) -> bytes:
-    image = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    return encode_image(image, "png", 100)
+    return encode_image(noise(seed, side, side), "png", 100)
 
 
 def write_archive(folder: Path, members: dict[str, bytes]) -> Path:
@@ -105,7 +104,7 @@ def test_copies_of_a_file_share_its_digest_and_copies_of_a_crop_its_hash(tmp_pat
     assert a == b == d != c
     assert a == int(np.frombuffer(hashlib.blake2b(picture(0)).digest()[:8], "<i8")[0])
     hashes = table["hash"].to_pylist()
-    stored = np.stack([thumbnail(decode_image(image)) for image in table["image"].to_pylist()])
+    stored = np.stack([hash_thumbnail(decode_image(image)) for image in table["image"].to_pylist()])
     assert hashes == perceptual_hash(stored).tolist()  # PNG loses nothing
     assert hashes[0] == hashes[1]
     assert len(set(hashes)) == 3

@@ -21,9 +21,8 @@ from agecascade import synthetic
 from agecascade.archives import open_archives
 from agecascade.estimator import Estimator, FoldModel
 from agecascade.faces import detectors
-from agecascade.faces.aligning import align
-from agecascade.faces.alignment import TEMPLATE, place
-from agecascade.faces.crops import decode_image, encode_image
+from agecascade.faces.align import align
+from agecascade.faces.crops import TEMPLATE, decode_image, encode_image, transform_points
 from agecascade.faces.detectors import Annotation, Face
 from agecascade.model_folder import Crop
 from agecascade.params import Align, Compute, Draw
@@ -102,7 +101,7 @@ class Fake:
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         faces = []
         for side, middle in ((small, centre / 2), (large, centre)):
-            points = place((np.array(TEMPLATE) - 0.5) * side, np.column_stack([turn, middle]))
+            points = transform_points((np.array(TEMPLATE) - 0.5) * side, np.column_stack([turn, middle]))
             faces.append(Face(np.concatenate([middle - side * 0.45, middle + side * 0.55]), points, 0.9))
         return faces
 
@@ -148,7 +147,7 @@ def test_any_crop_of_a_detector_is_the_same(
 @pytest.fixture
 def with_yunet(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGECASCADE_MIRROR", str(mirror.resolve()))
-    monkeypatch.setattr(detectors, "_made", threading.local())
+    monkeypatch.setattr(detectors, "_per_thread", threading.local())
 
 
 @pytest.fixture(scope="module")
