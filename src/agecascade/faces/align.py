@@ -19,8 +19,8 @@ from agecascade.faces.crops import Frame, cut, decode_image, encode_image, face_
 from agecascade.faces.detection import DetectionResult, NoFace, choose_face, create_finder, describe_face
 from agecascade.faces.detectors import BLIND
 from agecascade.faces.face import Annotation, Face, Image, Points
-from agecascade.faces.manifest_index import Roster
-from agecascade.faces.part_writer import Unfinished
+from agecascade.faces.manifest_index import ManifestIndex
+from agecascade.faces.part_writer import PartWriter
 from agecascade.faces.parts import AlignedCrop, Outcome, Rejection, rows_in_part
 from agecascade.io import storage
 from agecascade.io.compute import ordered
@@ -55,7 +55,7 @@ def align(
     name = str(folder).rstrip("/").rpartition("/")[2]
     cache, stamp = ResumeCache(work), _fingerprint(archive, manifest, settings, detector)
     # a killed pipeline can leave this stage running: then this one waits
-    with cache.unfinished(f"align-{name}-{stamp}") as state, Unfinished(state, Roster(manifest, state)) as parts:
+    with cache.unfinished(f"align-{name}-{stamp}") as state, PartWriter(state, ManifestIndex(manifest, state)) as parts:
         _fill(parts, archive, settings, detector, compute, name)
         counts = _counts(parts)
         storage.deliver(parts.complete(), folder)
@@ -76,13 +76,13 @@ def _fingerprint(archive: Archive, manifest: Location, settings: Align, detector
     )
 
 
-def _fill(parts: Unfinished, archive: Archive, settings: Align, detector: str, compute: Compute, name: str) -> None:
+def _fill(parts: PartWriter, archive: Archive, settings: Align, detector: str, compute: Compute, name: str) -> None:
     """Write the parts that are not finished."""
-    roster, threads = parts.roster, cv2.getNumThreads()
-    batches = _batches(archive, roster, rows_in_part(settings), frozenset(parts.finished))
+    index, threads = parts.index, cv2.getNumThreads()
+    batches = _batches(archive, index, rows_in_part(settings), frozenset(parts.finished))
     work = partial(align_batch, settings=settings, detector=detector)
     try:
-        with tqdm(total=len(roster), initial=parts.rows, desc=f"align {name}", unit="face") as bar:
+        with tqdm(total=len(index), initial=parts.rows, desc=f"align {name}", unit="face") as bar:
             for number, outcomes in ordered(work, batches, compute):
                 parts.add(number, outcomes)
                 _check_rate(parts, settings.max_reject_rate, name)
@@ -94,12 +94,12 @@ def _fill(parts: Unfinished, archive: Archive, settings: Align, detector: str, c
     _check_rate(parts, settings.max_reject_rate, name)
 
 
-def _batches(archive: Archive, roster: Roster, part_rows: int, finished: frozenset[int]) -> Iterator[PictureBatch]:
+def _batches(archive: Archive, index: ManifestIndex, part_rows: int, finished: frozenset[int]) -> Iterator[PictureBatch]:
     """Batches of the manifest's pictures in the archive's order, each within one part; finished parts are skipped unread."""
     pictures: list[ArchivePicture] = []
     part = rows = size = 0
     for member in archive.members():
-        member_rows = roster.rows(member.name)
+        member_rows = index.rows(member.name)
         if not member_rows:
             continue
         next_part, rows = rows // part_rows, rows + len(member_rows)
@@ -109,21 +109,21 @@ def _batches(archive: Archive, roster: Roster, part_rows: int, finished: frozens
         part = next_part
         if part not in finished:
             data = member.read()
-            pictures.append(ArchivePicture(data, member_rows, [roster.annotation(row) for row in member_rows]))
+            pictures.append(ArchivePicture(data, member_rows, [index.annotation(row) for row in member_rows]))
             size += len(data)
-        if rows == len(roster):
+        if rows == len(index):
             break
     if pictures:
         yield PictureBatch(part, pictures)
 
 
-def _counts(parts: Unfinished) -> dict[str, Any]:
+def _counts(parts: PartWriter) -> dict[str, Any]:
     return {"rows": parts.rows, "aligned": parts.rows - parts.rejected, "rejected": parts.rejected, "reasons": parts.reasons()}
 
 
-def _check_rate(parts: Unfinished, allowed: float, name: str) -> None:
+def _check_rate(parts: PartWriter, allowed: float, name: str) -> None:
     """Raise RejectRateError where more than the allowed share of all rows is rejected so far."""
-    rows = len(parts.roster)
+    rows = len(parts.index)
     if parts.rejected <= allowed * rows:
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in parts.reasons().items())

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from agecascade.faces.face import Image
 from agecascade.faces.fingerprints import perceptual_hash
-from agecascade.faces.manifest_index import Roster
+from agecascade.faces.manifest_index import ManifestIndex
 from agecascade.params import Align
 from agecascade.schema import ALIGNED, LABEL_COLUMNS
 
@@ -62,8 +62,8 @@ def rows_in_part(settings: Align) -> int:
 class Part:
     """One Parquet file of crops with the labels of the manifest; the caller makes it appear at once (`files.written_beside`)."""
 
-    def __init__(self, path: Path, roster: Roster) -> None:
-        self._roster = roster
+    def __init__(self, path: Path, index: ManifestIndex) -> None:
+        self._index = index
         self._group: list[AlignedCrop] = []
         self._bytes = 0
         compression = {field.name: "none" if field.name == "image" else "zstd" for field in ALIGNED}  # pictures are compressed already
@@ -92,7 +92,7 @@ class Part:
             return
         group, self._group, self._bytes = self._group, [], 0
         labels = [field.name for field in LABEL_COLUMNS]
-        published = self._roster.take([crop.row for crop in group], ["sample_id", *labels])
+        published = self._index.take([crop.row for crop in group], ["sample_id", *labels])
         columns = {name: published[name] for name in published.column_names}
         columns |= {name: pa.array(values, ALIGNED.field(name).type) for name, values in _crop_columns(group).items()}
         columns["hash"] = pa.array(perceptual_hash(np.stack([crop.thumbnail for crop in group])))
