@@ -30,7 +30,7 @@ def main(name: str) -> None:
         raise ParamsError(f"features.{name}.{error}") from None
 
 
-def extracted(study: params.Params, settings: params.Features, images: Any) -> Iterator[Any]:
+def extracted(study: params.Params, settings: params.FeaturesSettings, images: Any) -> Iterator[Any]:
     """The features of all pictures, batch by batch."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if settings.extractor == "bif":

@@ -55,7 +55,7 @@ class Grid(Block):
         return [self.low + i * self.step for i in range(round((self.high - self.low) / self.step) + 1)]
 
 
-class Draw(Block):
+class DrawSettings(Block):
     """What the synthetic writer draws."""
 
     pictures: int = Field(ge=1)
@@ -81,7 +81,7 @@ class Dataset(Block):
 
     reader: str
     origin: Literal["synthetic", "publisher"]
-    draw: Draw | None = None
+    draw: DrawSettings | None = None
     options: dict[str, Any] = Field(default_factory=dict)  # the reader's own
     grid: Grid | None = None  # null in identity sets
     clean: Clean = Clean()

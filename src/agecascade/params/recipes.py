@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, WrapValidator, model_validator
 
-from agecascade.params.augment import Augment
 from agecascade.params.block import Block
+from agecascade.params.images import Augment
 
 SCRATCH = "scratch"  # the step before all others: freshly initialised networks
 SEARCHED = "search"  # as a value: what the search in `init` has found
