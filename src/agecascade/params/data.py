@@ -1,4 +1,4 @@
-"""Data sets: where their pictures come from, what of them is kept, and how they are split."""
+"""Data sets: sources, label grids, cleaning filters and splits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agecascade.params.block import Block
 
 
 class Grid(Block):
-    """The values that a network tells apart, in the data set's unit: one of a range, a list, and what occurs.
+    """Label grid: the values of the network's outputs, in the data set's unit; a range, a list, or the labels that occur.
 
     low, high, step: the range low, low + step, ..., high. values: any ascending list. present: the labels that occur in the
     data set once it is cleaned. groups: the middles of the groups that its labels are.
@@ -27,7 +27,7 @@ class Grid(Block):
     @model_validator(mode="after")
     def _one_kind(self) -> Grid:
         kinds = {"low and high": self.is_range, "values": self.values is not None, "present": self.present, "groups": self.groups}
-        given = [kind for kind, said in kinds.items() if said]
+        given = [kind for kind, present in kinds.items() if present]
         if len(given) != 1:
             raise ValueError(f"give one of {', '.join(kinds)}, not {' and '.join(given) or 'none'}")
         if self.values is not None and (len(self.values) < 2 or self.values != sorted(set(self.values))):
@@ -56,7 +56,7 @@ class Grid(Block):
 
 
 class DrawSettings(Block):
-    """What the synthetic writer draws."""
+    """Size of a synthetic data set."""
 
     pictures: int = Field(ge=1)
     subjects: int = Field(ge=1)

@@ -37,7 +37,7 @@ PRESETS: dict[str, dict[str, float]] = {
 
 
 class Detection(Block):
-    """How a detector looks for faces, for training and for use alike."""
+    """Settings of face detection, the same in training and in use."""
 
     min_score: float = Field(0.7, gt=0, lt=1)
     max_side: int = Field(640, ge=64)  # pixels; longer pictures are reduced for detection
@@ -46,7 +46,7 @@ class Detection(Block):
 
 
 class Align(Block):
-    """How faces are cropped, for training and for use alike."""
+    """Settings of face crops, the same in training and in use."""
 
     size: int = Field(64, ge=16)
     crop: Literal["similarity", "box", "hull"] = "similarity"  # five points upright; or the box, or that of all landmarks, not turned
@@ -70,12 +70,12 @@ class Channels(Block):
 
 
 class Normalisation(Channels):
-    """What all networks see, but those that `by_backbone` names: published weights want the pictures that they were trained with."""
+    """Normalisation of all networks, except those in `by_backbone`: published weights need that of their own training."""
 
     by_backbone: dict[str, Channels] = Field(default_factory=dict)
 
     def of(self, backbone: str) -> Normalisation:
-        """What one backbone sees."""
+        """The normalisation of one backbone."""
         own = self.by_backbone.get(backbone, self)
         return Normalisation(mean=own.mean, std=own.std)
 

@@ -19,18 +19,18 @@ DAA = "daa"  # the head, and the method that interprets its estimates: neither w
 
 
 class Compute(Block):
-    """Where the work runs. Any backend aligns faces and fits regressors' folds; all else is for threads and processes of this machine."""
+    """Where work runs: any backend aligns faces and fits regressors; all other work uses threads and processes of this machine."""
 
     backend: Literal["local", "dask", "ray"] = "local"
     workers: int = Field(2, ge=1)
     threads: int = Field(1, ge=1)  # of each training on processors: figures depend on it, by rounding, and not on workers
     devices: int = Field(1, ge=1)  # GPUs, or processes where there is none, that train one network together
     address: str | None = None  # of a running Dask or Ray cluster; null starts one of `workers` processes on this machine
-    cache_gib: float = Field(16.0, ge=0)  # decoded pictures of a data set that are kept on disk; a larger set is decoded as it is used
+    cache_gib: float = Field(16.0, ge=0)  # the largest cache of decoded pictures on disk; a larger data set is decoded as it is used
 
 
 class Row(NamedTuple):
-    """One row of the MAE table: what is trained through the whole cascade."""
+    """One row of the MAE table: a method, a backbone and a seed, trained through the whole cascade."""
 
     method: str
     backbone: str
@@ -85,7 +85,7 @@ class RegressorSettings(Block):
 
 
 class Evaluate(Block):
-    """What the tables hold."""
+    """Content of the result tables."""
 
     target: str  # the data set of the main table
     levels: list[float] = Field(default_factory=lambda: [3.0, 5.0, 7.0])  # n of CS(n) and CA(n), label units
@@ -238,7 +238,7 @@ def _require_searches(params: Params) -> None:
             raise ValueError(f"search.{name}.init: {unknown_name('step', search.init, steps)}")
         step = params.cascade[search.step]
         if step.init != name:
-            raise ValueError(f"search.{name}: cascade.{search.step}.init is {step.init}; it must be {name}, to start with what is found")
+            raise ValueError(f"search.{name}: cascade.{search.step}.init is {step.init}; it must be {name}, to start with the winner")
         if step.dataset != search.dataset:
             raise ValueError(f"search.{name}.dataset: {search.dataset}, but cascade.{search.step}.dataset is {step.dataset}")
         if not step.searched:
