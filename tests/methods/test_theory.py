@@ -30,7 +30,7 @@ def test_cumulative_is_scipys_normal() -> None:
 def test_equation_3_the_complement_is_above_one_half_below_the_label(label: float, sigma: float) -> None:
     complement = 1 - labels.normal_cumulative(doubles(label), doubles(sigma), GRID)[0]
     for age, share in zip(GRID.tolist(), complement.tolist(), strict=True):
-        assert share > 0.5 if age < label - 1e-9 else share <= 0.5 + 1e-9
+        assert share > 0.5 if age < label - 1e-9 else share <= 0.5 + 1e-8  # the density of sigma 0.1 is 4
 
 
 def test_equation_5_needs_the_lower_triangle() -> None:
