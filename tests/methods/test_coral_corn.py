@@ -9,11 +9,11 @@ import torch
 from coral_pytorch.dataset import corn_label_from_logits, levels_from_labelbatch, proba_to_label
 from coral_pytorch.layers import CoralLayer
 from coral_pytorch.losses import coral_loss, corn_loss
-from tensors import doubles
 
 from agecascade import methods
 from agecascade.methods.ranking import soft_ranking_targets
 from agecascade.models.heads import SharedSlope
+from tensors import doubles
 
 LN3 = math.log(3)  # sigmoid(ln 3) = 3/4
 GRID = torch.arange(0.0, 8.0, dtype=torch.float64)

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import rel_entr, softmax
 from scipy.stats import norm
-from tensors import outputs_and_labels
 
 from agecascade import methods
 from agecascade.errors import ModelError
@@ -19,6 +18,7 @@ from agecascade.methods.base import Method
 from agecascade.methods.classification import Identity, nearest_bin
 from agecascade.methods.moments import LOWEST, UnimodalConcentrated
 from agecascade.models.heads import LAYERS
+from tensors import outputs_and_labels
 
 GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
 

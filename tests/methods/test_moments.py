@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
-from tensors import doubles, outputs_and_labels
 from torch.nn import functional
 
 from agecascade import methods
 from agecascade.methods.moments import LOWEST
+from tensors import doubles, outputs_and_labels
 
 GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tensors import doubles
 from torch.nn import functional
 
 from agecascade import methods
 from agecascade.labels import label_distribution
 from agecascade.methods.ranking import differenced, soft_ranking_targets
+from tensors import doubles
 
 LN3 = math.log(3)  # sigmoid(ln 3) = 3/4
 

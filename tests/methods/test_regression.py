@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from tensors import doubles
 from torch.nn import functional
 
 from agecascade import methods
+from tensors import doubles
 
 GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
 NAMES = ["mr_l1", "mr_l2", "smooth_l1"]

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
-from tensors import doubles
 
 from agecascade import labels, methods
 from agecascade.methods.dldl import closed_gradient
+from tensors import doubles
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = labels.grid(0, 100, 1).double()
