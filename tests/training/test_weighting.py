@@ -37,7 +37,7 @@ def test_a_class_is_the_nearest_grid_value() -> None:
 @pytest.mark.parametrize("reduction", ["batch", "batch_and_bins"])
 def test_terms_of_one_picture_are_weighed(method: str, reduction: str) -> None:
     grid = torch.arange(0.0, 10.0)
-    objective: Method = Identity(grid) if method == "identity" else methods.create(method, grid, 0.7, reduction)
+    objective: Method = Identity(grid) if method == "identity" else methods.create(method, grid, lambda_er=0.7, kl_reduction=reduction)
     random = torch.Generator().manual_seed(0)
     outputs = torch.randn(6, objective.outputs, generator=random, requires_grad=True)
     label, sigma = torch.tensor([0.0, 3.0, 3.0, 9.0, 5.0, 1.0]), torch.full((6,), 2.0)
