@@ -142,7 +142,7 @@ def test_a_drawn_study_fetches_nothing_and_is_short(repository: Path) -> None:
         made = params.check(parsed(study.render(name, repository, drawn=True)))
         assert made.study == f"{name}_drawn"
         for dataset in made.datasets.values():
-            assert (dataset.origin, dataset.draw) == ("synthetic", params.Draw(pictures=240, subjects=30))
+            assert (dataset.origin, dataset.draw) == ("synthetic", params.DrawSettings(pictures=240, subjects=30))
             assert dataset.detector != "yunet"
             assert dataset.clean.max_reject_rate >= 0.9
             assert dataset.clean.exclude is None
@@ -201,7 +201,7 @@ def test_attractiveness_has_its_network_and_its_grid(repository: Path, name: str
 def read(folder: Path, name: str, options: dict[str, Any]) -> list[Row]:
     """What the reader finds in a drawn archive; most of it must be rows."""
     folder.mkdir()
-    write(name, folder, params.Draw(pictures=24, subjects=4), seed=3, workers=1)
+    write(name, folder, params.DrawSettings(pictures=24, subjects=4), seed=3, workers=1)
     with open_archives(folder) as archive:
         found = list(reader(name).rows(archive, options))
     rows = [row for row in found if isinstance(row, Row)]

@@ -12,7 +12,7 @@ from agecascade.archives import open_archives
 from agecascade.datasets import adience, reader
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic import write
 from publishers import picture, write_tar, write_zip
 
@@ -230,7 +230,7 @@ def test_the_real_tables_mapped_and_in_three_groups(published):
 
 
 def test_the_drawn_archive(tmp_path):
-    write("adience", tmp_path, Draw(pictures=100, subjects=6), 3, workers=1)
+    write("adience", tmp_path, DrawSettings(pictures=100, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
         found = list(adience.rows(archive, {}))
     kept = [row for row in found if isinstance(row, Row)]

@@ -8,7 +8,7 @@ from agecascade.archives import open_archives
 from agecascade.datasets import afad, reader
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Dataset, Draw
+from agecascade.params import Dataset, DrawSettings
 from agecascade.synthetic import write
 from publishers import write_folder, write_tar, write_zip
 
@@ -86,7 +86,7 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("afad", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("afad", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     Dataset(reader="afad", origin="publisher", **afad.INFO.settings)
     rows = read(tmp_path)
     assert len(rows) == 36

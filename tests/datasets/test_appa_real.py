@@ -10,7 +10,7 @@ from agecascade.archives import open_archives
 from agecascade.datasets import appa_real, reader
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic import write
 from publishers import write_zip
 
@@ -151,7 +151,7 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("appa_real", tmp_path, Draw(pictures=100, subjects=6), 3, workers=1)
+    write("appa_real", tmp_path, DrawSettings(pictures=100, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
         for faces in ("cropped", "original"):
             found = list(appa_real.rows(archive, {"faces": faces}))

@@ -14,7 +14,7 @@ from agecascade.archives import open_archives
 from agecascade.datasets import cacd2000, reader
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Dataset, Draw
+from agecascade.params import Dataset, DrawSettings
 from agecascade.synthetic import write
 from publishers import write_folder, write_tar, write_zip
 
@@ -190,7 +190,7 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("cacd2000", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("cacd2000", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     info = cacd2000.INFO
     Dataset(reader="cacd2000", origin="publisher", **info.settings)
     found = read(tmp_path, info.settings["options"])

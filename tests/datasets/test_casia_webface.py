@@ -10,7 +10,7 @@ from agecascade.datasets.base import Reject, Row
 from agecascade.datasets.catalogue import entry
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import ParamsError
-from agecascade.params import Clean, Draw
+from agecascade.params import Clean, DrawSettings
 from agecascade.synthetic import write
 from agecascade.synthetic.packing import archive_writer
 from publishers import picture, write_zip
@@ -59,7 +59,7 @@ def test_every_name_of_the_publishers_form(tmp_path_factory, person, number, top
 
 
 def test_the_drawn_archive_is_understood(tmp_path):
-    write("casia_webface", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("casia_webface", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     with open_archives(tmp_path) as archive:
         found = list(reader("casia_webface").rows(archive, {}))
         assert all(isinstance(row, Row) for row in found)

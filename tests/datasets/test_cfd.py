@@ -12,7 +12,7 @@ from agecascade.archives import open_archives
 from agecascade.datasets import cfd, reader
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic import write
 from publishers import write_zip
 
@@ -145,7 +145,7 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("cfd", tmp_path, Draw(pictures=36, subjects=6), 3, workers=1)
+    write("cfd", tmp_path, DrawSettings(pictures=36, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
         found = list(cfd.rows(archive, {}))
     kept = [row for row in found if isinstance(row, Row)]

@@ -13,7 +13,7 @@ from agecascade.datasets import reader
 from agecascade.datasets.base import Reject, Row
 from agecascade.datasets.path_suffixes import Tails, normal
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Dataset, Draw
+from agecascade.params import Dataset, DrawSettings
 from agecascade.synthetic import write
 from publishers import write_folder, write_tar, write_zip
 
@@ -280,7 +280,7 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("csv_table", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("csv_table", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "pictures.zip"]
     Dataset(reader="csv_table", origin="publisher", **tables_of_users.INFO.settings)
     found = read(tmp_path)

@@ -10,7 +10,7 @@ from agecascade.archives import open_archives
 from agecascade.datasets import imdb_clean, reader
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Dataset, Draw
+from agecascade.params import Dataset, DrawSettings
 from agecascade.synthetic import write
 from publishers import write_tar, write_zip
 
@@ -168,7 +168,7 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("imdb_clean", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("imdb_clean", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     Dataset(reader="imdb_clean", origin="publisher", **imdb_clean.INFO.settings)
     found = read(tmp_path)
     rows = [row for row in found if isinstance(row, Row)]

@@ -8,7 +8,7 @@ from agecascade.archives import open_archives
 from agecascade.datasets import megaage_asian, reader
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Dataset, Draw
+from agecascade.params import Dataset, DrawSettings
 from agecascade.synthetic import write
 from publishers import write_folder, write_tar, write_zip
 
@@ -117,7 +117,7 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("megaage_asian", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("megaage_asian", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     Dataset(reader="megaage_asian", origin="publisher", **megaage_asian.INFO.settings)
     rows = read(tmp_path)
     assert all(isinstance(row, Row) for row in rows)

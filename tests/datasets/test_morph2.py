@@ -10,7 +10,7 @@ from agecascade.archives import open_archives
 from agecascade.datasets import morph2, reader
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Dataset, Draw
+from agecascade.params import Dataset, DrawSettings
 from agecascade.synthetic import write
 from publishers import write_folder, write_tar, write_zip
 
@@ -173,7 +173,7 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("morph2", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("morph2", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     Dataset(reader="morph2", origin="publisher", **morph2.INFO.settings)
     rows = read(tmp_path)
     assert len(rows) == 36

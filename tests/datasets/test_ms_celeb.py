@@ -13,7 +13,7 @@ from agecascade.datasets.base import Reject, Row
 from agecascade.datasets.catalogue import entry
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Clean, Draw
+from agecascade.params import Clean, DrawSettings
 from agecascade.synthetic import write
 from agecascade.synthetic.packing import archive_writer
 from publishers import picture, write_folder, write_zip
@@ -101,7 +101,7 @@ def test_any_labels(tmp_path_factory, labels):
 
 
 def test_the_drawn_archive_is_understood(tmp_path):
-    write("ms_celeb", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("ms_celeb", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     assert {path.name for path in tmp_path.iterdir()} == {"train.rec", "train.idx", "property"}
     assert (tmp_path / "property").read_text() == "6,112,112"
     with open_archives(tmp_path) as archive:
@@ -115,7 +115,7 @@ def test_the_drawn_archive_is_understood(tmp_path):
 
 def test_the_drawn_files_are_the_same_whatever_the_workers(tmp_path):
     for folder, seed, workers in (("one", 5, 1), ("two", 5, 2), ("other", 6, 1)):
-        write("ms_celeb", tmp_path / folder, Draw(pictures=36, subjects=4), seed, workers)
+        write("ms_celeb", tmp_path / folder, DrawSettings(pictures=36, subjects=4), seed, workers)
     one, two, other = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two", "other"))
     assert one == two
     assert one["train.rec"] != other["train.rec"]

@@ -12,7 +12,7 @@ from agecascade.archives import open_archives
 from agecascade.datasets import reader, scut_fbp
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic import write
 from agecascade.synthetic.spreadsheet import spreadsheet
 from publishers import write_zip
@@ -126,7 +126,7 @@ def test_drawn_spreadsheets_keep_no_dates():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("scut_fbp", tmp_path, Draw(pictures=36, subjects=6), 3, workers=1)
+    write("scut_fbp", tmp_path, DrawSettings(pictures=36, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
         found = list(scut_fbp.rows(archive, {}))
     assert len(found) == 36

@@ -13,7 +13,7 @@ from agecascade.archives import open_archives
 from agecascade.datasets import reader, scut_fbp5500
 from agecascade.datasets.base import Reject, Row
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic import write
 from publishers import write_zip
 
@@ -181,7 +181,7 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("scut_fbp5500", tmp_path, Draw(pictures=36, subjects=6), 3, workers=1)
+    write("scut_fbp5500", tmp_path, DrawSettings(pictures=36, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
         folds, sides = (list(scut_fbp5500.rows(archive, {"split": split})) for split in ("folds", "60_40"))
     assert all(isinstance(row, Row) and 1 <= row.label <= 5 and 0 < row.label_sigma < 1.5 for row in folds)

@@ -10,7 +10,7 @@ from agecascade.datasets.base import Reject, Row
 from agecascade.datasets.catalogue import entry
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Clean, Draw
+from agecascade.params import Clean, DrawSettings
 from agecascade.synthetic import write
 from publishers import write_folder, write_tar, write_zip
 
@@ -136,7 +136,7 @@ def test_a_list_of_any_pictures(tmp_path_factory, pictures, data):
 
 
 def test_the_drawn_archive_is_understood(tmp_path):
-    write("vggface2", tmp_path, Draw(pictures=36, subjects=6), 3, workers=1)
+    write("vggface2", tmp_path, DrawSettings(pictures=36, subjects=6), 3, workers=1)
     assert {path.name for path in tmp_path.iterdir()} == {"vggface2_train.tar.gz", "train_list.txt", "identity_meta.csv"}
     with open_archives(tmp_path) as archive:
         found = list(reader("vggface2").rows(archive, {}))

@@ -25,7 +25,7 @@ from agecascade.faces.align import align
 from agecascade.faces.crops import TEMPLATE, decode_image, encode_image, transform_points
 from agecascade.faces.detectors import Annotation, Face
 from agecascade.model_folder import Crop
-from agecascade.params import Align, Compute, Draw
+from agecascade.params import Align, Compute, DrawSettings
 from agecascade.schema import MANIFEST
 from model_folders import write_model
 
@@ -153,7 +153,7 @@ def with_yunet(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def drawn_faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("drawn")
-    synthetic.write("fgnet", folder, Draw(pictures=24, subjects=6), 0, 1)
+    synthetic.write("fgnet", folder, DrawSettings(pictures=24, subjects=6), 0, 1)
     archive = open_archives(folder)
     return {Path(member.name).name: member.read() for member in archive.members((".jpg", ".JPG"))}
 

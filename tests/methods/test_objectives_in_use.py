@@ -128,8 +128,8 @@ def test_every_method_learns_over_any_grid(faces: Faces, splits: pd.DataFrame, t
         _, method, card = model_folder.load(folder / row.name / "fold0")
         assert card.grid == expected
         assert card.outputs == method.outputs
-    told = pq.read_schema(tmp_path / "predictions" / STEP / "dldl_v2-tinyagenet-s0.parquet").metadata
-    assert told.get(b"groups") == (json.dumps(GROUPS).encode() if grouped else None)
+    metadata = pq.read_schema(tmp_path / "predictions" / STEP / "dldl_v2-tinyagenet-s0.parquet").metadata
+    assert metadata.get(b"groups") == (json.dumps(GROUPS).encode() if grouped else None)
 
 
 def test_groups_are_evaluated_as_groups(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:

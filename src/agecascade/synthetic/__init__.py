@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agecascade.datasets import READERS
 from agecascade.errors import ParamsError, unknown_name
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.packing import archive_writer
 from agecascade.synthetic.plans.base import Plan
 from agecascade.synthetic.rendering import Seeds, render
@@ -15,7 +15,7 @@ from agecascade.synthetic.rendering import Seeds, render
 _BATCH = 32  # pictures a process draws at a time: 0.2 s of work, some 200 kB of results
 
 
-def write(reader: str, folder: Path, draw: Draw, seed: int, workers: int) -> None:
+def write(reader: str, folder: Path, draw: DrawSettings, seed: int, workers: int) -> None:
     """Write the archive of `draw.pictures` drawn pictures of `draw.subjects` people that `reader` would get from its publisher.
 
     The same seed gives the same bytes, whatever `workers` (processes) is; readers of one seed show different people. Rows of bad
@@ -44,7 +44,7 @@ def write(reader: str, folder: Path, draw: Draw, seed: int, workers: int) -> Non
             put(name, data)
 
 
-def _plan(reader: str, draw: Draw, seeds: Seeds) -> Plan:
+def _plan(reader: str, draw: DrawSettings, seeds: Seeds) -> Plan:
     """What agecascade.synthetic.plans.<reader> says."""
     if reader not in READERS:
         raise ParamsError(f"reader: {unknown_name('reader', reader, READERS)}")

@@ -63,7 +63,9 @@ class Job:
         """The params that a tracker shows of this training."""
         recipe = self.recipe.model_dump(exclude={"by_backbone", "schedule", "augment"})
         shared = self.params.model_dump(include={"sigma", "image_size", "pooling", "precision", "lambda_er"})
-        card = self.card
+        card, own_lambda = self.card, getattr(self.recipe, "lambda_er", None)
+        if own_lambda is not None:
+            shared["lambda_er"] = own_lambda
         learned = {**self.row._asdict(), "method": card.method, **card.method_options}
         return {**recipe, **shared, **learned, "schedule": self.recipe.schedule.name, "chain": " > ".join(card.chain), "fold": self.fold}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from numpy.random import Generator
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, spread_faults, subjects
 from agecascade.synthetic.rendering import Fault, Picture, Seeds
 from agecascade.synthetic.view import Style
@@ -19,7 +19,7 @@ _PICTURE_DIRT: dict[Fault, float] = {"blurred": 0.03, "truncated": 0.01, "missin
 _ODD_AGES, _REPEATED = 0.08, 0.01
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`aligned/<user_id>/landmark_aligned_face.<face_id>.<original_image>` and, beside the archive, a table for each fold.
 
     A person makes an album; people make several where there are fewer people than folds, so that no fold is empty.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, subjects
 from agecascade.synthetic.rendering import Picture, Seeds
 from agecascade.synthetic.view import Style
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`AFAD-Full/<age>/<111|112>/<account>-<n>.jpg`; some pictures are tiny, one is empty, and Finder has left its files."""
     rng = seeds.plan()
     who = subjects(draw, rng)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, full_name, subjects
 from agecascade.synthetic.rendering import Picture, Seeds
 from agecascade.synthetic.view import Style
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`AgeDB/<n>_<Name>_<age>_<gender>.jpg`, with two names that do not parse and one broken picture."""
     rng = seeds.plan()
     who = subjects(draw, rng)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, spread_faults, subjects
 from agecascade.synthetic.rendering import Fault, Picture, Seeds
 from agecascade.synthetic.view import Style
@@ -17,7 +17,7 @@ _PICTURE_DIRT: dict[Fault, float] = {"second_face": 0.02, "no_face": 0.01, "miss
 _HEADER = "file_name,num_ratings,apparent_age_avg,apparent_age_std,real_age\n"
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`appa-real-release/train/000000.jpg` and its crop `000000.jpg_face.jpg`, here one like the other; `gt_avg_train.csv`."""
     rng = seeds.plan()
     who = rng.permutation(subjects(draw, rng)).tolist()

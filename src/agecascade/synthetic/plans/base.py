@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.rendering import Fault, Member, Picture
 from agecascade.synthetic.view import Style
 
@@ -25,7 +25,7 @@ class Plan:
     loose: list[Member] = field(default_factory=list)  # files that lie beside the archive
 
 
-def subjects(draw: Draw, rng: Generator) -> list[int]:
+def subjects(draw: DrawSettings, rng: Generator) -> list[int]:
     """The subject of every picture, in order; each has at least one picture, and some have many more than others."""
     people = min(draw.subjects, draw.pictures)
     weights = rng.gamma(4.0, size=people)

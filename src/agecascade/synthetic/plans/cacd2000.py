@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, full_name, subjects
 from agecascade.synthetic.rendering import Fault, Picture, Seeds
 from agecascade.synthetic.view import Style
@@ -17,7 +17,7 @@ from agecascade.synthetic.view import Style
 _YEARS = (2004, 2013)  # of the photos
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`CACD2000/<age>_<Name>_<number>.jpg` and `celebrity2000_meta.mat`; one picture is cut, one is missing.
 
     Names hold dots, quotes and accents, these as a Mac packs them: letters of their own.

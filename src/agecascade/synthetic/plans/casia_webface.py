@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, subjects
 from agecascade.synthetic.rendering import Picture, Seeds
 from agecascade.synthetic.view import Style
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`CASIA-WebFace/<7 digits>/<number>.jpg`, actors at their work; one picture shows somebody else, one is broken."""
     rng = seeds.plan()
     who = subjects(draw, rng)

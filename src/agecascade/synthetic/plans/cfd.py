@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal
 from agecascade.synthetic.plans.scut_fbp import appeal
 from agecascade.synthetic.rendering import Picture, Seeds
@@ -17,7 +17,7 @@ _OTHERS = 0.1  # pictures with another expression, of which the published archiv
 _RATERS = 30
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`Images/CFD/WF-001/CFD-WF-001-003-N.jpg` and the spreadsheet, whose columns are named in row 8.
 
     Every model is another person with one neutral face, however many subjects `draw` asks for: so the set is.

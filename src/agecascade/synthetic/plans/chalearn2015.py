@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, spread_faults, subjects
 from agecascade.synthetic.rendering import Fault, Picture, Seeds
 from agecascade.synthetic.view import Style
@@ -15,7 +15,7 @@ _PICTURE_DIRT: dict[Fault, float] = {"second_face": 0.03, "missing": 0.01}
 _UNANIMOUS = 0.02
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`Train/image_<n>.jpg` and so on, with `Train.csv` of image, mean and deviation; some deviations are 0, as published."""
     rng = seeds.plan()
     who = rng.permutation(subjects(draw, rng)).tolist()

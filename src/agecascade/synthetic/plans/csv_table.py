@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, full_name, subjects
 from agecascade.synthetic.rendering import Picture, Seeds
 from agecascade.synthetic.view import Style
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`pictures.zip` and `labels.csv`: a byte order mark, quotes, CRLF; one label is empty, one picture missing, one not listed."""
     rng = seeds.plan()
     who = subjects(draw, rng)

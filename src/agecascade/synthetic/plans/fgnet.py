@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, subjects
 from agecascade.synthetic.rendering import Picture, Seeds
 from agecascade.synthetic.view import Style
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`FGNET/images/001A02.JPG` with its landmarks; mostly children, a letter where one age stands twice."""
     rng = seeds.plan()
     who = subjects(draw, rng)

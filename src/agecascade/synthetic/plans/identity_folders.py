@@ -6,13 +6,13 @@ from collections import Counter
 
 import numpy as np
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, subjects
 from agecascade.synthetic.rendering import Picture, Seeds
 from agecascade.synthetic.view import Style
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """A folder per identity, as VGGFace2 has them; each is pictured within some twenty years of life."""
     rng = seeds.plan()
     who = subjects(draw, rng)

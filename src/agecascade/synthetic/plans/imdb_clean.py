@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, spread_faults, subjects
 from agecascade.synthetic.rendering import Fault, Picture, Seeds
 from agecascade.synthetic.view import Style
@@ -14,7 +14,7 @@ _HEADER = "filename,age,gender,x_min,y_min,x_max,y_max,head_roll,head_yaw,head_p
 _FAULTS: dict[Fault, float] = {"no_face": 0.1, "missing": 0.02, "second_face": 0.05}
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`imdb_0.tar` with `imdb/NN/nm..._rm..._<birth>_<year>.jpg`, and beside it the three tables, without what shows no face."""
     rng = seeds.plan()
     who = subjects(draw, rng)

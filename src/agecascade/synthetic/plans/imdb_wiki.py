@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, full_name, spread_faults, subjects
 from agecascade.synthetic.rendering import Fault, Picture, Seeds
 from agecascade.synthetic.view import Style
@@ -39,7 +39,7 @@ class _Rows:
     second_face_score: np.ndarray
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """Crops with 40 % around the face's box under `imdb_crop/NN/`, and `imdb_crop/imdb.mat`; 17 % of the rows are dirt."""
     rng = seeds.plan()
     who = np.array(subjects(draw, rng))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, subjects
 from agecascade.synthetic.rendering import Fault, Member, Picture, Seeds
 from agecascade.synthetic.view import Style
@@ -12,7 +12,7 @@ from agecascade.synthetic.view import Style
 _TESTED = 3_945 / 43_945
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`megaage_asian/train/<n>.jpg` and `test/<n>.jpg` with the four lists of names and ages; one picture is cut."""
     rng = seeds.plan()
     who = [subjects(draw, rng)[i] for i in rng.permutation(draw.pictures).tolist()]

@@ -6,7 +6,7 @@ from collections import Counter
 
 from numpy.random import Generator
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, subjects
 from agecascade.synthetic.rendering import Member, Picture, Seeds
 from agecascade.synthetic.view import Style
@@ -15,7 +15,7 @@ _FOLDER = "MORPH_nonCommercial"
 _HEADER = "id_num,picture_num,dob,doa,race,gender,facial_hair,age,age_diff,glasses,photo"
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`Album2/<person>_<number><M|F><age>.JPG` and `morph_2008_nonCommercial.csv`; one row tells another age than its photo's name.
 
     Pictures of one person are a few months apart. Light skin makes the partial setting, four fifths of it for training.

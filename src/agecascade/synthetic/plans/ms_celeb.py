@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, subjects
 from agecascade.synthetic.rendering import Picture, Seeds
 from agecascade.synthetic.view import Style
@@ -12,7 +12,7 @@ from agecascade.synthetic.view import Style
 _WRONG = 0.02  # share of pictures that show somebody else
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`train.rec` of aligned faces, the labels 0, 1, .. in order; some pictures show somebody else."""
     rng = seeds.plan()
     who = subjects(draw, rng)

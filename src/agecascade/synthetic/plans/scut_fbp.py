@@ -7,7 +7,7 @@ from itertools import count, islice
 
 import numpy as np
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.identity import Gender, Person
 from agecascade.synthetic.plans.base import Plan, bounded_normal, subjects
 from agecascade.synthetic.rendering import Picture, Seeds
@@ -19,7 +19,7 @@ _APPEAL = {"eye_size": 0.45, "lips": 0.35, "jaw": -0.35, "nose_width": -0.3, "ey
 _DEVIATIONS = {"eye_size": 0.07, "lips": 0.2, "jaw": 0.05, "nose_width": 0.1, "eye_slant": 0.025, "brow_thickness": 0.22}
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`Data_Collection/SCUT-FBP-<n>.jpg` and `Rating_Collection/Attractiveness label.xlsx` of n, mean and deviation."""
     rng = seeds.plan()
     women = list(islice(people(seeds, "female"), draw.subjects))

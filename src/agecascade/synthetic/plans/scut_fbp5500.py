@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, subjects
 from agecascade.synthetic.plans.scut_fbp import appeal
 from agecascade.synthetic.rendering import Member, Picture, Seeds
@@ -18,7 +18,7 @@ _RATERS, _FOLDS = 60, 5
 _TOP = "SCUT-FBP5500_v2"
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`SCUT-FBP5500_v2/Images/AF1.jpg`, the ratings of 60 people, their means, and the lists of both splits."""
     rng = seeds.plan()
     who = rng.permutation(subjects(draw, rng)).tolist()

@@ -7,13 +7,13 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, subjects
 from agecascade.synthetic.rendering import Member, Picture, Seeds
 from agecascade.synthetic.view import Style
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`UTKFace/<age>_<gender>_<race>_<date&time>.jpg.chip.jpg`, one without its race, as published, and the split of 21 to 60 years."""
     rng = seeds.plan()
     who = subjects(draw, rng)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic.plans.base import Plan, bounded_normal, full_name, subjects
 from agecascade.synthetic.rendering import Picture, Seeds
 from agecascade.synthetic.view import Style
 
 
-def plan(draw: Draw, seeds: Seeds) -> Plan:
+def plan(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`train/n000002/0001_01.jpg`, loosely cropped; the list lacks a picture, and one is broken."""
     rng = seeds.plan()
     who = subjects(draw, rng)

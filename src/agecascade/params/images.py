@@ -1,14 +1,18 @@
-"""Random changes of training pictures: the block, and the presets of the three papers."""
+"""How faces are found, cropped, normalised and augmented."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from agecascade.errors import unknown_name
 from agecascade.params.block import Block
+
+Degrees = Annotated[float, Field(ge=-360, le=360)]
+Scale = Annotated[float, Field(ge=0.05, le=8)]
+
 
 OFF: dict[str, float] = {
     "flip": 0.0,
@@ -30,6 +34,50 @@ PRESETS: dict[str, dict[str, float]] = {
     # Training Procedures: rotating, shifting, cropping, flipping; the paper gives no ranges, so these are ours
     "cascade": {**OFF, "flip": 0.5, "rotation": 10.0, "shift": 0.05, "crop": 0.85},
 }
+
+
+class Detection(Block):
+    """Settings of face detection, the same in training and in use."""
+
+    min_score: float = Field(0.7, gt=0, lt=1)
+    max_side: int = Field(640, ge=64)  # pixels; longer pictures are reduced for detection
+    rotations: list[Degrees] = Field(default_factory=list)  # clockwise; tried in turn where nothing is found
+    scales: list[Scale] = Field(default_factory=list)  # of the picture; tried in turn where nothing is found, at each rotation
+
+
+class Align(Block):
+    """Settings of face crops, the same in training and in use."""
+
+    size: int = Field(64, ge=16)
+    crop: Literal["similarity", "box", "hull"] = "similarity"  # five points upright; or the box, or that of all landmarks, not turned
+    margin: float = Field(0.0, ge=-0.2, le=2)  # added on each side, as a share of the face square's side
+    encoding: Literal["jpeg", "png", "webp"] = "jpeg"
+    quality: int = Field(95, ge=1, le=100)
+    part_mib: int = Field(256, ge=1, le=256)  # the most that a file holds
+    part_pictures: int = Field(4096, ge=1)  # the most that a file holds, and that an interruption loses
+    detection: Detection = Detection()
+    choose: Literal["largest", "central", "annotated"] = "largest"  # which of several faces
+    max_faces: int | None = Field(None, ge=1)  # a picture with more is a reject
+    if_no_face: Literal["reject", "whole"] = "reject"
+    max_reject_rate: float = Field(0.2, ge=0, le=1)
+
+
+class Channels(Block):
+    """Channel means and deviations of RGB pictures in 0..1; a network trained with means of 0..255 alone has a deviation of 1/255."""
+
+    mean: list[float] = Field(min_length=3, max_length=3)
+    std: list[Annotated[float, Field(gt=0)]] = Field(min_length=3, max_length=3)
+
+
+class Normalisation(Channels):
+    """Normalisation of all networks, except those in `by_backbone`: published weights need that of their own training."""
+
+    by_backbone: dict[str, Channels] = Field(default_factory=dict)
+
+    def of(self, backbone: str) -> Normalisation:
+        """The normalisation of one backbone."""
+        own = self.by_backbone.get(backbone, self)
+        return Normalisation(mean=own.mean, std=own.std)
 
 
 class Augment(Block):
