@@ -24,13 +24,12 @@ from agecascade.errors import ParamsError
 from agecascade.faces import alignment
 from agecascade.params import Draw
 from agecascade.synthetic import write
-from agecascade.synthetic.aging import looks
-from agecascade.synthetic.camera import develop
+from agecascade.synthetic.camera import TEMPLATE, Style, develop, take
+from agecascade.synthetic.curves import similarity
 from agecascade.synthetic.drawing import draw
-from agecascade.synthetic.identity import person
-from agecascade.synthetic.markup import FIVE
-from agecascade.synthetic.rendering import Seeds
-from agecascade.synthetic.view import TEMPLATE, Style, similarity, take
+from agecascade.synthetic.geometry import FIVE
+from agecascade.synthetic.people import looks, person
+from agecascade.synthetic.plan import Seeds
 
 DRAW = Draw(pictures=40, subjects=6)
 
