@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import adience, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Draw
 from agecascade.synthetic import write
@@ -42,7 +42,7 @@ def test_rows(tmp_path):
     folds = [[line()], [line("2@N02", "20_b_o.jpg", 7, "(60, 100)", "m")], [], [], [line("3@N03", "30_c_o.jpg", 9, "(0, 2)", "u")]]
     members = [member(), member("2@N02", "20_b_o.jpg", 7), member("3@N03", "30_c_o.jpg", 9)]
     assert read(tmp_path, folds, members) == [
-        Row(
+        ManifestRow(
             sample_id="1@N01/1.10_a_o",
             member=members[0],
             subject="1@N01",
@@ -53,7 +53,7 @@ def test_rows(tmp_path):
             gender="female",
             official="fold0",
         ),
-        Row(
+        ManifestRow(
             sample_id="2@N02/7.20_b_o",
             member=members[1],
             subject="2@N02",
@@ -64,7 +64,7 @@ def test_rows(tmp_path):
             gender="male",
             official="fold1",
         ),
-        Row(
+        ManifestRow(
             sample_id="3@N03/9.30_c_o",
             member=members[2],
             subject="3@N03",
@@ -209,7 +209,7 @@ def published(tmp_path_factory):
 
 def test_the_real_tables_under_the_exact_policy(published):
     found = list(adience.rows(published, {}))
-    kept = [row for row in found if isinstance(row, Row)]
+    kept = [row for row in found if isinstance(row, ManifestRow)]
     rejects = [reject for reject in found if isinstance(reject, Reject)]
     assert len(found) == 19487
     assert len(kept) == 17424
@@ -223,7 +223,7 @@ def test_the_real_tables_under_the_exact_policy(published):
 
 def test_the_real_tables_mapped_and_in_three_groups(published):
     found = list(adience.rows(published, {"labels": "mapped", "groups": 3}))
-    kept = Counter(row.group for row in found if isinstance(row, Row))
+    kept = Counter(row.group for row in found if isinstance(row, ManifestRow))
     assert kept.keys() == {"(0, 12)", "(15, 20)", "(25, 100)"}
     assert kept.total() == 19487 - 753
     assert {row.reason for row in found if isinstance(row, Reject)} == {"label_missing"}
@@ -233,7 +233,7 @@ def test_the_drawn_archive(tmp_path):
     write("adience", tmp_path, Draw(pictures=100, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
         found = list(adience.rows(archive, {}))
-    kept = [row for row in found if isinstance(row, Row)]
+    kept = [row for row in found if isinstance(row, ManifestRow)]
     reasons = Counter(reject.reason for reject in found if isinstance(reject, Reject))
     assert len(found) == 101  # one row is repeated
     assert reasons.keys() == {"label_missing", "label_not_a_group", "file_missing"}

@@ -10,7 +10,7 @@ from openpyxl import Workbook
 
 from agecascade.archives import open_archives
 from agecascade.datasets import cfd, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Draw
 from agecascade.synthetic import write
@@ -56,8 +56,8 @@ def norm(model="WF-001", rating=3.5):
 def test_rows(tmp_path):
     members = [face(), face("BM-243", "219")]
     assert read(tmp_path, [norm(), norm("BM-243", 4)], members) == [
-        Row(sample_id="CFD-WF-001-003-N", member=members[0], subject="WF-001", label=3.5, gender="female", ethnicity="White"),
-        Row(sample_id="CFD-BM-243-219-N", member=members[1], subject="BM-243", label=4.0, gender="male", ethnicity="Black"),
+        ManifestRow(sample_id="CFD-WF-001-003-N", member=members[0], subject="WF-001", label=3.5, gender="female", ethnicity="White"),
+        ManifestRow(sample_id="CFD-BM-243-219-N", member=members[1], subject="BM-243", label=4.0, gender="male", ethnicity="Black"),
     ]
 
 
@@ -80,7 +80,7 @@ def test_ethnicities(tmp_path, letter, ethnicity):
 )
 def test_pictures_that_were_not_rated(tmp_path, member, reason):
     row, reject = read(tmp_path, [norm()], [face(), member])
-    assert isinstance(row, Row)
+    assert isinstance(row, ManifestRow)
     assert (reject.member, reject.reason) == (member, reason)
 
 
@@ -99,7 +99,7 @@ def test_absurd_labels_are_left_to_cleaning(tmp_path, rating):
 def test_dirt(tmp_path):
     rows = [norm(), norm(rating=5), norm("LM-202"), [None, None, None, None, 4.5]]
     found = read(tmp_path, rows, [face(), face(number="004")])
-    assert [row.label for row in found if isinstance(row, Row)] == [3.5]
+    assert [row.label for row in found if isinstance(row, ManifestRow)] == [3.5]
     assert [(row.member, row.reason) for row in found if isinstance(row, Reject)] == [
         (f"{NORMING} row 11", "duplicate_row"),
         (f"{NORMING} row 13", "name_missing"),
@@ -148,7 +148,7 @@ def test_the_drawn_archive(tmp_path):
     write("cfd", tmp_path, Draw(pictures=36, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
         found = list(cfd.rows(archive, {}))
-    kept = [row for row in found if isinstance(row, Row)]
+    kept = [row for row in found if isinstance(row, ManifestRow)]
     assert Counter(row.reason for row in found if isinstance(row, Reject)) == {"other_expression": 4}
     assert len({row.subject for row in kept}) == len(kept) == 32
     assert all(1 <= row.label <= 7 for row in kept)

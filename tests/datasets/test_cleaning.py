@@ -12,8 +12,8 @@ import pytest
 
 from agecascade.archives import open_archives
 from agecascade.datasets import READERS, cleaning, reader
-from agecascade.datasets.base import Reject, Row
-from agecascade.datasets.row_store import Ledger
+from agecascade.datasets.base import ManifestRow, Reject
+from agecascade.datasets.row_store import RowStore
 from agecascade.errors import ArchiveError, ParamsError, RejectRateError
 from agecascade.params import Clean
 from agecascade.schema import MANIFEST, REJECTS
@@ -27,8 +27,8 @@ def listing(*rows):
     return SimpleNamespace(sources=lambda options: [], rows=lambda archive, options: iter(rows))
 
 
-def row(name="a", **fields) -> Row:
-    return Row(sample_id=name, member=f"{name}.jpg", **fields)
+def row(name="a", **fields) -> ManifestRow:
+    return ManifestRow(sample_id=name, member=f"{name}.jpg", **fields)
 
 
 def cleaned(folder, rows, pictures=None, workers=1, **settings):
@@ -103,7 +103,9 @@ def test_a_central_box_is_of_the_pictures_size(tmp_path):
 
 
 def test_the_second_of_two_ids_is_a_reject(tmp_path):
-    result = cleaned(tmp_path, [Row(sample_id="x", member="1.jpg", label=1.0), Row(sample_id="x", member="2.jpg", label=2.0)])
+    result = cleaned(
+        tmp_path, [ManifestRow(sample_id="x", member="1.jpg", label=1.0), ManifestRow(sample_id="x", member="2.jpg", label=2.0)]
+    )
     assert reasons(result) == {"2.jpg": "duplicate_id"}
     assert result.manifest["label"].to_pylist() == [1.0]
 
@@ -184,15 +186,15 @@ def _parquet(table: pa.Table) -> bytes:
 def test_batches_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(cleaning, "BATCH_BYTES", 2000)
     pictures = {f"{i}.jpg": os.urandom(900) for i in range(10)}
-    with open_archives(write_zip(tmp_path / "set.zip", pictures)) as archive, Ledger() as ledger:
+    with open_archives(write_zip(tmp_path / "set.zip", pictures)) as archive, RowStore() as store:
         for name in pictures:
-            assert ledger.add(row(name[:-4]))
-        sizes = [len(batch) for batch in cleaning._batches(archive, ledger)]
+            assert store.add(row(name[:-4]))
+        sizes = [len(batch) for batch in cleaning._batches(archive, store)]
     assert sizes == [3, 3, 3, 1]
 
 
 def test_two_faces_of_one_picture_are_two_rows(tmp_path):
-    rows = [Row(sample_id=name, member="couple.jpg", box=box) for name, box in (("ann", (0.0, 0, 5, 5)), ("bob", (5.0, 0, 10, 5)))]
+    rows = [ManifestRow(sample_id=name, member="couple.jpg", box=box) for name, box in (("ann", (0.0, 0, 5, 5)), ("bob", (5.0, 0, 10, 5)))]
     result = cleaned(tmp_path, rows)
     assert result.manifest["sample_id"].to_pylist() == ["ann", "bob"]
     assert result.manifest["box"].to_pylist() == [[0, 0, 5, 5], [5, 0, 10, 5]]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from agecascade.archives import open_archives
 from agecascade.datasets import csv_table as tables_of_users
 from agecascade.datasets import reader
-from agecascade.datasets.base import Reject, Row
-from agecascade.datasets.path_suffixes import Tails, normal
+from agecascade.datasets.base import ManifestRow, Reject
+from agecascade.datasets.tables import PathSuffixes, normal_path
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Dataset, Draw
 from agecascade.synthetic import write
@@ -42,7 +42,7 @@ def test_all_columns(tmp_path):
     header = "path,label,sigma,subject,gender,ethnicity,left,top,right,bottom,landmarks,official"
     found = read(given_table(tmp_path, f"{header}\na.jpg,34.5,2.5,ann,F,Asian,12,20,96,104,{POINTS},test\nb.jpg,7,,,,,,,,,,\n"))
     assert found == [
-        Row(
+        ManifestRow(
             sample_id="a.jpg",
             member="top/a.jpg",
             subject="ann",
@@ -54,7 +54,7 @@ def test_all_columns(tmp_path):
             landmarks=(30.0, 40.0, 70.0, 41.5, 50.0, 60.0, 35.0, 80.0, 66.0, 81.0),
             official="test",
         ),
-        Row(sample_id="b.jpg", member="top/b.jpg", label=7.0),
+        ManifestRow(sample_id="b.jpg", member="top/b.jpg", label=7.0),
     ]
 
 
@@ -101,7 +101,7 @@ def test_other_paths_do_not_fit(tmp_path, listed):
 
 def test_equal_names_are_told_apart_by_their_folders(tmp_path):
     found = read(given_table(tmp_path, "path,label\n/x/top/ann/1.jpg,3\n/x/top/bob/1.jpg,4\n", ["ann/1.jpg", "bob/1.jpg", "cid/1.jpg"]))
-    assert [(row.member, row.label) for row in found if isinstance(row, Row)] == [("top/ann/1.jpg", 3), ("top/bob/1.jpg", 4)]
+    assert [(row.member, row.label) for row in found if isinstance(row, ManifestRow)] == [("top/ann/1.jpg", 3), ("top/bob/1.jpg", 4)]
     assert [(one.member, one.reason) for one in found if isinstance(one, Reject)] == [("top/cid/1.jpg", "not_listed")]
 
 
@@ -206,7 +206,7 @@ def test_rows_twice_and_rows_without_a_path(tmp_path):
         ("labels.csv line 4", "path_missing"),
     ]
     assert "line 3: it stands in line 2 too" in found[0].detail
-    assert [row.label for row in found if isinstance(row, Row)] == [3, 6]
+    assert [row.label for row in found if isinstance(row, ManifestRow)] == [3, 6]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_a_missing_table_is_named(tmp_path):
 
 
 names = st.text(st.characters(blacklist_categories=("C", "Z"), blacklist_characters='/\\:"'), min_size=1, max_size=8).map(
-    lambda text: normal(text.strip(" .")) or "x"
+    lambda text: normal_path(text.strip(" .")) or "x"
 )
 
 
@@ -254,7 +254,7 @@ def test_what_a_spreadsheet_writes_comes_back(tmp_path_factory, rows, delimiter)
     table.writerows(labels.items())
     folder = given_table(tmp_path_factory.mktemp("set"), text.getvalue(), sorted(labels))
     found = read(folder, {"delimiter": delimiter})
-    assert {row.sample_id: row.label for row in found if isinstance(row, Row)} == labels
+    assert {row.sample_id: row.label for row in found if isinstance(row, ManifestRow)} == labels
 
 
 parts = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join)
@@ -263,10 +263,10 @@ parts = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join)
 @settings(max_examples=30)
 @given(paths=st.lists(parts, unique=True, max_size=12), members=st.lists(parts, min_size=1, max_size=20))
 def test_tails_find_what_a_search_through_all_paths_finds(paths, members):
-    tails = Tails(paths)
+    suffixes = PathSuffixes(paths)
     for member in members:
         fitting = [path for path in paths if f"/{member}".endswith(f"/{path}") or f"/{path}".endswith(f"/{member}")]
-        found = tails.path_of(member)
+        found = suffixes.path_of(member)
         assert found in ([*fitting, None] if len(fitting) > 1 else fitting or [None])
 
 
@@ -284,7 +284,7 @@ def test_the_drawn_archive(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "pictures.zip"]
     Dataset(reader="csv_table", origin="publisher", **tables_of_users.INFO.settings)
     found = read(tmp_path)
-    rows = [row for row in found if isinstance(row, Row)]
+    rows = [row for row in found if isinstance(row, ManifestRow)]
     assert sorted(one.reason for one in found if isinstance(one, Reject)) == ["file_missing", "label_missing", "not_listed"]
     assert len(rows) == 33
     assert len({row.subject for row in rows}) == 6

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import READERS, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
 from publishers import write_tar, write_zip
 
@@ -19,9 +19,9 @@ def read(path):
 def test_the_last_folder_is_the_identity(tmp_path):
     names = ["train/n000002/0001_01.jpg", "train/n000002/0002_01.jpg", "train/n000003/0001_01.png", "train/list.txt"]
     assert read(write_tar(tmp_path / "vggface2_train.tar.gz", dict.fromkeys(names, b""))) == [
-        Row(sample_id="n000002/0001_01", member=names[0], subject="n000002"),
-        Row(sample_id="n000002/0002_01", member=names[1], subject="n000002"),
-        Row(sample_id="n000003/0001_01", member=names[2], subject="n000003"),
+        ManifestRow(sample_id="n000002/0001_01", member=names[0], subject="n000002"),
+        ManifestRow(sample_id="n000002/0002_01", member=names[1], subject="n000002"),
+        ManifestRow(sample_id="n000003/0001_01", member=names[2], subject="n000003"),
     ]
 
 

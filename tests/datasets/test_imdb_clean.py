@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import imdb_clean, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Dataset, Draw
 from agecascade.synthetic import write
@@ -45,7 +45,7 @@ def published(folder, files=None, pictures=(DEPP, OTHER, THIRD)):
 
 def test_rows(tmp_path):
     found = read(published(tmp_path))
-    assert found[0] == Row(
+    assert found[0] == ManifestRow(
         sample_id=DEPP.removesuffix(".jpg"),
         member=f"imdb/{DEPP}",
         subject="nm0000313",
@@ -110,7 +110,7 @@ def test_pictures_and_rows_without_each_other_and_rows_twice(tmp_path):
         (f"imdb/{THIRD}", "not_listed"),
         ("14/nm0000314_rm1851819008_1949-12-4_2010.jpg", "file_missing"),
     ]
-    assert [row.official for row in found if isinstance(row, Row)] == ["train", "validation"]
+    assert [row.official for row in found if isinstance(row, ManifestRow)] == ["train", "validation"]
 
 
 def test_faults_of_the_tables_are_one_clear_line(tmp_path):
@@ -171,7 +171,7 @@ def test_the_drawn_archive(tmp_path):
     write("imdb_clean", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
     Dataset(reader="imdb_clean", origin="publisher", **imdb_clean.INFO.settings)
     found = read(tmp_path)
-    rows = [row for row in found if isinstance(row, Row)]
+    rows = [row for row in found if isinstance(row, ManifestRow)]
     rejects = Counter(reject.reason for reject in found if isinstance(reject, Reject))
     assert rejects == {"not_listed": 4, "file_missing": 1}
     assert len(rows) == 36 - 5

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import imdb_wiki, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.imdb_wiki import age_at_mid_year
 from agecascade.errors import ArchiveError, ParamsError
 from publishers import mat, write_tar, write_zip
@@ -51,7 +51,7 @@ def crop(folder, table, order=("mat", "pictures")):
 @pytest.mark.parametrize("order", [("mat", "pictures"), ("pictures", "mat")])
 def test_rows(tmp_path, order):
     assert read(crop(tmp_path, TABLE, order)) == [
-        Row(
+        ManifestRow(
             sample_id="00/nm01_rm1_1970-3-1_2000",
             member="imdb_crop/00/nm01_rm1_1970-3-1_2000.jpg",
             subject="7",
@@ -60,7 +60,7 @@ def test_rows(tmp_path, order):
             central_box=pytest.approx(1 / 1.8),
             face_score=3.5,
         ),
-        Row(
+        ManifestRow(
             sample_id="01/nm02_rm2_1970-10-1_2000",
             member="imdb_crop/01/nm02_rm2_1970-10-1_2000.jpg",
             subject="12345",

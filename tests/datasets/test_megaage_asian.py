@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import megaage_asian, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Dataset, Draw
 from agecascade.synthetic import write
@@ -33,9 +33,9 @@ def packed(folder, lists=LISTS, pictures=PICTURES):
 
 def test_rows(tmp_path):
     assert read(packed(tmp_path)) == [
-        Row(sample_id="train/1", member="megaage_asian/train/1.jpg", label=18.0, official="train"),
-        Row(sample_id="train/2", member="megaage_asian/train/2.jpg", label=70.0, official="train"),
-        Row(sample_id="test/1", member="megaage_asian/test/1.jpg", label=0.0, official="test"),
+        ManifestRow(sample_id="train/1", member="megaage_asian/train/1.jpg", label=18.0, official="train"),
+        ManifestRow(sample_id="train/2", member="megaage_asian/train/2.jpg", label=70.0, official="train"),
+        ManifestRow(sample_id="test/1", member="megaage_asian/test/1.jpg", label=0.0, official="test"),
     ]
 
 
@@ -84,7 +84,7 @@ def test_pictures_and_lines_without_each_other(tmp_path):
         ("megaage_asian/valid/1.jpg", "not_listed"),
         ("train/9.jpg", "file_missing"),
     ]
-    assert [(row.sample_id, row.label) for row in found if isinstance(row, Row)] == [("train/1", 18), ("test/1", 0)]
+    assert [(row.sample_id, row.label) for row in found if isinstance(row, ManifestRow)] == [("train/1", 18), ("test/1", 0)]
 
 
 def test_a_list_in_another_encoding_or_missing_is_one_clear_error(tmp_path):
@@ -120,7 +120,7 @@ def test_the_drawn_archive(tmp_path):
     write("megaage_asian", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
     Dataset(reader="megaage_asian", origin="publisher", **megaage_asian.INFO.settings)
     rows = read(tmp_path)
-    assert all(isinstance(row, Row) for row in rows)
+    assert all(isinstance(row, ManifestRow) for row in rows)
     assert [row.official for row in rows].count("test") == 3
     assert [row.official for row in rows].count("train") == 33
     assert all(0 <= row.label <= 70 for row in rows)

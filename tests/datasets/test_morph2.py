@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import morph2, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Dataset, Draw
 from agecascade.synthetic import write
@@ -43,7 +43,7 @@ def album(folder, lines=None, names=(FIRST, SECOND, THIRD), header=HEADER, end="
 
 def test_rows_by_name_alone(tmp_path):
     found = read(album(tmp_path))
-    assert found[0] == Row(
+    assert found[0] == ManifestRow(
         sample_id="009055_1M54", member=f"MORPH_nonCommercial/Album2/{FIRST}", subject="009055", label=54.0, gender="male"
     )
     assert [(row.subject, row.label, row.gender) for row in found[1:]] == [("122148", 45, "male"), ("224970", 26, "female")]
@@ -100,7 +100,7 @@ def test_pictures_and_rows_without_each_other_and_rows_twice(tmp_path):
         (f"MORPH_nonCommercial/Album2/{FIRST}", "not_listed"),
         ("224970_01F26", "file_missing"),
     ]
-    assert [row.subject for row in found if isinstance(row, Row)] == ["122148"]
+    assert [row.subject for row in found if isinstance(row, ManifestRow)] == ["122148"]
 
 
 def test_a_byte_order_mark_quotes_and_crlf(tmp_path):
@@ -132,7 +132,7 @@ TABS = "database\tfilename\tfold\tage\nmorph\t{}\t0\t25\n"
 def test_the_partial_setting(tmp_path, form):
     lists = {"Setting_1_fold0_train": form.format(FIRST), "Setting_1_fold0_test": form.format("330001_00M20.JPG")}
     found = read(album(tmp_path, LINES, **lists), PARTIAL | TABLE)
-    assert [(row.subject, row.official, row.ethnicity) for row in found if isinstance(row, Row)] == [("009055", "train", "White")]
+    assert [(row.subject, row.official, row.ethnicity) for row in found if isinstance(row, ManifestRow)] == [("009055", "train", "White")]
     assert [(reject.member, reject.reason) for reject in found if isinstance(reject, Reject)] == [
         (f"MORPH_nonCommercial/Album2/{SECOND}", "not_in_setting"),
         (f"MORPH_nonCommercial/Album2/{THIRD}", "not_in_setting"),
@@ -181,7 +181,7 @@ def test_the_drawn_archive(tmp_path):
     assert all(16 <= row.label <= 80 for row in rows)
     listed = read(tmp_path, TABLE)
     assert [reject.reason for reject in listed if isinstance(reject, Reject)] == ["labels_disagree"]
-    assert {row.ethnicity for row in listed if isinstance(row, Row)} <= {"White", "Black", "Hispanic"}
-    partial = Counter(row.official if isinstance(row, Row) else row.reason for row in read(tmp_path, PARTIAL))
+    assert {row.ethnicity for row in listed if isinstance(row, ManifestRow)} <= {"White", "Black", "Hispanic"}
+    partial = Counter(row.official if isinstance(row, ManifestRow) else row.reason for row in read(tmp_path, PARTIAL))
     assert partial["train"] > partial["test"] > 0
     assert partial.total() == 36

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import ms_celeb, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.catalogue import entry
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import ArchiveError, ParamsError
@@ -46,7 +46,7 @@ def published(folder, names=("0/1.jpg", "0/2.jpg", "1/3.jpg")):
 def test_loose_records_and_records_in_a_zip(tmp_path):
     faces = published(tmp_path / "faces_emore")
     expected = [("0/1", "0"), ("0/2", "0"), ("1/3", "1")]
-    assert read(faces) == [Row(sample_id=name, member=f"{name}.jpg", subject=subject) for name, subject in expected]
+    assert read(faces) == [ManifestRow(sample_id=name, member=f"{name}.jpg", subject=subject) for name, subject in expected]
     files = {f"faces_emore/{path.name}": path.read_bytes() for path in sorted(faces.iterdir())}
     assert [row.sample_id for row in read(write_zip(tmp_path / "faces_emore.zip", files))] == [name for name, _ in expected]
     (faces / "train.idx").unlink()

@@ -10,11 +10,11 @@ from openpyxl import Workbook
 
 from agecascade.archives import open_archives
 from agecascade.datasets import reader, scut_fbp
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Draw
 from agecascade.synthetic import write
-from agecascade.synthetic.spreadsheet import spreadsheet
+from agecascade.synthetic.packing import spreadsheet
 from publishers import write_zip
 
 HEADER = ["Image", "Attractiveness label", "Standard deviation"]
@@ -45,8 +45,8 @@ def read(folder, rows, numbers, header=HEADER, content=None):
 
 def test_rows(tmp_path):
     assert read(tmp_path, [[1, 2.6933333, 0.56], [2, 4, 0]], [1, 2]) == [
-        Row(sample_id="SCUT-FBP-1", member=picture_of(1), label=2.6933333, label_sigma=0.56, gender="female", ethnicity="Asian"),
-        Row(sample_id="SCUT-FBP-2", member=picture_of(2), label=4.0, label_sigma=0.0, gender="female", ethnicity="Asian"),
+        ManifestRow(sample_id="SCUT-FBP-1", member=picture_of(1), label=2.6933333, label_sigma=0.56, gender="female", ethnicity="Asian"),
+        ManifestRow(sample_id="SCUT-FBP-2", member=picture_of(2), label=4.0, label_sigma=0.0, gender="female", ethnicity="Asian"),
     ]
 
 
@@ -81,7 +81,7 @@ def test_absurd_labels_are_left_to_cleaning(tmp_path, mean):
 
 def test_dirt(tmp_path):
     found = read(tmp_path, [[1, 3, 1], [1, 4, 1], [], [2, 3, 1]], [1, 5])
-    assert [row.label for row in found if isinstance(row, Row)] == [3]
+    assert [row.label for row in found if isinstance(row, ManifestRow)] == [3]
     assert [(row.member, row.reason) for row in found if isinstance(row, Reject)] == [
         (f"{RATINGS} row 3", "duplicate_row"),
         (picture_of(5), "not_listed"),
@@ -130,5 +130,5 @@ def test_the_drawn_archive(tmp_path):
     with open_archives(tmp_path) as archive:
         found = list(scut_fbp.rows(archive, {}))
     assert len(found) == 36
-    assert all(isinstance(row, Row) and 1 <= row.label <= 5 and 0 < row.label_sigma < 1.5 for row in found)
+    assert all(isinstance(row, ManifestRow) and 1 <= row.label <= 5 and 0 < row.label_sigma < 1.5 for row in found)
     assert len({row.label for row in found}) > 10

@@ -11,7 +11,7 @@ from openpyxl import Workbook
 
 from agecascade.archives import open_archives
 from agecascade.datasets import reader, scut_fbp5500
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Draw
 from agecascade.synthetic import write
@@ -68,7 +68,7 @@ def read(folder, members, options=None):
 def test_rows(tmp_path):
     sheets = {"ALL": ratings({**{name: [3] for name in LABELS}, "AF1": [2, 2, 3, 3], "CM1": [1, 2]})}
     found = read(tmp_path, published(LABELS, sheets=sheets))
-    assert found[0] == Row(
+    assert found[0] == ManifestRow(
         sample_id="AF1",
         member=f"{TOP}/Images/AF1.jpg",
         label=2.5,
@@ -77,7 +77,7 @@ def test_rows(tmp_path):
         ethnicity="Asian",
         official="fold1",
     )
-    assert found[3] == Row(
+    assert found[3] == ManifestRow(
         sample_id="CM1",
         member=f"{TOP}/Images/CM1.jpg",
         label=1.5,
@@ -135,7 +135,7 @@ def test_dirt(tmp_path):
     members[f"{LISTS}/All_labels.txt"] += b"\nAF1.jpg 5\nCF7.jpg 3"
     members[f"{TOP}/Images/AF8.jpg"] = b""
     found = read(tmp_path, members)
-    assert {row.sample_id: row.label for row in found if isinstance(row, Row)} == {"AF1": 2.5, "AM1": 3, "CM2": 2}
+    assert {row.sample_id: row.label for row in found if isinstance(row, ManifestRow)} == {"AF1": 2.5, "AM1": 3, "CM2": 2}
     assert [(row.member, row.reason) for row in found if isinstance(row, Reject)] == [
         (f"{LISTS}/All_labels.txt line 6", "duplicate_row"),
         (f"{TOP}/Images/CF1.jpg", "not_in_official_split"),
@@ -184,7 +184,7 @@ def test_the_drawn_archive(tmp_path):
     write("scut_fbp5500", tmp_path, Draw(pictures=36, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
         folds, sides = (list(scut_fbp5500.rows(archive, {"split": split})) for split in ("folds", "60_40"))
-    assert all(isinstance(row, Row) and 1 <= row.label <= 5 and 0 < row.label_sigma < 1.5 for row in folds)
+    assert all(isinstance(row, ManifestRow) and 1 <= row.label <= 5 and 0 < row.label_sigma < 1.5 for row in folds)
     assert Counter(row.official for row in folds) == {"fold1": 8, "fold2": 7, "fold3": 7, "fold4": 7, "fold5": 7}
     assert Counter(row.official for row in sides) == {"train": 22, "test": 14}
     assert {row.gender for row in folds} == {"female", "male"}

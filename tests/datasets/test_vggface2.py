@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import reader, vggface2
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.catalogue import entry
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import ArchiveError, ParamsError
@@ -40,10 +40,10 @@ def rejects(found):
 def test_every_picture_with_its_folder_as_the_subject(tmp_path):
     found = read(tmp_path, [*NAMES[:2], "test/n000001/0012_01.jpg", "VGG-Face2/data/train/n009278/0999_03.JPG"])
     assert found == [
-        Row(sample_id="n000002/0001_01", member=NAMES[0], subject="n000002", official="train"),
-        Row(sample_id="n000002/0003_02", member=NAMES[1], subject="n000002", official="train"),
-        Row(sample_id="n000001/0012_01", member="test/n000001/0012_01.jpg", subject="n000001", official="test"),
-        Row(sample_id="n009278/0999_03", member="VGG-Face2/data/train/n009278/0999_03.JPG", subject="n009278", official="train"),
+        ManifestRow(sample_id="n000002/0001_01", member=NAMES[0], subject="n000002", official="train"),
+        ManifestRow(sample_id="n000002/0003_02", member=NAMES[1], subject="n000002", official="train"),
+        ManifestRow(sample_id="n000001/0012_01", member="test/n000001/0012_01.jpg", subject="n000001", official="test"),
+        ManifestRow(sample_id="n009278/0999_03", member="VGG-Face2/data/train/n009278/0999_03.JPG", subject="n009278", official="train"),
     ]
 
 
@@ -69,7 +69,7 @@ def test_gender_comes_from_the_table_whatever_commas_its_names_hold(tmp_path):
 def test_a_list_restricts_and_what_is_wrong_with_it_is_told(tmp_path):
     listed = "\ufeffn000002/0001_01.jpg\r\nn000003/0001_01.jpg\n\nn000003/0001_01.jpg\nn000009/0001_01.jpg\nnan\nn000002/0001_01.jpg.part\n"
     found = read(tmp_path, NAMES, {"lists": ["train_list.txt"]}, train_list=listed)
-    assert [row.sample_id for row in found if isinstance(row, Row)] == ["n000002/0001_01", "n000003/0001_01"]
+    assert [row.sample_id for row in found if isinstance(row, ManifestRow)] == ["n000002/0001_01", "n000003/0001_01"]
     assert rejects(found) == {
         "train_list.txt line 6": "name_does_not_parse",
         "train_list.txt line 7": "name_does_not_parse",
@@ -83,7 +83,7 @@ def test_a_list_restricts_and_what_is_wrong_with_it_is_told(tmp_path):
 def test_two_lists(tmp_path):
     options = {"lists": ["train_list.txt", "test_list.txt"]}
     found = read(tmp_path, NAMES, options, train_list=NAMES[0], test_list="n000003/0001_01.jpg")
-    assert [row.sample_id for row in found if isinstance(row, Row)] == ["n000002/0001_01", "n000003/0001_01"]
+    assert [row.sample_id for row in found if isinstance(row, ManifestRow)] == ["n000002/0001_01", "n000003/0001_01"]
     assert found[1].detail == "train_list.txt and test_list.txt do not name it"
 
 
@@ -130,7 +130,7 @@ def test_a_list_of_any_pictures(tmp_path_factory, pictures, data):
         train_list="".join(f"{name}.jpg\n" for name in [*listed, *more]),
     )
     wanted = {*listed, *more}
-    assert {row.sample_id for row in found if isinstance(row, Row)} == wanted & (there | set(more))
+    assert {row.sample_id for row in found if isinstance(row, ManifestRow)} == wanted & (there | set(more))
     assert {name for name, reason in rejects(found).items() if reason == "file_missing"} == wanted - there - set(more)
     assert {name for name, reason in rejects(found).items() if reason == "not_listed"} == {f"train/{name}.jpg" for name in there - wanted}
 
@@ -144,7 +144,7 @@ def test_the_drawn_archive_is_understood(tmp_path):
         assert len({row.sample_id for row in found}) == 36
         found = list(reader("vggface2").rows(archive, ALL))
         assert list(rejects(found).values()) == ["not_listed"]
-        assert {row.gender for row in found if isinstance(row, Row)} == {"female", "male"}
+        assert {row.gender for row in found if isinstance(row, ManifestRow)} == {"female", "male"}
         counts = clean(
             archive, reader("vggface2"), Clean(), {}, name="vggface2", manifest=tmp_path / "m.parquet", rejects=tmp_path / "r.parquet"
         )

@@ -18,7 +18,7 @@ from scipy.io import loadmat
 
 from agecascade.archives import open_archives
 from agecascade.datasets import READERS, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.fgnet import parse_points
 from agecascade.errors import ParamsError
 from agecascade.faces import alignment
@@ -76,7 +76,7 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path, name):
 def test_the_reader_understands_the_archive(tmp_path, name):
     write(name, tmp_path, DRAW, 1, workers=1)
     found = list(reader(name).rows(open_archives(tmp_path), {"files": ["vggface2_train.tar.gz"]} if name == "identity_folders" else {}))
-    rows = [row for row in found if isinstance(row, Row)]
+    rows = [row for row in found if isinstance(row, ManifestRow)]
     rejects = [row.reason for row in found if isinstance(row, Reject)]
     expected = {"agedb": 2, "utkface": 1}.get(name, 0)  # names that do not parse
     assert rejects == ["name_does_not_parse"] * expected

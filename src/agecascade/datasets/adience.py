@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from agecascade.archives import Archive
 from agecascade.datasets import tables
-from agecascade.datasets.base import Info, Reject, Row, parse_options
+from agecascade.datasets.base import Info, ManifestRow, Reject, folder_and_file, label_study, parse_options
 from agecascade.io.source import Source
 from agecascade.params import Block
 
@@ -27,15 +27,10 @@ INFO = Info(
     paper="Eidinger et al., 2014",
     kept={"Cascaded fine-tuning": 17417},
     settings={
-        "options": {"pictures": "aligned", "labels": "exact", "groups": 8},
-        "grid": {"groups": True},
         # the archive shows 7,000 faces that no fold lists, and 2,063 listed ones have other labels
-        "clean": {"low": 0, "high": 100, "max_reject_rate": 0.4},
-        "detector": "whole",
-        "protocol": "official",
-        "folds": 5,
-        "test": 0.0,
-        "validation": 0.1,
+        **label_study(0, 100, detector="whole", protocol="official", folds=5, test=0.0, max_reject_rate=0.4),
+        "grid": {"groups": True},
+        "options": {"pictures": "aligned", "labels": "exact", "groups": 8},
     },
 )
 
@@ -89,18 +84,18 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     return [Source(file, instructions=_INSTRUCTIONS) for file in (f"{chosen.pictures}.tar.gz", *_FOLDS)]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every row of the tables, in the pictures' order, and a reject for every picture that no table lists.
 
     The label is the middle of the age group, the subject the Flickr album.
     """
     chosen = parse_options(Options, options)
     listed = _listed(archive, _PREFIXES[chosen.pictures])
-    for found in tables.join(archive, listed, _tail):
-        if isinstance(found, Reject):
-            yield from [found] * len(listed.get(found.member, [found]))  # as many as rows
+    for match in tables.join(archive, listed, folder_and_file):
+        if isinstance(match, Reject):
+            yield from [match] * len(listed.get(match.member, [match]))  # as many as rows
             continue
-        member, entries = found
+        member, entries = match
         for repeat, entry in enumerate(entries, start=1):
             yield _row(member.name, entry, repeat, chosen)
 
@@ -115,11 +110,7 @@ def _listed(archive: Archive, prefix: str) -> dict[str, list[_Entry]]:
     return listed
 
 
-def _tail(member: str) -> str:
-    return "/".join(PurePosixPath(member).parts[-2:])
-
-
-def _row(member: str, entry: _Entry, repeat: int, chosen: Options) -> Row | Reject:
+def _row(member: str, entry: _Entry, repeat: int, chosen: Options) -> ManifestRow | Reject:
     age = entry.cells["age"]
     if age in ("None", ""):
         return Reject(member, "label_missing", "the publisher gives no age")
@@ -130,7 +121,7 @@ def _row(member: str, entry: _Entry, repeat: int, chosen: Options) -> Row | Reje
         group = next(broad for broad in _BROAD if broad[0] <= group[0] and group[1] <= broad[1])
     low, high = group
     stem = PurePosixPath(entry.cells["original_image"]).stem
-    return Row(
+    return ManifestRow(
         sample_id=f"{entry.cells['user_id']}/{entry.cells['face_id']}.{stem}" + (f"#{repeat}" if repeat > 1 else ""),
         member=member,
         subject=entry.cells["user_id"],

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
 from agecascade.datasets.tables import Table, find, number, text_rows
 from agecascade.errors import ArchiveError
 from agecascade.io.source import Source
@@ -37,16 +37,7 @@ INFO = Info(
     access="on request",
     page=PAGE,
     paper="Ricanek and Tesafaye, 2006",
-    settings={
-        "grid": {"low": 0, "high": 100, "step": 1},
-        "clean": {"low": 0, "high": 100},
-        "detector": "yunet",
-        "protocol": "random",  # RS of the field; SE is subject_exclusive
-        "folds": 1,
-        "test": 0.2,
-        "validation": 0.1,
-        "options": {},
-    },
+    settings=label_study(0, 100, detector="yunet"),  # the protocol random is RS of the field; SE is subject_exclusive
     sigma=2.0,
 )
 
@@ -83,14 +74,14 @@ class _Listed(NamedTuple):
 def sources(options: Mapping[str, Any]) -> list[Source]:
     """The archive, which is to be asked for, and the lists of the partial setting."""
     chosen = parse_options(Options, options)
-    found = [Source(chosen.file, instructions=_INSTRUCTIONS)]
+    files = [Source(chosen.file, instructions=_INSTRUCTIONS)]
     for file in chosen.lists.model_dump().values() if chosen.setting == "partial" else ():
         url = LISTS + file if _PUBLISHED.fullmatch(file) else None
-        found.append(Source(file, url=url, instructions="the list `options.lists` is your own file"))
-    return found
+        files.append(Source(file, url=url, instructions="the list `options.lists` is your own file"))
+    return files
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture with what its name tells; a CSV row that says otherwise is a reject, and so is a picture without a row.
 
     Raises ArchiveError where a file that the options name is missing or lacks a column.
@@ -111,7 +102,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
         yield Reject(key, "file_missing", "a table lists it, the archive lacks it")
 
 
-def _row(member: str, key: str, listed: dict[str, _Listed] | None, roles: dict[str, str] | None) -> Row | Reject:
+def _row(member: str, key: str, listed: dict[str, _Listed] | None, roles: dict[str, str] | None) -> ManifestRow | Reject:
     match = _NAME.fullmatch(key)
     if match is None:
         return Reject(member, "name_does_not_parse", f"{key} is not <subject>_<number><M|F><age>, such as 009055_1M54")
@@ -126,10 +117,10 @@ def _row(member: str, key: str, listed: dict[str, _Listed] | None, roles: dict[s
         if age is None:
             return Reject(member, "label_missing", f"line {entry.line}: the age is {entry.age!r}, no number")
         if (age, entry.gender) != (float(match["age"]), match["gender"]):
-            told = f"{match['gender']}{match['age']}, line {entry.line} {entry.gender}{entry.age}"
-            return Reject(member, "labels_disagree", f"its name says {told}")
+            both = f"{match['gender']}{match['age']}, line {entry.line} {entry.gender}{entry.age}"
+            return Reject(member, "labels_disagree", f"its name says {both}")
         race = _RACES.get(entry.race, entry.race or None)
-    return Row(
+    return ManifestRow(
         sample_id=key,
         member=member,
         subject=match["subject"],

@@ -1,4 +1,4 @@
-"""What cleaning knows of every row, on disk: memory stays flat however many pictures a data set has."""
+"""RowStore: the rows and rejects of a data set while it is cleaned, on disk, so that memory stays flat however many there are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.schema import MANIFEST, REJECTS
 
 BATCH_ROWS = 16_384
@@ -32,12 +32,12 @@ CREATE TABLE rejects (member TEXT, reason TEXT, detail TEXT);
 """
 
 
-class Ledger:
+class RowStore:
     """The rows of one data set, each once, and the rejects; a context that leaves nothing behind."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="agecascade-")
-        self._database = sqlite3.connect(Path(self._folder.name, "ledger.db"), isolation_level=None)
+        self._database = sqlite3.connect(Path(self._folder.name, "store.db"), isolation_level=None)
         self._database.executescript(f"PRAGMA cache_size = -{CACHE_KIB};" + _TABLES)
         self._database.execute("BEGIN")
 
@@ -48,23 +48,23 @@ class Ledger:
         self._database.close()
         self._folder.cleanup()
 
-    def add(self, row: Row) -> bool:
+    def add(self, row: ManifestRow) -> bool:
         """Note a row; False where its sample_id is known already, and the row is not taken."""
         values = (row.sample_id, row.member, row.subject, row.label, _packed(row), _LISTED)
         return self._run("INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?)", values).rowcount == 1
 
-    def reject(self, reject: Reject, row: Row | None = None) -> None:
+    def reject(self, reject: Reject, row: ManifestRow | None = None) -> None:
         """Note a reject; `row` is the row that it was until now."""
         self._run("INSERT INTO rejects VALUES (?, ?, ?)", (reject.member, reject.reason, reject.detail))
         if row is not None:
             self._run("UPDATE rows SET state = ?, content = NULL WHERE sample_id = ?", (_OUT, row.sample_id))
 
-    def wanted(self, member: str) -> list[Row]:
+    def wanted(self, member: str) -> list[ManifestRow]:
         """The listed rows of a picture; a picture may show several people."""
-        found = self._run("SELECT content FROM rows WHERE member = ? AND state = ? ORDER BY sample_id", (member, _LISTED))
-        return [_unpacked(content) for (content,) in found]
+        contents = self._run("SELECT content FROM rows WHERE member = ? AND state = ? ORDER BY sample_id", (member, _LISTED))
+        return [_unpacked(content) for (content,) in contents]
 
-    def keep(self, row: Row) -> None:
+    def keep(self, row: ManifestRow) -> None:
         """A listed row has passed all checks."""
         self._run("UPDATE rows SET state = ?, content = ? WHERE sample_id = ?", (_KEPT, _packed(row), row.sample_id))
 
@@ -98,9 +98,9 @@ class Ledger:
 
     def manifest(self) -> Iterator[pa.RecordBatch]:
         """The kept rows by sample_id (schema.MANIFEST): no archive's order and no number of workers shows in it."""
-        found = self._run("SELECT content FROM rows WHERE state = ? ORDER BY sample_id", (_KEPT,))
-        columns = [Row.__slots__.index(name) for name in MANIFEST.names]
-        return _batches(([values[column] for column in columns] for values in map(_values, found)), MANIFEST)
+        contents = self._run("SELECT content FROM rows WHERE state = ? ORDER BY sample_id", (_KEPT,))
+        columns = [ManifestRow.__slots__.index(name) for name in MANIFEST.names]
+        return _batches(([values[column] for column in columns] for values in map(_values, contents)), MANIFEST)
 
     def rejects(self) -> Iterator[pa.RecordBatch]:
         """The rejects by member (schema.REJECTS)."""
@@ -129,18 +129,18 @@ def _full_disk(folder: str) -> Iterator[None]:
         raise
 
 
-def _packed(row: Row) -> bytes:
+def _packed(row: ManifestRow) -> bytes:
     # by position: names would be half of the bytes
-    return pickle.dumps([getattr(row, name) for name in Row.__slots__], protocol=pickle.HIGHEST_PROTOCOL)
+    return pickle.dumps([getattr(row, name) for name in ManifestRow.__slots__], protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def _unpacked(content: bytes) -> Row:
-    return Row(**dict(zip(Row.__slots__, pickle.loads(content), strict=True)))
+def _unpacked(content: bytes) -> ManifestRow:
+    return ManifestRow(**dict(zip(ManifestRow.__slots__, pickle.loads(content), strict=True)))
 
 
-def _values(found: tuple[bytes]) -> list[Any]:
+def _values(record: tuple[bytes]) -> list[Any]:
     """A row's fields in their order, for who does not need the row."""
-    values: list[Any] = pickle.loads(found[0])
+    values: list[Any] = pickle.loads(record[0])
     return values
 
 

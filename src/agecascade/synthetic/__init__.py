@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
+
+import numpy as np
 
 from agecascade.errors import ParamsError, unknown_name
 from agecascade.params import Draw
@@ -37,6 +40,11 @@ LAYOUTS: dict[str, Callable[[Draw, Seeds], Plan]] = {
 }
 
 _BATCH = 32  # pictures a process draws at a time: 0.2 s of work, some 200 kB of results
+
+
+def data_set_seed(seed: int, name: str) -> int:
+    """The seed of the data set `name` in a study with this seed: another one for each, so that they show different people."""
+    return int(np.random.SeedSequence([seed, crc32(name.encode())]).generate_state(1)[0])
 
 
 def write(reader: str, folder: Path, draw: Draw, seed: int, workers: int) -> None:
