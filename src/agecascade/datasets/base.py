@@ -55,13 +55,13 @@ class Info:
     """What `agecascade datasets` tells of a data set, and how a study takes it unless told otherwise."""
 
     title: str  # as its authors call it
-    pictures: int | None  # as published; None where it differs from user to user
+    pictures: int | None = None  # as published; None where it differs from user to user
     subjects: int | None = None  # None where the publisher does not tell them
     label: str  # "age, years", "apparent age, years", "age group, years", "attractiveness, 1 to 5", "identity"
     licence: str  # in a few words
     access: Literal["direct", "by hand", "on request", "withdrawn", "your own"]
-    page: str  # the address where a person reads about it or asks for it
-    paper: str  # authors and year
+    page: str = ""  # the address where a person reads about it or asks for it
+    paper: str = ""  # authors and year
     kept: Mapping[str, int] = field(default_factory=dict)  # pictures after cleaning, by the paper that counted them
     settings: Mapping[str, Any]  # its entry under `datasets` in params.yaml, less reader, origin and draw
     sigma: float = 2.0  # label units, where the data set gives no deviation (facts: DLDL-v2)

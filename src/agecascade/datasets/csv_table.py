@@ -34,7 +34,6 @@ _ROLES = {"train": "train", "training": "train", "val": "validation", "valid": "
 
 INFO = Info(
     title="A table of your own",
-    pictures=None,
     label="what the table holds",
     licence="your own",
     access="your own",

@@ -13,7 +13,6 @@ from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject
 from agecascade.io.source import Source
 from agecascade.params import Block
 
-URL = "http://yanweifu.github.io/FG_NET_data/FGNET.zip"
 INFO = Info(
     title="FG-NET Aging Database",
     pictures=1_002,
@@ -28,6 +27,7 @@ INFO = Info(
     settings=label_study(0, 69, detector="annotation", protocol="leave_one_subject_out", test=0.0),
 )
 
+URL = "http://yanweifu.github.io/FG_NET_data/FGNET.zip"
 POINTS = 68
 # right and left eye (the subject's own), nose tip, right and left mouth corner in the publisher's markup
 FIVE = (31, 36, 67, 48, 54)

@@ -19,12 +19,9 @@ _INSTRUCTIONS = "pack your pictures, one folder for each person, as a zip or tar
 
 INFO = Info(
     title="Identity folders",
-    pictures=None,
     label="identity",
     licence="your own",
     access="your own",
-    page="",
-    paper="",
     settings=identity_study(5, detector="yunet", options={"files": ["faces.zip"]}),
 )
 

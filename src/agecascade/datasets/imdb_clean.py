@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from agecascade.archives import Archive
 from agecascade.datasets import imdb_wiki
 from agecascade.datasets.base import Info, ManifestRow, Reject, folder_and_file, label_study, parse_options
-from agecascade.datasets.tables import find, join_rows, number, text_rows
+from agecascade.datasets.tables import enter, find, join_rows, number, text_rows
 from agecascade.io.source import Source
 from agecascade.params import Block
 
@@ -57,7 +57,7 @@ class Options(Block):
 class _Listed(NamedTuple):
     """A row of a table."""
 
-    where: str  # table and line
+    place: str  # table and line
     role: str
     age: str
     gender: str
@@ -80,13 +80,8 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
     for role, table in zip(_ROLES.values(), find(archive, *_names(chosen)), strict=True):
         for line, cells in text_rows(table, _COLUMNS):
             key, where = folder_and_file(cells["filename"]), f"{PurePosixPath(table.name).name} line {line}"
-            if not key:
-                yield Reject(where, "file_missing", "the row names no file")
-            elif key in listed:
-                yield Reject(where, "duplicate_row", f"{key} stands in {listed[key].where} too, which is taken")
-            else:
-                box = tuple(number(cells[edge]) for edge in _EDGES)
-                listed[key] = _Listed(where, role, cells["age"], cells["gender"], box)
+            box = tuple(number(cells[edge]) for edge in _EDGES)
+            yield from enter(listed, key, _Listed(where, role, cells["age"], cells["gender"], box), where, "the row names no file")
     yield from join_rows(archive, listed, folder_and_file, partial(_row, is_crop=chosen.pictures == "crop"))
 
 
@@ -98,10 +93,10 @@ def _names(chosen: Options) -> list[str]:
 def _row(member: str, listed: _Listed, is_crop: bool) -> ManifestRow | Reject:
     age = number(listed.age)
     if age is None:
-        return Reject(member, "label_missing", f"{listed.where}: the age is {listed.age!r}, no number")
+        return Reject(member, "label_missing", f"{listed.place}: the age is {listed.age!r}, no number")
     box = tuple(edge for edge in listed.box if edge is not None)
     if not is_crop and (len(box) < 4 or box[0] >= box[2] or box[1] >= box[3]):
-        return Reject(member, "box_unreadable", f"{listed.where}: {' '.join(map(str, listed.box))} is no box")
+        return Reject(member, "box_unreadable", f"{listed.place}: {' '.join(map(str, listed.box))} is no box")
     person = _PERSON.match(PurePosixPath(member).name)
     return ManifestRow(
         sample_id=str(PurePosixPath(folder_and_file(member)).with_suffix("")),

@@ -20,7 +20,6 @@ from agecascade.params import Block
 if TYPE_CHECKING:
     import numpy as np
 
-URL = "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/static/"
 INFO = Info(
     title="IMDB-WIKI, face crops of IMDB",
     pictures=460_723,  # WIKI has 62,328
@@ -44,6 +43,7 @@ INFO = Info(
     ),
 )
 
+URL = "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/static/"
 MARGIN = 0.4  # share of the face box, on each side
 
 _NUMBERS = ("dob", "photo_taken", "gender", "face_score", "second_face_score")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from agecascade.archives import Archive
 from agecascade.datasets.base import Info, ManifestRow, Reject, folder_and_file, label_study, parse_options
-from agecascade.datasets.tables import Table, decoded, find, join_rows, number
+from agecascade.datasets.tables import Table, decoded, enter, find, join_rows, number
 from agecascade.errors import ArchiveError
 from agecascade.io.source import Source
 from agecascade.params import Block
@@ -43,7 +43,7 @@ class Options(Block):
 class _Listed(NamedTuple):
     """A line of the two lists of a side."""
 
-    line: int
+    place: str
     age: str
 
 
@@ -68,13 +68,8 @@ def _add(listed: dict[str, _Listed], side: str, names: Table, ages: Table) -> It
     if len(files) != len(years):
         raise ArchiveError(f"{names.name} has {len(files)} lines, {ages.name} {len(years)}: they belong together; fetch them again")
     for line, (file, age) in enumerate(zip(files, years, strict=True), start=1):
-        name = f"{side}/{PurePosixPath(file).name}"
-        if not file:
-            yield Reject(f"{names.name} line {line}", "file_missing", "the line names no picture")
-        elif name in listed:
-            yield Reject(f"{names.name} line {line}", "duplicate_row", f"{name} stands in line {listed[name].line} too, which is taken")
-        else:
-            listed[name] = _Listed(line, age)
+        key = f"{side}/{PurePosixPath(file).name}" if file else ""
+        yield from enter(listed, key, _Listed(f"line {line}", age), f"{names.name} line {line}", "the line names no picture")
 
 
 def _lines(table: Table) -> list[str]:
@@ -86,5 +81,5 @@ def _row(member: str, listed: _Listed) -> ManifestRow | Reject:
     side, _, file = folder_and_file(member).partition("/")
     age = number(listed.age)
     if age is None:
-        return Reject(member, "label_missing", f"line {listed.line} of {side}_age.txt is {listed.age!r}, no number")
+        return Reject(member, "label_missing", f"{listed.place} of {side}_age.txt is {listed.age!r}, no number")
     return ManifestRow(sample_id=f"{side}/{PurePosixPath(file).stem}", member=member, label=age, official=side)

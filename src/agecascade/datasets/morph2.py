@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
-from agecascade.datasets.tables import Table, find, number, text_rows
+from agecascade.datasets.tables import Cells, Table, enter, find, number, text_rows
 from agecascade.errors import ArchiveError
 from agecascade.io.source import Source
 from agecascade.params import Block
@@ -65,10 +65,8 @@ class Options(Block):
 class _Listed(NamedTuple):
     """A row of the album's CSV file."""
 
-    line: int
-    age: str
-    gender: str
-    race: str
+    place: str
+    cells: Cells
 
 
 def sources(options: Mapping[str, Any]) -> list[Source]:
@@ -112,14 +110,14 @@ def _row(member: str, key: str, listed: dict[str, _Listed] | None, roles: dict[s
     if listed is not None:
         if key not in listed:
             return Reject(member, "not_listed", "the album's CSV file does not list it")
-        entry = listed[key]
-        age = number(entry.age)
+        place, cells = listed[key]
+        age, gender = number(cells["age"]), cells["gender"].upper()
         if age is None:
-            return Reject(member, "label_missing", f"line {entry.line}: the age is {entry.age!r}, no number")
-        if (age, entry.gender) != (float(match["age"]), match["gender"]):
-            both = f"{match['gender']}{match['age']}, line {entry.line} {entry.gender}{entry.age}"
+            return Reject(member, "label_missing", f"{place}: the age is {cells['age']!r}, no number")
+        if (age, gender) != (float(match["age"]), match["gender"]):
+            both = f"{match['gender']}{match['age']}, {place} {gender}{cells['age']}"
             return Reject(member, "labels_disagree", f"its name says {both}")
-        race = _RACES.get(entry.race, entry.race or None)
+        race = _RACES.get(cells["race"].upper(), cells["race"].upper() or None)
     return ManifestRow(
         sample_id=key,
         member=member,
@@ -139,12 +137,7 @@ def _add(listed: dict[str, _Listed], table: Table) -> Iterator[Reject]:
     """Add the rows of the album's CSV file; what names no picture, or one again, is a reject."""
     for line, cells in text_rows(table, _COLUMNS):
         key, where = _key(cells["photo"]), f"{table.name} line {line}"
-        if not key:
-            yield Reject(where, "file_missing", "the row names no photo")
-        elif key in listed:
-            yield Reject(where, "duplicate_row", f"{key} stands in line {listed[key].line} too, which is taken")
-        else:
-            listed[key] = _Listed(line, cells["age"], cells["gender"].upper(), cells["race"].upper())
+        yield from enter(listed, key, _Listed(f"line {line}", cells), where, "the row names no photo")
 
 
 def _roles(archive: Archive, lists: Lists) -> dict[str, str]:

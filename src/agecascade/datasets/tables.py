@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from agecascade.archives import Archive, Member
 from agecascade.datasets.base import PICTURE_SUFFIXES, ManifestRow, Reject
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 Entry = TypeVar("Entry")
 Cells = dict[str, Any]  # column -> text, or what a spreadsheet holds
+
+
+class Placed(Protocol):
+    """An entry that knows where it stands."""
+
+    @property
+    def place(self) -> str:
+        """Such as `line 5`, for messages."""
+
+
+PlacedEntry = TypeVar("PlacedEntry", bound=Placed)
 
 
 class Table(NamedTuple):
@@ -151,6 +162,16 @@ def number(cell: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
+
+
+def enter(listed: dict[str, PlacedEntry], key: str, entry: PlacedEntry, where: str, nameless: str) -> Iterator[Reject]:
+    """List `entry` under `key`; or a reject, where the row at `where` names no picture (`nameless` says so) or one that is listed."""
+    if not key:
+        yield Reject(where, "file_missing", nameless)
+    elif key in listed:
+        yield Reject(where, "duplicate_row", f"{key} stands in {listed[key].place} too, which is taken")
+    else:
+        listed[key] = entry
 
 
 def join(archive: Archive, listed: Mapping[str, Entry], key: Callable[[str], str]) -> Iterator[tuple[Member, Entry] | Reject]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
 
 import numpy as np
+from numpy.random import Generator
 
 from agecascade.params import Draw
 from agecascade.synthetic.camera import Style
@@ -24,9 +25,8 @@ _APPA_REAL_HEADER = "file_name,num_ratings,apparent_age_avg,apparent_age_std,rea
 def appa_real(draw: Draw, seeds: Seeds) -> Plan:
     """`appa-real-release/train/000000.jpg` and its crop `000000.jpg_face.jpg`, here one like the other; `gt_avg_train.csv`."""
     rng = seeds.plan()
-    who = rng.permutation(subjects(draw, rng)).tolist()
+    who, ages = _children_and_adults(draw, rng, 0.2, (0, 12), (31, 17, 1, 95))
     count = len(who)
-    ages = np.where(rng.random(count) < 0.2, rng.uniform(0, 12, count), bounded_normal(rng, 31, 17, 1, 95, count))
     deviations = np.round(rng.gamma(7, 0.1 + 0.009 * ages / 2), 6)
     apparent = np.round(np.clip(ages + rng.normal(0, 0.3 * deviations), 0.5, 97), 6)
     votes = rng.integers(20, 60, count)
@@ -53,9 +53,8 @@ _CHALEARN2015_UNANIMOUS = 0.02
 def chalearn2015(draw: Draw, seeds: Seeds) -> Plan:
     """`Train/image_<n>.jpg` and so on, with `Train.csv` of image, mean and deviation; some deviations are 0, as published."""
     rng = seeds.plan()
-    who = rng.permutation(subjects(draw, rng)).tolist()
+    who, ages = _children_and_adults(draw, rng, 0.15, (3, 16), (32, 14, 3, 85))
     count = len(who)
-    ages = np.where(rng.random(count) < 0.15, rng.uniform(3, 16, count), bounded_normal(rng, 32, 14, 3, 85, count))
     deviations = np.round(rng.gamma(6, 0.12 + 0.012 * ages / 2), 4)
     deviations[rng.permutation(count)[: max(1, round(_CHALEARN2015_UNANIMOUS * count))]] = 0
     means = np.round(np.clip(ages + rng.normal(0, 0.3 * deviations), 1, 99), 4)
@@ -70,6 +69,18 @@ def chalearn2015(draw: Draw, seeds: Seeds) -> Plan:
         pictures.append(DrawnPicture(f"{side}/{image}", number, subject, age, faults[number]))
     style = Style(sides=(150, 210), margin=0.5, shift=0.08, zoom=0.12, roll=4, yaw=8, pitch=5, gray=0.06)
     return Plan("ChaLearn2015.zip", style, pictures, [(f"{side}.csv", table.encode()) for side, table in tables.items()])
+
+
+def _children_and_adults(
+    draw: Draw, rng: Generator, share: float, children: tuple[float, float], adults: tuple[float, float, float, float]
+) -> tuple[list[int], np.ndarray]:
+    """The subject and the age of every picture, shuffled; `share` of the pictures show children, whose ages are uniform.
+
+    children: youngest and oldest; adults: mean, deviation, youngest and oldest. Returns the subjects and ages (count,).
+    """
+    who = rng.permutation(subjects(draw, rng)).tolist()
+    count = len(who)
+    return who, np.where(rng.random(count) < share, rng.uniform(*children, count), bounded_normal(rng, *adults, count))
 
 
 def _sides(shares: Mapping[str, float], count: int) -> list[str]:
