@@ -1,21 +1,20 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
-from agecascade.datasets import afad, reader
+from agecascade.datasets import afad
 from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Dataset, Draw
 from agecascade.synthetic import write
-from publishers import write_folder, write_tar, write_zip
+from publishers import rows_of, write_folder, write_tar, write_zip
 
-
-def read(path, options=None):
-    with open_archives(path) as archive:
-        return list(reader("afad").rows(archive, options or {}))
+read = partial(rows_of, "afad")
 
 
 @pytest.mark.parametrize("top", ["AFAD-Full/", "AFAD-Lite/", "tarball/AFAD-Full/", ""])

@@ -6,18 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agecascade.archives import open_archives
-from agecascade.datasets import agedb, reader
+from agecascade.datasets import agedb
 from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ParamsError
-from publishers import write_zip
+from publishers import rows_of, write_zip
 
 NAMES = Path(__file__).resolve().parents[3] / "shared" / "annotations" / "agedb_names.txt"
 
 
 def read(tmp_path, names):
-    with open_archives(write_zip(tmp_path / "AgeDB.zip", dict.fromkeys(names, b""))) as archive:
-        return list(reader("agedb").rows(archive, {}))
+    return rows_of("agedb", write_zip(tmp_path / "AgeDB.zip", dict.fromkeys(names, b"")))
 
 
 def test_rows(tmp_path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,12 +15,9 @@ from agecascade.errors import ParamsError
 from agecascade.params import Clean, Draw
 from agecascade.synthetic import write
 from agecascade.synthetic.packing import archive_writer
-from publishers import picture, write_zip
+from publishers import picture, rows_of, write_zip
 
-
-def read(path):
-    with open_archives(path) as archive:
-        return list(reader("casia_webface").rows(archive, {}))
+read = partial(rows_of, "casia_webface")
 
 
 def test_rows(tmp_path):
@@ -61,10 +60,10 @@ def test_every_name_of_the_publishers_form(tmp_path_factory, person, number, top
 def test_the_drawn_archive_is_understood(tmp_path):
     write("casia_webface", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
     with open_archives(tmp_path) as archive:
-        found = list(reader("casia_webface").rows(archive, {}))
-        assert all(isinstance(row, ManifestRow) for row in found)
-        assert len({row.sample_id for row in found}) == 36
-        assert len({row.subject for row in found}) == 6
+        results = list(reader("casia_webface").rows(archive, {}))
+        assert all(isinstance(row, ManifestRow) for row in results)
+        assert len({row.sample_id for row in results}) == 36
+        assert len({row.subject for row in results}) == 6
         files = {"manifest": tmp_path / "m.parquet", "rejects": tmp_path / "r.parquet"}
         counts = clean(archive, reader("casia_webface"), Clean(), {}, name="casia_webface", **files)
     assert (counts["kept"], counts["rejected"]) == (35, {"truncated": 1})

@@ -167,7 +167,7 @@ def test_drawn_faces_are_not_the_publishers(repository):
     assert listed["files"][0]["present"] == [str(repository / "data" / "raw" / "real" / "two.zip")]
 
 
-# --- how it is told
+# --- how it is printed
 
 
 @pytest.mark.usefixtures("two")

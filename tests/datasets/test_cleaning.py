@@ -98,8 +98,8 @@ def test_only_rows_that_may_stay_are_decoded(tmp_path, monkeypatch):
 
 def test_a_central_box_is_of_the_pictures_size(tmp_path):
     wide = picture(width=36, height=18)
-    (found,) = cleaned(tmp_path, [row(central_box=1 / 1.8)], {"a.jpg": wide}).manifest["box"].to_pylist()
-    assert found == pytest.approx([8, 4, 28, 14], abs=1e-5)
+    (results,) = cleaned(tmp_path, [row(central_box=1 / 1.8)], {"a.jpg": wide}).manifest["box"].to_pylist()
+    assert results == pytest.approx([8, 4, 28, 14], abs=1e-5)
 
 
 def test_the_second_of_two_ids_is_a_reject(tmp_path):
@@ -209,8 +209,8 @@ def test_excluded_rows_are_rejects_with_their_reason(tmp_path):
     listed = tmp_path / "doubtful.csv"
     listed.write_text("\ufeffsample_id,reason\na,the label is 40 years off\nb,\nnobody,gone\n", encoding="utf-8")
     result = cleaned(tmp_path, [row("a"), row("b"), row("c")], exclude=str(listed))
-    told = {reject["member"]: reject["detail"] for reject in result.rejects.to_pylist()}
-    assert told == {"a.jpg": "the label is 40 years off", "b.jpg": f"{listed} lists it"}
+    details = {reject["member"]: reject["detail"] for reject in result.rejects.to_pylist()}
+    assert details == {"a.jpg": "the label is 40 years off", "b.jpg": f"{listed} lists it"}
     assert result.manifest["sample_id"].to_pylist() == ["c"]
 
 

@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import math
 from datetime import date
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agecascade.archives import open_archives
-from agecascade.datasets import imdb_wiki, reader
+from agecascade.datasets import imdb_wiki
 from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.imdb_wiki import age_at_mid_year
 from agecascade.errors import ArchiveError, ParamsError
-from publishers import mat, write_tar, write_zip
+from publishers import mat, rows_of, write_tar, write_zip
 
 
 def serial(year, month, day) -> float:
@@ -38,9 +38,7 @@ def changed(**fields):
     return TABLE | {key: [value, *TABLE[key][1:]] for key, value in fields.items()}
 
 
-def read(path, options=None):
-    with open_archives(path) as archive:
-        return list(reader("imdb_wiki").rows(archive, options or {}))
+read = partial(rows_of, "imdb_wiki")
 
 
 def crop(folder, table, order=("mat", "pictures")):

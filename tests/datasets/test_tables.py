@@ -55,8 +55,8 @@ def sheet(*lines, title="Scores") -> bytes:
 
 def test_sheet_rows():
     content = sheet(["a title"], ["Image", " Mean "], [1, 2.5], [None, None], [2, "n/a"])
-    found = list(sheet_rows(Table("scores.xlsx", content), ["Image", "Mean"], "Scores", header=2))
-    assert found == [(3, {"Image": 1, "Mean": 2.5}), (5, {"Image": 2, "Mean": "n/a"})]
+    results = list(sheet_rows(Table("scores.xlsx", content), ["Image", "Mean"], "Scores", header=2))
+    assert results == [(3, {"Image": 1, "Mean": 2.5}), (5, {"Image": 2, "Mean": "n/a"})]
     with pytest.raises(ArchiveError, match="unknown column 'Median'"):
         list(sheet_rows(Table("scores.xlsx", content), ["Median"], header=2))
     with pytest.raises(ArchiveError, match=r"unknown sheet 'Score'; did you mean Scores"):
@@ -81,9 +81,9 @@ def test_find(tmp_path):
 def test_join(tmp_path):
     path = write_zip(tmp_path / "set.zip", {"a/1.jpg": b"", "b/1.jpg": b"", "a/2.jpg": b"", "a/readme.txt": b""})
     with open_archives(path) as archive:
-        found = list(join(archive, {"1": "one", "3": "three"}, lambda name: name[-5]))
-    assert [(item[0].name, item[1]) for item in found if not isinstance(item, Reject)] == [("a/1.jpg", "one")]
-    assert [(item.member, item.reason) for item in found if isinstance(item, Reject)] == [
+        results = list(join(archive, {"1": "one", "3": "three"}, lambda name: name[-5]))
+    assert [(item[0].name, item[1]) for item in results if not isinstance(item, Reject)] == [("a/1.jpg", "one")]
+    assert [(item.member, item.reason) for item in results if isinstance(item, Reject)] == [
         ("b/1.jpg", "duplicate_picture"),
         ("a/2.jpg", "not_listed"),
         ("3", "file_missing"),

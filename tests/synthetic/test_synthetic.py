@@ -75,9 +75,9 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path, name):
 @pytest.mark.parametrize("name", ["agedb", "fgnet", "identity_folders", "imdb_wiki", "utkface"])
 def test_the_reader_understands_the_archive(tmp_path, name):
     write(name, tmp_path, DRAW, 1, workers=1)
-    found = list(reader(name).rows(open_archives(tmp_path), {"files": ["vggface2_train.tar.gz"]} if name == "identity_folders" else {}))
-    rows = [row for row in found if isinstance(row, ManifestRow)]
-    rejects = [row.reason for row in found if isinstance(row, Reject)]
+    results = list(reader(name).rows(open_archives(tmp_path), {"files": ["vggface2_train.tar.gz"]} if name == "identity_folders" else {}))
+    rows = [row for row in results if isinstance(row, ManifestRow)]
+    rejects = [row.reason for row in results if isinstance(row, Reject)]
     expected = {"agedb": 2, "utkface": 1}.get(name, 0)  # names that do not parse
     assert rejects == ["name_does_not_parse"] * expected
     assert len(rows) == DRAW.pictures - expected

@@ -9,7 +9,7 @@ from agecascade.datasets.base import Reader
 from agecascade.errors import ParamsError, unknown_name
 from agecascade.params.data import RENAMED_READERS, renamed_reader
 
-# name in params.yaml -> module that is a base.Reader; imported when asked for
+# name in params.yaml -> module that is a base.Reader; imported at its first use
 READERS = {
     "adience": "agecascade.datasets.adience",
     "afad": "agecascade.datasets.afad",

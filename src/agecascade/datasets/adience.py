@@ -79,7 +79,7 @@ class _Entry(NamedTuple):
 
 
 def sources(options: Mapping[str, Any]) -> list[Source]:
-    """The archive of the chosen pictures and the five tables, which are to be asked for."""
+    """The archive of the chosen pictures and the five tables, which are handed out on request."""
     chosen = parse_options(Options, options)
     return [Source(file, instructions=_INSTRUCTIONS) for file in (f"{chosen.pictures}.tar.gz", *_FOLDS)]
 

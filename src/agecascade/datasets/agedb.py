@@ -39,7 +39,7 @@ class Options(Block):
 
 
 def sources(options: Mapping[str, Any]) -> list[Source]:
-    """The one archive, which is to be asked for."""
+    """The one archive, which is handed out on request."""
     return [Source(parse_options(Options, options).file, instructions=_INSTRUCTIONS)]
 
 

@@ -1,4 +1,4 @@
-"""What a reader of a published data set says and is asked."""
+"""Interface of readers: the rows and rejects that they give, the facts of a data set, and the helpers that they share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestRow:
-    """A picture and what its publisher says of it: the columns of schema.MANIFEST, and what only cleaning asks for."""
+    """A picture and what its publisher says of it: the columns of schema.MANIFEST, and further ones that only cleaning uses."""
 
     sample_id: str
     member: str
@@ -37,7 +37,7 @@ class ManifestRow:
     official: str | None = None
 
     central_box: float | None = None  # the box is this share of each side, at the picture's centre: cleaning knows the size
-    face_score: float | None = None  # the publisher's detector; -inf where it found no face
+    face_score: float | None = None  # the publisher's detector; -inf where it detected no face
     second_face_score: float | None = None  # null where there is no second face
 
 
@@ -52,11 +52,11 @@ class Reject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """What `agecascade datasets` tells of a data set, and how a study takes it unless told otherwise."""
+    """Facts of a data set, as `agecascade datasets` prints them, and the default settings of a study of it."""
 
     title: str  # as its authors call it
     pictures: int | None = None  # as published; None where it differs from user to user
-    subjects: int | None = None  # None where the publisher does not tell them
+    subjects: int | None = None  # None where the publisher gives no number
     label: str  # "age, years", "apparent age, years", "age group, years", "attractiveness, 1 to 5", "identity"
     licence: str  # in a few words
     access: Literal["direct", "by hand", "on request", "withdrawn", "your own"]

@@ -66,7 +66,7 @@ class _Listed(NamedTuple):
 
 
 def sources(options: Mapping[str, Any]) -> list[Source]:
-    """The pictures and, where asked for, the list of celebrities."""
+    """The pictures and, where the options name it, the list of celebrities."""
     chosen = parse_options(Options, options)
     files = [Source(chosen.file, instructions=f"get the original face images (3.5 GB) by hand from {PAGE} (for research only)")]
     if chosen.metadata is not None:
@@ -85,7 +85,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
             yield _row(member.name)
         return
     (table,) = find(archive, chosen.metadata)
-    listed, repeated = _listed(table)
+    listed, repeated = _entries(table)
     yield from repeated
     yield from join_rows(archive, listed, _file, _row)
 
@@ -118,7 +118,7 @@ def _file(member: str) -> str:
     return unicodedata.normalize("NFC", PurePosixPath(member).name)
 
 
-def _listed(table: Table) -> tuple[dict[str, _Listed], list[Reject]]:
+def _entries(table: Table) -> tuple[dict[str, _Listed], list[Reject]]:
     """File name -> what is said of it, and the rows that name none or one that stands there already."""
     hint = f"take celebrity2000_meta.mat of {PAGE}"
     fields = mat_fields(table, "celebrityImageData", ["name"], ["age", "identity", "rank"], title="CACD2000", newer=hint)

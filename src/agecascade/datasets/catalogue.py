@@ -42,7 +42,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Card:
-    """One data set."""
+    """Card of a data set: its facts, files and options."""
 
     name: str
     info: Info
@@ -56,12 +56,12 @@ class Card:
 
 
 def info(name: str) -> Info:
-    """What the reader `name` tells of its data set; raises ParamsError where there is no such reader."""
+    """Facts that the reader `name` gives of its data set; raises ParamsError where there is no such reader."""
     return reader(name).INFO
 
 
 def entry(name: str) -> dict[str, Any]:
-    """The data set's entry under `datasets` in params.yaml, as its publisher's archive is studied unless told otherwise.
+    """The data set's entry under `datasets` in params.yaml, with the defaults of a study of its publisher's archive.
 
     Every key is there, for DVC asks for each. Raises ParamsError where the reader's own settings are faulty.
     """
@@ -79,14 +79,14 @@ def entry(name: str) -> dict[str, Any]:
 
 
 def card(name: str, drawn: frozenset[str] = frozenset()) -> Card:
-    """All of one data set; `drawn` are the folders of data/raw that hold drawn faces, not the publisher's."""
+    """The card of a data set; `drawn` are the folders of data/raw that hold drawn faces, not the publisher's."""
     module: Any = reader(name)
     files = tuple(_file(source, drawn) for source in module.sources(module.INFO.settings["options"]))
     return Card(name, module.INFO, files, tuple(_options(module.Options)))
 
 
 def cards(drawn: frozenset[str] = frozenset()) -> list[Card]:
-    """Every data set, by name."""
+    """The cards of all data sets, by name."""
     return [card(name, drawn) for name in sorted(READERS)]
 
 
@@ -160,12 +160,12 @@ def markdown(cards: Sequence[Card]) -> str:
 
 
 def as_json(cards: Sequence[Card]) -> str:
-    """A list of all that is known, for machines."""
+    """All cards as JSON."""
     return json.dumps([_plain(card) for card in cards], indent=2, ensure_ascii=False)
 
 
 def page(card: Card) -> str:
-    """Everything on one data set, and what to do with it."""
+    """A page on one data set: facts, files, options, and its block of params.yaml."""
     lines = [card.info.title, "", *(f"  {key:<10}{value}" for key, value in _facts(card) if value)]
     lines += ["", f"Files, searched for in {_places()}:", "", *(line for file in card.files for line in _file_lines(file))]
     lines += ["", "Options, with their defaults:", ""]

@@ -1,7 +1,7 @@
 """Chicago Face Database 3.0: 597 people with a neutral face, their attractiveness rated from 1 to 7 (Ma et al., 2015).
 
 `CFD Version 3.0/Images/CFD/WF-001/CFD-WF-001-003-N.jpg` shows model WF-001; only neutral faces (N) were rated, in
-`CFD 3.0 Norming Data and Codebook.xlsx`. The extension sets CFD-MR and CFD-INDIA, asked otherwise, are left out.
+`CFD 3.0 Norming Data and Codebook.xlsx`. The extension sets CFD-MR and CFD-INDIA, whose raters answered another question, are left out.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Options(Block):
 
 
 def sources(options: Mapping[str, Any]) -> list[Source]:
-    """The archive, which is to be asked for."""
+    """The archive, which is handed out on request."""
     return [Source(parse_options(Options, options).file, instructions=_INSTRUCTIONS)]
 
 

@@ -77,8 +77,8 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
 def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture of the sides that are read, with its mean guess; the others are rejects.
 
-    A picture's side is told by the folder that it lies in (`Train`, `Validation`, `Test` or the like) or, where there is
-    none, by the one table that lists its name. Raises ArchiveError where a table is missing or another.
+    A picture's side is that of the folder that it lies in (`Train`, `Validation`, `Test` or the like) or, where there is
+    none, that of the one table that lists its name. Raises ArchiveError where a table is missing or another.
     """
     chosen = parse_options(Options, options)
     listed: dict[str, _Entry] = {}

@@ -41,7 +41,7 @@ def clean(
 ) -> dict[str, Any]:
     """Read, filter and check the data set `name`; writes `manifest` (schema.MANIFEST) and `rejects` (schema.REJECTS).
 
-    Returns what metrics/clean/<name>.json says. Rows are judged by their labels first, so that only pictures that may stay
+    Returns the content of metrics/clean/<name>.json. Rows are judged by their labels first, so that only pictures that may stay
     are decoded; each is read once. Memory does not grow with the number of pictures. Raises ArchiveError where the archive
     is damaged or of another data set, RejectRateError above `max_reject_rate`; then neither file is written.
     """
@@ -76,7 +76,7 @@ def exclusions(path: str) -> dict[str, str]:
 def _list(
     reader: Reader, archive: Archive, options: Mapping[str, Any], settings: Clean, excluded: Mapping[str, str], store: RowStore, name: str
 ) -> None:
-    """Enter every row, and reject those that a filter on what the publisher says of them leaves out."""
+    """Store every row, and reject those that a filter on the publisher's data leaves out."""
     empty = True
     for row in tqdm(reader.rows(archive, options), desc=f"read {name}", unit=" rows"):
         if isinstance(row, Reject):
@@ -148,7 +148,7 @@ def _batches(archive: Archive, store: RowStore) -> Iterator[Batch]:
 
 
 def _checked(batch: Batch, max_megapixels: float) -> list[tuple[ManifestRow, ManifestRow | Reject]]:
-    """Each row as listed, and as it is kept, with its box in pixels, or a reject where the picture is of no use."""
+    """(listed row, verdict): the row with its box in pixels, or a reject where the picture cannot be used."""
     return [(row, _verdict(row, content, max_megapixels)) for row, content in batch]
 
 

@@ -16,8 +16,8 @@ from agecascade.params import Block
 INFO = Info(
     title="FG-NET Aging Database",
     pictures=1_002,
-    subjects=82,
     label="age, years",
+    subjects=82,
     licence="research only",
     access="direct",
     page="https://yanweifu.github.io/FG_NET_data/",

@@ -70,7 +70,7 @@ class _Listed(NamedTuple):
 
 
 def sources(options: Mapping[str, Any]) -> list[Source]:
-    """The archive, which is to be asked for, and the lists of the partial setting."""
+    """The archive, which is handed out on request, and the lists of the partial setting."""
     chosen = parse_options(Options, options)
     files = [Source(chosen.file, instructions=_INSTRUCTIONS)]
     for file in chosen.lists.model_dump().values() if chosen.setting == "partial" else ():

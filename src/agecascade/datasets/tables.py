@@ -38,7 +38,7 @@ PlacedEntry = TypeVar("PlacedEntry", bound=Placed)
 
 
 class Table(NamedTuple):
-    """A table as its publisher ships it."""
+    """A table file as its publisher ships it."""
 
     name: str  # of the member, for messages
     content: bytes
@@ -211,7 +211,7 @@ def normal_path(path: str) -> str:
 
 
 class PathSuffixes:
-    """Distinct normal paths, indexed by as many last parts as tell them apart, so that a list may count from any folder."""
+    """Distinct normal paths, indexed by as many last parts as distinguish them, so that a list may count from any folder."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         split = [tuple(path.split("/")) for path in paths]
@@ -221,7 +221,7 @@ class PathSuffixes:
         self._paths = {parts[-self._depth :]: path for parts, path in zip(split, paths, strict=True)}
 
     def path_of(self, member: str) -> str | None:
-        """The listed path that the member fits, the longest if there are several; None where nothing tells which one."""
+        """The listed path that the member fits, the longest if there are several; None where it fits several equally well."""
         name = normal_path(member)
         parts = tuple(name.split("/"))
         for depth in range(min(self._depth, len(parts)), 0, -1):
@@ -232,7 +232,7 @@ class PathSuffixes:
 
     @cached_property
     def _shorter(self) -> dict[tuple[str, ...], str | None]:
-        """By fewer last parts than tell all apart; None where several paths end so."""
+        """By fewer last parts than distinguish all; None where several paths end so."""
         shorter: dict[tuple[str, ...], str | None] = {}
         for path in self._paths.values():
             parts = tuple(path.split("/"))

@@ -34,7 +34,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """One shot."""
+    """Viewpoint and settings of the camera in one picture."""
 
     side: int  # pixels
     yaw: float  # degrees

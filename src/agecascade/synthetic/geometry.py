@@ -122,7 +122,7 @@ def _mouth(looks: Looks) -> Flat:
 
 
 def _lines(looks: Looks) -> Flat:
-    """Where age writes on the left half of the face: crow's feet, fold beside nose and mouth, frown, cheek."""
+    """Lines of age on the left half of the face: crow's feet, fold beside nose and mouth, frown, cheek."""
     m, mouth, tip = looks.mouth_width, looks.mouth, looks.nose_tip
     corner = 0.55 + looks.eye_width
     points = {

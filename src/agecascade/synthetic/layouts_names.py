@@ -1,4 +1,4 @@
-"""Layouts of data sets whose file names and folders tell the labels, or the identity."""
+"""Layouts of data sets whose file names or folders give the labels, or the identity."""
 
 from __future__ import annotations
 

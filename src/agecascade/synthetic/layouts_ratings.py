@@ -111,12 +111,12 @@ def scut_fbp(draw: Draw, seeds: Seeds) -> Plan:
 
 
 def subjects_of(seeds: Seeds, gender: Gender) -> Iterator[int]:
-    """The numbers of the women or of the men."""
+    """The numbers of the subjects of one gender."""
     return (subject for subject in count() if seeds.person(subject).gender == gender)
 
 
 def appeal(who: Person, age: float) -> float:
-    """How a face is liked by drawn raters: about -1.5 to 1.5, less with age."""
+    """How drawn raters like a face: about -1.5 to 1.5, less with age."""
     return sum(weight * who.traits[trait] / _TRAIT_DEVIATIONS[trait] for trait, weight in _APPEAL_WEIGHTS.items()) - 0.02 * (age - 25)
 
 
@@ -207,7 +207,7 @@ def cfd(draw: Draw, seeds: Seeds) -> Plan:
 
 
 def _cfd_preamble() -> list[list[object]]:
-    """What stands above the models."""
+    """The rows above those of the models."""
     return [
         ["Chicago Face Database, drawn"],
         *[[] for _ in range(5)],

@@ -1,4 +1,4 @@
-"""Layouts of data sets whose tables tell ages or age groups."""
+"""Layouts of data sets with tables of ages or age groups."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _adience_age(group: int, rng: Generator) -> float:
 
 
 def _adience_odd_age(age: float, rng: Generator) -> str:
-    """What stands in the published tables where no group does."""
+    """A label as the published tables have it where it is none of the groups."""
     kinds: Sequence[str] = ("None", str(int(age)), "(25, 23)" if 25 <= age < 33 else "(38, 42)")
     return kinds[int(rng.choice(3, p=[0.5, 0.35, 0.15]))]
 
@@ -131,7 +131,7 @@ _MORPH2_HEADER = "id_num,picture_num,dob,doa,race,gender,facial_hair,age,age_dif
 
 
 def morph2(draw: Draw, seeds: Seeds) -> Plan:
-    """`Album2/<person>_<number><M|F><age>.JPG` and `morph_2008_nonCommercial.csv`; one row tells another age than its photo's name.
+    """`Album2/<person>_<number><M|F><age>.JPG` and `morph_2008_nonCommercial.csv`; one row gives another age than its photo's name.
 
     Pictures of one person are a few months apart. Light skin makes the partial setting, four fifths of it for training.
     """

@@ -80,7 +80,7 @@ def _records(path: Path) -> Iterator[Put]:
 
 
 class _Records:
-    """The records: one that counts the others, the pictures, and one of each identity that tells which pictures are its own."""
+    """The records: one that counts the others, the pictures, and one of each identity with the range of its pictures."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -101,7 +101,7 @@ class _Records:
         self._write(HEADER.pack(0, label, number, 0) + data)
 
     def finish(self) -> None:
-        """Write the records that tell of the pictures."""
+        """Write the records of identities and the first record, which count the pictures."""
         first = len(self.places)
         for own in self.pictures.values():
             self._counts(len(self.places), own)

@@ -23,7 +23,7 @@ Member = tuple[str, bytes]
 
 @dataclass(frozen=True)
 class DrawnPicture:
-    """What a data set's plan says of one picture; `number` is its place in the plan, from which its chance comes."""
+    """One picture of a plan; `number` is its place in the plan, which seeds its random numbers."""
 
     member: str
     number: int
@@ -35,7 +35,7 @@ class DrawnPicture:
 
 @dataclass(frozen=True)
 class Seeds:
-    """Independent chance for the plan, for every person and for every picture of one data set."""
+    """Independent random generators for the plan, for every person and for every picture of one data set."""
 
     seed: int
     reader: str
@@ -45,7 +45,7 @@ class Seeds:
         return default_rng(SeedSequence([self.seed, crc32(self.reader.encode())], spawn_key=key))
 
     def plan(self) -> Generator:
-        """For who is pictured how often at what age."""
+        """The generator of the plan: who is pictured how often at what age."""
         return self._rng(0)
 
     def person(self, subject: int) -> Person:
@@ -53,7 +53,7 @@ class Seeds:
         return _person(self, subject)
 
     def picture(self, number: int) -> Generator:
-        """For one picture."""
+        """The generator of one picture."""
         return self._rng(2, number)
 
 

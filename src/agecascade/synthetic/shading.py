@@ -18,7 +18,7 @@ Blob = tuple[float, float, float, float, float, float, float]  # centre x, y, de
 
 
 def shade(canvas: Canvas, looks: Looks, who: Person, view: Viewpoint, rng: Generator) -> np.ndarray:
-    """What to multiply the canvas with, in 128ths: (side, side, 3) uint8."""
+    """The factor of the canvas, in 128ths: (side, side, 3) uint8."""
     soft = _soft(canvas, looks, who, view, rng)  # (40, 40, 3)
     large = cv2.resize(soft, (canvas.side, canvas.side), interpolation=cv2.INTER_LINEAR)
     return cv2.subtract(large, cv2.cvtColor(_lines(canvas, looks, who, rng), cv2.COLOR_GRAY2RGB))
@@ -103,7 +103,7 @@ def _grey(amount: float) -> tuple[float, float, float]:
 
 
 def _lines(canvas: Canvas, looks: Looks, who: Person, rng: Generator) -> np.ndarray:
-    """Wrinkles, folds, spots: (side, side) uint8, what to take off the shade."""
+    """Wrinkles, folds, spots: (side, side) uint8, to be subtracted from the shade."""
     lines = np.zeros((canvas.side, canvas.side), np.uint8)
     strokes = [(f"forehead{i}", looks.forehead_lines * 1.6 - 0.3 * ((i + 1) % 4), 44) for i in range(4)]
     for end in "rl":
