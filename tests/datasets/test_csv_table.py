@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agecascade.datasets import csv_table as tables_of_users
 from agecascade.datasets.base import ManifestRow, Reject
-from agecascade.datasets.tables import PathSuffixes, normal_path
+from agecascade.datasets.tables import normal_path
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Dataset, Draw
 from agecascade.synthetic import write
@@ -252,19 +252,6 @@ def test_what_a_spreadsheet_writes_comes_back(tmp_path_factory, rows, delimiter)
     folder = given_table(tmp_path_factory.mktemp("set"), text.getvalue(), sorted(labels))
     results = read(folder, {"delimiter": delimiter})
     assert {row.sample_id: row.label for row in results if isinstance(row, ManifestRow)} == labels
-
-
-parts = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join)
-
-
-@settings(max_examples=30)
-@given(paths=st.lists(parts, unique=True, max_size=12), members=st.lists(parts, min_size=1, max_size=20))
-def test_tails_find_what_a_search_through_all_paths_finds(paths, members):
-    suffixes = PathSuffixes(paths)
-    for member in members:
-        fitting = [path for path in paths if f"/{member}".endswith(f"/{path}") or f"/{path}".endswith(f"/{member}")]
-        results = suffixes.path_of(member)
-        assert results in ([*fitting, None] if len(fitting) > 1 else fitting or [None])
 
 
 def test_sources():

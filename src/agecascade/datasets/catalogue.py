@@ -12,8 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 from agecascade.datasets import READERS, reader
 from agecascade.datasets.base import Info
 from agecascade.errors import ParamsError
-from agecascade.io.fetch import local, names, places
-from agecascade.io.places import repository_root
+from agecascade.io.places import archive_folders, repository_root
 from agecascade.io.source import Source
 from agecascade.params import Block, Clean, Dataset
 from agecascade.yaml_style import dumped
@@ -108,9 +107,9 @@ def drawn_folders(root: Path) -> frozenset[str]:
 
 def _file(source: Source, drawn: frozenset[str]) -> File:
     root = repository_root()
-    by_hand = local(source)
+    by_hand = source.local()
     raw = [folder for folder in sorted((root / "data" / "raw").glob("[!.]*/")) if folder.name not in drawn]
-    fetched = (folder / name for folder in raw for name in names(source.file) if (folder / name).exists())
+    fetched = (folder / name for folder in raw for name in source.names() if (folder / name).exists())
     return File(source, root / "archives" / source.file, tuple([by_hand] if by_hand else []) + tuple(fetched))
 
 
@@ -225,7 +224,7 @@ def _present(card: Card) -> str:
 
 
 def _places() -> str:
-    return ", then in ".join(str(place) for place in places())
+    return ", then in ".join(str(place) for place in archive_folders())
 
 
 def _file_lines(file: File) -> list[str]:
