@@ -71,7 +71,7 @@ class Options(Block):
     groups: Literal[8, 3] = 8  # 3: 0-12, 15-20, 25-100
 
 
-class _Entry(NamedTuple):
+class _FoldRow(NamedTuple):
     """A row of a fold's table."""
 
     fold: int
@@ -100,17 +100,17 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
             yield _row(member.name, entry, repeat, chosen)
 
 
-def _listed(archive: Archive, prefix: str) -> dict[str, list[_Entry]]:
+def _listed(archive: Archive, prefix: str) -> dict[str, list[_FoldRow]]:
     """`<user_id>/<prefix>.<face_id>.<original_image>` -> its rows."""
-    listed: dict[str, list[_Entry]] = {}
+    listed: dict[str, list[_FoldRow]] = {}
     for fold, table in enumerate(tables.find(archive, *_FOLDS)):
         for _, cells in tables.text_rows(table, _COLUMNS, delimiter="\t"):
             name = f"{cells['user_id']}/{prefix}.{cells['face_id']}.{cells['original_image']}"
-            listed.setdefault(name, []).append(_Entry(fold, cells))
+            listed.setdefault(name, []).append(_FoldRow(fold, cells))
     return listed
 
 
-def _row(member: str, entry: _Entry, repeat: int, chosen: Options) -> ManifestRow | Reject:
+def _row(member: str, entry: _FoldRow, repeat: int, chosen: Options) -> ManifestRow | Reject:
     age = entry.cells["age"]
     if age in ("None", ""):
         return Reject(member, "label_missing", "the publisher gives no age")

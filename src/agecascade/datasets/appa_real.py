@@ -59,7 +59,7 @@ class Options(Block):
     ignore_list: str | None = None  # file of pictures to leave out, a name on each line; ignore_list.csv is the published one
 
 
-class _Entry(NamedTuple):
+class _RatingRow(NamedTuple):
     """A row of a table."""
 
     folder: str
@@ -82,13 +82,13 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
     Raises ArchiveError where a table is missing, or the ignore list is of another data set.
     """
     chosen = parse_options(Options, options)
-    listed: dict[str, _Entry] = {}
+    listed: dict[str, _RatingRow] = {}
     for folder, table in zip(_SIDES, tables.find(archive, *(f"gt_avg_{folder}.csv" for folder in _SIDES)), strict=True):
         for number, cells in tables.text_rows(table, _COLUMNS):
             name = f"{folder}/{cells['file_name'].lower()}" + (_FACE if chosen.faces == "cropped" else "")
             if name in listed:
                 yield Reject(f"{table.name} line {number}", "duplicate_row", f"{cells['file_name']} stands twice; the first is taken")
-            listed.setdefault(name, _Entry(folder, cells))
+            listed.setdefault(name, _RatingRow(folder, cells))
     ignored = _ignored(archive, chosen.ignore_list, listed) if chosen.ignore_list is not None else frozenset()
     for match in tables.join(archive, listed, _key):
         if not isinstance(match, Reject):
@@ -106,7 +106,7 @@ def _twin(name: str) -> str:
     return name.removesuffix(_FACE) if name.endswith(_FACE) else name + _FACE
 
 
-def _ignored(archive: Archive, file: str, listed: Mapping[str, _Entry]) -> frozenset[str]:
+def _ignored(archive: Archive, file: str, listed: Mapping[str, _RatingRow]) -> frozenset[str]:
     """The file names, without suffix, on the ignore list."""
     (table,) = tables.find(archive, file)
     known = {PurePosixPath(entry.cells["file_name"]).stem for entry in listed.values()}
@@ -121,7 +121,7 @@ def _ignored(archive: Archive, file: str, listed: Mapping[str, _Entry]) -> froze
     return frozenset(ignored)
 
 
-def _row(member: str, entry: _Entry, ignored: frozenset[str], chosen: Options) -> ManifestRow | Reject:
+def _row(member: str, entry: _RatingRow, ignored: frozenset[str], chosen: Options) -> ManifestRow | Reject:
     stem = PurePosixPath(entry.cells["file_name"]).stem
     if stem in ignored:
         return Reject(member, "ignored", f"{chosen.ignore_list} lists it")

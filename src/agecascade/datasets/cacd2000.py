@@ -57,7 +57,7 @@ class Options(Block):
         return name
 
 
-class _Listed(NamedTuple):
+class _MatRow(NamedTuple):
     """What the .mat file says of a picture."""
 
     age: float
@@ -90,7 +90,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
     yield from join_rows(archive, listed, _file, _row)
 
 
-def _row(member: str, listed: _Listed | None = None) -> ManifestRow | Reject:
+def _row(member: str, listed: _MatRow | None = None) -> ManifestRow | Reject:
     name = PurePosixPath(_file(member)).stem  # names hold dots: 35_J.J._Abrams_0003.jpg
     match = _NAME.fullmatch(name)
     if match is None:
@@ -118,11 +118,11 @@ def _file(member: str) -> str:
     return unicodedata.normalize("NFC", PurePosixPath(member).name)
 
 
-def _entries(table: Table) -> tuple[dict[str, _Listed], list[Reject]]:
+def _entries(table: Table) -> tuple[dict[str, _MatRow], list[Reject]]:
     """File name -> what is said of it, and the rows that name none or one that stands there already."""
     hint = f"take celebrity2000_meta.mat of {PAGE}"
     fields = mat_fields(table, "celebrityImageData", ["name"], ["age", "identity", "rank"], title="CACD2000", newer=hint)
-    listed: dict[str, _Listed] = {}
+    listed: dict[str, _MatRow] = {}
     repeated = []
     numbers = zip(fields["age"].tolist(), fields["identity"].tolist(), fields["rank"].tolist(), strict=True)
     for row, (name, entry) in enumerate(zip(fields["name"], numbers, strict=True), start=1):
@@ -131,5 +131,5 @@ def _entries(table: Table) -> tuple[dict[str, _Listed], list[Reject]]:
         elif _file(name) in listed:
             repeated.append(Reject(f"{table.name} row {row}", "duplicate_row", f"{name} stands twice; the first is taken"))
         else:
-            listed[_file(name)] = _Listed(*entry)
+            listed[_file(name)] = _MatRow(*entry)
     return listed, repeated

@@ -58,7 +58,7 @@ class Options(Block):
         return {name: side for name, side in sides.items() if side is not None}
 
 
-class _Entry(NamedTuple):
+class _GuessRow(NamedTuple):
     """A line of a table."""
 
     side: str
@@ -81,7 +81,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
     none, that of the one table that lists its name. Raises ArchiveError where a table is missing or another.
     """
     chosen = parse_options(Options, options)
-    listed: dict[str, _Entry] = {}
+    listed: dict[str, _GuessRow] = {}
     for side, table in zip(chosen.sides, tables.find(archive, *(side.labels for side in chosen.sides.values())), strict=True):
         for number, entry in _entries(table, side):
             if isinstance(entry, Reject):
@@ -105,19 +105,19 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
     yield from tables.join_rows(archive, listed, key_of, partial(_row, tested="test" in chosen.sides))
 
 
-def _entries(table: tables.Table, side: str) -> Iterator[tuple[int, _Entry | Reject]]:
+def _entries(table: tables.Table, side: str) -> Iterator[tuple[int, _GuessRow | Reject]]:
     """(line number, entry) of a table; raises ArchiveError where its first line has not three cells."""
     for place, (number, line) in enumerate(tables.text_lines(table)):
         cells = [cell.strip() for cell in line.split(";" if ";" in line else ",")]
         if len(cells) == 3 and (place > 0 or cells[0].lower().endswith(PICTURE_SUFFIXES)):
-            yield number, _Entry(side, *cells)
+            yield number, _GuessRow(side, *cells)
         elif place > 0:
             yield number, Reject(f"{table.name} line {number}", "row_damaged", f"{line[:60]!r} is not image, mean and deviation")
         elif len(cells) != 3:
             raise ArchiveError(f"{table.name}, line {number}: {line[:60]!r} is not image, mean and deviation; fetch the table again")
 
 
-def _row(member: str, entry: _Entry, tested: bool) -> ManifestRow | Reject:
+def _row(member: str, entry: _GuessRow, tested: bool) -> ManifestRow | Reject:
     mean, deviation = tables.number(entry.mean), tables.number(entry.deviation)
     if mean is None:
         return Reject(member, "label_missing", f"its mean {entry.mean!r} is no number")

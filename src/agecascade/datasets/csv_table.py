@@ -81,7 +81,7 @@ class Options(Block):
             raise ValueError("no such encoding; common ones are utf-8-sig, utf-16, latin-1, cp1252") from None
 
 
-class _Listed(NamedTuple):
+class _TableRow(NamedTuple):
     """A row of the table, whose picture is not known yet, or why it is a reject."""
 
     line: int
@@ -108,14 +108,14 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
     """
     chosen = parse_options(Options, options)
     (table,) = find(archive, chosen.table)
-    listed: dict[str, _Listed] = {}
+    listed: dict[str, _TableRow] = {}
     for line, path, row in _entries(table, chosen):
         if not path:
             yield Reject(f"{table.name} line {line}", "path_missing", f"line {line} names no picture")
         elif path in listed:
             yield Reject(path, "duplicate_row", f"line {line}: it stands in line {listed[path].line} too, which is taken")
         else:
-            listed[path] = _Listed(line, row)
+            listed[path] = _TableRow(line, row)
     yield from _matched(archive, listed)
 
 
@@ -254,7 +254,7 @@ def _nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _matched(archive: Archive, listed: Mapping[str, _Listed]) -> Iterator[ManifestRow | Reject]:
+def _matched(archive: Archive, listed: Mapping[str, _TableRow]) -> Iterator[ManifestRow | Reject]:
     """The rows with their pictures; what fits twice is a reject, for nothing tells which picture is meant."""
     suffixes = PathSuffixes(list(listed))
     members: dict[str, list[str]] = {}

@@ -54,7 +54,7 @@ class Options(Block):
     file: str = "imdb-clean-1024.tar"
 
 
-class _Listed(NamedTuple):
+class _TableRow(NamedTuple):
     """A row of a table."""
 
     place: str  # table and line
@@ -76,12 +76,12 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
 def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every listed picture. Raises ArchiveError where a table is missing or lacks a column."""
     chosen = parse_options(Options, options)
-    listed: dict[str, _Listed] = {}
+    listed: dict[str, _TableRow] = {}
     for role, table in zip(_ROLES.values(), find(archive, *_names(chosen)), strict=True):
         for line, cells in text_rows(table, _COLUMNS):
             key, where = folder_and_file(cells["filename"]), f"{PurePosixPath(table.name).name} line {line}"
             box = tuple(number(cells[edge]) for edge in _EDGES)
-            yield from enter(listed, key, _Listed(where, role, cells["age"], cells["gender"], box), where, "the row names no file")
+            yield from enter(listed, key, _TableRow(where, role, cells["age"], cells["gender"], box), where, "the row names no file")
     yield from join_rows(archive, listed, folder_and_file, partial(_row, is_crop=chosen.pictures == "crop"))
 
 
@@ -90,7 +90,7 @@ def _names(chosen: Options) -> list[str]:
     return [f"imdb_{part}_new{suffix}.csv" for part in _ROLES]
 
 
-def _row(member: str, listed: _Listed, is_crop: bool) -> ManifestRow | Reject:
+def _row(member: str, listed: _TableRow, is_crop: bool) -> ManifestRow | Reject:
     age = number(listed.age)
     if age is None:
         return Reject(member, "label_missing", f"{listed.place}: the age is {listed.age!r}, no number")

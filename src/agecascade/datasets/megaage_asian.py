@@ -40,7 +40,7 @@ class Options(Block):
     file: str = "megaage_asian.zip"
 
 
-class _Listed(NamedTuple):
+class _ListLine(NamedTuple):
     """A line of the two lists of a side."""
 
     place: str
@@ -56,20 +56,20 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
     """Every listed picture with its age and side. Raises ArchiveError where a list is missing or two differ in length."""
     parse_options(Options, options)
     tables = find(archive, *(f"list/{side}_{kind}.txt" for side in SIDES for kind in ("name", "age")))
-    listed: dict[str, _Listed] = {}
+    listed: dict[str, _ListLine] = {}
     for side, names, ages in zip(SIDES, tables[::2], tables[1::2], strict=True):
         yield from _add(listed, side, names, ages)
     yield from join_rows(archive, listed, folder_and_file, _row)
 
 
-def _add(listed: dict[str, _Listed], side: str, names: Table, ages: Table) -> Iterator[Reject]:
+def _add(listed: dict[str, _ListLine], side: str, names: Table, ages: Table) -> Iterator[Reject]:
     """Add the lines of a side; what names no picture, or one again, is a reject."""
     files, years = _lines(names), _lines(ages)
     if len(files) != len(years):
         raise ArchiveError(f"{names.name} has {len(files)} lines, {ages.name} {len(years)}: they belong together; fetch them again")
     for line, (file, age) in enumerate(zip(files, years, strict=True), start=1):
         key = f"{side}/{PurePosixPath(file).name}" if file else ""
-        yield from enter(listed, key, _Listed(f"line {line}", age), f"{names.name} line {line}", "the line names no picture")
+        yield from enter(listed, key, _ListLine(f"line {line}", age), f"{names.name} line {line}", "the line names no picture")
 
 
 def _lines(table: Table) -> list[str]:
@@ -77,7 +77,7 @@ def _lines(table: Table) -> list[str]:
     return [line.strip() for line in decoded(table).rstrip().splitlines()]
 
 
-def _row(member: str, listed: _Listed) -> ManifestRow | Reject:
+def _row(member: str, listed: _ListLine) -> ManifestRow | Reject:
     side, _, file = folder_and_file(member).partition("/")
     age = number(listed.age)
     if age is None:

@@ -62,7 +62,7 @@ class Options(Block):
     lists: Lists = Lists()
 
 
-class _Listed(NamedTuple):
+class _AlbumRow(NamedTuple):
     """A row of the album's CSV file."""
 
     place: str
@@ -86,7 +86,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
     """
     chosen = parse_options(Options, options)
     roles = _roles(archive, chosen.lists) if chosen.setting == "partial" else None
-    listed: dict[str, _Listed] | None = None
+    listed: dict[str, _AlbumRow] | None = None
     if chosen.table is not None:
         (table,) = find(archive, chosen.table)
         listed = {}
@@ -100,7 +100,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
         yield Reject(key, "file_missing", "a table lists it, the archive lacks it")
 
 
-def _row(member: str, key: str, listed: dict[str, _Listed] | None, roles: dict[str, str] | None) -> ManifestRow | Reject:
+def _row(member: str, key: str, listed: dict[str, _AlbumRow] | None, roles: dict[str, str] | None) -> ManifestRow | Reject:
     match = _NAME.fullmatch(key)
     if match is None:
         return Reject(member, "name_does_not_parse", f"{key} is not <subject>_<number><M|F><age>, such as 009055_1M54")
@@ -133,11 +133,11 @@ def _key(path: str) -> str:
     return PurePosixPath(path).stem.strip().upper()
 
 
-def _add(listed: dict[str, _Listed], table: Table) -> Iterator[Reject]:
+def _add(listed: dict[str, _AlbumRow], table: Table) -> Iterator[Reject]:
     """Add the rows of the album's CSV file; what names no picture, or one again, is a reject."""
     for line, cells in text_rows(table, _COLUMNS):
         key, where = _key(cells["photo"]), f"{table.name} line {line}"
-        yield from enter(listed, key, _Listed(f"line {line}", cells), where, "the row names no photo")
+        yield from enter(listed, key, _AlbumRow(f"line {line}", cells), where, "the row names no photo")
 
 
 def _roles(archive: Archive, lists: Lists) -> dict[str, str]:

@@ -70,7 +70,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
     genders: dict[str, str | None] = {}
     if chosen.identities:
         yield from _read_identities(tables.pop(), genders)
-    listed = _Listed()
+    listed = _PictureList()
     for table in tables:
         yield from listed.read(table)
     yield from listed.sort()
@@ -89,7 +89,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
         yield Reject(name, "file_missing", "a list names it, the archive lacks it")
 
 
-class _Listed:
+class _PictureList:
     """The pictures that lists name, three million of them: nine bytes each."""
 
     def __init__(self) -> None:

@@ -13,8 +13,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+import cv2
+import numpy as np
+
 from agecascade.archives.recordio import FIRST, FRAME, HEADER, LAST, LENGTH_BITS, MAGIC, MIDDLE, WHOLE
-from agecascade.datasets.pictures import picture_size
 from agecascade.io.files import written_beside
 
 _EPOCH = 315532800  # 1980-01-01, the first date that a zip can hold
@@ -97,7 +99,8 @@ class _Records:
             raise ValueError(f"{name}: the pictures of label {label} do not follow one another")
         own[1] += 1
         if not any(self.sides):
-            self.sides = picture_size(data)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            self.sides = (0, 0) if image is None else (image.shape[1], image.shape[0])
         self._write(HEADER.pack(0, label, number, 0) + data)
 
     def finish(self) -> None:
