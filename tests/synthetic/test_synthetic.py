@@ -23,7 +23,7 @@ from agecascade.datasets.fgnet import parse_points
 from agecascade.errors import ParamsError
 from agecascade.faces import alignment
 from agecascade.params import Draw
-from agecascade.synthetic import write
+from agecascade.synthetic import LAYOUTS, data_set_seed, write
 from agecascade.synthetic.camera import TEMPLATE, Style, develop, take
 from agecascade.synthetic.curves import similarity
 from agecascade.synthetic.drawing import draw
@@ -275,3 +275,12 @@ def test_yunet_finds_frontal_faces_at_the_right_place(mirror):
             error = np.hypot(*(eyes - true).T) / np.hypot(*(true[1] - true[0]))
             right += bool(error.max() < 0.15)
     assert right >= 0.99 * 150
+
+
+def test_every_reader_has_a_layout():
+    assert LAYOUTS.keys() == READERS.keys()
+
+
+def test_data_sets_of_one_study_are_drawn_with_different_seeds():
+    assert data_set_seed(0, "sample_imdb") == data_set_seed(0, "sample_imdb")
+    assert len({data_set_seed(seed, name) for seed in (0, 1) for name in ("sample_imdb", "sample_fgnet")}) == 4
