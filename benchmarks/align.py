@@ -140,11 +140,12 @@ def drawn() -> list[Face]:
     from agecascade.datasets import fgnet
     from agecascade.faces.crops import decode_image
     from agecascade.params import DrawSettings
-    from agecascade.synthetic.plans import fgnet as layout
-    from agecascade.synthetic.rendering import Seeds, render
+    from agecascade.synthetic.drawing import render
+    from agecascade.synthetic.layouts_names import fgnet as layout
+    from agecascade.synthetic.plan import Seeds
 
     seeds = Seeds(0, "fgnet")
-    plan = layout.plan(DrawSettings(pictures=FACES, subjects=12), seeds)
+    plan = layout(DrawSettings(pictures=FACES, subjects=12), seeds)
     members = [data for _, data in render(plan.pictures, replace(plan.style, sides=(SIDE, SIDE)), seeds)]
     points = [np.array(fgnet.parse_points(data))[list(fgnet.FIVE)] for data in members[1::2]]
     return list(zip([decode_image(data) for data in members[::2]], points, strict=True))

@@ -29,7 +29,7 @@ import pandas as pd
 from agecascade.archives import open_archives
 from agecascade.dataset_report.landmark_error import landmark_errors, summarise_errors
 from agecascade.datasets import reader
-from agecascade.datasets.base import Row
+from agecascade.datasets.base import ManifestRow
 from agecascade.errors import FaceError
 from agecascade.evaluation.tables import to_markdown
 from agecascade.faces.crops import Frame, cut, decode_image, transform_points
@@ -118,7 +118,7 @@ def measure(path: Path, step: int) -> tuple[dict[str, Tally], dict[str, str]]:
 def pictures(path: Path, step: int) -> Iterator[Picture]:
     """Every `step`-th picture in the order of names, decoded one at a time."""
     with open_archives(path) as archive:
-        rows = [row for row in reader("fgnet").rows(archive, {}) if isinstance(row, Row)]
+        rows = [row for row in reader("fgnet").rows(archive, {}) if isinstance(row, ManifestRow)]
         wanted = {row.member: row for row in sorted(rows, key=lambda row: row.member)[::step]}
         for member in archive.members():
             if row := wanted.get(member.name):

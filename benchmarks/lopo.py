@@ -110,11 +110,12 @@ def drawn(side: int) -> Any:
     from agecascade.faces.crops import decode_image
     from agecascade.loading import Faces
     from agecascade.params import DrawSettings
-    from agecascade.synthetic.plans import fgnet
-    from agecascade.synthetic.rendering import Seeds, render
+    from agecascade.synthetic.drawing import render
+    from agecascade.synthetic.layouts_names import fgnet
+    from agecascade.synthetic.plan import Seeds
 
     seeds = Seeds(0, "fgnet")
-    plan = fgnet.plan(DrawSettings(pictures=PICTURES, subjects=SUBJECTS), seeds)
+    plan = fgnet(DrawSettings(pictures=PICTURES, subjects=SUBJECTS), seeds)
     members = list(render(plan.pictures, replace(plan.style, sides=(side, side)), seeds))
     images = np.stack([decode_image(data) for name, data in members if name.endswith(".JPG")])
     label = np.array([min(float(int(picture.age)), 69.0) for picture in plan.pictures])

@@ -144,10 +144,10 @@ def test_datasets_tells_in_the_form_that_is_asked_for(monkeypatch: pytest.Monkey
         "as_json": lambda cards: f"json of {len(cards)}",
         "markdown": lambda cards: f"markdown of {len(cards)}",
     }
-    for name, members in (("catalogue", made), ("listing", forms)):
-        module = __import__(f"agecascade.datasets.{name}", fromlist=[name])
-        for member, function in members.items():
-            monkeypatch.setattr(module, member, function)
+    from agecascade.datasets import catalogue
+
+    for name, function in {**made, **forms}.items():
+        monkeypatch.setattr(catalogue, name, function)
     assert call("datasets", *flags).output == f"{told}\n"
 
 

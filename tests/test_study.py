@@ -11,7 +11,7 @@ import pytest
 from agecascade import models, params, study
 from agecascade.archives import open_archives
 from agecascade.datasets import READERS, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ParamsError
 from agecascade.synthetic import write
 from agecascade.yaml_style import parsed
@@ -198,14 +198,14 @@ def test_attractiveness_has_its_network_and_its_grid(repository: Path, name: str
     models.create(made.backbone, outputs=scores).load_state_dict(ages)  # the same network
 
 
-def read(folder: Path, name: str, options: dict[str, Any]) -> list[Row]:
+def read(folder: Path, name: str, options: dict[str, Any]) -> list[ManifestRow]:
     """What the reader finds in a drawn archive; most of it must be rows."""
     folder.mkdir()
     write(name, folder, params.DrawSettings(pictures=24, subjects=4), seed=3, workers=1)
     with open_archives(folder) as archive:
-        found = list(reader(name).rows(archive, options))
-    rows = [row for row in found if isinstance(row, Row)]
-    assert len(rows) >= 10, [row for row in found if isinstance(row, Reject)]
+        results = list(reader(name).rows(archive, options))
+    rows = [row for row in results if isinstance(row, ManifestRow)]
+    assert len(rows) >= 10, [row for row in results if isinstance(row, Reject)]
     return rows
 
 

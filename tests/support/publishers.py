@@ -16,7 +16,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.io import savemat
 
-from agecascade.archives import Archive
+from agecascade.archives import Archive, open_archives
+from agecascade.datasets import reader
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import AgecascadeError
 from agecascade.params import Clean
@@ -64,6 +66,12 @@ def mat(table: Mapping[str, Sequence[Any]], name: str = "imdb") -> bytes:
     file = io.BytesIO()
     savemat(file, {name: fields}, do_compression=True)
     return file.getvalue()
+
+
+def rows_of(name: str, path: Path, options: Mapping[str, Any] | None = None) -> list[ManifestRow | Reject]:
+    """All rows and rejects that the reader `name` gives of an archive, or of a folder of archives."""
+    with open_archives(path) as archive:
+        return list(reader(name).rows(archive, options or {}))
 
 
 def outcome(archive: Archive, reader: Any, settings: Clean, *, name: str = "tiny", workers: int = 1) -> SimpleNamespace:

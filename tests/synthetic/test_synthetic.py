@@ -18,19 +18,18 @@ from scipy.io import loadmat
 
 from agecascade.archives import open_archives
 from agecascade.datasets import READERS, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.fgnet import parse_points
 from agecascade.errors import ParamsError
-from agecascade.faces import crops
+from agecascade.faces import alignment
 from agecascade.params import DrawSettings
-from agecascade.synthetic import write
-from agecascade.synthetic.aging import looks
-from agecascade.synthetic.camera import develop
+from agecascade.synthetic import LAYOUTS, data_set_seed, write
+from agecascade.synthetic.camera import TEMPLATE, Style, develop, take
+from agecascade.synthetic.curves import similarity
 from agecascade.synthetic.drawing import draw
-from agecascade.synthetic.identity import person
-from agecascade.synthetic.markup import FIVE
-from agecascade.synthetic.rendering import Seeds
-from agecascade.synthetic.view import TEMPLATE, Style, similarity, take
+from agecascade.synthetic.geometry import FIVE
+from agecascade.synthetic.people import looks, person
+from agecascade.synthetic.plan import Seeds
 
 DRAW = DrawSettings(pictures=40, subjects=6)
 
@@ -76,9 +75,9 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path, name):
 @pytest.mark.parametrize("name", ["agedb", "fgnet", "identity_folders", "imdb_wiki", "utkface"])
 def test_the_reader_understands_the_archive(tmp_path, name):
     write(name, tmp_path, DRAW, 1, workers=1)
-    found = list(reader(name).rows(open_archives(tmp_path), {"files": ["vggface2_train.tar.gz"]} if name == "identity_folders" else {}))
-    rows = [row for row in found if isinstance(row, Row)]
-    rejects = [row.reason for row in found if isinstance(row, Reject)]
+    results = list(reader(name).rows(open_archives(tmp_path), {"files": ["vggface2_train.tar.gz"]} if name == "identity_folders" else {}))
+    rows = [row for row in results if isinstance(row, ManifestRow)]
+    rejects = [row.reason for row in results if isinstance(row, Reject)]
     expected = {"agedb": 2, "utkface": 1}.get(name, 0)  # names that do not parse
     assert rejects == ["name_does_not_parse"] * expected
     assert len(rows) == DRAW.pictures - expected
@@ -146,7 +145,7 @@ def test_markup_is_the_one_of_fgnet(mirror):
 
 
 def test_whole_crops_and_aligned_faces_are_framed_alike():
-    assert np.allclose(TEMPLATE, crops.TEMPLATE)
+    assert np.allclose(TEMPLATE, alignment.TEMPLATE)
 
 
 def test_landmarks_lie_where_the_face_is_drawn():
@@ -276,3 +275,12 @@ def test_yunet_finds_frontal_faces_at_the_right_place(mirror):
             error = np.hypot(*(eyes - true).T) / np.hypot(*(true[1] - true[0]))
             right += bool(error.max() < 0.15)
     assert right >= 0.99 * 150
+
+
+def test_every_reader_has_a_layout():
+    assert LAYOUTS.keys() == READERS.keys()
+
+
+def test_data_sets_of_one_study_are_drawn_with_different_seeds():
+    assert data_set_seed(0, "sample_imdb") == data_set_seed(0, "sample_imdb")
+    assert len({data_set_seed(seed, name) for seed in (0, 1) for name in ("sample_imdb", "sample_fgnet")}) == 4

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from agecascade.params.block import Block
+
+# old name -> new one: a module csv would hide the standard library's
+RENAMED_READERS = {"csv": "csv_table"}
+
+
+def renamed_reader(name: str) -> str:
+    """What to say of a reader's old name."""
+    return f"the reader {name} is called {RENAMED_READERS[name]} now"
 
 
 class Grid(Block):
@@ -92,6 +100,13 @@ class Dataset(Block):
     validation: float = Field(0.1, ge=0, lt=1)  # share of what is not test
     duplicates: Literal["keep", "exact", "near"] = "keep"  # all but the first of copies of one file, or of one picture, are left out
     apart_from: list[str] = Field(default_factory=list)  # data sets: what is nearly a picture of theirs is left out here
+
+    @field_validator("reader")
+    @classmethod
+    def _not_renamed(cls, name: str) -> str:
+        if name in RENAMED_READERS:
+            raise ValueError(renamed_reader(name))
+        return name
 
     @model_validator(mode="after")
     def _drawn(self) -> Dataset:

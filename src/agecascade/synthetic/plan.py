@@ -1,15 +1,66 @@
-"""What the plans of all publishers share: who is pictured how often at which age, with which faults."""
+"""The plan of an archive that is to be drawn: who is pictured how often at which age, with which faults, under which names."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+from zlib import crc32
 
 import numpy as np
-from numpy.random import Generator
+from numpy.random import Generator, SeedSequence, default_rng
 
 from agecascade.params import DrawSettings
-from agecascade.synthetic.rendering import Fault, Member, Picture
-from agecascade.synthetic.view import Style
+from agecascade.synthetic.camera import Style
+from agecascade.synthetic.people import Person, person
+
+Fault = Literal["", "second_face", "no_face", "blurred", "empty", "truncated", "text", "missing"]
+
+
+Member = tuple[str, bytes]
+
+
+@dataclass(frozen=True)
+class DrawnPicture:
+    """One picture of a plan; `number` is its place in the plan, which seeds its random numbers."""
+
+    member: str
+    number: int
+    subject: int
+    age: float  # years
+    fault: Fault = ""
+    points_member: str = ""  # where FG-NET's landmarks go
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Independent random generators for the plan, for every person and for every picture of one data set."""
+
+    seed: int
+    reader: str
+
+    def _rng(self, *key: int) -> Generator:
+        # the reader's name is part of the entropy, so that data sets of one seed still show different people
+        return default_rng(SeedSequence([self.seed, crc32(self.reader.encode())], spawn_key=key))
+
+    def plan(self) -> Generator:
+        """The generator of the plan: who is pictured how often at what age."""
+        return self._rng(0)
+
+    def person(self, subject: int) -> Person:
+        """The person of that number."""
+        return _person(self, subject)
+
+    def picture(self, number: int) -> Generator:
+        """The generator of one picture."""
+        return self._rng(2, number)
+
+
+@lru_cache(maxsize=256)
+def _person(seeds: Seeds, subject: int) -> Person:
+    return person(seeds._rng(1, subject))
+
 
 _SYLLABLES = ["ba", "den", "fi", "gor", "hal", "ka", "lun", "mi", "nor", "pel", "ra", "sto", "ti", "ul", "vin", "za"]
 
@@ -20,7 +71,7 @@ class Plan:
 
     file: str
     style: Style
-    pictures: list[Picture]
+    pictures: list[DrawnPicture]
     others: list[Member] = field(default_factory=list)  # written last, as in a sorted folder
     loose: list[Member] = field(default_factory=list)  # files that lie beside the archive
 
@@ -38,6 +89,11 @@ def spread_faults(count: int, shares: dict[Fault, float], rng: Generator) -> lis
     faults: list[Fault] = [fault for fault, share in shares.items() for _ in range(round(share * count))]
     faults = (faults + [""] * count)[:count]
     return [faults[i] for i in rng.permutation(count)]
+
+
+def text_member(name: str, lines: Iterable[str]) -> Member:
+    """A text file of these lines."""
+    return name, "".join(f"{line}\n" for line in lines).encode()
 
 
 def full_name(subject: int) -> str:
