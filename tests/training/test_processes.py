@@ -20,7 +20,7 @@ from agecascade.training.processes import Processes
 from project import STEP, finish, prepare, results, start
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCAL = ("fabric", "run", "--accelerator=cpu", "--devices=2")  # as docs/training.md says
+LOCAL = ("fabric", "run", "--accelerator=cpu", "--devices=2")  # as docs/how_to/cluster.md says
 
 # A network without batch norm, which would see half the batch: seven epochs of three batches, of 17, 17 and 16 pictures.
 SCRIPT = """

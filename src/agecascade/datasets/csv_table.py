@@ -39,7 +39,7 @@ INFO = Info(
     label="what the table holds",
     licence="your own",
     access="your own",
-    page="README.md",
+    page="docs/how_to/own_data.md",
     paper="yours",
     settings={
         "grid": {"low": 0, "high": 100, "step": 1},

@@ -1,4 +1,4 @@
-"""The head of Delta Age AdaIN: docs/daa.md."""
+"""The head of Delta Age AdaIN: docs/explanation/daa.md."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Features(Block):
     dataset: str
     extractor: Literal["network", "bif"] = "network"
     step: str  # whose network; for bif, which has none, `scratch`, for DVC needs some
-    layer: str = "pooled"  # pooled | global_max | flattened | first | block1, ...: docs/two_stage.md
+    layer: str = "pooled"  # pooled | global_max | flattened | first | block1, ...: docs/reference/regressors.md
     reduce: Literal["average", "max", "flatten"] = "average"  # what becomes of the map of `first` or of a block
     normalise: Literal["none", "l2"] = "none"  # l2: each picture's features to length one
     half: bool = False  # computed in half precision: float16 on a GPU, bfloat16 elsewhere

@@ -39,7 +39,7 @@ def _local(name: str) -> Path:
     here = next((path for path in (place / name for place in places()) if path.is_file()), None)
     if here is None:
         place = repository_root() / "archives"
-        raise FetchError(f"{name} is neither in {place} nor where AGECASCADE_MIRROR points; docs/networks.md tells where to get it")
+        raise FetchError(f"{name} is neither in {place} nor where AGECASCADE_MIRROR points; docs/reference/networks.md says where it is")
     return here
 
 

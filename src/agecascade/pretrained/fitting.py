@@ -71,7 +71,7 @@ def load_published(state: State, network: Network, backbone: str, called: str) -
     """
     layout = layout_of(state)
     if layout is None:
-        raise ModelError(f"{called} holds weights of no known network ({_first(list(state))}); docs/networks.md lists what can be read")
+        raise ModelError(f"{called} has weights of no known network ({_first(list(state))}); docs/reference/networks.md lists them")
     found = fit(renamed(state, layout, backbone), network) if backbone in layout.backbones else None
     if found is None or not found.fits:
         fault = found.fault if found else f"{layout.name} publishes none for it"

@@ -1,4 +1,4 @@
-"""Which part of a network learns: its head, a block and what follows it, or all. docs/training.md has cascaded fine-tuning's modes."""
+"""Which part of a network learns: its head, a block and what follows it, or all. Explained in docs/explanation/training.md."""
 
 from __future__ import annotations
 
