@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +46,48 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, lis
     shutil.copy(RECORDING / "sitecustomize.py", repository.folder / "src")
     records = tmp_path_factory.mktemp("records")
     repository.run("env", f"AGECASCADE_RECORD={records}", "dvc", "repro")
-    read_published_weights(repository.folder, records)
+    record_download(repository.folder, records)
+    record_weights(repository.folder, records)
     return {path.stem: json.loads(path.read_text()) for path in records.glob("*.json")}
 
 
-def read_published_weights(folder: Path, records: Path) -> None:
+def record_weights(folder: Path, records: Path) -> None:
     """Run the stage `weights` on a file of random weights: the sample has none."""
     file = folder / "archives" / "resnet18.pth"
-    file.parent.mkdir()
     torch.save(resnet18().state_dict(), file)
+    channels = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+    def change(content: Any) -> None:
+        content["weights"] = {"own": {"resnet18": {"file": file.name, "sha256": checksum(file)}}}
+        content["normalisation"]["by_backbone"] = {"resnet18": channels}
+        content |= {"backbone": "resnet18", "image_size": 64}
+
+    record(folder, records, change, "weights", "own")
+
+
+def record_download(folder: Path, records: Path) -> None:
+    """Run the stage `download` on an archive that lies in archives/: the sample's are all drawn."""
+    (folder / "archives").mkdir()
+    shutil.copy(folder / "data" / "raw" / "sample_fgnet" / "FGNET.zip", folder / "archives")
+
+    def change(content: Any) -> None:
+        content["datasets"]["sample_fgnet"] |= {"origin": "publisher"}
+        del content["datasets"]["sample_fgnet"]["draw"]
+
+    (records / "download@sample_fgnet.json").unlink()  # of those that are drawn three more are recorded
+    record(folder, records, change, "download", "sample_fgnet")
+
+
+def record(folder: Path, records: Path, change: Callable[[Any], None], stage: str, item: str) -> None:
+    """Run one stage by hand with changed params."""
     yaml = YAML(typ="safe", pure=True)
     content = yaml.load(folder / "params.yaml")
-    content["weights"] = {"own": {"resnet18": {"file": file.name, "library": None, "sha256": checksum(file)}}}
-    content["normalisation"]["by_backbone"] = {"resnet18": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}}
-    yaml.dump(content | {"backbone": "resnet18", "image_size": 64}, folder / "params.yaml")
+    shutil.copy(folder / "params.yaml", folder / "kept.yaml")
+    change(content)
+    yaml.dump(content, folder / "params.yaml")
     environment = os.environ | {"PYTHONPATH": "src", "AGECASCADE_RECORD": str(records), "DVC_ROOT": str(folder)}
-    subprocess.run([sys.executable, "pipeline/weights.py", "own"], cwd=folder, env=environment, check=True)
+    subprocess.run([sys.executable, f"pipeline/{stage}.py", item], cwd=folder, env=environment, check=True)
+    shutil.move(folder / "kept.yaml", folder / "params.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +108,8 @@ def listed_and_read(stages: list[Stage], records: dict[str, Any]) -> dict[str, t
     by_name = {stage.name: stage for stage in stages}
     for name, record in records.items():
         kind = name.partition("@")[0]
-        stage = by_name.get(name) or next(stage for stage in stages if stage.kind == kind)
-        listed[kind] |= {generic(key, stage.name) for key in stage.params}
+        if stage := by_name.get(name):
+            listed[kind] |= {generic(key, name) for key in stage.params}
         read[kind] |= {generic(key, name) for key in record["read"] if key not in ENTRIES}
     return {kind: (listed[kind], {key for key in read[kind] if not has_parts(key, read[kind])}) for kind in listed}
 
@@ -113,7 +140,10 @@ def test_no_stage_reads_a_param_that_it_does_not_list(stages: list[Stage], recor
 
 def test_no_stage_lists_a_param_that_it_does_not_read(stages: list[Stage], records: dict[str, Any]) -> None:
     lines = []
+    logged = {name.partition("@")[0] for name, record in records.items() if record["logged"]}
     for kind, (listed, read) in listed_and_read(stages, records).items():
+        if kind in logged:  # its MLflow run keeps all params; those that it lists are columns of `agecascade tables --runs`
+            continue
         lines += [
             f"{kind}: does not read {name}; take it out of its params in dvc.yaml"
             for name in sorted(listed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +47,9 @@ def every_kind(content: dict[str, Any]) -> dict[str, Any]:
     """The sample with a data set of each reader, published weights, a search and a screening, as dvc.yaml spreads them."""
     first = next(iter(content["datasets"].values()))
     content["datasets"] |= {f"of_{reader}": {**first, "reader": reader} for reader in READERS}
-    content["weights"] = {"published": {"tinyagenet": {}}}
+    content["weights"] = {"own": {"tinyagenet": {}}}
     content["search"] = {"tuned": {"step": "target", "init": "agedb", "dataset": "sample_fgnet"}}
-    content["screen"] = {"agedb": {"features": "agedb", "folds": 5, "share": 0.02}}
+    content["screen"] = {"doubtful": {"features": "agedb", "folds": 5, "share": 0.02}}
     return content
 
 
@@ -66,8 +65,9 @@ def resolved(folder: Path) -> list[Stage]:
 
 
 def _stage(stage: Any) -> Stage:
-    match = re.search(r"pipeline/\w+\.py", stage.cmd)
-    assert match, f"{stage.addressing} runs no script of pipeline/: {stage.cmd}"
     params = {key for dep in stage.deps for key in getattr(dep, "params", ())}
     files = {dep.def_path for dep in stage.deps if not getattr(dep, "params", ())}
-    return Stage(stage.addressing.rpartition(":")[2], ROOT / match[0], frozenset(files), frozenset(params))
+    name = stage.addressing.rpartition(":")[2]  # behind the path of dvc.yaml
+    script = ROOT / "pipeline" / f"{name.partition('@')[0]}.py"
+    assert script.stem in stage.cmd
+    return Stage(name, script, frozenset(files), frozenset(params))

@@ -79,7 +79,8 @@ class Measured:
     @property
     def others(self) -> tuple[tuple[str, str], ...]:
         """All params but those in which repetitions may differ."""
-        free = (_FREE,) if self.known["method"] == "daa" else (_FREE, _OF_DAA)
+        others_options = re.compile(rf"method_options(?!\.{re.escape(self.known['method'])}\.)(\..*)?")  # of other methods
+        free = (_FREE, others_options) if self.known["method"] == "daa" else (_FREE, others_options, _OF_DAA)
         return tuple(sorted((key, value) for key, value in self.known.items() if not any(each.fullmatch(key) for each in free)))
 
     def fits(self, setting: Setting) -> bool:

@@ -1,6 +1,7 @@
 """Python imports this by itself where it is on its path: record what a stage reads of its params, and which modules it loads.
 
-AGECASCADE_RECORD names the folder for the records, one JSON file a script: {"read": [keys], "modules": [files]}.
+AGECASCADE_RECORD names the folder for the records, one JSON file a script: {"read": [keys], "logged": whether its run keeps all
+params, "modules": [files]}.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 _paths: dict[int, str] = {}  # id of a block -> its key
 _blocks: list[Any] = []  # alive, so that no id is given twice
 _read: set[str] = set()
+_logged: list[str] = []
 
 
 def _record() -> None:
@@ -41,7 +43,9 @@ def _record() -> None:
                 _read.add(f"{path}.{_key(block, name)}" if path else _key(block, name))
             elif name == "model_dump":
                 return partial(_dumped, block, path, plain(block, name))
-            elif path and name in ("model_copy", "__reduce_ex__", "__eq__", "__hash__", "__iter__"):
+            elif name == "model_copy":
+                return partial(copied, block, path)
+            elif path and name in ("__reduce_ex__", "__eq__", "__hash__", "__iter__"):
                 _read.add(path)  # passed on as a whole
         return plain(block, name)
 
@@ -50,7 +54,17 @@ def _record() -> None:
         known(study, "")
         return study
 
+    def copied(block: Any, path: str, **options: Any) -> Any:
+        copy = plain(block, "model_copy")(**options)
+        known(copy, path)
+        return copy
+
+    def logged(path: Path | str) -> Any:
+        _logged.append(str(path))
+        return read_yaml(path)
+
     load, params.load = params.load, loaded
+    read_yaml, params.read_yaml = params.read_yaml, logged
     Block.__getattribute__ = spied  # type: ignore[method-assign, assignment]
 
 
@@ -68,16 +82,18 @@ def _key(block: Any, name: str) -> str:
 
 
 def _items(value: Any, key: str) -> list[tuple[Any, str]]:
-    if isinstance(value, dict):
-        return [(item, f"{key}.{name}") for name, item in value.items()]
-    return []
+    """What the entries of a mapping are, those of mappings in it too."""
+    if not isinstance(value, dict):
+        return []
+    items = [(item, f"{key}.{name}") for name, item in value.items()]
+    return items + [deeper for item, path in items for deeper in _items(item, path)]
 
 
 def _write(folder: Path) -> None:
     script = Path(sys.argv[0])
     if script.parent.name == "pipeline":
         modules = [module.__file__ for name, module in sorted(sys.modules.items()) if name.split(".")[0] in ("agecascade", "common")]
-        record = {"read": sorted(_read), "modules": modules}
+        record = {"read": sorted(_read), "logged": "params.yaml" in _logged, "modules": modules}
         (folder / f"{'@'.join([script.stem, *sys.argv[1:]])}.json").write_text(json.dumps(record))
 
 
