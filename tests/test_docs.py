@@ -175,6 +175,18 @@ def test_the_reference_has_every_name_of_a_registry(page: str, names: dict[str, 
     assert sorted(set(names) - set(re.findall(r"`([^`]+)`", rows))) == []
 
 
+def test_the_how_to_has_every_study() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", text(ROOT / "docs" / "how_to" / "published_data.md").split("| study | what |")[1], re.MULTILINE)
+    listed = [name for row in rows[: rows.index("`metrics/clean/<name>.json`")] for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(listed) == sorted(path.stem for path in (ROOT / "studies").glob("*.yaml"))
+
+
+def test_the_readme_counts_what_the_registries_have() -> None:
+    counts = re.search(r"(\d+) methods, (\d+) networks \(and any of\s+timm's\) and (\d+) data sets", text(ROOT / "README.md"))
+    assert counts is not None
+    assert [int(count) for count in counts.groups()] == [len(methods.METHODS), len(models.BACKBONES), len(READERS)]
+
+
 # --- the examples of the how-to
 
 
