@@ -64,7 +64,7 @@ def predict(
 def datasets(
     name: Annotated[str | None, typer.Argument(help="A reader: then everything on its data set.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/datasets.md.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/reference/datasets.md.")] = False,
 ) -> None:
     """List the data sets that there are readers for: what they hold, what they need, what of it is here."""
     from agecascade.datasets import catalogue

@@ -163,7 +163,7 @@ def test_a_faulty_table_names_the_file(tmp_path: Path, change: dict[str, Any], s
 def test_the_command_says_what_to_run_first(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(runs, "dvc_evaluations", lambda root: [])
     monkeypatch.setattr(runs, "evaluation_runs", list)
-    with pytest.raises(AgecascadeError, match=r"the studies for them are .*dldl_v2_ablations"):
+    with pytest.raises(AgecascadeError, match=r"their studies are .*dldl_v2_ablations"):
         beside_papers(ROOT)
 
 

@@ -59,5 +59,7 @@ def test_keys_that_do_not_fit_are_named_with_what_fits() -> None:
     cut = {name: tensor for name, tensor in vggface2(squeeze=True).items() if not name.startswith("layer4.2.conv3")}
     with pytest.raises(ModelError, match=r"missing backbone\.layer4\.2\.conv3\.weight; it fits no network here; fetch it again$"):
         load_published(cut, network("senet50"), "senet50", "f.pkl")
-    with pytest.raises(ModelError, match=r"f\.pkl holds weights of no known network \(a, b, c and 1 more\); docs/networks\.md lists"):
+    with pytest.raises(
+        ModelError, match=r"f\.pkl has weights of no known network \(a, b, c and 1 more\); docs/reference/networks\.md lists"
+    ):
         load_published(dict.fromkeys("abcd", torch.zeros(1)), network("resnet18"), "resnet18", "f.pkl")

@@ -110,7 +110,7 @@ def test_each_has_the_threads_of_compute_whatever_runs_beside_it(workers: int, t
     assert had == [threads] * 6
 
 
-LOCAL = ("fabric", "run", "--accelerator=cpu", "--devices=2")  # as docs/training.md says
+LOCAL = ("fabric", "run", "--accelerator=cpu", "--devices=2")  # as docs/how_to/cluster.md says
 
 # A network without batch norm, which would see half the batch: seven epochs of three batches, of 17, 17 and 16 pictures.
 SCRIPT = """

@@ -147,7 +147,7 @@ def table(cards: Sequence[Card], width: int) -> str:
 
 
 def markdown(cards: Sequence[Card]) -> str:
-    """The same table for docs/datasets.md, less what is present here."""
+    """The same table for docs/reference/datasets.md, less what is present here."""
     head = ["reader", "data set", "pictures", "subjects", "label", "licence", "access", "files", "after cleaning, in papers"]
     rows = []
     for card in cards:

@@ -37,7 +37,7 @@ INFO = Info(
     label="what the table holds",
     licence="your own",
     access="your own",
-    page="README.md",
+    page="docs/how_to/own_data.md",
     paper="yours",
     settings=label_study(0, 100, detector="yunet"),
 )

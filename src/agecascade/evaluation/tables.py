@@ -136,5 +136,5 @@ def beside_papers(root: Path) -> str:
     texts = [f"{title}\n\n{to_markdown(lines)}" for title, lines in found.items() if lines is not None]
     if not texts:
         studies = ", ".join(dict.fromkeys(table.study for table in known))
-        raise AgecascadeError(f"{root}: no row of a paper's table was run yet; the studies for them are {studies}, see docs/ablations.md")
+        raise AgecascadeError(f"{root}: no row of a paper's table was run yet; their studies are {studies}, see docs/how_to/papers.md")
     return "\n".join(texts)

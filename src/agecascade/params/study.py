@@ -56,7 +56,7 @@ class FeaturesSettings(Block):
     dataset: str
     extractor: Literal["network", "bif"] = "network"
     step: str  # whose network; for bif, which has none, `scratch`, for DVC needs some
-    layer: str = "pooled"  # pooled | global_max | flattened | first | block1, ...: docs/two_stage.md
+    layer: str = "pooled"  # pooled | global_max | flattened | first | block1, ...: docs/reference/regressors.md
     reduce: Literal["average", "max", "flatten"] = "average"  # what becomes of the map of `first` or of a block
     normalise: Literal["none", "l2"] = "none"  # l2: each picture's features to length one
     half: bool = False  # computed in half precision: float16 on a GPU, bfloat16 elsewhere
@@ -123,7 +123,7 @@ class Params(Block):
     backbone: str
     head: str = "pooled"  # any name in agecascade.models.HEADS
     head_options: dict[str, Any] = Field(default_factory=dict)  # of that head
-    method_options: dict[str, dict[str, Any]] = Field(default_factory=dict)  # method, then its options: docs/methods.md
+    method_options: dict[str, dict[str, Any]] = Field(default_factory=dict)  # method, then its options: docs/reference/methods.md
     daa: Daa = Field(default_factory=Daa)  # of head daa
     pooling: Literal["hybrid", "average", "max"]
     image_size: int = Field(ge=16)

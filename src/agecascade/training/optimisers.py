@@ -1,4 +1,4 @@
-"""Which layers learn, the optimisers, the clipping of gradients, and learning-rate schedules (docs/training.md)."""
+"""Which layers learn, the optimisers, the clipping of gradients, and learning-rate schedules (docs/explanation/training.md)."""
 
 from __future__ import annotations
 
