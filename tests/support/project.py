@@ -21,7 +21,7 @@ from agecascade.training.initial_weights import initialise
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = "target_from_scratch"
-WHOLE = bool(os.environ.get("AGECASCADE_WHOLE"))  # README: the slow tests in full
+WHOLE = bool(os.environ.get("AGECASCADE_WHOLE"))  # CONTRIBUTING.md: the slow tests in full
 
 
 def repeated(times: int, *, whole: int) -> int:
