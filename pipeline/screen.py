@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from agecascade import params, plots, screening
+from agecascade import params, screening
 from agecascade.dataset_report import sheets
 from agecascade.errors import ParamsError
 from agecascade.features import load_features
-from agecascade.io.files import write_json, write_table, written_beside
+from agecascade.io.files import write_csv, write_figures, write_table
+from agecascade.plots.sheets import contact_sheet
 from common import run
 
 
@@ -29,12 +30,11 @@ def main(name: str) -> None:
     except ParamsError as error:
         raise ParamsError(f"screen.{name}.{error}") from None
     write_table(f"data/screen/{name}.parquet", found.table)
-    with written_beside(f"data/screen/{name}.csv") as temporary:
-        found.doubtful.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    write_json(f"metrics/screen/{name}.json", found.figures)
+    write_csv(f"data/screen/{name}.csv", found.doubtful)
+    write_figures(f"metrics/screen/{name}.json", found.figures)
     tiles = sheets.doubtful_tiles(sorted(Path("data/aligned", dataset).glob("part-*.parquet")), found.doubtful)
     told = f"{len(tiles)} most doubtful of {len(features.label):,} labels: what each says, and what the features say"
-    plots.contact_sheet(f"plots/screen/{name}.png", f"{name}: {dataset}", told, tiles, sheets.KEPT_COLUMNS, sheets.KEPT_SIDE)
+    contact_sheet(f"plots/screen/{name}.png", f"{name}: {dataset}", told, tiles, sheets.KEPT_COLUMNS, sheets.KEPT_SIDE)
     print(f"screen {name}: {found.figures}")
 
 

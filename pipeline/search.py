@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from agecascade import params, plots
-from agecascade.io.files import written_beside
+from agecascade import params
+from agecascade.io.files import write_csv, written_beside
 from agecascade.io.places import work_folder
+from agecascade.plots.search import search_table
 from agecascade.tracking import Tracker, flat
 from agecascade.training.search import search
 from agecascade.training.search_result import Found
@@ -25,9 +26,8 @@ def main(name: str) -> None:
     with written_beside(f"models/{name}") as folder:
         found.write(Path("models", settings.init), folder)
     table, plot = Path(f"data/search/{name}.csv"), Path(f"plots/search/{name}.png")
-    with written_beside(table) as temporary:
-        found.table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    plots.search_table(plot, name, found.means)
+    write_csv(table, found.table)
+    search_table(plot, name, found.means)
     track(study, name, found, [table, plot])
     print(f"search {name}: {found.winners}")
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from agecascade import duplicates, leakage, params, splits
 from agecascade.errors import ParamsError, SplitError
-from agecascade.io.files import write_json, write_table
+from agecascade.io.files import write_figures, write_table
 from common import run
 
 
@@ -32,7 +32,7 @@ def main(name: str) -> None:
     write_table(f"data/splits/{name}.parquet", table)
     write_table(f"data/splits/{name}.excluded.parquet", duplicates.rejects(excluded, manifest))
     counts = {"pictures": len(rows), "excluded": dict(Counter(excluded["reason"])), "apart_from": shared}
-    write_json(f"metrics/splits/{name}.json", {**counts, **leaks})
+    write_figures(f"metrics/splits/{name}.json", {**counts, **leaks})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -25,6 +26,14 @@ HEADER = ["path", "face", "value", "low", "high", "box", "score", "error"]
 
 def call(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_command_line_starts_without_the_heavy_libraries() -> None:
+    """`agecascade --help` must not pay for torch and the like: each takes longer to import than all else."""
+    heavy = ["torch", "mlflow", "pandas", "cv2", "pyarrow", "numpy", "scipy", "matplotlib"]
+    code = f"import sys, agecascade.cli; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
 
 
 def write_pictures(folder: Path) -> Path:
@@ -162,7 +171,7 @@ def test_datasets_with_a_wrong_mirror_is_one_line(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(("flags", "told"), [((), "pipeline"), (("--runs",), "runs"), (("--papers",), "papers")])
 def test_tables_asks_for_the_runs_only_where_told(monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], told: str) -> None:
     fake_module(monkeypatch, "agecascade.evaluation", __path__=[])
-    tables = {"collect": "pipeline", "over_runs": "runs", "beside_papers": "papers"}
+    tables = {"current_tables": "pipeline", "table_over_runs": "runs", "tables_beside_papers": "papers"}
     fakes = {name: lambda root, text=text: text for name, text in tables.items()}
     fake_module(monkeypatch, "agecascade.evaluation.tables", **fakes)
     assert call("tables", *flags).output == f"{told}\n"

@@ -13,7 +13,7 @@ import pytest
 
 from agecascade import schema
 from agecascade.dataset_report import quality
-from agecascade.dataset_report.landmark_error import POINTS, landmark_errors, summarise_errors
+from agecascade.dataset_report.quality import POINTS, landmark_errors, summarise_errors
 from agecascade.errors import FaceError
 from agecascade.io.files import write_table
 
@@ -113,7 +113,7 @@ def quantiles(values: pd.Series) -> dict[str, float]:
 def test_all_figures_are_what_pandas_computes(tmp_path: Path) -> None:
     columns = random_columns()
     frame = pd.DataFrame(columns)
-    found = quality.measure(aligned(tmp_path / "set", columns), no_rejects(tmp_path, ("no_face", "missing", "no_face")), 303, 0.25)
+    found = quality.measure_faces(aligned(tmp_path / "set", columns), no_rejects(tmp_path, ("no_face", "missing", "no_face")), 303, 0.25)
     assert (found.pictures, found.aligned, found.found) == (303, 300, (frame["detector"] != "whole").sum())
     assert list(found.rejected.items()) == [("no_face", 2), ("missing", 1)]
     assert found.attempts == frame["attempt"].value_counts().to_dict()
@@ -143,39 +143,39 @@ def test_all_figures_are_what_pandas_computes(tmp_path: Path) -> None:
 
 def test_figures_do_not_depend_on_batches_and_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     columns, rejects = random_columns(), no_rejects(tmp_path)
-    first = quality.measure(aligned(tmp_path / "one", columns, 1000), rejects, 300, 0)
+    first = quality.measure_faces(aligned(tmp_path / "one", columns, 1000), rejects, 300, 0)
     monkeypatch.setattr(quality, "BATCH_ROWS", 7)
-    assert quality.measure(aligned(tmp_path / "many", columns, 33), rejects, 300, 0) == first
+    assert quality.measure_faces(aligned(tmp_path / "many", columns, 33), rejects, 300, 0) == first
 
 
 def test_faces_that_no_detector_looked_for_have_no_score_and_no_error(tmp_path: Path) -> None:
     parts = aligned(tmp_path / "set", {"sample_id": ["a", "b"], "detector": ["whole"] * 2})
-    found = quality.measure(parts, no_rejects(tmp_path), 2, 0)
+    found = quality.measure_faces(parts, no_rejects(tmp_path), 2, 0)
     assert (found.found, found.aligned, found.retried) == (0, 2, 0)
     assert (found.face_size, found.upsampled, found.roll, found.face_score, found.error) == (None,) * 5
-    assert quality.worst(parts, 7)[0].tolist() == []
+    assert quality.worst_faces(parts, 7)[0].tolist() == []
 
 
 def test_parts_of_no_rows_and_no_parts_at_all_are_figures_too(tmp_path: Path) -> None:
     parts = aligned(tmp_path / "set", {"sample_id": []})
     assert len(parts) == 1
     for some in (parts, []):
-        found = quality.measure(some, no_rejects(tmp_path, ("no_face",)), 1, 0)
+        found = quality.measure_faces(some, no_rejects(tmp_path, ("no_face",)), 1, 0)
         assert (found.pictures, found.aligned, found.found, found.rejected) == (1, 0, 0, {"no_face": 1})
         assert (found.attempts, found.error) == ({}, None)
-        assert quality.worst(some, 7)[0].tolist() == []
+        assert quality.worst_faces(some, 7)[0].tolist() == []
 
 
 def test_a_crop_of_the_pictures_own_scale_is_not_upsampled(tmp_path: Path) -> None:
     sizes = [64 / 1.2, 64 / 1.2 + 0.1, 64 / 1.2 - 0.1, 10, None, np.nan]
     parts = aligned(tmp_path / "set", {"sample_id": [str(i) for i in range(6)], "face_size": sizes})
-    assert quality.measure(parts, no_rejects(tmp_path), 6, 0.1).upsampled == 0.5
+    assert quality.measure_faces(parts, no_rejects(tmp_path), 6, 0.1).upsampled == 0.5
 
 
 def test_points_of_another_number_are_nobodys(tmp_path: Path) -> None:
     flat = PUBLISHED.ravel().tolist()
     columns = {"sample_id": ["a", "b", "c"], "landmarks": [flat, flat[:4], flat], "annotated": [flat, flat, []]}
-    found = quality.measure(aligned(tmp_path / "set", columns), no_rejects(tmp_path), 3, 0)
+    found = quality.measure_faces(aligned(tmp_path / "set", columns), no_rejects(tmp_path), 3, 0)
     assert found.error is not None
     assert found.error.pictures == 1
 
@@ -186,7 +186,7 @@ def test_the_worst_faces_come_first_whatever_part_they_are_in(tmp_path: Path) ->
     found = [(PUBLISHED + np.array([shift, 0])).ravel().tolist() for shift in shifts]
     ids = [str(i) for i in range(len(shifts))]
     parts = aligned(tmp_path / "set", {"sample_id": ids, "landmarks": found, "annotated": published}, part_rows=3)
-    rows, errors = quality.worst(parts, 4)
+    rows, errors = quality.worst_faces(parts, 4)
     assert rows.tolist() == [4, 1, 6, 5]
     np.testing.assert_allclose(errors, [0.5, 0.2, 0.2, 0.075], rtol=1e-6)
 
@@ -194,4 +194,4 @@ def test_the_worst_faces_come_first_whatever_part_they_are_in(tmp_path: Path) ->
 def test_a_folder_of_an_older_version_says_what_to_do(tmp_path: Path) -> None:
     parts = aligned(tmp_path / "wild", {"sample_id": ["a"]}, drop=("annotated", "attempt"))
     with pytest.raises(FaceError, match=r"part-00000\.parquet lacks the columns attempt, annotated.*dvc repro --force align@wild"):
-        quality.measure(parts, no_rejects(tmp_path), 1, 0)
+        quality.measure_faces(parts, no_rejects(tmp_path), 1, 0)

@@ -20,8 +20,8 @@ from agecascade.datasets import READERS, catalogue, listing, reader
 from agecascade.datasets.base import Info, Reject, Row
 from agecascade.errors import ParamsError
 from agecascade.io.source import Source
+from agecascade.io.yaml_text import load_yaml
 from agecascade.params import Block, Dataset
-from agecascade.yaml_style import parsed
 from publishers import picture, write_zip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +70,7 @@ def test_every_entry_is_valid_and_whole(name):
     assert list(entry) == list(Dataset.model_fields)
     assert set(entry["clean"]) == set(params.Clean.model_fields)
     assert dataset.reader == name
-    assert parsed(listing.block(name)) == {name: entry}
+    assert load_yaml(listing.block(name)) == {name: entry}
     if dataset.grid is not None:  # a label outside the grid cannot be learnt
         assert dataset.clean.low is not None
         assert dataset.clean.high is not None
@@ -197,7 +197,7 @@ def test_the_page_says_what_to_get_what_to_place_where_and_what_to_paste(reposit
     ):
         assert line in told.splitlines()
     pasted = told[told.index("  two:\n") : told.index("Or let")]
-    assert parsed(pasted)["two"] == catalogue.entry("two")
+    assert load_yaml(pasted)["two"] == catalogue.entry("two")
 
 
 @pytest.mark.usefixtures("two")

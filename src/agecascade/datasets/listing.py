@@ -9,8 +9,7 @@ from typing import Any
 
 from agecascade.datasets.catalogue import Card, File, entry
 from agecascade.io.fetch import places
-from agecascade.yaml_style import dumped
-from agecascade.yaml_style import entry as lines
+from agecascade.io.yaml_text import block_style, dump_yaml
 
 NARROWEST = 8  # characters of a column
 
@@ -52,7 +51,7 @@ def page(card: Card) -> str:
 
 def block(name: str) -> str:
     """The entry under `datasets` in params.yaml, as YAML."""
-    return dumped({name: lines(entry(name))})
+    return dump_yaml({name: block_style(entry(name))})
 
 
 def _facts(card: Card) -> list[tuple[str, str]]:

@@ -22,13 +22,12 @@ from ruamel.yaml import YAML
 import describe as stage
 from agecascade import datasets, params, schema
 from agecascade.archives import Archive, Member, open_archives
-from agecascade.dataset_report import contents, faces, mean_face, report, sheets, table
-from agecascade.dataset_report.landmark_error import LandmarkError
-from agecascade.dataset_report.quality import Quality
+from agecascade.dataset_report import describe, report, sheets, tables
+from agecascade.dataset_report.quality import FaceQuality, LandmarkError
 from agecascade.datasets.base import Info
 from agecascade.errors import ArchiveError, FaceError
 from agecascade.io.files import write_table
-from agecascade.plots import marks
+from agecascade.plots.sheets import PUBLISHED
 from agecascade.synthetic.drawing import draw as draw_face
 from agecascade.synthetic.identity import person
 from agecascade.synthetic.markup import FIVE
@@ -86,9 +85,9 @@ def test_counts_do_not_depend_on_the_batches(tmp_path: Path, monkeypatch: pytest
         "subject": rng.choice(np.array(["a", "b", "c", None]), 200),
     }
     write_table(tmp_path / "manifest.parquet", rows(schema.MANIFEST, known))
-    whole = contents.count(tmp_path / "manifest.parquet")
-    monkeypatch.setattr(contents, "BATCH_ROWS", 7)
-    found = contents.count(tmp_path / "manifest.parquet")
+    whole = report.count_manifest(tmp_path / "manifest.parquet")
+    monkeypatch.setattr(report, "BATCH_ROWS", 7)
+    found = report.count_manifest(tmp_path / "manifest.parquet")
     pd.testing.assert_frame_equal(found.labels, whole.labels)
     frame = pd.DataFrame(known)
     expected = frame.groupby(["label", "gender"], dropna=False).size()
@@ -103,7 +102,7 @@ def test_identity_sets_have_no_labels_and_nobody_of_known_gender(tmp_path: Path)
     write_table(
         tmp_path / "manifest.parquet", rows(schema.MANIFEST, {"sample_id": ["1", "2"], "member": ["1", "2"], "subject": ["a", "a"]})
     )
-    found = contents.count(tmp_path / "manifest.parquet")
+    found = report.count_manifest(tmp_path / "manifest.parquet")
     assert found.labelled.empty
     assert found.female is None
     assert (found.pictures, found.subjects.tolist()) == (2, [2])
@@ -112,33 +111,33 @@ def test_identity_sets_have_no_labels_and_nobody_of_known_gender(tmp_path: Path)
 def test_reasons_are_counted_the_most_frequent_first(tmp_path: Path) -> None:
     reasons = ["b", "a", "c", "b"]
     write_table(tmp_path / "rejects.parquet", rows(schema.REJECTS, {"member": reasons, "reason": reasons, "detail": reasons}))
-    assert list(contents.count_reasons(tmp_path / "rejects.parquet").items()) == [("b", 2), ("a", 1), ("c", 1)]
+    assert list(report.count_reasons(tmp_path / "rejects.parquet").items()) == [("b", 2), ("a", 1), ("c", 1)]
     write_table(tmp_path / "none.parquet", schema.REJECTS.empty_table())
-    assert contents.count_reasons(tmp_path / "none.parquet") == {}
+    assert report.count_reasons(tmp_path / "none.parquet") == {}
 
 
 # Table 1
 
 
-def described(name: str = "wild", drawn: bool = False, info: Info = INFO, **labels: Any) -> report.Described:
+def described(name: str = "wild", drawn: bool = False, info: Info = INFO, **labels: Any) -> report.DatasetReport:
     """Four pictures of two subjects, three rejected by clean and one by align."""
     columns: dict[str, Any] = {"label": [10.0, 20.0, 20.0, None], "label_low": None, "label_high": None, "group": None, "gender": None}
     frame = pd.DataFrame({**columns, **labels, "pictures": 1})
     rejected = {"clean": {"unreadable": 2, "no_face": 1}, "align": {"bad_landmarks": 1}}
-    places = report.Places(Path(), Path(), {}, [])
-    return report.Described(name, info, drawn, contents.Contents(frame, np.array([1, 3])), "whole", quality(), rejected, places)
+    places = report.DatasetFiles(Path(), Path(), {}, [])
+    return report.DatasetReport(name, info, drawn, report.ManifestCounts(frame, np.array([1, 3])), "whole", quality(), rejected, places)
 
 
-def quality(**figures: Any) -> Quality:
+def quality(**figures: Any) -> FaceQuality:
     """Three aligned faces of four pictures, of which nothing else is known but what is given."""
     counts = {"one": 0, "two": 0, "more": 0}
     known = {"pictures": 4, "aligned": 3, "found": 3, "rejected": {"bad_landmarks": 1}, "attempts": {}, "detectors": {}, "faces": counts}
     unknown = dict.fromkeys(["face_size", "upsampled", "roll", "face_score", "error"])
-    return Quality(**{**known, **unknown, **figures})
+    return FaceQuality(**{**known, **unknown, **figures})
 
 
 def test_table_1_tells_what_the_publisher_and_the_manifest_say() -> None:
-    (line,) = table.figures([described(gender=["female", "male", "male", None])]).to_dict("records")
+    (line,) = tables.dataset_figures([described(gender=["female", "male", "male", None])]).to_dict("records")
     assert {key: line[key] for key in ("published", "listed", "cleaned", "aligned", "subjects", "subjects published")} == {
         "published": 1000, "listed": 7, "cleaned": 4, "aligned": 3, "subjects": 2, "subjects published": 80,
     }  # fmt: skip
@@ -153,13 +152,13 @@ def test_table_1_tells_what_the_publisher_and_the_manifest_say() -> None:
 
 def test_the_range_of_groups_goes_from_end_to_end() -> None:
     found = described(label_low=[8.0, 15.0, 15.0, None], label_high=[12.0, 25.0, 25.0, None])
-    (line,) = table.figures([found]).to_dict("records")
+    (line,) = tables.dataset_figures([found]).to_dict("records")
     assert (line["label low"], line["label high"]) == (8, 25)
 
 
 def test_markdown_shows_papers_beside_ours_and_says_drawn_where_nobody_published_the_pictures() -> None:
     identities = described("faces", info=replace(INFO, pictures=None, label="identity"))
-    text = table.markdown([described("wild"), described("sketches", drawn=True), identities])
+    text = tables.datasets_markdown([described("wild"), described("sketches", drawn=True), identities])
     lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines()[2:7]}
     assert lines["wild"].startswith("| wild | Faces in the Wild | 1000 | 7 | 4 | 3 | 2 | 2.00 | age, years | 10 to 20 | 16.67 | 4.71 |")
     assert "| drawn |" in lines["sketches"]
@@ -172,7 +171,7 @@ def test_markdown_shows_papers_beside_ours_and_says_drawn_where_nobody_published
 
 def test_the_table_leaves_out_what_there_is_nothing_to_say_of() -> None:
     clean = replace(described("one", drawn=True), faces=quality(aligned=4), rejected={"clean": {}, "align": {}})
-    text = table.markdown([clean])
+    text = tables.datasets_markdown([clean])
     assert "## Data sets" in text
     assert "## Rejected" not in text
     assert "## Counts of the papers" not in text
@@ -184,7 +183,7 @@ def test_the_table_leaves_out_what_there_is_nothing_to_say_of() -> None:
 QUANTILES = {"p5": 1.0, "p25": 2.0, "p50": 3.25, "p75": 4.0, "p95": 5.0}
 
 
-def looked_at(**figures: Any) -> report.Described:
+def looked_at(**figures: Any) -> report.DatasetReport:
     """As `described`, but YuNet looked for the faces."""
     found = {"found": 2, "attempts": {"first": 1, "scale 2": 1, "whole": 1}, "faces": {"none": 1, "one": 1, "two": 0, "more": 1}}
     return replace(described(), detector="yunet", faces=quality(**{**found, **figures}))
@@ -192,26 +191,26 @@ def looked_at(**figures: Any) -> report.Described:
 
 def test_the_table_of_faces_tells_what_was_found_and_how_well() -> None:
     error = LandmarkError(2, {name: dict.fromkeys(["mean", "median", "p95", "above_0.1"], 0.125) for name in ("eyes", "nose")})
-    text = faces.markdown([looked_at(face_size=QUANTILES, roll=QUANTILES, face_score=QUANTILES, upsampled=0.5, error=error)])
+    text = tables.faces_markdown([looked_at(face_size=QUANTILES, roll=QUANTILES, face_score=QUANTILES, upsampled=0.5, error=error)])
     lines = text.splitlines()
     assert lines[4].split(" | ")[1:] == [
         "yunet", "4", "3", "2", "2 (50.0 %)", "1", "1 / 0 / 1", "3 (1 to 5)", "50.0 %", "3.2 (1.0 to 5.0)", "3.25 (1.00 to 5.00)",
         "0.1250 |",
     ]  # fmt: skip
     assert "| wild | 2 | nose | 0.1250 | 0.1250 | 0.1250 | 12.5 % |" in lines
-    assert text == faces.markdown([looked_at(face_size=QUANTILES, roll=QUANTILES, face_score=QUANTILES, upsampled=0.5, error=error)])
+    assert text == tables.faces_markdown([looked_at(face_size=QUANTILES, roll=QUANTILES, face_score=QUANTILES, upsampled=0.5, error=error)])
 
 
 def test_of_pictures_taken_whole_nothing_is_said_to_be_found_or_missed() -> None:
-    text = faces.markdown([described()])
+    text = tables.faces_markdown([described()])
     assert "| wild | whole | 4 | 3 |  |  |  |  |  |  |  |  |  |" in text
     assert "## Errors" not in text
-    assert faces.figures(described())["found"] is None
-    assert faces.figures(looked_at())["found"] == 2
+    assert tables.face_figures(described())["found"] is None
+    assert tables.face_figures(looked_at())["found"] == 2
 
 
 def test_the_figures_of_all_data_sets_are_strict_json(tmp_path: Path) -> None:
-    faces.write([described("crops"), looked_at(face_size=QUANTILES)], tmp_path)
+    tables.write_tables([described("crops"), looked_at(face_size=QUANTILES)], tmp_path)
     told = json.loads((tmp_path / "faces.json").read_text(), parse_constant=pytest.fail)
     assert list(told) == ["crops", "wild"]
     assert told["wild"]["face_size"] == QUANTILES
@@ -223,30 +222,30 @@ def test_the_figures_of_all_data_sets_are_strict_json(tmp_path: Path) -> None:
 
 def test_the_mean_face_is_the_mean_of_evenly_spread_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = write_parts(tmp_path / "aligned", {"sample_id": [str(i) for i in range(100)]})
-    face, count = mean_face.mean_face(parts)
+    face, count = describe.mean_face(parts)
     assert face is not None
     assert (face.shape, count) == ((16, 16, 3), 100)
     assert np.unique(face).tolist() == [50]  # greys 0 to 99
-    monkeypatch.setattr(mean_face, "MOST_FACES", 3)
-    face, count = mean_face.mean_face(parts)
+    monkeypatch.setattr(describe, "MOST_FACES", 3)
+    face, count = describe.mean_face(parts)
     assert (np.unique(face).tolist(), count) == ([50], 3)  # greys 0, 50 and 99
 
 
 def test_there_is_no_mean_of_no_faces(tmp_path: Path) -> None:
-    assert mean_face.mean_face(write_parts(tmp_path / "aligned", {"sample_id": []})) == (None, 0)
-    assert mean_face.mean_face([]) == (None, 0)
+    assert describe.mean_face(write_parts(tmp_path / "aligned", {"sample_id": []})) == (None, 0)
+    assert describe.mean_face([]) == (None, 0)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 300), max_size=150))
 def test_faces_are_spread_over_row_groups_of_which_few_are_read(sizes: list[int]) -> None:
-    rows = mean_face.spread_rows(sizes)
+    rows = describe.spread_rows(sizes)
     assert (np.diff(rows) > 0).all()
-    assert len(rows) == min(sum(sizes), mean_face.MOST_FACES) or len(sizes) > mean_face.MOST_GROUPS
-    assert len(rows) <= mean_face.MOST_FACES
+    assert len(rows) == min(sum(sizes), describe.MOST_FACES) or len(sizes) > describe.MOST_GROUPS
+    assert len(rows) <= describe.MOST_FACES
     if len(rows):
         groups = np.searchsorted(np.cumsum(sizes), rows, side="right")
-        assert len(np.unique(groups)) <= mean_face.MOST_GROUPS
+        assert len(np.unique(groups)) <= describe.MOST_GROUPS
         assert rows[-1] < sum(sizes)
 
 
@@ -319,7 +318,7 @@ def test_the_worst_faces_stand_in_the_order_of_their_errors_with_both_sets_of_po
     for tile in tiles:
         assert tile.image is not None
         assert tile.image.shape == (sheets.WORST_SIDE, sheets.WORST_SIDE, 3)
-        assert colour_at(tile.image, 4 * 12, 4 * 12) == marks.PUBLISHED
+        assert colour_at(tile.image, 4 * 12, 4 * 12) == PUBLISHED
 
 
 def colour_at(image: np.ndarray, x: int, y: int) -> str:
@@ -331,7 +330,7 @@ def test_only_row_groups_with_a_wanted_row_are_read(tmp_path: Path, monkeypatch:
     read = []
     original = pq.ParquetFile.read_row_group
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda file, i, *more: read.append(i) or original(file, i, *more))
-    found = sheets.take(parts, np.array([95, 3, 31, 4]), ["sample_id"])
+    found = sheets.read_rows(parts, np.array([95, 3, 31, 4]), ["sample_id"])
     assert [row["sample_id"] for row in found] == ["95", "3", "31", "4"]
     assert read == [0, 0, 0]
 
@@ -358,11 +357,11 @@ def test_pictures_are_looked_for_until_the_last_is_found(tmp_path: Path, monkeyp
     files = {"1.jpg": picture(width=40, height=20), "2.jpg": b"no picture", "3.png": bomb(), "4.jpg": picture(), "5.jpg": picture()}
     monkeypatch.setattr(sheets, "MOST_PIXELS", 10_000)
     with Counted(write_zip(tmp_path / "faces.zip", files)) as archive:
-        found = sheets.find_pictures(archive, {"1.jpg", "2.jpg", "3.png"})
+        found = sheets.read_thumbnails(archive, {"1.jpg", "2.jpg", "3.png"})
         assert archive.asked == 3
         assert list(found) == ["1.jpg"]
         assert found["1.jpg"].shape == (sheets.REJECT_SIDE // 2, sheets.REJECT_SIDE, 3)
-        assert sheets.find_pictures(archive, set()) == {}
+        assert sheets.read_thumbnails(archive, set()) == {}
         assert archive.asked == 3
 
 
@@ -527,7 +526,7 @@ def test_a_lost_tracking_store_costs_nothing_else(work: Path, monkeypatch: pytes
 def test_a_missing_output_names_the_stage_to_run(work: Path, lost: str, named: str) -> None:
     (work / "data" / lost).unlink()
     with pytest.raises(ArchiveError, match=rf"{lost} is missing; run `dvc repro {named}`"):
-        report.gather(params.load(work / "params.yaml"), work / "data")
+        report.report_datasets(params.load(work / "params.yaml"), work / "data")
     assert not (work / "plots").exists()
 
 
