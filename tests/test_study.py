@@ -203,9 +203,9 @@ def read(folder: Path, name: str, options: dict[str, Any]) -> list[Row]:
     folder.mkdir()
     write(name, folder, params.Draw(pictures=24, subjects=4), seed=3, workers=1)
     with open_archives(folder) as archive:
-        found = list(reader(name).rows(archive, options))
-    rows = [row for row in found if isinstance(row, Row)]
-    assert len(rows) >= 10, [row for row in found if isinstance(row, Reject)]
+        entries = list(reader(name).rows(archive, options))
+    rows = [row for row in entries if isinstance(row, Row)]
+    assert len(rows) >= 10, [row for row in entries if isinstance(row, Reject)]
     return rows
 
 

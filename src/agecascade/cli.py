@@ -39,7 +39,7 @@ def predict(
     model: Annotated[Path, typer.Option(help="Folder with a model.json, or its parent: then the folds are averaged.")],
     source: Annotated[Path, typer.Option("--input", help="A picture, or a folder that is searched through.")],
     output: Annotated[Path, typer.Option(help="CSV file to write.")],
-    aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are crops already; no face is looked for.")] = False,
+    aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are crops already; no face is searched for.")] = False,
 ) -> None:
     """Write one row per face: path, face, value, low, high, box, score, error."""
     if not source.exists():

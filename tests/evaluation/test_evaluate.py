@@ -1,4 +1,4 @@
-"""The evaluate stage's library: every row that params.yaml asks for, what stands apart, what is missing."""
+"""The evaluate stage's library: every row of params.yaml, rows bounded by time, missing files."""
 
 from __future__ import annotations
 

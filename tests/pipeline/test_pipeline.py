@@ -73,10 +73,10 @@ class Repository:
     def end_workers(self) -> None:
         """Those of DVC's queue: one of two that start at once may never hear that it shall end (dvc-task, issue 73)."""
         for file in (self.folder / ".dvc" / "tmp" / "exps" / "celery").glob("dvc-exp-worker-*.json"):
-            told = json.loads(file.read_text())
-            if told["returncode"] is None:
+            info = json.loads(file.read_text())
+            if info["returncode"] is None:
                 with suppress(ProcessLookupError):
-                    os.kill(told["pid"], signal.SIGTERM)
+                    os.kill(info["pid"], signal.SIGTERM)
 
     def commit(self, message: str) -> None:
         identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
@@ -97,11 +97,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]
 
 
 def test_the_main_job_ends_in_a_table_of_every_row(repository: Repository) -> None:
-    found = repository.metrics()
-    assert set(found) == {"sample_imdb", "sample_agedb", "sample_fgnet"}
-    assert set(found["sample_fgnet"]) == {"target", "target_from_scratch", "regress"}
-    assert found["sample_fgnet"]["target"][MAIN]["folds"] == 2
-    assert 0 < found["sample_fgnet"]["target"][MAIN]["mae"] < 40
+    metrics = repository.metrics()
+    assert set(metrics) == {"sample_imdb", "sample_agedb", "sample_fgnet"}
+    assert set(metrics["sample_fgnet"]) == {"target", "target_from_scratch", "regress"}
+    assert metrics["sample_fgnet"]["target"][MAIN]["folds"] == 2
+    assert 0 < metrics["sample_fgnet"]["target"][MAIN]["mae"] < 40
     table = (repository.folder / "metrics" / "tables" / "mae.md").read_text()
     assert "faces > imdb > agedb > target" in table
     assert (repository.folder / "plots" / "results" / "mae.png").exists()

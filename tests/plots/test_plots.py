@@ -159,15 +159,15 @@ def drawn(path: Path, tiles: list[sheets.Tile], columns: int = 2, side: int = 40
 def test_tiles_stand_row_by_row_and_keep_their_shape(tmp_path: Path):
     red, green, blue = (255, 0, 0), (0, 255, 0), (0, 0, 255)
     sheet = drawn(tmp_path / "sheet.png", [tile(red, width=40), tile(green), tile(blue, height=10)])
-    found = {}
+    boxes = {}
     for name, colour in (("red", red), ("green", green), ("blue", blue)):
         y, x = np.nonzero((sheet == colour).all(axis=2))
-        found[name] = (x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1)
-    assert found["red"][2:] == (400, 200)  # twice as wide as high
-    assert found["green"][2:] == (400, 400)
-    assert found["green"][0] == found["red"][0] + 410
-    assert found["blue"][0] == found["red"][0]
-    assert found["blue"][1] > found["green"][1] + 400
+        boxes[name] = (x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1)
+    assert boxes["red"][2:] == (400, 200)  # twice as wide as high
+    assert boxes["green"][2:] == (400, 400)
+    assert boxes["green"][0] == boxes["red"][0] + 410
+    assert boxes["blue"][0] == boxes["red"][0]
+    assert boxes["blue"][1] > boxes["green"][1] + 400
 
 
 def test_a_tile_without_a_picture_is_grey_and_the_same_tiles_give_the_same_bytes(tmp_path: Path):

@@ -85,9 +85,9 @@ class FaceQuality:
     aligned: int
     found: int  # aligned faces that were detected; the others were taken whole
     rejected: dict[str, int]  # by reason
-    attempts: dict[str, int]  # by the attempt that found the face: first, each retry, whole
+    attempts: dict[str, int]  # by the attempt that detected the face: first, each retry, whole
     detectors: dict[str, int]
-    faces: dict[str, int]  # pictures by how many faces were found in them: COUNTED
+    faces: dict[str, int]  # pictures by number of detected faces: COUNTED
     face_size: dict[str, float] | None  # quantiles of the face square's side, pixels of the picture
     upsampled: float | None  # share of the faces that the picture shows smaller than the crop does
     roll: dict[str, float] | None  # quantiles of |roll|, degrees

@@ -24,7 +24,7 @@ def fold_maes(predictions: pd.DataFrame) -> pd.Series:
 def summarise(
     predictions: pd.DataFrame, levels: Sequence[float], confidence: float, seed: int, groups: Sequence[float] | None = None
 ) -> dict[str, float | str]:
-    """Figures of one row as plain numbers, ready for JSON; what is undefined is left out.
+    """Figures of one row as plain numbers, ready for JSON; undefined figures are left out.
 
     predictions: the columns of schema.PREDICTIONS, test pictures only; levels: n of CS(n) and CA(n), label units; groups: the
     middles of the groups that labels are, which then have an `accuracy` and a `one_off` of predictions taken to the nearest.
