@@ -37,7 +37,7 @@ from agecascade.faces.choosing import choose
 from agecascade.faces.crops import decode_image
 from agecascade.faces.detectors import Annotation, Face
 from agecascade.faces.finding import Finding, finder
-from agecascade.io.fetch import places
+from agecascade.io.places import archive_folders
 from agecascade.params import Align, Detection
 from agecascade.plots.sheets import COLOUR_NAMES, DETECTED, PUBLISHED, Tile, contact_sheet, mark_points
 
@@ -83,9 +83,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     step = 10 if parser.parse_args().quick else 1
     cv2.setNumThreads(1)
-    path = next((folder / ARCHIVE for folder in places() if (folder / ARCHIVE).is_file()), None)
+    path = next((folder / ARCHIVE for folder in archive_folders() if (folder / ARCHIVE).is_file()), None)
     if path is None:
-        sys.exit(f"error: {ARCHIVE} is in none of {', '.join(map(str, places()))}; set AGECASCADE_MIRROR, or `agecascade datasets fgnet`")
+        folders = ", ".join(map(str, archive_folders()))
+        sys.exit(f"error: {ARCHIVE} is in none of {folders}; set AGECASCADE_MIRROR, or `agecascade datasets fgnet`")
     tallies, lacking = measure(path, step)
     lines = [line(name, tallies[name]) if name in tallies else {"detector": name, "found": lacking[name]} for name in SETTINGS]
     print(to_markdown(pd.DataFrame(lines)))

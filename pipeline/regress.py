@@ -21,8 +21,8 @@ def main(name: str) -> None:
     features, split = load_features(inputs[0]), pd.read_parquet(inputs[1])
     told = {"sigma": study.sigma, **({} if features.step is None else {"step": features.step})}
     regressor = regressors.create(name, entry.options, study.seed, entry.regressor, told)
-    kept = regressors.KeptFolds.of(regressor, inputs, work_folder())
-    predictions, choices, artifacts = regressors.fit_folds(features, split, regressor, study.compute, kept)
+    cache = regressors.FoldCache.of(regressor, inputs, work_folder())
+    predictions, choices, artifacts = regressors.fit_folds(features, split, regressor, study.compute, cache)
     outputs = Path("data/predictions/regress")
     write_table(outputs / f"{name}.parquet", predictions)
     with written_beside(outputs / name) as folder:
@@ -30,7 +30,7 @@ def main(name: str) -> None:
         write_csv(folder / "choices.csv", choices)
         for file, text in artifacts.items():
             (folder / file).write_text(text, encoding="utf-8")
-    kept.clear(choices["fold"].unique())
+    cache.clear(choices["fold"].unique())
 
 
 if __name__ == "__main__":

@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from filelock import FileLock
-
 from agecascade.errors import TrackingError
 from agecascade.io.places import repository_root, state_folder
+from agecascade.io.resume import exclusive
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,9 +49,7 @@ class Tracker:
 
         for chatty in ("mlflow", "alembic"):  # tables made, tables migrated
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        lock = state_folder() / "mlflow.lock"
-        lock.parent.mkdir(exist_ok=True)
-        with FileLock(lock):
+        with exclusive(state_folder() / "mlflow.lock", "tracking store", "makes"):
             client = MlflowClient(tracking_uri())
             if client.get_experiment_by_name(EXPERIMENT) is None:
                 local = tracking_uri().startswith("sqlite:")

@@ -15,13 +15,13 @@ import pytest
 
 from agecascade.errors import FaceError, FetchError
 from agecascade.faces.detectors import weights
-from agecascade.faces.detectors.weights import ModelFile, model_file
-from agecascade.io import download
+from agecascade.faces.detectors.weights import model_file
+from agecascade.io import fetch as fetching
 from agecascade.io.source import Source
 
 CONTENT = b"a network"
-REAL_DOWNLOAD = download.download
-WANTED = ModelFile("network.onnx", "https://example.org/published_network.onnx", hashlib.sha256(CONTENT).hexdigest()[:9])
+REAL_DOWNLOAD = fetching.download
+WANTED = Source("network.onnx", "https://example.org/published_network.onnx", hashlib.sha256(CONTENT).hexdigest()[:9])
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +35,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.delenv("AGECASCADE_MIRROR", raising=False)
-    monkeypatch.setattr(weights, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(download, "download", offline)
+    monkeypatch.setattr(fetching, "user_cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fetching, "download", offline)
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes) -> list[str]:
@@ -51,7 +51,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes) -> li
         yield store / "whole"
         assert not (store / "whole").exists()
 
-    monkeypatch.setattr(download, "download", answered)
+    monkeypatch.setattr(fetching, "download", answered)
     return asked
 
 
@@ -71,23 +71,29 @@ def test_it_is_fetched_once_into_the_cache(tmp_path: Path, monkeypatch: pytest.M
     assert model_file(WANTED).read_bytes() == CONTENT
 
 
-def test_it_comes_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
+    """The file at the address of a server on this machine; its content is that of published/network.onnx."""
     (tmp_path / "published").mkdir()
     (tmp_path / "published" / "network.onnx").write_bytes(CONTENT)
-    monkeypatch.setattr(download, "download", REAL_DOWNLOAD)
+    monkeypatch.setattr(fetching, "download", REAL_DOWNLOAD)
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "published"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        path = model_file(replace(WANTED, url=f"http://127.0.0.1:{server.server_port}/network.onnx"))
+        yield replace(WANTED, url=f"http://127.0.0.1:{server.server_port}/network.onnx")
         server.shutdown()
-    assert path.read_bytes() == CONTENT
 
 
-def test_another_file_at_the_address_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    serve(monkeypatch, tmp_path, b"a web page")
-    with pytest.raises(FaceError, match=f"what came from {WANTED.url} is not the published file: .* {WANTED.sha256}"):
-        model_file(WANTED)
+def test_it_comes_over_http(published: Source) -> None:
+    assert model_file(published).read_bytes() == CONTENT
+
+
+def test_another_file_at_the_address_is_not_kept(published: Source, tmp_path: Path) -> None:
+    (tmp_path / "published" / "network.onnx").write_bytes(b"another network")
+    with pytest.raises(FaceError, match=f"from {published.url} .it is not the published file: .* {published.sha256}"):
+        model_file(published)
     assert not list((tmp_path / "cache").glob("*.onnx"))
+    assert not list((tmp_path / "cache" / "downloads").glob("*/*"))
 
 
 def test_another_file_in_the_mirror_is_named_unless_any_will_do(tmp_path: Path) -> None:
@@ -95,7 +101,7 @@ def test_another_file_in_the_mirror_is_named_unless_any_will_do(tmp_path: Path) 
     (tmp_path / "archives" / "network.onnx").write_bytes(b"another network")
     with pytest.raises(FaceError, match=r"archives/network\.onnx is not the published file"):
         model_file(WANTED)
-    assert model_file(replace(WANTED, checked_by_hand=False)) == tmp_path / "archives" / "network.onnx"
+    assert model_file(WANTED, any_version=True) == tmp_path / "archives" / "network.onnx"
 
 
 def test_what_cannot_be_had_says_what_to_do_in_one_line(tmp_path: Path) -> None:

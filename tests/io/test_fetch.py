@@ -411,7 +411,7 @@ def test_a_body_of_unknown_length(publisher, tmp_path, more):
 
 def test_a_body_of_unknown_length_that_is_another_file(publisher, tmp_path, repository):
     publisher.behaviours = [chunked]
-    with pytest.raises(FetchError, match=rf"it is {len(CONTENT)} bytes long, the published file 5\); it is removed"):
+    with pytest.raises(FetchError, match=rf"it is {len(CONTENT)} bytes long, not 5\); it is removed"):
         fetch(publisher.source(size=5), tmp_path / "raw", QUICK)
     assert parts(repository) == []
 

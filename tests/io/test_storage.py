@@ -37,25 +37,27 @@ FILES = {"a.txt": b"one", "below/b.txt": b"three", "below/deeper/c.txt": b""}
 def test_both_kinds_of_places_answer_alike(tmp_path: Path, remote: str) -> None:
     for place in (tmp_path / "here", remote):
         put(place, FILES)
-        assert storage.exists(place)
-        assert not storage.exists(storage.joined(place, "absent"))
-        assert storage.is_dir(storage.joined(place, "below"))
-        file = storage.joined(place, "below/b.txt")
-        assert (storage.is_dir(file), storage.size(file)) == (False, 5)
+        path = storage.located(place)
+        assert path.exists()
+        assert not (path / "absent").exists()
+        assert (path / "below").is_dir()
+        file = str(path / "below" / "b.txt")
+        assert (storage.located(file).is_dir(), storage.size(file)) == (False, 5)
+        assert [entry.name for entry in path.glob("*.txt")] == ["a.txt"]
         with storage.opened(file) as opened:
             opened.seek(2)
             assert opened.read() == b"ree"
-        walked = {storage.within(folder, place): (sorted(folders), sorted(files)) for folder, folders, files in storage.walk(place)}
+        walked = {below: (sorted(folders), sorted(files)) for _, below, folders, files in storage.walk(place)}
         assert walked == {"": (["below"], ["a.txt"]), "below": (["deeper"], ["b.txt"]), "below/deeper": ([], ["c.txt"])}
 
 
 def test_a_file_that_is_written_anew_has_another_state(tmp_path: Path, remote: str) -> None:
     for place in (tmp_path / "here", remote):
         put(place, {"a": b"one"})
-        before = storage.state(storage.joined(place, "a"))
-        assert storage.state(storage.joined(place, "a")) == before
+        before = storage.state(f"{place}/a")
+        assert storage.state(f"{place}/a") == before
         put(place, {"a": b"two"})
-        assert storage.state(storage.joined(place, "a")) != before
+        assert storage.state(f"{place}/a") != before
 
 
 def finished(tmp_path: Path) -> Path:
@@ -70,9 +72,9 @@ def test_a_folder_is_delivered_in_the_place_of_another(tmp_path: Path, remote: s
         folder = finished(tmp_path)
         storage.deliver(folder, place)
         assert not folder.exists()
-        walked = [(folders, sorted(files)) for _, folders, files in storage.walk(place)]
+        walked = [(folders, sorted(files)) for _, _, folders, files in storage.walk(place)]
         assert walked == [([], ["part-0", "part-1"])]
-        with storage.opened(storage.joined(place, "part-0")) as file:
+        with storage.opened(f"{place}/part-0") as file:
             assert file.read() == b"new"
 
 

@@ -21,14 +21,13 @@ from safetensors.torch import save_file
 from agecascade import model_folder, models, params
 from agecascade.augmentation import plain
 from agecascade.errors import ModelError, ParamsError
-from agecascade.faces.detectors import weights as caching
+from agecascade.io import fetch as fetching
 from agecascade.io.files import checksum
 from agecascade.models.base import Network
 from agecascade.params import Normalisation, Weights
 from agecascade.pretrained import load_weights
-from agecascade.pretrained.files import weights_file
 from agecascade.pretrained.fitting import load_published
-from agecascade.pretrained.reading import read_state
+from agecascade.pretrained.reading import read_state, weights_file
 from agecascade.training.cascade import find_model, initialise
 from agecascade.training.fold import Job, from_init
 from agecascade.training.published import write_published
@@ -46,7 +45,7 @@ def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The archives/ of an empty repository."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.delenv("AGECASCADE_MIRROR", raising=False)
-    monkeypatch.setattr(caching, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fetching, "user_cache_folder", lambda: tmp_path / "cache")
     (tmp_path / "archives").mkdir()
     return tmp_path / "archives"
 
@@ -116,7 +115,7 @@ def test_torchvision_gives_what_its_own_network_gives(backbone: str, archives: P
     with torch.no_grad():
         kept = theirs.fc if backbone == "resnet18" else theirs.classifier
         torch.testing.assert_close(kept(ours.features(images)), theirs(images), rtol=1e-4, atol=1e-4)
-    with pytest.raises(ModelError, match=r"weights\.x: .* is not the published file: its SHA-256 does not begin with [0-9a-f]{8}"):
+    with pytest.raises(ModelError, match=r"weights\.x: .* has SHA-256 \w+, not [0-9a-f]{8}; remove it"):
         load_weights(ours, backbone, Weights(library="torchvision"), imagenet, "weights.x")
     with pytest.raises(ModelError, match=r"weights\.x: unknown network of torchvision 'senet50'"):
         load_weights(ours, "senet50", Weights(library="torchvision"), imagenet, "weights.x")
@@ -342,7 +341,7 @@ def test_what_is_wrong_with_the_weights_of_a_study_is_one_line(archives: Path, t
         entry = {"file": file.name} | ({"sha256": sha256} if sha256 else {})
         write_published(study(weights={"own": {"resnet18": entry}}, backbone="resnet18", image_size=64, **changes), "own", out)
 
-    with pytest.raises(ModelError, match=r"weights\.own\.resnet18: mine\.pkl is neither in .* nor where AGECASCADE_MIRROR points; docs"):
+    with pytest.raises(ModelError, match=r"weights\.own\.resnet18: mine\.pkl cannot be downloaded by a program: docs.networks\.md"):
         write("0" * 8)
     file.write_bytes(b"another file")
     with pytest.raises(ModelError, match=rf"weights\.own\.resnet18: sha256 is missing, .* write {checksum(file)}$"):

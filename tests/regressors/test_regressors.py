@@ -14,7 +14,7 @@ from agecascade import regressors, schema
 from agecascade.errors import RegressorError
 from agecascade.features import Features
 from agecascade.params import Compute
-from agecascade.regressors import Fold, KeptFolds, autosklearn, folds
+from agecascade.regressors import Fold, FoldCache, autosklearn, folds
 
 
 def study(pictures: int = 120, folds: int = 3, validation: bool = True) -> tuple[Features, pd.DataFrame]:
@@ -226,12 +226,12 @@ class Interrupted(NamedTuple):
         return replace(self.regressor.fit_predict(fold), artifacts={"best.json": '{"\u00e4": 1}\n'})
 
 
-def kept(regressor: regressors.Regressor, place: Path) -> KeptFolds:
+def fold_cache(regressor: regressors.Regressor, place: Path) -> FoldCache:
     inputs = [place / "features", place / "split"]
     for path in inputs:
         path.parent.mkdir(exist_ok=True)
         path.write_text(path.name)
-    return KeptFolds.of(regressor, inputs, place / "work")
+    return FoldCache.of(regressor, inputs, place / "work")
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -240,9 +240,9 @@ def test_an_interrupted_row_goes_on_after_its_finished_folds(name: str, tmp_path
     regressor = regressors.create(name, {}, seed=0)
     whole = regressors.fit_folds(features, split, Interrupted(regressor, []))
     with pytest.raises(KeyboardInterrupt):
-        regressors.fit_folds(features, split, Interrupted(regressor, [], end=2), kept=kept(regressor, tmp_path))
-    second, again = Interrupted(regressor, []), kept(regressor, tmp_path)
-    predictions, choices, artifacts = regressors.fit_folds(features, split, second, kept=again)
+        regressors.fit_folds(features, split, Interrupted(regressor, [], end=2), cache=fold_cache(regressor, tmp_path))
+    second, again = Interrupted(regressor, []), fold_cache(regressor, tmp_path)
+    predictions, choices, artifacts = regressors.fit_folds(features, split, second, cache=again)
     assert len(second.fitted) == 1
     assert predictions.equals(whole[0])
     pd.testing.assert_frame_equal(choices, whole[1])
@@ -255,9 +255,9 @@ def test_folds_of_other_settings_are_not_taken_and_go_when_the_row_is_done(tmp_p
     features, split = study()
     made = [regressors.create("svr", options, seed=0) for options in ({}, {"C": [0.1]})]
     with pytest.raises(KeyboardInterrupt):
-        regressors.fit_folds(features, split, Interrupted(made[0], [], end=2), kept=kept(made[0], tmp_path))
-    other, others = Interrupted(made[1], []), kept(made[1], tmp_path)
-    regressors.fit_folds(features, split, other, kept=others)
+        regressors.fit_folds(features, split, Interrupted(made[0], [], end=2), cache=fold_cache(made[0], tmp_path))
+    other, others = Interrupted(made[1], []), fold_cache(made[1], tmp_path)
+    regressors.fit_folds(features, split, other, cache=others)
     assert len(other.fitted) == 3
     others.clear(range(3))
     assert not list((tmp_path / "work").iterdir())
@@ -269,14 +269,14 @@ def test_a_search_whose_script_has_changed_finds_no_finished_fold(tmp_path: Path
     stamps = {}
     for content in ("first", "second"):
         script.write_text(content)
-        stamps[content] = [kept(regressors.create(name, {}, seed=0), tmp_path).stamp for name in ("autosklearn", "svr")]
+        stamps[content] = [fold_cache(regressors.create(name, {}, seed=0), tmp_path).stamp for name in ("autosklearn", "svr")]
     assert stamps["first"][0] != stamps["second"][0]
     assert stamps["first"][1] == stamps["second"][1]
 
 
 def test_changed_features_find_no_finished_fold(tmp_path: Path):
     regressor = regressors.create("svr", {}, seed=0)
-    before = kept(regressor, tmp_path)
+    before = fold_cache(regressor, tmp_path)
     (tmp_path / "features").write_text("others")
-    after = KeptFolds.of(regressor, [tmp_path / "features", tmp_path / "split"], tmp_path / "work")
+    after = FoldCache.of(regressor, [tmp_path / "features", tmp_path / "split"], tmp_path / "work")
     assert before.stamp != after.stamp

@@ -1,20 +1,28 @@
-"""A file, or all files of a folder, as one stream of members."""
+"""Archive: a file, or all files of a folder, as one stream of members with safe names and errors of one line."""
 
 from __future__ import annotations
 
+import lzma
 import os
+import re
+import struct
+import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
-from agecascade.archives import names, nested, recordio
-from agecascade.archives.limits import DEPTH, FAULTS, Unsafe, faults_told, told, too_large
+from agecascade.archives import nested, recordio
 from agecascade.archives.nested import Entry
-from agecascade.archives.streams import Place, Stream, on_disk
+from agecascade.archives.streams import DEPTH, Damaged, Locked, Place, Stream, Unsafe, decoded, on_disk, too_large
 from agecascade.errors import ArchiveError
 from agecascade.io import storage
 from agecascade.io.storage import Location
+
+_FAULTS = (Damaged, Locked, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError)
+_OUTWARD = re.compile(r"/|[A-Za-z]:|(.*/)?\.\.(/|$)", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Member(NamedTuple):
@@ -25,7 +33,7 @@ class Member(NamedTuple):
 
 
 class Archive:
-    """The members of a file, or of all archives and loose files of a folder; `members` may be called several times."""
+    """An archive file, or a folder of archives and loose files, as one stream of members; it can be read several times."""
 
     def __init__(self, path: Location) -> None:
         self.path = path
@@ -44,28 +52,28 @@ class Archive:
             self._opened.pop().close()
 
     def state(self) -> list[tuple[str, str]]:
-        """(path, storage.state) of every file: what changes when the archive does, told without reading it."""
+        """(path, storage.state) of every file, which changes when the archive does; read without opening the files."""
         return [(path, storage.state(path)) for _, path in self._paths()]
 
     def members(self, suffixes: tuple[str, ...] | None = None) -> Iterator[Member]:
         """The plain files in the archive's own order (folders: sorted), those with one of `suffixes` in any case.
 
-        Archives inside the archive are gone through at their place, up to three levels deep. Links, unsafe names and what is
-        too large to be read are left out and noted in `skipped`. Raises ArchiveError on damaged content, also from `Member.read`.
+        Archives inside the archive are opened where they stand, up to three levels deep. Links, unsafe names and
+        members that are too large are left out and noted in `skipped`. Raises ArchiveError on damaged content, also from `Member.read`.
         """
         for name, path in self._paths():
             entries = self._entries(path) if name is None else [_Loose(name, path)]
-            for found in self._walk(entries, path):
-                if suffixes is not None and not found.name.lower().endswith(suffixes):
+            for located in self._walk(entries, path):
+                if suffixes is not None and not located.name.lower().endswith(suffixes):
                     continue
                 try:
-                    refusal = found.entry.refusal()
-                except FAULTS as error:
-                    raise told(error, path, found.name) from error
+                    refusal = located.entry.refusal()
+                except _FAULTS as error:
+                    raise _error(error, path, located.name) from error
                 if refusal:
-                    self.skipped[found.name] = refusal
+                    self.skipped[located.name] = refusal
                 else:
-                    yield Member(found.name, partial(_read, found))
+                    yield Member(located.name, partial(_read, located))
 
     def check(self) -> None:
         """Raise ArchiveError unless every archive file can be opened and there is a file in one of them."""
@@ -78,23 +86,22 @@ class Archive:
 
     def _paths(self) -> Iterator[tuple[str | None, str]]:
         """(name of a loose file, or None for an archive; path)."""
-        if not storage.is_dir(self.path):
+        if not storage.located(self.path).is_dir():
             yield None, str(self.path)
             return
-        for folder, folders, files in storage.walk(self.path):
+        for folder, below, folders, files in storage.walk(self.path):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             visible = sorted(name for name in files if not name.startswith("."))
-            within = storage.within(folder, self.path)
             for name in sorted(visible, key=nested.is_archive):  # tables before archives, so that a search for one ends early
                 path = os.path.join(folder, name)  # noqa: PTH118  # there may be a million, and a Path takes five times as long
                 if nested.is_archive(name) and not _is_special(path):
                     yield None, path
                 else:
-                    yield names.decoded(os.fsencode(f"{within}/{name}" if within else name)), path
+                    yield decoded(os.fsencode(f"{below}/{name}" if below else name)), path
 
     def _entries(self, path: str) -> Iterator[Entry]:
-        """What the archive file at `path` holds."""
-        with faults_told(path), storage.opened(path) as file:
+        """The entries of the archive file at `path`."""
+        with _faults_named(path), storage.opened(path) as file:
             self._opened.add(file)
             try:
                 size = storage.size(path)
@@ -104,34 +111,34 @@ class Archive:
             finally:
                 self._opened.discard(file)
 
-    def _walk(self, entries: Iterable[Entry], path: str, within: str = "", depth: int = 0) -> Iterator[_Found]:
+    def _walk(self, entries: Iterable[Entry], path: str, within: str = "", depth: int = 0) -> Iterator[_Located]:
         """The plain files among `entries` and in archives among them."""
         for entry in entries:
-            inner = names.tidied(entry.name)
-            if names.is_litter(inner):
+            inner = _tidied(entry.name)
+            if _is_litter(inner):
                 continue
             name = within + inner
-            fault = names.fault(inner) or entry.fault or nested.foreign(inner)
+            fault = _name_fault(inner) or entry.fault or nested.foreign(inner)
             if fault:
-                self.skipped[names.shown(name)] = fault
+                self.skipped[_printable(name)] = fault
             elif not nested.is_archive(inner):
-                yield _Found(name, entry, path)
+                yield _Located(name, entry, path)
             elif depth == DEPTH:
                 self.skipped[name] = f"archives lie inside one another more than {DEPTH} deep"
             else:
-                yield from self._inside(_Found(name, entry, path), depth + 1)
+                yield from self._inside(_Located(name, entry, path), depth + 1)
 
-    def _inside(self, found: _Found, depth: int) -> Iterator[_Found]:
+    def _inside(self, located: _Located, depth: int) -> Iterator[_Located]:
         try:
-            with faults_told(found.path, found.name):
-                entries = nested.entries(found.entry.open(), found.name)
-                yield from self._walk(entries, found.path, f"{found.name}/", depth)
+            with _faults_named(located.path, located.name):
+                entries = nested.entries(located.entry.open(), located.name)
+                yield from self._walk(entries, located.path, f"{located.name}/", depth)
         except Unsafe as error:
-            self.skipped[found.name] = str(error)
+            self.skipped[located.name] = str(error)
 
 
-class _Found(NamedTuple):
-    """A member with where it comes from."""
+class _Located(NamedTuple):
+    """A member with the entry and the file on disk that it comes from."""
 
     name: str
     entry: Entry
@@ -160,15 +167,15 @@ class _Loose:
 
 
 def _is_special(path: str) -> bool:
-    """Whether it is a pipe or the like, which would be waited for; a link to nowhere is not."""
+    """Whether it is a pipe or the like, which would block; a dangling link is not."""
     return not storage.is_remote(path) and Path(path).exists() and not Path(path).is_file()
 
 
-def _read(found: _Found) -> bytes:
+def _read(located: _Located) -> bytes:
     try:
-        return found.entry.read()
-    except FAULTS as error:
-        raise told(error, found.path, found.name) from error
+        return located.entry.read()
+    except _FAULTS as error:
+        raise _error(error, located.path, located.name) from error
 
 
 def open_archives(path: Location) -> Archive:
@@ -178,8 +185,50 @@ def open_archives(path: Location) -> Archive:
     is truncated or no archive.
     """
     path = path if storage.is_remote(path) else Path(path)
-    if not storage.exists(path):
+    if not storage.located(path).exists():
         raise ArchiveError(f"{path} is missing; `dvc repro` fetches it")
     archive = Archive(path)
     archive.check()
     return archive
+
+
+def _error(error: BaseException, path: str, member: str = "") -> ArchiveError:
+    """One line for the user about one of _FAULTS."""
+    where = f"{path}, member {member}," if member else f"{path}"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, Locked):
+        return ArchiveError(f"{where} {reason}; unpack it by hand and put the folder in its place")
+    if isinstance(error, OSError) and error.errno is not None:  # the system's, not a decoder's
+        return ArchiveError(f"{where} cannot be read: {reason}")
+    return ArchiveError(f"{where} is truncated, damaged or no archive ({reason}); fetch it again")
+
+
+@contextmanager
+def _faults_named(path: str, member: str = "") -> Iterator[None]:
+    """Turn the errors of damaged content into one ArchiveError that names the file."""
+    try:
+        yield
+    except _FAULTS as error:
+        raise _error(error, path, member) from error
+
+
+def _tidied(name: str) -> str:
+    """The name with slashes for backslashes, and without the `./` that some tools put first."""
+    return name.replace("\\", "/").removeprefix("./")
+
+
+def _is_litter(name: str) -> bool:
+    """Whether it is a system's own file: .DS_Store, ._001A02.JPG, __MACOSX/."""
+    return name.rpartition("/")[2].startswith(".") or ("__MACOSX" in name and "__MACOSX" in name.split("/"))
+
+
+def _name_fault(name: str) -> str:
+    """Why a member of this name is left out, or ""."""
+    if _OUTWARD.match(name):
+        return "its name leads out of the archive"
+    return "its name holds control characters" if _CONTROL.search(name) else ""
+
+
+def _printable(name: str) -> str:
+    """The name on one line."""
+    return _CONTROL.sub(lambda control: f"\\x{ord(control[0]):02x}", name)

@@ -1,4 +1,4 @@
-"""Which files are archives, and what is in one of any kind."""
+"""Archives of any kind, also inside others: which reader takes a file, and the entries that it holds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from agecascade.archives import limits, recordio, tar_archive, zip_archive
-from agecascade.archives.limits import Locked
-from agecascade.archives.streams import Place, Stream, on_disk, pieces
+from agecascade.archives import recordio, streams, tar_archive, zip_archive
+from agecascade.archives.streams import Locked, Place, Stream, chunks, on_disk
 
 _ZIP_SUFFIXES = (".zip",)
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -22,11 +21,11 @@ _FOREIGN = {b"Rar!\x1a\x07": "a RAR archive", b"7z\xbc\xaf\x27\x1c": "a 7-Zip ar
 class Entry(Protocol):
     """A file, link or device in an archive."""
 
-    name: str  # as the archive tells it
+    name: str  # as it stands in the archive
     fault: str  # why it is no plain file, or ""
 
     def refusal(self) -> str:
-        """Why the content is never read, or ""; to be asked before `read`."""
+        """Why the content is never read, or ""; call it before `read`."""
 
     def read(self) -> bytes:
         """The content."""
@@ -36,17 +35,17 @@ class Entry(Protocol):
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file of this name is to be an archive."""
+    """Whether a file of this name is treated as an archive."""
     return name.lower().endswith(SUFFIXES)
 
 
 def foreign(name: str) -> str:
-    """Why a file of this name is left out although it is to be an archive, or ""."""
+    """Why an archive of this name is left out, or ""."""
     return "it is an archive that is not read here: unpack it by hand" if name.lower().endswith((".rar", ".7z")) else ""
 
 
 def entries(stream: Stream, name: str) -> Iterator[Entry]:
-    """What an archive called `name` holds, by its first bytes, or else its suffix.
+    """The entries of an archive called `name`, whose kind is recognised by its first bytes, else by its suffix.
 
     Raises Damaged, Locked, and Unsafe for a zip file inside another archive that is too large to be copied out.
     """
@@ -55,7 +54,7 @@ def entries(stream: Stream, name: str) -> Iterator[Entry]:
         if start.startswith(magic):
             raise Locked(f"is {what}, which is not read here")
     if start.startswith((b"PK\3\4", b"PK\5\6")) or name.lower().endswith(_ZIP_SUFFIXES):
-        with _with_place(stream) as placed:
+        with _seekable(stream) as placed:
             yield from zip_archive.entries(placed)
     elif start.startswith(recordio.MAGIC) or name.lower().endswith(_RECORD_SUFFIXES):
         yield from recordio.entries(stream)
@@ -64,13 +63,13 @@ def entries(stream: Stream, name: str) -> Iterator[Entry]:
 
 
 @contextmanager
-def _with_place(stream: Stream) -> Iterator[Stream]:
-    """The stream where it can seek, or a copy of it in memory or, if large, in a temporary file that is removed again."""
+def _seekable(stream: Stream) -> Iterator[Stream]:
+    """A seekable stream: itself, or a copy in memory or, if large, in a temporary file that is removed again."""
     if stream.place is not None:
         yield stream
         return
-    with tempfile.SpooledTemporaryFile(max_size=limits.SPOOL_MEMORY) as copy:
+    with tempfile.SpooledTemporaryFile(max_size=streams.SPOOL_MEMORY) as copy:
         size = 0
-        for piece in pieces(stream.file.read, stream.consumed, None, limits.SPOOL_LIMIT):
-            size += copy.write(piece)
+        for chunk in chunks(stream.file.read, stream.consumed, None, streams.SPOOL_LIMIT):
+            size += copy.write(chunk)
         yield on_disk(Place(copy, 0, size))

@@ -1,4 +1,4 @@
-"""RecordIO files of pictures, as MXNet writes and insightface publishes them: `train.rec`, with `train.idx` beside it.
+"""RecordIO files of pictures, in which MXNet and insightface publish theirs: `train.rec`, with `train.idx` beside it.
 
 A record is a magic number, a word of 3 bits (whether it is a part of one) and 29 bits (its length), and its content, filled up to
 four bytes. Where the magic number stands in the content at a multiple of four, the writer drops it there and begins another part.
@@ -12,9 +12,8 @@ import struct
 from collections.abc import Iterator
 from math import isfinite
 
-from agecascade.archives import limits
-from agecascade.archives.limits import Damaged
-from agecascade.archives.streams import Stream
+from agecascade.archives import streams
+from agecascade.archives.streams import Damaged, Stream
 from agecascade.io import storage
 
 MAGIC = struct.pack("<I", 0xCED7230A)
@@ -82,7 +81,7 @@ def _records(stream: Stream) -> Iterator[bytes]:
             yield content
             continue
         parts.append(content)
-        if sum(map(len, parts)) > limits.MEMBER_LIMIT:
+        if sum(map(len, parts)) > streams.MEMBER_LIMIT:
             raise Damaged("a record is too long")
         if part == LAST:
             yield MAGIC.join(parts)
@@ -96,7 +95,7 @@ def check_index(path: str, size: int) -> None:
 
     Raises Damaged. The index has lines `<number>\\t<place>`, in order.
     """
-    if not storage.exists(path):
+    if not storage.located(path).exists():
         return
     with storage.opened(path) as file:
         file.seek(max(0, storage.size(path) - 64))

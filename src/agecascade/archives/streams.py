@@ -1,4 +1,7 @@
-"""Bytes that run forward: of a file, of a member inside it, of what a compressed member holds."""
+"""Streams of bytes: a file, a member inside it, the content of a compressed member; and the limits to which they are read.
+
+An archive must fill neither the memory nor the disk.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,25 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
-from agecascade.archives import limits
-from agecascade.archives.limits import MEMORY_LIMIT, PIECE, Damaged, Unsafe, too_dense
+MEMBER_LIMIT = 512 << 20  # bytes of one member
+RATIO, RATIO_FROM = 200, 16 << 20  # a member of more than 16 MiB is compressed to a 200th at most
+MEMORY_LIMIT = 256 << 20  # of an xz decoder: its default at the highest level takes 65 MiB
+SPOOL_MEMORY, SPOOL_LIMIT = 64 << 20, 8 << 30  # bytes of a nested zip file that is copied, in memory and in all
+DEPTH = 3  # archives inside the outer one
+CHUNK = 128 << 10  # bytes read at once
+AHEAD = 2 * CHUNK  # compressed bytes that decoders and buffers may read ahead
+
+
+class Damaged(Exception):
+    """Content is truncated, corrupt or of no known format; the message says how."""
+
+
+class Locked(Exception):
+    """Content is intact but encrypted or of a format that is not supported; the message says why."""
+
+
+class Unsafe(Exception):
+    """Content is not read because it would fill the memory or the disk; the message says why."""
 
 
 class Seekable(Protocol):
@@ -21,7 +41,7 @@ class Seekable(Protocol):
 
 
 class Place(NamedTuple):
-    """Where bytes lie as they are: a part of a file that can seek. Many places share one file."""
+    """A range of bytes of a seekable file. Many places share one file."""
 
     file: Seekable
     start: int
@@ -29,25 +49,25 @@ class Place(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """Bytes to read forward; with a `place`, `file` can seek as well."""
+    """Bytes to read forward; `file` is seekable where it has a `place`."""
 
     file: io.BufferedReader
     place: Place | None = None
-    consumed: Callable[[], int] | None = None  # bytes taken so far by the decoder that these bytes come from; None without one
+    consumed: Callable[[], int] | None = None  # compressed bytes read so far; None where nothing is compressed
 
 
 def buffered(raw: io.RawIOBase) -> io.BufferedReader:
-    """A stream that is read in pieces; many small members come with one."""
-    return io.BufferedReader(raw, PIECE)
+    """A buffered reader of CHUNK bytes, so that many small members take one read."""
+    return io.BufferedReader(raw, CHUNK)
 
 
 def on_disk(place: Place) -> Stream:
-    """The bytes of a place."""
+    """The stream of the bytes of a place."""
     return Stream(buffered(_Part(place)), place)
 
 
 def unpacked(stream: Stream) -> Stream:
-    """What a gzip, bzip2 or xz stream holds, told by its first bytes; any other stream as it is."""
+    """The decompressed content of a gzip, bzip2 or xz stream, recognised by its first bytes; any other stream unchanged."""
     start = stream.file.peek(6)
     for magic, decoder in _DECODERS.items():
         if start.startswith(magic):
@@ -56,28 +76,28 @@ def unpacked(stream: Stream) -> Stream:
     return stream
 
 
-def pieces(read: Callable[[int], bytes], consumed: Callable[[], int] | None, size: int | None, limit: int) -> Iterator[bytes]:
-    """The next `size` bytes that `read` gives, or all; `consumed` as in Stream.
+def chunks(read: Callable[[int], bytes], consumed: Callable[[], int] | None, size: int | None, limit: int) -> Iterator[bytes]:
+    """Read the next `size` bytes, or all, in chunks; `consumed` as in Stream.
 
     Raises Unsafe above `limit` or where they are too densely compressed, Damaged where they end early.
     """
     taken = consumed() if consumed else 0
     done = 0
     while size is None or done < size:
-        piece = read(PIECE if size is None else min(PIECE, size - done))
-        if not piece and size is None:
+        chunk = read(CHUNK if size is None else min(CHUNK, size - done))
+        if not chunk and size is None:
             return
-        if not piece:
+        if not chunk:
             raise Damaged("it ends too early")
-        done += len(piece)
-        reason = too_dense(done, consumed() - taken + limits.AHEAD) if consumed else ""
+        done += len(chunk)
+        reason = too_dense(done, consumed() - taken + AHEAD) if consumed else ""
         if done > limit or reason:
             raise Unsafe(reason or f"it unpacks to more than {limit:,} bytes")
-        yield piece
+        yield chunk
 
 
 class _Part(io.RawIOBase):
-    """A place as a file of its own."""
+    """A place as a seekable file of its own."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -108,7 +128,7 @@ class _Part(io.RawIOBase):
 
 
 class Window(io.RawIOBase):
-    """The next `size` bytes of what `read` gives. Raises Damaged where they end early."""
+    """The next `size` bytes of a reader as a file of its own. Raises Damaged where they end early."""
 
     def __init__(self, read: Callable[[int], bytes], size: int) -> None:
         self._read = read
@@ -127,7 +147,7 @@ class Window(io.RawIOBase):
 
 
 class Unpacked(io.RawIOBase):
-    """What a compressed stream holds; `several` may follow one another, with zeros as padding at the end."""
+    """The decompressed content of a stream; with `several`, of all streams that follow one another, zeros being padding."""
 
     def __init__(self, read: Callable[[int], bytes], decoder: Callable[[], Any], several: bool = True) -> None:
         self._read = read
@@ -141,7 +161,7 @@ class Unpacked(io.RawIOBase):
         return True
 
     def consumed(self) -> int:
-        """Compressed bytes that were decoded, or are about to be."""
+        """Compressed bytes that are decoded, or that the decoder holds."""
         return self._taken - len(self._pending)
 
     def readinto(self, buffer: Any) -> int:
@@ -159,7 +179,7 @@ class Unpacked(io.RawIOBase):
         return 0
 
     def _take(self) -> bool:
-        self._pending = self._read(PIECE)
+        self._pending = self._read(CHUNK)
         self._taken += len(self._pending)
         return bool(self._pending)
 
@@ -174,6 +194,26 @@ class Unpacked(io.RawIOBase):
             self._pending = self._pending.lstrip(b"\0")
         self._decoder = self._new()
         return True
+
+
+def too_large(size: int) -> str:
+    """Why a member is not read, or ""."""
+    return f"it has {size:,} bytes, more than the {MEMBER_LIMIT:,} that are read of a member" if size > MEMBER_LIMIT else ""
+
+
+def too_dense(size: int, packed: int) -> str:
+    """Why a member that `packed` bytes hold is not read, or ""."""
+    if size > RATIO_FROM and size > RATIO * packed:
+        return f"it is compressed more than {RATIO}-fold, to {packed:,} of {size:,} bytes, as a bomb is"
+    return ""
+
+
+def decoded(name: bytes, otherwise: str = "latin-1") -> str:
+    """A name as text: UTF-8, which is what most tools write whatever they declare, else an encoding that takes all bytes."""
+    try:
+        return name.decode("utf-8")
+    except UnicodeDecodeError:
+        return name.decode(otherwise)
 
 
 _DECODERS: dict[bytes, Callable[[], Any]] = {

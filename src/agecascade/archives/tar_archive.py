@@ -10,9 +10,21 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from agecascade.archives import limits, names
-from agecascade.archives.limits import PIECE, Damaged, Unsafe, too_large
-from agecascade.archives.streams import Place, Stream, Window, buffered, on_disk, pieces, unpacked
+from agecascade.archives import streams
+from agecascade.archives.streams import (
+    CHUNK,
+    Damaged,
+    Place,
+    Stream,
+    Unsafe,
+    Window,
+    buffered,
+    chunks,
+    decoded,
+    on_disk,
+    too_large,
+    unpacked,
+)
 
 _BLOCK = 512
 _END = bytes(_BLOCK)
@@ -23,11 +35,11 @@ _PADDING_LIMIT = 64 << 20  # bytes after the end; a tape's block is far smaller
 _FILES, _FOLDER, _SPARSE = (b"0", b"\0", b"7"), b"5", b"S"
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_FOR_ALL = b"L", b"K", (b"x", b"X"), b"g"
 _EXTENSIONS = (_LONG_NAME, _LONG_LINK, *_PAX, _PAX_FOR_ALL)
-_WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders, pipes, whatever size they tell
+_WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders, pipes, whatever size their header gives
 
 
 class TarEntry:
-    """A file in a tar file. Unless the tar lies uncompressed on disk, its content is read before the next member is asked for."""
+    """A file in a tar file. Unless the tar lies uncompressed on disk, its content must be read before the next member."""
 
     __slots__ = ("_content", "_size", "_start", "_tape", "fault", "name")
 
@@ -37,14 +49,14 @@ class TarEntry:
         self._content: bytes | None = None
 
     def refusal(self) -> str:
-        """Why the content is never read, or ""; reads it, piece by piece, where its size alone does not tell."""
+        """Why the content is never read, or ""; reads it, chunk by chunk, where the declared size is not enough to judge."""
         if reason := too_large(self._size):
             return reason
-        if self._size <= limits.RATIO_FROM or self._tape.stream.consumed is None:
+        if self._size <= streams.RATIO_FROM or self._tape.stream.consumed is None:
             return ""
         self._tape.go(self._start)
         try:
-            self._content = b"".join(pieces(self._tape.read, self._tape.stream.consumed, self._size, limits.MEMBER_LIMIT))
+            self._content = b"".join(chunks(self._tape.read, self._tape.stream.consumed, self._size, streams.MEMBER_LIMIT))
         except Unsafe as error:
             return str(error)
         return ""
@@ -80,21 +92,21 @@ def entries(packed: Stream) -> Iterator[TarEntry]:
             name, size = extension.get(b"path", name), _decimal(extension.get(b"size"), size)
         start, held = tape.at, 0 if kind in _WITHOUT_CONTENT else size
         if kind != _FOLDER and not name.endswith(b"/"):
-            yield TarEntry(names.decoded(name), _fault(kind, extension), tape, start, held)
+            yield TarEntry(decoded(name), _fault(kind, extension), tape, start, held)
         extension = {}
         tape.go(start + _padded(held))
     tape.finish()
 
 
 class _Tape:
-    """A tar's bytes, wherever they come from, and how far they are read."""
+    """The unpacked bytes of a tar file, and the position up to which they are read."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.at = 0
 
     def read(self, size: int) -> bytes:
-        """The next `size` bytes, all of them."""
+        """Read exactly `size` bytes. Raises Damaged where fewer are left."""
         data = self.stream.file.read(size)
         if len(data) < size:
             raise Damaged("it ends too early")
@@ -102,7 +114,7 @@ class _Tape:
         return data
 
     def go(self, place: int) -> None:
-        """On to `place`; back only where the stream can."""
+        """Move on to position `place`; back only where the stream can seek."""
         if place == self.at:
             return
         if self.stream.place is not None:
@@ -111,17 +123,17 @@ class _Tape:
         elif place < self.at:
             raise ValueError("a member of a compressed tar is read once, before the next one is asked for")
         while self.at < place:
-            self.read(min(PIECE, place - self.at))
+            self.read(min(CHUNK, place - self.at))
 
     def finish(self) -> None:
-        """Past the padding of a compressed tar, for only at its end is the checksum compared."""
+        """Read the padding of a compressed tar, since the checksum is compared only at its end."""
         if self.stream.consumed is None:
             return
         end = self.at + _PADDING_LIMIT
-        while data := self.stream.file.read(PIECE):
+        while data := self.stream.file.read(CHUNK):
             self.at += len(data)
             if self.at > end:
-                raise Damaged("the end is not where the tar tells")
+                raise Damaged("content follows its end")
 
 
 def _header(block: bytes) -> tuple[bytes, int, bytes]:
@@ -138,7 +150,7 @@ def _header(block: bytes) -> tuple[bytes, int, bytes]:
 
 
 def _extension(tape: _Tape, kind: bytes, size: int) -> dict[bytes, bytes]:
-    """What a header before the member's own tells of it, by pax's names."""
+    """The fields of an extended header, which stands before the member's own, by pax's names."""
     if size > _EXTENSION_LIMIT:
         raise Damaged(f"an extended header has {size:,} bytes")
     start = tape.at
@@ -151,7 +163,7 @@ def _extension(tape: _Tape, kind: bytes, size: int) -> dict[bytes, bytes]:
 
 def _pax(body: bytes) -> dict[bytes, bytes]:
     """Records of the form `<length of the whole> <key>=<value>\\n`."""
-    found: dict[bytes, bytes] = {}
+    records: dict[bytes, bytes] = {}
     at = 0
     while at < len(body) and body[at]:
         digits, _, _ = body[at : at + 12].partition(b" ")
@@ -159,13 +171,13 @@ def _pax(body: bytes) -> dict[bytes, bytes]:
         key, equals, value = body[at + len(digits) + 1 : end - 1].partition(b"=")
         if not equals or body[end - 1 : end] != b"\n":
             raise Damaged("bad extended header")
-        found[key] = value
+        records[key] = value
         at = end
-    return found
+    return records
 
 
 def _skip_map(tape: _Tape, block: bytes) -> None:
-    """Past the blocks that tell where a sparse file's content belongs."""
+    """Read past the blocks that map a sparse file's content."""
     more = block[482]
     while more:
         more = tape.read(_BLOCK)[504]

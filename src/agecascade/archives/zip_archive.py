@@ -1,4 +1,4 @@
-"""Zip files, one entry of their directory in memory: stored, deflated or bzip2, of any size.
+"""Zip files (stored, deflated or bzip2, of any size), read with one entry of their directory in memory.
 
 The standard library's reader holds the whole directory, some 340 MiB for half a million members.
 """
@@ -13,96 +13,107 @@ from collections.abc import Callable, Iterator
 from stat import S_IFMT, S_ISREG
 from typing import Any, NamedTuple
 
-from agecascade.archives import names
-from agecascade.archives.limits import PIECE, Damaged, Locked, Unsafe, too_dense, too_large
-from agecascade.archives.streams import Place, Stream, Unpacked, buffered, on_disk
+from agecascade.archives.streams import (
+    CHUNK,
+    Damaged,
+    Locked,
+    Place,
+    Stream,
+    Unpacked,
+    Unsafe,
+    buffered,
+    decoded,
+    on_disk,
+    too_dense,
+    too_large,
+)
 
-_END, _END_MAGIC = struct.Struct("<4s2H4x2L2x"), b"PK\5\6"  # this part and the directory's, size and place of the directory
-_LOCATOR_SIZE, _LOCATOR_MAGIC = 20, b"PK\6\7"  # where it stands, a wide end stands before
+_END, _END_MAGIC = struct.Struct("<4s2H4x2L2x"), b"PK\5\6"  # number of this part and of the directory's, size and position of the directory
+_LOCATOR_SIZE, _LOCATOR_MAGIC = 20, b"PK\6\7"  # the locator of a zip64 end; if present, that end stands before it
 _WIDE_END, _WIDE_END_MAGIC = struct.Struct("<4s36x2Q"), b"PK\6\6"  # size and place of the directory
 # flags, method, checksum, packed size, size, lengths of name, extra fields and comment, mode in the upper half, place of the local header
 _ENTRY, _ENTRY_MAGIC = struct.Struct("<4s4xHH4xLLLHHH4xLL"), b"PK\1\2"
 _LOCAL, _LOCAL_MAGIC = struct.Struct("<4s22xHH"), b"PK\3\4"  # lengths of name and extra fields
 _COMMENT_LIMIT = 1 << 16
-_IN_EXTRA = 0xFFFFFFFF  # what stands in place of a number of more than 32 bits
+_IN_EXTRA = 0xFFFFFFFF  # the placeholder of a number of more than 32 bits
 _WIDE, _UNICODE_NAME = 0x0001, 0x7075  # extra fields
 
 _STORED, _DEFLATED, _BZIP2 = 0, 8, 12
 _DECODERS: dict[int, Callable[[], Any]] = {_DEFLATED: lambda: zlib.decompressobj(wbits=-15), _BZIP2: bz2.BZ2Decompressor}
 _ENCRYPTED = 0x1
-_UNLIKE = "its checksum or size is not what the archive tells"
+_UNLIKE = "its checksum or size differs from the directory's"
 
 
-class _Told(NamedTuple):
-    """What the directory tells of an entry."""
+class _DirectoryRecord(NamedTuple):
+    """The numbers that the directory holds of one entry."""
 
     flags: int
     method: int
     checksum: int
     packed: int  # bytes
     size: int  # bytes
-    header: int  # place in the zip file
+    header: int  # position in the zip file
 
 
 class ZipEntry:
     """A file in a zip file."""
 
-    __slots__ = ("_told", "_zip", "fault", "name")
+    __slots__ = ("_record", "_zip", "fault", "name")
 
-    def __init__(self, name: str, fault: str, zipped: Stream, told: _Told) -> None:
+    def __init__(self, name: str, fault: str, zipped: Stream, record: _DirectoryRecord) -> None:
         self.name, self.fault = name, fault
-        self._zip, self._told = zipped, told
+        self._zip, self._record = zipped, record
 
     def refusal(self) -> str:
-        """Why the content is never read, or "". Raises Locked where no one can."""
+        """Why the content is never read, or "". Raises Locked where it cannot be decoded here."""
         self._check()
-        return too_large(self._told.size) or too_dense(self._told.size, self._told.packed)
+        return too_large(self._record.size) or too_dense(self._record.size, self._record.packed)
 
     def read(self) -> bytes:
         """The content."""
-        told = self._told
-        if told.method != _STORED and told.packed > PIECE:
-            return self.open().file.read(told.size)
+        record = self._record
+        if record.method != _STORED and record.packed > CHUNK:
+            return self.open().file.read(record.size)
         self._zip.file.seek(self._start())
-        content = self._zip.file.read(min(told.packed, told.size) if told.method == _STORED else told.packed)
-        if told.method != _STORED:
-            content = _DECODERS[told.method]().decompress(content, told.size + 1)
-        if len(content) != told.size or zlib.crc32(content) != told.checksum:
+        content = self._zip.file.read(min(record.packed, record.size) if record.method == _STORED else record.packed)
+        if record.method != _STORED:
+            content = _DECODERS[record.method]().decompress(content, record.size + 1)
+        if len(content) != record.size or zlib.crc32(content) != record.checksum:
             raise Damaged(_UNLIKE)
         return content
 
     def open(self) -> Stream:
         """The content as a stream, of any size. Raises Unsafe where it is a bomb."""
         self._check()
-        told, place = self._told, self._zip.place
-        assert place is not None  # a zip file is always read from one
-        part = on_disk(Place(place.file, place.start + self._start(), told.packed))
-        if told.method == _STORED:
-            if told.packed != told.size:
+        record, place = self._record, self._zip.place
+        assert place is not None  # zip files are always seekable, see nested.entries
+        part = on_disk(Place(place.file, place.start + self._start(), record.packed))
+        if record.method == _STORED:
+            if record.packed != record.size:
                 raise Damaged(_UNLIKE)
             return part
-        if reason := too_dense(told.size, told.packed):
+        if reason := too_dense(record.size, record.packed):
             raise Unsafe(reason)
-        raw = Unpacked(part.file.read, _DECODERS[told.method], several=False)
-        return Stream(buffered(_Checked(raw, told.size, told.checksum)), consumed=raw.consumed)
+        raw = Unpacked(part.file.read, _DECODERS[record.method], several=False)
+        return Stream(buffered(_Checked(raw, record.size, record.checksum)), consumed=raw.consumed)
 
     def _check(self) -> None:
-        if self._told.flags & _ENCRYPTED:
+        if self._record.flags & _ENCRYPTED:
             raise Locked("is encrypted")
-        if self._told.method != _STORED and self._told.method not in _DECODERS:
-            raise Locked(f"is compressed by method {self._told.method}, which is not read here")
+        if self._record.method != _STORED and self._record.method not in _DECODERS:
+            raise Locked(f"is compressed by method {self._record.method}, which is not read here")
 
     def _start(self) -> int:
         """Where the content begins: after the local header, whose extra fields are its own."""
-        self._zip.file.seek(self._told.header)
+        self._zip.file.seek(self._record.header)
         magic, name, extra = _unpacked(_LOCAL, self._zip.file.read(_LOCAL.size))
         if magic != _LOCAL_MAGIC:
-            raise Damaged("no member where the directory tells one")
-        return self._told.header + _LOCAL.size + name + extra
+            raise Damaged("no member where the directory lists one")
+        return self._record.header + _LOCAL.size + name + extra
 
 
 class _Checked(io.RawIOBase):
-    """The first `size` bytes of a stream, the checksum compared at their end."""
+    """The first `size` bytes of a stream, whose checksum is compared at their end."""
 
     def __init__(self, raw: io.RawIOBase, size: int, checksum: int) -> None:
         self._raw, self._left, self._checksum = raw, size, checksum
@@ -124,7 +135,7 @@ class _Checked(io.RawIOBase):
 
 
 def entries(zipped: Stream) -> Iterator[ZipEntry]:
-    """The files and links in the directory's order. `zipped` has a place."""
+    """The files and links in the directory's order. `zipped` must be seekable."""
     place = zipped.place
     assert place is not None
     start, size, shift = _directory(zipped.file, place.size)
@@ -141,11 +152,11 @@ def entries(zipped: Stream) -> Iterator[ZipEntry]:
         if not text.endswith(("/", "\\")):
             kind = S_IFMT(mode >> 16)
             fault = "it is a link or a device, no file" if kind and not S_ISREG(kind) else ""
-            yield ZipEntry(text, fault, zipped, _Told(flags, method, checksum, packed, full, header + shift))
+            yield ZipEntry(text, fault, zipped, _DirectoryRecord(flags, method, checksum, packed, full, header + shift))
 
 
 def _directory(file: io.BufferedReader, total: int) -> tuple[int, int, int]:
-    """(place, size) of the directory, and how much is put before the zip file proper, such as a program that unpacks it."""
+    """(position, size) of the directory, and the bytes before the zip file proper, such as a self-extracting program."""
     before = max(0, total - _END.size - _COMMENT_LIMIT)
     file.seek(before)
     tail = file.read()
@@ -174,12 +185,12 @@ def _name(name: bytes, extra: bytes) -> str:
         return name.decode("ascii")
     unicode = _extras(extra).get(_UNICODE_NAME, b"")
     if len(unicode) > 5 and int.from_bytes(unicode[1:5], "little") == zlib.crc32(name):
-        return names.decoded(unicode[5:], "cp437")
-    return names.decoded(name, "cp437")
+        return decoded(unicode[5:], "cp437")
+    return decoded(name, "cp437")
 
 
 def _wide(field: bytes, *numbers: int) -> Iterator[int]:
-    """The numbers, those of more than 32 bits from the field that holds them in this order."""
+    """The numbers; those of more than 32 bits come from the zip64 extra field, which holds them in this order."""
     for number in numbers:
         if number == _IN_EXTRA:
             number, field = int.from_bytes(field[:8], "little") if len(field) >= 8 else -1, field[8:]
@@ -190,13 +201,13 @@ def _wide(field: bytes, *numbers: int) -> Iterator[int]:
 
 def _extras(extra: bytes) -> dict[int, bytes]:
     """Extra fields by their numbers."""
-    found: dict[int, bytes] = {}
+    fields: dict[int, bytes] = {}
     at = 0
     while at + 4 <= len(extra):
         number, size = struct.unpack_from("<HH", extra, at)
-        found.setdefault(number, extra[at + 4 : at + 4 + size])
+        fields.setdefault(number, extra[at + 4 : at + 4 + size])
         at += 4 + size
-    return found
+    return fields
 
 
 def _unpacked(form: struct.Struct, data: bytes) -> tuple[Any, ...]:

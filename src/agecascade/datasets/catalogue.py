@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args, get_origin
 from agecascade.datasets import READERS, reader
 from agecascade.datasets.base import Info
 from agecascade.errors import ParamsError
-from agecascade.io.fetch import local, names
 from agecascade.io.places import repository_root
 from agecascade.io.source import Source
 from agecascade.params import Block, Clean, Dataset
@@ -102,9 +101,9 @@ def drawn_folders(root: Path) -> frozenset[str]:
 
 def _file(source: Source, drawn: frozenset[str]) -> File:
     root = repository_root()
-    by_hand = local(source)
+    by_hand = source.local()
     raw = [folder for folder in sorted((root / "data" / "raw").glob("[!.]*/")) if folder.name not in drawn]
-    fetched = (folder / name for folder in raw for name in names(source.file) if (folder / name).exists())
+    fetched = (folder / name for folder in raw for name in source.names() if (folder / name).exists())
     return File(source, root / "archives" / source.file, tuple([by_hand] if by_hand else []) + tuple(fetched))
 
 

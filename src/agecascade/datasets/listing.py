@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agecascade.datasets.catalogue import Card, File, entry
-from agecascade.io.fetch import places
+from agecascade.io.places import archive_folders
 from agecascade.io.yaml_text import block_style, dump_yaml
 
 NARROWEST = 8  # characters of a column
@@ -99,7 +99,7 @@ def _present(card: Card) -> str:
 
 
 def _places() -> str:
-    return ", then in ".join(str(place) for place in places())
+    return ", then in ".join(str(place) for place in archive_folders())
 
 
 def _file_lines(file: File) -> list[str]:

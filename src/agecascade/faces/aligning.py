@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,6 @@ from typing import Any
 
 import cv2
 import pyarrow as pa
-from filelock import FileLock
 from tqdm import tqdm
 
 from agecascade.archives import Archive
@@ -52,16 +50,13 @@ def align(
     """
     finder(detector, settings.detection)  # before any work: a missing model is one line, not one of each worker
     name = str(folder).rstrip("/").rpartition("/")[2]
-    state = work / f"align-{name}-{_fingerprint(archive, manifest, settings, detector)}"
-    state.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{state}.lock"):  # a killed pipeline can leave this stage running
-        state.mkdir(exist_ok=True)  # removed by the run that held the lock
-        with Unfinished(state, Roster(manifest, state)) as parts:
-            _fill(parts, archive, settings, detector, compute, name)
-            counts = _counts(parts)
-            storage.deliver(parts.complete(), folder)
-        shutil.rmtree(state)
-    ResumeCache(work).forget(f"align-{name}")  # what earlier runs of this data set left, and this one's lock
+    cache, stamp = ResumeCache(work), _fingerprint(archive, manifest, settings, detector)
+    # a killed pipeline can leave this stage running: then this one waits
+    with cache.unfinished(f"align-{name}-{stamp}") as state, Unfinished(state, Roster(manifest, state)) as parts:
+        _fill(parts, archive, settings, detector, compute, name)
+        counts = _counts(parts)
+        storage.deliver(parts.complete(), folder)
+    cache.forget(f"align-{name}")  # states of earlier runs of this data set, and this one's lock
     return AlignResult(counts)
 
 

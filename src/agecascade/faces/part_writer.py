@@ -1,4 +1,4 @@
-"""The parts of one alignment as they come, each beside and renamed, where a later run finds them after an interruption."""
+"""The finished parts of an alignment, each written beside and renamed, so that an interrupted run resumes after the last one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from agecascade.faces.manifest_index import Roster
 from agecascade.faces.parts import Crop, Part
 from agecascade.io.compute import return_memory
 from agecascade.io.files import write_batches, write_table
+from agecascade.io.resume import remove_leftovers
 from agecascade.schema import REJECTS
 
 
@@ -30,8 +31,7 @@ class Unfinished:
         self.roster = roster
         for place in (self.aligned, self._rejects):
             place.mkdir(parents=True, exist_ok=True)
-            for left in place.glob(".*"):
-                left.unlink()
+            remove_leftovers(place)
         self.finished = {int(path.stem.removeprefix("part-")) for path in self.aligned.glob("part-*.parquet")}
         self.rejected = sum(pq.read_metadata(self._rejects / _name(number)).num_rows for number in self.finished)
         self.rows = self.rejected + sum(pq.read_metadata(self.aligned / _name(number)).num_rows for number in self.finished)

@@ -1,19 +1,21 @@
-"""One file over HTTP: gone on with after a break, and nothing that the server says taken on trust.
+"""One file over HTTP, continued after an interruption, with nothing that the server says taken on trust.
 
-What has come waits in a folder that is no stage's output, so that neither a killed process nor DVC, which empties outputs, loses it.
+A partial download lies in a folder that is no stage's output, so that neither a killed process nor DVC, which empties outputs,
+loses it.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import re
 import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http.client import IncompleteRead
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,22 +23,22 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from agecascade.errors import FetchError
-from agecascade.io.files import checksum
-from agecascade.io.partial import About, Partial
+from agecascade.io.files import write_json
+from agecascade.io.resume import exclusive
 from agecascade.io.source import Source
 
 if TYPE_CHECKING:
     from requests import Response
 
 CHUNK = 2**18  # bytes read at most at a time
-BAR_AFTER = 1.0  # seconds; what is done before needs no bar
+BAR_AFTER = 1.0  # seconds; a shorter download needs no bar
 
 _PAGES = ("text/html", "application/xhtml+xml")
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a server is waited for."""
+    """Timeouts and retries."""
 
     stall: float = 60.0  # seconds without an answer, or without a further byte
     tries: int = 5  # in a row, each bringing less than `progress`
@@ -48,8 +50,8 @@ class Patience:
 PATIENT = Patience()
 
 
-class _Broken(Exception):
-    """What another try may mend; `pause` is what the server asks for, in seconds."""
+class _Interrupted(Exception):
+    """A fault that another try may overcome; `pause`: seconds that the server asks for."""
 
     def __init__(self, reason: str, pause: float = 0.0) -> None:
         super().__init__(reason)
@@ -58,36 +60,25 @@ class _Broken(Exception):
 
 @contextmanager
 def download(source: Source, store: Path, patience: Patience = PATIENT) -> Iterator[Path]:
-    """Yield the file at the address of `source`, whole and checked, in a folder of its own below `store`; move it where it belongs.
+    """Yield the complete, checked file at the address of `source`, in a folder of its own below `store`; move it where it belongs.
 
-    Until then no other process has it. What an earlier run left is gone on with, where the server sends parts of a file and
-    still has the same one. Raises FetchError; what has come stays then, unless its length or checksum is wrong.
+    Other processes wait until then. The partial download of an earlier run is continued where the server supports ranges and
+    still has the same file. Raises FetchError; the partial download stays, unless its length or checksum is wrong.
     """
-    from filelock import FileLock, Timeout
-
-    place = store / hashlib.sha256(str(source.url).encode()).hexdigest()[:16]
-    store.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        _tell(f"{source.file}: another process downloads it; waiting")
-        lock.acquire()
-    try:
-        place.mkdir(exist_ok=True)
-        has = Partial(place)
-        if not has.whole.exists():
-            _Download(source, has, patience).complete()
-        yield has.whole
-        if not has.whole.exists():
-            shutil.rmtree(place)
-    finally:
-        lock.release()
+    folder = store / hashlib.sha256(str(source.url).encode()).hexdigest()[:16]
+    with exclusive(folder.with_suffix(".lock"), source.file, "downloads"):
+        folder.mkdir(exist_ok=True)
+        partial = _Partial(folder)
+        if not partial.whole.exists():
+            _Download(source, partial, patience).complete()
+        yield partial.whole
+        if not partial.whole.exists():
+            shutil.rmtree(folder)
 
 
 @contextmanager
 def room_for(file: str, folder: Path) -> Iterator[None]:
-    """Turn what a full disk raises into one FetchError."""
+    """Turn the errors of a full disk into one FetchError."""
     try:
         yield
     except OSError as error:
@@ -97,60 +88,108 @@ def room_for(file: str, folder: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
+class _Remote:
+    """The server's description of the file of which `part` is a part."""
+
+    version: str | None = None  # its ETag or date, which a later request names
+    total: int | None = None  # bytes of the whole file
+    ended: bool = False  # all announced bytes are here
+
+
+@dataclass(frozen=True)
+class _Partial:
+    """A partial download: `part` grows, `about.json` says of which version of the file, `whole` is complete and checked."""
+
+    folder: Path
+
+    @property
+    def part(self) -> Path:
+        return self.folder / "part"
+
+    @property
+    def whole(self) -> Path:
+        return self.folder / "whole"
+
+    @property
+    def _note(self) -> Path:
+        return self.folder / "about.json"
+
+    @property
+    def size(self) -> int:
+        """Bytes of `part`; without a note they count for nothing."""
+        return self.part.stat().st_size if self.part.exists() and self._note.exists() else 0
+
+    @property
+    def remote(self) -> _Remote:
+        return _Remote(**json.loads(self._note.read_text(encoding="utf-8"))) if self.size else _Remote()
+
+    def note(self, remote: _Remote) -> None:
+        write_json(self._note, asdict(remote))
+
+    def discard(self) -> None:
+        self.part.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
 class _Download:
+    """The requests for one file; only this process writes to its partial download."""
+
     source: Source
-    has: Partial  # which this process alone writes to
+    partial: _Partial
     patience: Patience
 
     def complete(self) -> None:
-        """Try until the file is whole, check it, and call it so."""
-        failures, furthest = 0, self.has.size
+        """Try until the file is complete, check it, and name it `whole`."""
+        failures, furthest = 0, self.partial.size
         while True:
             try:
-                with room_for(self.source.file, self.has.folder):
-                    self._go_on()
+                with room_for(self.source.file, self.partial.folder):
+                    self._request_rest()
                 break
-            except _Broken as broken:
-                size = self.has.size
+            except _Interrupted as fault:
+                size = self.partial.size
                 failures = 1 if size >= furthest + self.patience.progress else failures + 1
                 furthest = max(furthest, size)
                 if failures >= self.patience.tries:
-                    raise self._failure(str(broken), "run it again, it goes on where it stopped if the server lets it") from None
-                pause = min(max(broken.pause, self.patience.pause * 2 ** (failures - 1)), self.patience.longest_pause)
-                _tell(f"{self.source.file}: {broken}; trying again in {pause:.3g} s")
+                    raise self._failure(str(fault), "run it again, it goes on where it stopped if the server lets it") from None
+                pause = min(max(fault.pause, self.patience.pause * 2 ** (failures - 1)), self.patience.longest_pause)
+                _print(f"{self.source.file}: {fault}; trying again in {pause:.3g} s")
                 time.sleep(pause)
-        self._check()
-        self.has.part.replace(self.has.whole)
+        if reason := self.source.mismatch(self.partial.part):
+            self.partial.discard()
+            raise self._failure(f"it is not the published file: {reason}", "it is removed: run it again, it starts anew")
+        self.partial.part.replace(self.partial.whole)
 
-    def _go_on(self) -> None:
-        """Ask for what is missing until nothing is; raises _Broken where an answer ended early.
+    def _request_rest(self) -> None:
+        """Ask for the missing bytes until there are none; raises _Interrupted where an answer ended early.
 
-        A length that only the server vouches for is checked: it is asked for what follows.
+        Without a published length or checksum, the server's length is checked: one more request asks for bytes behind it.
         """
-        vouched = self.source.size is not None or self.source.sha256 is not None
-        while not ((about := self.has.about).ended and vouched):
+        published = self.source.size is not None or self.source.sha256 is not None
+        while not ((remote := self.partial.remote).ended and published):
             try:
-                with self._answer(about) as answer:
-                    if self._nothing_follows(answer, about) or not self._append(answer, about):
+                with self._answer(remote) as answer:
+                    if self._nothing_follows(answer, remote) or not self._append(answer, remote):
                         return
-            except _Broken:
-                if not self.has.about.ended:
+            except _Interrupted:
+                if not self.partial.remote.ended:
                     raise
                 return
 
-    def _nothing_follows(self, answer: Response, about: About) -> bool:
-        """Whether all has come; raises FetchError or _Broken where the answer holds no part of the file."""
-        status, have = answer.status_code, self.has.size
-        if about.ended:  # a server that knows no ranges tells nothing
-            return status != 206 or _first(answer) != have or _version(answer) not in (None, about.version)
+    def _nothing_follows(self, answer: Response, remote: _Remote) -> bool:
+        """Whether the file is complete; raises FetchError or _Interrupted where the answer holds no part of the file."""
+        status, size = answer.status_code, self.partial.size
+        if remote.ended:  # a server without ranges cannot say
+            return status != 206 or _first_byte(answer) != size or _version(answer) not in (None, remote.version)
         if status == 416:
             total = answer.headers.get("Content-Range", "").rpartition("/")[2]
-            if have == (int(total) if total.isdecimal() else about.total):
+            if size == (int(total) if total.isdecimal() else remote.total):
                 return True
-            raise self._anew(f"the server does not have the {have} bytes that have come")
+            raise self._restart(f"the server does not have the {size} bytes that have come")
         if status in (408, 429) or status >= 500:
-            asked = answer.headers.get("Retry-After", "")
-            raise _Broken(f"HTTP {status} {answer.reason}", float(asked) if asked.isdecimal() else 0.0)
+            pause = answer.headers.get("Retry-After", "")
+            raise _Interrupted(f"HTTP {status} {answer.reason}", float(pause) if pause.isdecimal() else 0.0)
         if status not in (200, 206):
             raise self._failure(f"HTTP {status} {answer.reason}", "the address may be dead")
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -158,39 +197,39 @@ class _Download:
             raise self._failure("a web page comes in its place", "the address is dead or wants a login")
         return False
 
-    def _append(self, answer: Response, about: About) -> bool:
-        """Add the body to the part, or begin anew where the server sends the file from its start; False where nothing came."""
+    def _append(self, answer: Response, remote: _Remote) -> bool:
+        """Add the body to the part, or start anew where the server sends the whole file; False where nothing came."""
         length = answer.headers.get("Content-Length", "")
         announced = int(length) if length.isdecimal() else None
-        start, total = self._continued(answer, about) if answer.status_code == 206 else (0, announced)
+        start, total = self._continuation(answer, remote) if answer.status_code == 206 else (0, announced)
         self._check_total(start, total)
-        version = _version(answer) or (about.version if start else None)
-        self.has.note(About(version, total))
-        got = self._write(answer, start, total)
-        if announced is not None and got != announced:
-            raise _Broken(f"the server said {announced} bytes and sent {got}")
-        if about.ended and got:
-            _tell(f"{self.source.file}: the server said {about.total} bytes and has {start + got}")
-        self.has.note(About(version, total, ended=total is None or start + got >= total))
-        return got > 0
+        version = _version(answer) or (remote.version if start else None)
+        self.partial.note(_Remote(version, total))
+        received = self._write(answer, start, total)
+        if announced is not None and received != announced:
+            raise _Interrupted(f"the server said {announced} bytes and sent {received}")
+        if remote.ended and received:
+            _print(f"{self.source.file}: the server said {remote.total} bytes and has {start + received}")
+        self.partial.note(_Remote(version, total, ended=total is None or start + received >= total))
+        return received > 0
 
-    def _continued(self, answer: Response, about: About) -> tuple[int, int | None]:
-        """(where the body starts, total) of an answer that is a part; raises _Broken unless it is the missing part of the same file."""
-        have = self.has.size
-        if _first(answer) != have:
-            raise self._anew("the server sends another part than it was asked for")
-        if _version(answer) not in (None, about.version):  # a part need not repeat the date
-            raise self._anew("the file has changed at the server")
-        said = answer.headers["Content-Range"].rpartition("/")[2]
-        total = int(said) if said.isdecimal() else about.total
-        if not about.ended and about.total not in (None, total):
-            raise self._anew(f"the file was {about.total} bytes long and now is {total}")
-        return have, total
+    def _continuation(self, answer: Response, remote: _Remote) -> tuple[int, int | None]:
+        """(first byte of the body, total) of a partial answer; raises _Interrupted unless it continues the same file."""
+        size = self.partial.size
+        if _first_byte(answer) != size:
+            raise self._restart("the server sends another part than it was asked for")
+        if _version(answer) not in (None, remote.version):  # a part need not repeat the date
+            raise self._restart("the file has changed at the server")
+        length = answer.headers["Content-Range"].rpartition("/")[2]
+        total = int(length) if length.isdecimal() else remote.total
+        if not remote.ended and remote.total not in (None, total):
+            raise self._restart(f"the file was {remote.total} bytes long and now is {total}")
+        return size, total
 
     def _write(self, answer: Response, start: int, total: int | None) -> int:
         """Write the body, as it comes, to the part from `start` on; returns its bytes."""
         bar = tqdm(desc=self.source.file, total=total, initial=start, unit="B", unit_scale=True, unit_divisor=1024, delay=BAR_AFTER)
-        with bar, self.has.part.open("ab" if start else "wb") as file:
+        with bar, self.partial.part.open("ab" if start else "wb") as file:
             # undecoded: some servers call a .tar.gz a compressed .tar. read1 returns what there is and never holds back a byte
             while chunk := answer.raw.read1(CHUNK, decode_content=False):
                 file.write(chunk)
@@ -198,26 +237,26 @@ class _Download:
             return file.tell() - start
 
     @contextmanager
-    def _answer(self, about: About) -> Iterator[Response]:
-        """The answer to one request for what is missing; turns what breaks while it is read into _Broken."""
+    def _answer(self, remote: _Remote) -> Iterator[Response]:
+        """The answer to one request for the missing bytes; network faults while it is read become _Interrupted."""
         import requests
         from urllib3.exceptions import HTTPError
 
         headers = {"Accept-Encoding": "identity"}  # so that lengths are the file's
-        if have := self.has.size:
-            headers["Range"] = f"bytes={have}-"
-            if about.version is not None:
-                headers["If-Range"] = about.version
+        if size := self.partial.size:
+            headers["Range"] = f"bytes={size}-"
+            if remote.version is not None:
+                headers["If-Range"] = remote.version
         try:
             with requests.get(str(self.source.url), headers=headers, stream=True, timeout=self.patience.stall) as answer:
                 yield answer
         except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
-            raise _Broken(self._told(error)) from error
+            raise _Interrupted(self._cause(error)) from error
         except requests.RequestException as error:
             raise self._failure(" ".join(str(error).split()), "correct the address") from error
 
-    def _told(self, error: Exception) -> str:
-        """What broke, for a person: the innermost of the errors that the libraries wrap into each other."""
+    def _cause(self, error: Exception) -> str:
+        """The innermost of the errors that the libraries wrap into each other, in words."""
         import requests
         from urllib3.exceptions import TimeoutError
 
@@ -235,41 +274,29 @@ class _Download:
             return
         if self.source.size is not None and total != self.source.size:
             raise self._failure(f"the server has {total} bytes, the published file {self.source.size}", "it has been replaced")
-        free = shutil.disk_usage(self.has.folder).free + (self.has.size - start)
+        free = shutil.disk_usage(self.partial.folder).free + (self.partial.size - start)
         if total - start > free:
             raise OSError(errno.ENOSPC, f"{total - start} bytes are to come, {free} are free")
 
-    def _check(self) -> None:
-        """Raise FetchError, and remove what has come, where it is not the published file."""
-        size, sha256 = self.has.size, self.source.sha256
-        if self.source.size not in (None, size):
-            fault = f"it is {size} bytes long, the published file {self.source.size}"
-        elif sha256 is not None and checksum(self.has.part) != sha256:
-            fault = f"it is not the published file: its SHA-256 differs from {sha256}"
-        else:
-            return
-        self.has.forget()
-        raise self._failure(fault, "it is removed: run it again, it starts anew")
-
-    def _anew(self, reason: str) -> _Broken:
-        self.has.forget()
-        return _Broken(f"{reason}; starting anew")
+    def _restart(self, reason: str) -> _Interrupted:
+        self.partial.discard()
+        return _Interrupted(f"{reason}; starting anew")
 
     def _failure(self, reason: str, remedy: str) -> FetchError:
         return FetchError(f"{self.source.file} could not be downloaded from {self.source.url} ({reason}); {remedy}")
 
 
-def _first(answer: Response) -> int | None:
-    """The number of the first byte of an answer that is a part, or None."""
-    said = re.match(r"bytes (\d+)-\d+/", answer.headers.get("Content-Range", "").strip())
-    return int(said[1]) if said else None
+def _first_byte(answer: Response) -> int | None:
+    """The position of the first byte of a partial answer, or None."""
+    content_range = re.match(r"bytes (\d+)-\d+/", answer.headers.get("Content-Range", "").strip())
+    return int(content_range[1]) if content_range else None
 
 
 def _version(answer: Response) -> str | None:
-    """What names this version of the file in a later request: its ETag, unless it is a weak one, or its date."""
+    """The validator for If-Range: the ETag, unless it is a weak one, or the date."""
     etag = answer.headers.get("ETag", "")
     return etag if etag.startswith('"') else answer.headers.get("Last-Modified")
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     tqdm.write(line, file=sys.stderr)

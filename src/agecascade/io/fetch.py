@@ -1,10 +1,14 @@
-"""Getting a published file: from the mirror, from the archives folder, or from its publisher."""
+"""Fetching a published file: from the mirror, from archives/, or from its publisher.
+
+No library does this: pooch keeps files by their hashes, but starts a broken download anew and does not make processes wait for
+each other; retries of requests, urllib3 or tenacity end where the body begins. See io.download.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,12 +16,11 @@ from tqdm import tqdm
 
 from agecascade.errors import FetchError
 from agecascade.io.download import PATIENT, Patience, download, room_for
-from agecascade.io.files import checksum, written_beside
-from agecascade.io.places import downloads_folder, repository_root
+from agecascade.io.files import written_beside
+from agecascade.io.places import archive_folders, downloads_folder, repository_root, user_cache_folder
 from agecascade.io.source import Source
 
-LARGE = 64 * 2**20  # bytes; below it a copy is done before a bar could be read
-PACKINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+LARGE = 64 * 2**20  # bytes; a smaller copy is done before a bar could be read
 
 
 def fetch(source: Source, folder: Path, patience: Patience = PATIENT) -> Path:
@@ -28,62 +31,71 @@ def fetch(source: Source, folder: Path, patience: Patience = PATIENT) -> Path:
 def fetch_all(sources: Sequence[Source], folder: Path, patience: Patience = PATIENT) -> list[Path]:
     """Put the files of `sources` into `folder` and return their paths; a partial file never bears the final name.
 
-    Looks into the folder of AGECASCADE_MIRROR, then into archives/ of the repository, then downloads, but only where no other
-    file is missing. Raises FetchError with what to do by hand; what was downloaded until then stays for the next time.
+    Takes them from the folder of AGECASCADE_MIRROR, then from archives/ of the repository, and downloads the rest, but only where
+    no other file is missing. Raises FetchError with what to do by hand; complete downloads stay for the next run.
     """
-    found = [(source, local(source)) for source in sources]
-    missing = [source for source, path in found if path is None and source.url is None]
+    copies = [(source, source.local()) for source in sources]
+    missing = [source for source, path in copies if path is None and source.url is None]
     if missing:
-        raise FetchError(_by_hand(missing))
-    with ExitStack() as held:
+        raise FetchError(_instructions(missing))
+    with ExitStack() as downloads:
         # in the order of addresses, so that two processes never wait for each other
-        remote = sorted((source for source, path in found if path is None), key=lambda source: str(source.url))
-        downloads = {source.file: _downloaded(source, held, patience) for source in remote}
-        return [_put(source, path or downloads[source.file], folder, move=path is None) for source, path in found]
+        remote = sorted((source for source, path in copies if path is None), key=lambda source: str(source.url))
+        paths = {source.file: _downloaded(source, downloads, patience) for source in remote}
+        return [_put(source, path or paths[source.file], folder, move=path is None) for source, path in copies]
 
 
-def places() -> Iterator[Path]:
-    """Where files that were fetched by hand may lie: the mirror, if there is one, and archives/."""
-    mirror = os.environ.get("AGECASCADE_MIRROR")
-    if mirror:
-        place = repository_root() / mirror  # an absolute mirror stays as it is
-        if not place.is_dir():
-            raise FetchError(f"AGECASCADE_MIRROR={mirror}: {place} is no folder; correct it or unset it")
-        yield place
-    yield repository_root() / "archives"
+def fetch_cached(source: Source, cached_as: str | None = None, *, any_version: bool = False) -> Path:
+    """The path of a model's file: in the mirror or archives/, else in the user's cache, where it is downloaded the first time.
+
+    cached_as: its name in the cache, by default the one at the end of the address; any_version: whether a local copy need not be
+    the published one. Raises FetchError where it cannot be had or is another file.
+    """
+    path = next((folder / source.file for folder in archive_folders() if (folder / source.file).is_file()), None)
+    if path is not None:
+        if not any_version:
+            _check(source, path, path)
+        return path
+    if source.url is None:
+        raise FetchError(_instructions([source]))
+    target = user_cache_folder() / (cached_as or source.url.rpartition("/")[2])
+    by_hand = f"put it by hand into archives/, into the folder that AGECASCADE_MIRROR names, or at {target}"
+    try:
+        if not target.is_file():
+            _download_to(source, target)
+    except FetchError as error:
+        raise FetchError(f"{error}; or {by_hand}") from None
+    except OSError as error:
+        raise FetchError(f"{source.file} could not be kept in {target.parent} ({error}); {by_hand}") from None
+    return target
 
 
-def local(source: Source) -> Path | None:
-    """The file of `source` in one of `places`: as published, or what was in the archive as a folder or packed otherwise."""
-    return next((place / name for place in places() for name in names(source.file) if (place / name).exists()), None)
+def _download_to(source: Source, target: Path) -> None:
+    with download(source, target.parent / "downloads") as whole:
+        if not target.is_file():  # another process may have been quicker
+            with written_beside(target) as temporary:
+                shutil.move(whole, temporary)
+        whole.unlink(missing_ok=True)
 
 
-def names(file: str) -> list[str]:
-    """The published name first, then those of the same archive unpacked or packed otherwise: AgeDB.zip, AgeDB, AgeDB.tar, ..."""
-    packing = next((packing for packing in PACKINGS if file.lower().endswith(packing)), None)
-    if packing is None:
-        return [file]
-    bare = file[: -len(packing)]
-    return list(dict.fromkeys([file, bare, *(bare + other for other in PACKINGS)]))
-
-
-def _by_hand(missing: Sequence[Source]) -> str:
+def _instructions(missing: Sequence[Source]) -> str:
     files = " and ".join(source.file for source in missing)
-    told = "; ".join(source.instructions if len(missing) == 1 else f"{source.file}: {source.instructions}" for source in missing)
-    return f"{files} cannot be downloaded by a program: {told}; then put {'it' if len(missing) == 1 else 'them'} into {_whereto()}"
+    lines = "; ".join(source.instructions if len(missing) == 1 else f"{source.file}: {source.instructions}" for source in missing)
+    pronoun = "it" if len(missing) == 1 else "them"
+    return f"{files} cannot be downloaded by a program: {lines}; then put {pronoun} into {_archive_paths()}"
 
 
-def _whereto() -> str:
+def _archive_paths() -> str:
     mirror = os.environ.get("AGECASCADE_MIRROR")
     return f"{repository_root() / 'archives'}" + (f" or {repository_root() / mirror}" if mirror else "")
 
 
-def _downloaded(source: Source, held: ExitStack, patience: Patience) -> Path:
-    """The downloaded file, this process's own until `held` ends."""
+def _downloaded(source: Source, downloads: ExitStack, patience: Patience) -> Path:
+    """The downloaded file, which no other process touches until `downloads` ends."""
     try:
-        return held.enter_context(download(source, downloads_folder(), patience))
+        return downloads.enter_context(download(source, downloads_folder(), patience))
     except FetchError as error:
-        raise FetchError(f"{error}; or get it by hand and put it into {_whereto()}") from error
+        raise FetchError(f"{error}; or get it by hand and put it into {_archive_paths()}") from error
 
 
 def _put(source: Source, path: Path, folder: Path, *, move: bool) -> Path:
@@ -95,12 +107,13 @@ def _put(source: Source, path: Path, folder: Path, *, move: bool) -> Path:
             shutil.copytree(path, temporary)
         else:
             _copy(path, temporary)
-            _check(source, path, temporary)
+            if path.name == source.file:
+                _check(source, temporary, path)
     return target
 
 
 def _copy(path: Path, target: Path) -> None:
-    """A true copy: DVC makes its outputs read-only and may link them, which the mirror must not see."""
+    """A true copy: DVC makes its outputs read-only and may link them, which must not reach the mirror."""
     size = path.stat().st_size
     with (
         path.open("rb") as file,
@@ -110,12 +123,7 @@ def _copy(path: Path, target: Path) -> None:
         shutil.copyfileobj(watched, copy, 2**20)
 
 
-def _check(source: Source, path: Path, copy: Path) -> None:
-    """Raise FetchError where a file under the published name is not the published one."""
-    if path.name != source.file:
-        return
-    size = copy.stat().st_size
-    if source.size not in (None, size):
-        raise FetchError(f"{path} is not the published file ({size} bytes long, not {source.size}); fetch it again")
-    if source.sha256 is not None and checksum(copy) != source.sha256:
-        raise FetchError(f"{path} is not the published file (its SHA-256 differs from {source.sha256}); fetch it again")
+def _check(source: Source, copy: Path, path: Path) -> None:
+    """Raise FetchError, which names `path`, where its copy is not the published file."""
+    if reason := source.mismatch(copy):
+        raise FetchError(f"{path} is not the published file ({reason}); fetch it again")

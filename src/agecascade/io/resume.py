@@ -1,18 +1,24 @@
-"""What an interrupted stage finds again: finished pieces outside DVC's outputs, named by a fingerprint, made under a lock."""
+"""Resuming: locks between processes, and a cache of finished entries outside DVC's outputs, named by fingerprints.
+
+One lock protocol serves all of them: `exclusive` waits for another process and says so, `if_free` does not wait. A lock ends with
+its process, also with a killed one; `remove_leftovers` removes the half-written files of killed runs under their lock.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 from agecascade.io.files import written_beside
 
@@ -31,11 +37,60 @@ def source_digest(folders: list[Path]) -> str:
     return state.hexdigest()
 
 
-class ResumeCache:
-    """A folder of finished pieces. DVC empties a stage's outputs before it runs, so pieces wait here until all are done.
+@contextmanager
+def exclusive(lock: Path, name: str, action: str) -> Iterator[None]:
+    """Hold a lock file; where another process holds it, say what it does with `name` ("makes", "downloads") and wait."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        tqdm.write(f"{name}: another process {action} it; waiting", file=sys.stderr)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
 
-    Stages of several experiments work here at once. Each marks the pieces that it uses; its marks count as long as it holds a
-    lock, which ends with its process. A piece goes when nobody uses it any more.
+
+@contextmanager
+def if_free(lock: Path) -> Iterator[bool]:
+    """Hold a lock file, or yield False where another process or thread holds it."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        held.release()
+
+
+def remove_leftovers(folder: Path, pattern: str = ".*") -> None:
+    """Remove what `written_beside` had begun in a folder when its process was killed; call it under the folder's lock."""
+    for path in folder.glob(pattern):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> None:
+    """Make a folder by `make(temporary folder)` unless it is there, whole or not at all; call it under the folder's lock."""
+    remove_leftovers(folder.parent, f".{folder.name}.*")
+    if not folder.is_dir():
+        with written_beside(folder) as temporary:
+            temporary.mkdir()
+            make(temporary)
+
+
+class ResumeCache:
+    """A folder of finished entries. DVC empties a stage's outputs before it runs, so entries wait here until all are done.
+
+    Stages of several experiments work here at once. Each marks the entries that it uses; its marks count as long as it holds a
+    lock, which ends with its process. An entry is removed when nobody uses it any more.
     """
 
     def __init__(self, root: Path) -> None:
@@ -46,36 +101,39 @@ class ResumeCache:
         self._used: set[str] = set()
 
     def entry(self, name: str, make: Callable[[Path], None]) -> Path:
-        """The folder of the piece `name`, made by `make(folder)` unless it is there; it stays until `clear`.
+        """The folder of the entry `name`, made by `make(folder)` unless it is there; it stays until `clear`.
 
-        A killed pipeline can leave its trainer running: a second one waits for the lock, then finds the piece finished.
+        A killed pipeline can leave its trainer running: a second one waits for the lock, then finds the entry finished.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        self._use(name)  # before the wait: whoever has the lock may be about to remove the piece
-        with FileLock(self._lock(name)):
-            for left in self.root.glob(f".{name}.*"):  # by a killed run, half-written
-                shutil.rmtree(left)
-            if not (self.root / name).is_dir():
-                with written_beside(self.root / name) as temporary:
-                    temporary.mkdir()
-                    make(temporary)
+        self._use(name)  # before the wait: whoever has the lock may be about to remove the entry
+        with exclusive(self._lock(name), name, "makes"):
+            made_once(self.root / name, make)
             shutil.rmtree(self.state(name), ignore_errors=True)
         return self.root / name
 
     def finished(self, name: str) -> Path | None:
-        """The folder of the piece `name` where that is made, else None; it stays until `clear`."""
+        """The folder of the entry `name` where that is made, else None; it stays until `clear`."""
         if not (self.root / name).is_dir():
             return None
         self._use(name)
-        with FileLock(self._lock(name)):
+        with exclusive(self._lock(name), name, "uses"):
             return self.root / name if (self.root / name).is_dir() else None
 
     def state(self, name: str) -> Path:
-        """A folder for what the piece's `make` must find again when it is interrupted itself; it goes when the piece is made."""
+        """A folder for the state from which an interrupted `make` resumes; it is removed when the entry is made."""
         return self.root / f"{name}.state"
 
+    @contextmanager
+    def unfinished(self, name: str) -> Iterator[Path]:
+        """The state folder of work that is delivered elsewhere, for one process at a time; removed when the block succeeds."""
+        with exclusive(self._lock(name), name, "makes"):
+            self.state(name).mkdir(parents=True, exist_ok=True)
+            yield self.state(name)
+            shutil.rmtree(self.state(name))
+
     def clear(self) -> None:
-        """Forget the pieces of this stage: its outputs are complete, and DVC's cache keeps them."""
+        """Release the entries of this stage: its outputs are complete, and DVC's cache keeps them."""
         while self._used:
             name = self._used.pop()
             self._mark(name, self._run).unlink()
@@ -84,7 +142,7 @@ class ResumeCache:
         self._life(self._run).unlink(missing_ok=True)
 
     def forget(self, prefix: str) -> None:
-        """Remove what earlier runs left under this prefix and a fingerprint, unless it is in use or is being made."""
+        """Remove the entries and states of earlier runs under this prefix and a fingerprint, unless they are in use."""
         for lock in self.root.glob(f"{prefix}-{'[0-9a-f]' * 24}.lock"):
             self._remove(lock.stem)
 
@@ -105,20 +163,18 @@ class ResumeCache:
         return self.root / f"{user}.alive"
 
     def _remove(self, name: str) -> None:
-        with suppress(Timeout), FileLock(self._lock(name), timeout=0):
-            if any(self._lives(mark.suffixes[-2][1:]) for mark in self.root.glob(f"{name}.*.used")):
+        """Remove an entry that no living run has marked and nobody is making."""
+        with if_free(self._lock(name)) as free:
+            if not free or any(self._lives(mark.suffixes[-2][1:]) for mark in self.root.glob(f"{name}.*.used")):
                 return
-            for left in self.root.glob(f"{name}.*.used"):  # by killed runs
-                left.unlink()
+            remove_leftovers(self.root, f"{name}.*.used")
             for folder in (self.root / name, self.state(name)):
                 shutil.rmtree(folder, ignore_errors=True)
             self._lock(name).unlink(missing_ok=True)
 
     def _lives(self, user: str) -> bool:
         """Whether a run goes on, this one or another."""
-        try:
-            with FileLock(self._life(user), timeout=0):
+        with if_free(self._life(user)) as free:
+            if free:
                 self._life(user).unlink(missing_ok=True)
-        except Timeout:
-            return True
-        return False
+        return not free

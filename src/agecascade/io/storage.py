@@ -1,4 +1,7 @@
-"""Files and folders on this machine or at an fsspec address such as `s3://bucket/faces`: the few things that are asked of both."""
+"""Files and folders on this machine, as pathlib's paths, or at an address such as `s3://bucket/faces`, as universal_pathlib's.
+
+`size`, `opened` and `walk` take text: an archive may be a folder of a million files, and a Path of each takes five times as long.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from agecascade.io.files import written_beside
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 Location = Path | str  # a path, or an address with `://`
 
@@ -20,79 +26,58 @@ def is_remote(location: Location) -> bool:
     return isinstance(location, str) and "://" in location
 
 
-def joined(location: Location, name: str) -> Location:
-    """What is called `name` below a folder."""
-    return f"{location}".rstrip("/") + f"/{name}" if is_remote(location) else Path(location) / name
-
-
-def exists(location: Location) -> bool:
-    fs, path = _system(location)
-    return bool(fs.exists(path)) if fs else Path(path).exists()
-
-
-def is_dir(location: Location) -> bool:
-    fs, path = _system(location)
-    return bool(fs.isdir(path)) if fs else Path(path).is_dir()
+def located(location: Location) -> Path | UPath:
+    """The path object of a location."""
+    return _remote(location) if is_remote(location) else Path(location)
 
 
 def size(location: Location) -> int:
     """Bytes of a file."""
-    fs, path = _system(location)
-    return int(fs.size(path)) if fs else os.stat(path).st_size  # noqa: PTH116  # asked a million times
+    return int(_remote(location).stat().st_size) if is_remote(location) else os.stat(location).st_size  # noqa: PTH116
 
 
 def state(location: Location) -> str:
-    """What changes when a file does: its size, and when it was written or its store's own mark of the content."""
-    fs, path = _system(location)
-    if not fs:
-        told = os.stat(path)  # noqa: PTH116
-        return f"{told.st_size} {told.st_mtime_ns}"
-    info = fs.info(path)
-    return f"{info['size']} " + " ".join(
-        str(info[key]) for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created") if key in info
-    )
+    """A text that changes when a file does: its size, and its time of writing or its store's own version of the content."""
+    if not is_remote(location):
+        status = os.stat(location)  # noqa: PTH116
+        return f"{status.st_size} {status.st_mtime_ns}"
+    path = _remote(location)
+    info = path.fs.info(path.path)
+    versions = ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created")
+    return f"{info['size']} " + " ".join(str(info[key]) for key in versions if key in info)
 
 
 def opened(location: Location) -> BinaryIO:
-    """The file to read, unbuffered; it can seek."""
-    fs, path = _system(location)
-    file: Any = fs.open(path, "rb") if fs else open(path, "rb", buffering=0)  # noqa: PTH123, SIM115
-    return file
+    """The file to read, seekable; unbuffered on this machine."""
+    if is_remote(location):
+        file: BinaryIO = _remote(location).open("rb")
+        return file
+    return open(location, "rb", buffering=0)  # noqa: PTH123
 
 
-def walk(location: Location) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As os.walk: (folder, names of folders, names of files), from the top; the folders' names may be changed to lead the way."""
-    fs, path = _system(location)
-    if not fs:
-        yield from os.walk(path)
+def walk(location: Location) -> Iterator[tuple[str, str, list[str], list[str]]]:
+    """As os.walk, from the top: (folder, its posix path below `location`, names of folders, names of files).
+
+    The caller may sort and shorten the names of folders, which are visited next.
+    """
+    if not is_remote(location):
+        for folder, folders, files in os.walk(location):
+            below = os.path.relpath(folder, location)
+            yield folder, "" if below == "." else Path(below).as_posix(), folders, files
         return
-    for folder, folders, files in fs.walk(path):
-        yield fs.unstrip_protocol(folder), folders, files
-
-
-def names(location: Location, pattern: str) -> list[str]:
-    """The names in a folder that fit a pattern such as `part-*.parquet`, sorted; none where there is no folder."""
-    fs, path = _system(location)
-    if not fs:
-        return sorted(found.name for found in Path(path).glob(pattern))
-    return sorted(found.rpartition("/")[2] for found in fs.glob(f"{path}/{pattern}"))
-
-
-def within(location: Location, folder: Location) -> str:
-    """The posix path of what `walk` told, relative to the folder it started at; "" for that folder."""
-    if not is_remote(folder):
-        return Path(location).relative_to(folder).as_posix().removeprefix(".")
-    fs, path = _system(folder)
-    return PurePosixPath(fs._strip_protocol(str(location))).relative_to(path).as_posix().removeprefix(".")
+    top = _remote(location)
+    for folder, folders, files in top.fs.walk(top.path):  # UPath.walk asks the store about each file
+        below = folder.rstrip("/").removeprefix(top.path.rstrip("/")).strip("/")
+        yield top.fs.unstrip_protocol(folder), below, folders, files
 
 
 def deliver(folder: Path, target: Location) -> None:
-    """Move a finished folder to `target`, whatever is there; nobody sees half of it where the store can rename.
+    """Move a finished folder to `target`, replacing what is there; nobody sees half of it where the store can rename.
 
     A store that cannot, such as S3, gets the files beside, and copies them into place by itself.
     """
     if is_remote(target):
-        _upload(folder, str(target).rstrip("/"))
+        _upload(folder, _remote(str(target).rstrip("/")))
         return
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -108,17 +93,18 @@ def deliver(folder: Path, target: Location) -> None:
         shutil.rmtree(folder)
 
 
-def _upload(folder: Path, target: str) -> None:
-    fs, path = _system(target)
+def _upload(folder: Path, target: UPath) -> None:
+    fs, path = target.fs, target.path
     beside = f"{path}.{uuid.uuid4().hex[:8]}"
     fs.makedirs(beside, exist_ok=True)
     try:
-        for file in sorted(folder.iterdir()):
+        files = sorted(folder.iterdir())
+        for file in files:
             fs.put_file(str(file), f"{beside}/{file.name}")
         if fs.exists(path):
             fs.rm(path, recursive=True)
         fs.makedirs(path, exist_ok=True)
-        for file in sorted(folder.iterdir()):
+        for file in files:
             fs.mv(f"{beside}/{file.name}", f"{path}/{file.name}")
     finally:
         if fs.exists(beside):
@@ -126,11 +112,7 @@ def _upload(folder: Path, target: str) -> None:
     shutil.rmtree(folder)
 
 
-def _system(location: Location) -> tuple[Any, str]:
-    """(fsspec's file system, path there) of an address, (None, path) of a path."""
-    if not is_remote(location):
-        return None, os.fspath(location)
-    from fsspec.core import url_to_fs
+def _remote(location: Location) -> UPath:
+    from upath import UPath  # takes fsspec along
 
-    fs, path = url_to_fs(str(location))
-    return fs, path
+    return UPath(location)

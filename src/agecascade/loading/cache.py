@@ -1,4 +1,4 @@
-"""Decoded pictures on disk, mapped into memory: decoded once for all steps, folds and runs of the same faces."""
+"""Cache of decoded pictures on disk, mapped into memory: decoded once for all steps, folds and runs of the same faces."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import errno
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import cv2
 import numpy as np
-from filelock import FileLock
 
 from agecascade.errors import TrainingError
 from agecascade.faces import crops
-from agecascade.io.files import write_json, written_beside
-from agecascade.io.resume import fingerprint, source_digest
+from agecascade.io.files import write_json
+from agecascade.io.resume import exclusive, fingerprint, made_once, remove_leftovers, source_digest
 from agecascade.loading import decoding
 from agecascade.loading.shards import Shards
 
@@ -26,15 +26,13 @@ PIXELS, SOURCE = "pixels.npy", "source.json"
 def cached(shards: Shards, size: int, root: Path) -> np.ndarray:
     """The pictures of a folder (N, size, size, 3) uint8, mapped read-only from a file below `root`, which is made if it is not there.
 
-    Whoever comes while it is made waits. Caches of earlier contents of the same folder are removed, and those whose folder is
-    gone, and what a killed run left. Raises TrainingError where the disk is too small.
+    Other processes wait while it is made. Caches of earlier contents of the same folder are removed, and those whose folder is
+    gone, and the leftovers of killed runs. Raises TrainingError where the disk is too small.
     """
     name = cache_name(shards, size)
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / "lock"):
-        _tidy(root, str(_resolved(shards)), size, name)
-        if not (root / name).is_dir():
-            _write(shards, size, root / name)
+    with exclusive(root / "lock", f"decoded pictures of {shards.folder}", "makes"):
+        _remove_stale(root, str(_resolved(shards)), size, name)
+        made_once(root / name, partial(_write, shards, size))
         # last used for this folder: when that is gone, so is the cache
         write_json(root / name / SOURCE, {"folder": str(_resolved(shards)), "size": size})
         mapped: np.ndarray = np.load(root / name / PIXELS, mmap_mode="r")
@@ -49,18 +47,16 @@ def cache_name(shards: Shards, size: int) -> str:
 
 def _write(shards: Shards, size: int, folder: Path) -> None:
     _require_space(shards, size, folder.parent)
-    with written_beside(folder) as temporary:
-        temporary.mkdir()
-        try:
-            # not through a mapping: on a full disk that ends the process with a signal
-            with (temporary / PIXELS).open("wb") as file:
-                _header(file, (len(shards), size, size, 3))
-                for block in _blocks(shards, size):
-                    file.write(block.data)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise _too_small(shards, size, folder.parent) from None
+    try:
+        # not through a mapping: on a full disk that ends the process with a signal
+        with (folder / PIXELS).open("wb") as file:
+            _header(file, (len(shards), size, size, 3))
+            for block in _blocks(shards, size):
+                file.write(block.data)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise _too_small(shards, size, folder.parent) from None
 
 
 def _header(file: BinaryIO, shape: tuple[int, ...]) -> None:
@@ -85,11 +81,12 @@ def _too_small(shards: Shards, size: int, root: Path) -> TrainingError:
     )
 
 
-def _tidy(root: Path, folder: str, size: int, name: str) -> None:
-    """Under the lock nobody writes, so that all half-written ones are left from killed runs. Mapped files outlive their removal."""
-    for found in root.iterdir():
-        if found.is_dir() and (found.name.startswith(".") or (found.name != name and _stale(found, folder, size))):
-            shutil.rmtree(found, ignore_errors=True)
+def _remove_stale(root: Path, folder: str, size: int, name: str) -> None:
+    """Remove stale caches, and the half-written ones of killed runs. Mapped files outlive their removal."""
+    remove_leftovers(root)
+    for cache in root.iterdir():
+        if cache.is_dir() and cache.name != name and _stale(cache, folder, size):
+            shutil.rmtree(cache, ignore_errors=True)
 
 
 def _stale(cache: Path, folder: str, size: int) -> bool:

@@ -36,7 +36,7 @@ class Shards:
     def __init__(self, folder: Location) -> None:
         """Read the footers. Raises TrainingError where the folder holds no face."""
         self.folder = folder
-        self.parts = [storage.joined(folder, name) for name in storage.names(folder, "part-*.parquet")]
+        self.parts = [str(part) for part in sorted(storage.located(folder).glob("part-*.parquet"))]
         self._footers = [self._footer(part) for part in self.parts]
         self.all = self._listed()
         if not self.all:

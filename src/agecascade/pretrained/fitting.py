@@ -1,4 +1,4 @@
-"""Published weights into our networks: renamed, without the classes that they were trained for, for RGB pictures."""
+"""Fitting published weights to our networks: names, first convolution for RGB, no classifier; and loading them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COUNTERS = "num_batches_tracked"  # which torch before 0.4.1 did not have, and 
 
 @dataclass(frozen=True)
 class Fit:
-    """Published weights under our names, and what is wrong with them for a network."""
+    """Published weights under our names, with the names that do not fit a network."""
 
     state: State
     missing: list[str]
@@ -33,35 +33,34 @@ class Fit:
     @property
     def fault(self) -> str:
         """One line with the first names of each."""
-        told = {"missing": self.missing, "unexpected": self.unexpected}
-        return "; ".join(f"{what} {_first(names)}" for what, names in told.items() if names)
+        faults = {"missing": self.missing, "unexpected": self.unexpected}
+        return "; ".join(f"{kind} {_first(names)}" for kind, names in faults.items() if names)
 
 
 def renamed(state: State, layout: Layout, backbone: str) -> State:
     """A published state dict under our names, the first convolution turned to RGB."""
     ours = {layout.renamed(name, backbone): tensor for name, tensor in state.items()}
-    ours.pop(None, None)
-    found = {name: tensor for name, tensor in ours.items() if name is not None}
+    result = {name: tensor for name, tensor in ours.items() if name is not None}
     if layout.bgr:
-        first = next((name for name, tensor in found.items() if tensor.ndim == 4 and tensor.shape[1] == 3), None)
+        first = next((name for name, tensor in result.items() if tensor.ndim == 4 and tensor.shape[1] == 3), None)
         if first is not None:
-            found[first] = found[first].flip(1)
-    return found
+            result[first] = result[first].flip(1)
+    return result
 
 
 def fit(state: State, network: Network) -> Fit:
     """How weights under our names fit a network; its fully connected layers stay new unless all of them are there in their shapes."""
-    wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("head.")}
-    neck = {name for name in wanted if name.startswith("pool.")}
-    found = dict(state)
-    if not all(name in found and found[name].shape == wanted[name].shape for name in neck):
-        wanted = {name: tensor for name, tensor in wanted.items() if name not in neck}
+    expected = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("head.")}
+    neck = {name for name in expected if name.startswith("pool.")}
+    given = dict(state)
+    if not all(name in given and given[name].shape == expected[name].shape for name in neck):
+        expected = {name: tensor for name, tensor in expected.items() if name not in neck}
         neck = set()
     if not neck:
-        found = {name: tensor for name, tensor in found.items() if not name.startswith("pool.")}
-    missing = [name for name in wanted if name not in found and not name.endswith(_COUNTERS)]
-    unexpected = [name for name, tensor in found.items() if name not in wanted or tensor.shape != wanted[name].shape]
-    return Fit(found, missing, unexpected)
+        given = {name: tensor for name, tensor in given.items() if not name.startswith("pool.")}
+    missing = [name for name in expected if name not in given and not name.endswith(_COUNTERS)]
+    unexpected = [name for name, tensor in given.items() if name not in expected or tensor.shape != expected[name].shape]
+    return Fit(given, missing, unexpected)
 
 
 def load_published(state: State, network: Network, backbone: str, called: str) -> Layout:
@@ -72,13 +71,13 @@ def load_published(state: State, network: Network, backbone: str, called: str) -
     layout = layout_of(state)
     if layout is None:
         raise ModelError(f"{called} holds weights of no known network ({_first(list(state))}); docs/networks.md lists what can be read")
-    found = fit(renamed(state, layout, backbone), network) if backbone in layout.backbones else None
-    if found is None or not found.fits:
-        fault = found.fault if found else f"{layout.name} publishes none for it"
+    fitted = fit(renamed(state, layout, backbone), network) if backbone in layout.backbones else None
+    if fitted is None or not fitted.fits:
+        fault = fitted.fault if fitted else f"{layout.name} publishes none for it"
         others = _fitting(state, layout)
         advice = f"it fits {' and '.join(others)}" if others else "it fits no network here; fetch it again"
         raise ModelError(f"{called} does not fit {backbone}: {fault}; {advice}")
-    load(found.state, network)
+    load(fitted.state, network)
     return layout
 
 
@@ -96,13 +95,13 @@ def _copied(into: Tensor, tensor: Tensor) -> None:
 
 def _fitting(state: State, layout: Layout) -> list[str]:
     """The names of the backbones that a published state dict fits."""
-    found = []
+    names = []
     for name in layout.backbones:
         with torch.device("meta"):
             network = models.create(name)
         if fit(renamed(state, layout, name), network).fits:
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def _first(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""How published files name their weights, which networks they are of, and what pictures those saw."""
+"""Layouts of published weights: their names, the networks that they fit, and the normalisation of their pictures."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _IMAGENET = Normalisation(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 
 
 def _caffe(mean: tuple[float, float, float]) -> Normalisation:
-    """Means of RGB pictures in 0..255, from which nothing but they are taken."""
+    """Normalisation by the means of RGB pictures in 0..255 alone."""
     return Normalisation(mean=[round(value / 255, 8) for value in mean], std=[round(1 / 255, 10)] * 3)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A publisher's names.
+    """A publisher's naming of weights.
 
     renamed: a published name as ours below `backbone.` or `pool.` for one of `backbones`; None for what no backbone has, such as
     the classes that the network was trained for. bgr: whether the first convolution wants blue first.
@@ -35,7 +35,7 @@ class Layout:
 
 
 def layout_of(state: State) -> Layout | None:
-    """The layout of a published state dict; None where it is none of those known."""
+    """The layout of a published state dict, or None for an unknown one."""
     if "conv1_7x7_s2.weight" in state:
         return VGGFACE2_CAFFE
     if "conv1_1.weight" in state:
@@ -87,9 +87,9 @@ def _vggface2_caffe(name: str, backbone: str) -> str | None:
     if layer.startswith(("classifier", "feat_extract")):
         return None
     stem = {"conv1_7x7_s2": "conv1", "conv1_7x7_s2_bn": "bn1"}.get(layer)
-    found = re.fullmatch(r"conv(\d)_(\d)_(\w+)", layer)
-    if stem is None and found and found[3] in _CAFFE_LAYERS:
-        stem = f"layer{int(found[1]) - 1}.{int(found[2]) - 1}.{_CAFFE_LAYERS[found[3]]}"
+    match = re.fullmatch(r"conv(\d)_(\d)_(\w+)", layer)
+    if stem is None and match and match[3] in _CAFFE_LAYERS:
+        stem = f"layer{int(match[1]) - 1}.{int(match[2]) - 1}.{_CAFFE_LAYERS[match[3]]}"
     return _vggface2(f"{stem or layer}.{what}", backbone)
 
 
@@ -98,10 +98,10 @@ def _vggface(name: str, backbone: str) -> str | None:
     layer, _, what = name.rpartition(".")
     if layer in ("fc6", "fc7"):
         return f"pool.{layer}.0.{what}"
-    found = re.fullmatch(r"conv_?(\d)_(\d)", layer)
-    if found is None:
+    match = re.fullmatch(r"conv_?(\d)_(\d)", layer)
+    if match is None:
         return None if layer == "fc8" else f"backbone.{name}"
-    block, number = int(found[1]), int(found[2])
+    block, number = int(match[1]), int(match[2])
     before = sum((2, 2, 3, 3, 3)[: block - 1])  # convolutions; each has a ReLU behind it, and each block a max-pool
     return f"backbone.features.{2 * (before + number - 1) + block - 1}.{what}"
 

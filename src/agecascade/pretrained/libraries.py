@@ -1,4 +1,4 @@
-"""Weights that torchvision and timm publish for their networks, by the addresses and means that the libraries know."""
+"""Weights that torchvision and timm publish for their networks, with the addresses and normalisation that the libraries give."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from agecascade.errors import ModelError, unknown_name
 from agecascade.models import TIMM
 from agecascade.models.base import Network
 from agecascade.params import Normalisation, Weights
-from agecascade.pretrained.files import weights_file
 from agecascade.pretrained.fitting import fit, load, load_published
 from agecascade.pretrained.layouts import TORCHVISION
-from agecascade.pretrained.reading import read_state
+from agecascade.pretrained.reading import read_state, weights_file
 
 
-def load_torchvision(network: Network, backbone: str, wanted: Weights, key: str) -> Normalisation:
+def load_torchvision(network: Network, backbone: str, weights: Weights, key: str) -> Normalisation:
     """Put torchvision's latest ImageNet weights into a network in place; returns the channels that they were trained with."""
     from torchvision.models import get_model_weights
 
@@ -26,11 +25,11 @@ def load_torchvision(network: Network, backbone: str, wanted: Weights, key: str)
         raise ModelError(f"{key}: {unknown_name('network of torchvision', backbone, TORCHVISION.backbones)}")
     name = "vgg16" if backbone.startswith("vgg16") else backbone
     url = get_model_weights(name).DEFAULT.url
-    path = weights_file(wanted.model_copy(update={"file": url.rpartition("/")[2], "url": url}), key)
+    path = weights_file(weights.model_copy(update={"file": url.rpartition("/")[2], "url": url}), key)
     return load_published(read_state(path), network, backbone, path.name).normalisation
 
 
-def load_timm(network: Network, backbone: str, wanted: Weights, key: str) -> Normalisation:
+def load_timm(network: Network, backbone: str, weights: Weights, key: str) -> Normalisation:
     """Put timm's weights into a network in place, through timm's own conversions; returns the channels that they were trained with."""
     if not backbone.startswith(TIMM):
         raise ModelError(f"{key}: library: timm is for backbones called {TIMM}<name>")
@@ -39,29 +38,29 @@ def load_timm(network: Network, backbone: str, wanted: Weights, key: str) -> Nor
     hub = f"https://huggingface.co/{published.hf_hub_id}/resolve/main/{published.hf_hub_filename or 'model.safetensors'}"
     url = str(published.url or hub)
     file = url.rpartition("/")[2] if published.url else f"{name}.safetensors"  # all are called model.safetensors there
-    path = weights_file(wanted.model_copy(update={"file": file, "url": url}), key)
+    path = weights_file(weights.model_copy(update={"file": file, "url": url}), key)
     read_state(path)  # says in one line what is wrong with it
     theirs = _created(name, path)
-    taken = {f"backbone.network.{part}": tensor for part, tensor in theirs.state_dict().items()}
+    state = {f"backbone.network.{part}": tensor for part, tensor in theirs.state_dict().items()}
     own = network.state_dict()
-    found = fit({part: tensor for part, tensor in taken.items() if part in own}, network)
-    if not found.fits:
-        raise ModelError(f"{key}: {path.name} does not fit {backbone}: {found.fault}; choose another of timm.list_pretrained()")
-    load(found.state, network)
+    fitted = fit({part: tensor for part, tensor in state.items() if part in own}, network)
+    if not fitted.fits:
+        raise ModelError(f"{key}: {path.name} does not fit {backbone}: {fitted.fault}; choose another of timm.list_pretrained()")
+    load(fitted.state, network)
     return Normalisation(mean=list(published.mean), std=list(published.std))
 
 
 def _published(name: str, key: str) -> Any:
-    """Where timm's weights of a network are, and what pictures they saw."""
+    """timm's configuration of a network's weights: their address, and the normalisation of their pictures."""
     import timm
 
     try:
-        found = timm.get_pretrained_cfg(name)
+        published = timm.get_pretrained_cfg(name)
     except RuntimeError:  # an unknown tag
-        found = None
-    if found is None or not (found.url or found.hf_hub_id):
+        published = None
+    if published is None or not (published.url or published.hf_hub_id):
         raise ModelError(f"{key}: timm publishes no weights of {name}; name a tag of it that has some, as timm.list_pretrained() tells")
-    return found
+    return published
 
 
 def _created(name: str, path: Path) -> Any:

@@ -1,8 +1,13 @@
-"""State dicts of published files: safetensors, torch's two formats, and pickles of arrays. No code of a file is ever run."""
+"""Published weights as files: fetched, checked, and read as state dicts without running their code.
+
+Formats: safetensors, torch's two, and pickles of arrays.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +18,16 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from agecascade.errors import ModelError
+from agecascade.errors import FetchError, ModelError
+from agecascade.io.files import checksum
+from agecascade.io.source import Source
+from agecascade.params import Weights
 
 State = dict[str, Tensor]
 
+_DIGITS = re.compile(r"-([0-9a-f]{8,})\.\w+$")  # the start of a file's SHA-256 at the end of its name, as torch.hub has it
 _TORCH = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # a zip, and torch's own number before 1.6
-# what readers say of a file that is cut off, or is none of theirs
+# what readers raise for a truncated file or another format
 _DAMAGE = (EOFError, ValueError, LookupError, AttributeError, TypeError, RuntimeError, OSError, zipfile.BadZipFile, SafetensorError)
 _NESTED = ("state_dict", "model")  # under which training scripts keep them
 _ARRAYS = {  # all that a pickle of numpy arrays names, by old and new numpy
@@ -44,6 +53,31 @@ class _Arrays(pickle.Unpickler):
         return super().find_class(module, name)
 
 
+def weights_file(weights: Weights, key: str) -> Path:
+    """The path of a published file: in the mirror or archives/, else fetched the first time into the user's cache.
+
+    key: of params.yaml, for errors. Raises ModelError where it cannot be had, or is another file than `sha256` says.
+    """
+    from agecascade.io.fetch import fetch_cached
+
+    name, url = str(weights.file), weights.url
+    digits = _DIGITS.search(name)
+    sha256 = weights.sha256 or (digits[1] if digits else None)
+    source = Source(name, url, sha256, "docs/networks.md says where to get it")
+    # in the cache by its address too: many are called model.safetensors
+    cached_as = f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}" if url else None
+    try:
+        path = fetch_cached(source, cached_as, any_version=True)  # checked below
+    except FetchError as error:
+        raise ModelError(f"{key}: {error}") from None
+    digest = checksum(path)
+    if sha256 is None:
+        raise ModelError(f"{key}: sha256 is missing, so that a change of {path} would go unseen; if it is the right file, write {digest}")
+    if not digest.startswith(sha256):
+        raise ModelError(f"{key}: {path} has SHA-256 {digest}, not {sha256}; remove it and fetch it again, or write that")
+    return path
+
+
 def read_state(path: Path) -> State:
     """The tensors of a published file by their published names.
 
@@ -54,10 +88,10 @@ def read_state(path: Path) -> State:
     except _Refused as error:
         raise ModelError(f"{path} is refused: it asks for {error}, and weights are arrays alone; fetch it from its publisher") from None
     except pickle.UnpicklingError as error:
-        told = " ".join(str(error).split())
-        refused = "weights only" in told.lower() or "weights_only" in told.lower()  # as torch says it, in many words
+        reason = " ".join(str(error).split())
+        refused = "weights only" in reason.lower() or "weights_only" in reason.lower()  # torch's message has both
         what = "is refused: it holds more than tensors" if refused else "is damaged"
-        raise ModelError(f"{path} {what} ({told[:120]}); fetch it again") from None
+        raise ModelError(f"{path} {what} ({reason[:120]}); fetch it again") from None
     except _DAMAGE as error:
         raise ModelError(f"{path} is damaged ({' '.join(str(error).split())[:120]}); fetch it again") from None
     return _tensors(path, content)
@@ -77,7 +111,7 @@ def _content(path: Path) -> Any:
 
 
 def _tensors(path: Path, content: Any) -> State:
-    """The content as tensors, without what a training script wrapped around it."""
+    """The content as tensors, without a training script's wrapping."""
     for name in _NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]

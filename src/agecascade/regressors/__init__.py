@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agecascade.errors import RegressorError, unknown_name
-from agecascade.regressors.fold_cache import KeptFolds
+from agecascade.regressors.fold_cache import FoldCache
 from agecascade.regressors.folds import Fitted, Fold, Options, Regressor, fit_folds
 
 REGRESSORS = {
@@ -22,7 +22,7 @@ REGRESSORS = {
 }
 TIME_BOUNDED = {"autosklearn", "flaml"}  # no two runs agree: their figures stand apart
 
-__all__ = ["REGRESSORS", "TIME_BOUNDED", "Fitted", "Fold", "KeptFolds", "Options", "Regressor", "create", "fit_folds"]
+__all__ = ["REGRESSORS", "TIME_BOUNDED", "Fitted", "Fold", "FoldCache", "Options", "Regressor", "create", "fit_folds"]
 
 
 def create(

@@ -1,4 +1,4 @@
-"""Folds that a row has finished wait in a resume until all are done: a search takes hours, and no second one finds the same."""
+"""Cache of a regressor's finished folds: a search takes hours, and a second one gives another result."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from agecascade.regressors.folds import Fitted, Regressor
 
 
 @dataclass(frozen=True)
-class KeptFolds:
-    """The finished folds of one row.
+class FoldCache:
+    """The finished folds of one regressor, in a ResumeCache until all are done.
 
-    key: the row's in params.yaml; stamp: a fingerprint of all that its folds depend on.
+    key: the regressor's in params.yaml; stamp: a fingerprint of all that its folds depend on.
     """
 
-    resume: ResumeCache
+    cache: ResumeCache
     key: str
     stamp: str
 
     @classmethod
-    def of(cls, regressor: Regressor, inputs: list[Path], work: Path) -> KeptFolds:
-        """Those of a regressor on files of features and split, below the folder `work`."""
+    def of(cls, regressor: Regressor, inputs: list[Path], work: Path) -> FoldCache:
+        """The cache of a regressor on files of features and split, below the folder `work`."""
         code = source_digest([Path(__file__).parent, *regressor.scripts])
         stamp = fingerprint(regressor=repr(regressor), inputs=[checksum(path) for path in inputs], code=code)
         return cls(ResumeCache(work), regressor.key, stamp)
 
-    def found(self, folds: Iterable[int]) -> dict[int, Fitted]:
-        """Those of `folds` that an interrupted run has finished, by number."""
-        places = {fold: self.resume.finished(self._name(fold)) for fold in folds}
-        return {fold: _read(place) for fold, place in places.items() if place is not None}
+    def finished(self, folds: Iterable[int]) -> dict[int, Fitted]:
+        """The results of those `folds` that an interrupted run has finished, by number."""
+        entries = {fold: self.cache.finished(self._name(fold)) for fold in folds}
+        return {fold: _read(entry) for fold, entry in entries.items() if entry is not None}
 
-    def keep(self, fold: int, fitted: Fitted) -> None:
-        """Keep a finished fold, whatever becomes of the next."""
-        self.resume.entry(self._name(fold), partial(_write, fitted))
+    def store(self, fold: int, fitted: Fitted) -> None:
+        """Store the result of a finished fold."""
+        self.cache.entry(self._name(fold), partial(_write, fitted))
 
     def clear(self, folds: Iterable[int]) -> None:
-        """Forget the row, and what runs with other settings left of it: the stage's outputs are complete."""
-        self.resume.clear()
+        """Remove these folds, also those of runs with other settings: the stage's outputs are complete."""
+        self.cache.clear()
         for fold in folds:
-            self.resume.forget(self._prefix(fold))
+            self.cache.forget(self._prefix(fold))
 
     def _prefix(self, fold: int) -> str:
         return f"regress-{self.key}-fold{fold}"

@@ -27,7 +27,7 @@ from agecascade.io.compute import ordered
 from agecascade.params import Block, Compute
 
 if TYPE_CHECKING:
-    from agecascade.regressors.fold_cache import KeptFolds
+    from agecascade.regressors.fold_cache import FoldCache
 
 ROLES = ("train", "validation", "test")
 WORTH_PROCESSES = 8.0  # seconds of work that is left; processes take some to start
@@ -116,19 +116,19 @@ class FoldRows:
 
 
 def fit_folds(
-    features: Features, split: pd.DataFrame, regressor: Regressor, compute: Compute | None = None, kept: KeptFolds | None = None
+    features: Features, split: pd.DataFrame, regressor: Regressor, compute: Compute | None = None, cache: FoldCache | None = None
 ) -> tuple[pa.Table, pd.DataFrame, dict[str, str]]:
     """Fit and test every fold; returns predictions (schema.PREDICTIONS), choices with their fold, and the artifacts as fold<k>-<name>.
 
     split: schema.SPLITS. Folds run side by side in processes of `compute` where there is enough to do, and one after the other otherwise:
-    with the same result, for each has one thread. kept: where finished folds wait, and are found again. Raises RegressorError where a
+    with the same result, for each has one thread. cache: of finished folds, for a run after an interruption. Raises RegressorError where a
     picture of the split has no feature, or a fold cannot be fitted.
     """
     jobs = _jobs(features, split)[: regressor.folds]
     sigma = np.full(len(features.label), np.nan) if features.sigma is None else features.sigma
     tables, choices = [], []
     artifacts: dict[str, str] = {}
-    results = _fitted(regressor, jobs, compute or Compute(), kept)
+    results = _fitted(regressor, jobs, compute or Compute(), cache)
     for job in jobs:
         rows, fitted = job.rows["test"], results[job.number]
         columns = {"sample_id": features.sample_id[rows], "fold": job.number, "label": features.label[rows], "label_sigma": sigma[rows]}
@@ -140,16 +140,16 @@ def fit_folds(
     return pa.Table.from_pandas(pd.concat(tables), schema=schema.PREDICTIONS, preserve_index=False), tried, artifacts
 
 
-def _fitted(regressor: Regressor, jobs: list[FoldRows], compute: Compute, kept: KeptFolds | None) -> dict[int, Fitted]:
-    """The result of each fold, by number; each is kept as it comes."""
-    done = kept.found(job.number for job in jobs) if kept else {}
+def _fitted(regressor: Regressor, jobs: list[FoldRows], compute: Compute, cache: FoldCache | None) -> dict[int, Fitted]:
+    """The result of each fold, by number; each is stored as it comes."""
+    done = cache.finished(job.number for job in jobs) if cache else {}
     missing = [job for job in jobs if job.number not in done]
     results = _results(partial(_fit, regressor), missing, compute)
     with tqdm(desc=regressor.key, total=len(jobs), initial=len(done), unit="fold", disable=None) as progress:
         for job, fitted in zip(missing, results, strict=True):
             done[job.number] = fitted
-            if kept:
-                kept.keep(job.number, fitted)
+            if cache:
+                cache.store(job.number, fitted)
             progress.update()
     return done
 

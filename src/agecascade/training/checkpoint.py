@@ -1,4 +1,7 @@
-"""All of a training that has come so far: killed and resumed, it ends in the same bits as undisturbed."""
+"""Checkpoint: weights, optimiser state, epoch and random state of an interrupted training.
+
+Killed and resumed, a training ends in the same bits as undisturbed.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +20,19 @@ FORMAT = 1
 
 
 class Checkpoint:
-    """The state of one training in a folder that no second training writes to (see work.ResumeCache)."""
+    """The state of one training, in a folder that no second training writes to (see ResumeCache.state)."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "checkpoint.pt"
         self._run = folder / "run"
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace what was saved before, at once: a kill leaves the one or the other."""
+        """Replace the earlier state atomically: a kill leaves the one or the other."""
         with written_beside(self.path) as temporary:
             torch.save({"format": FORMAT, **state, "random": _random_state()}, temporary)
 
     def load(self) -> dict[str, Any] | None:
-        """What was saved last, or None; reading runs no code. A damaged file is said to be one, and the training starts anew."""
+        """The state saved last, or None; reading it runs no code. A damaged file is reported, and the training starts anew."""
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
@@ -44,7 +47,7 @@ class Checkpoint:
 
     @property
     def run(self) -> str | None:
-        """The name under which a tracker knows this training, if one does."""
+        """The tracker's run id of this training, if it is tracked."""
         return self._run.read_text() if self._run.exists() else None
 
     @run.setter
@@ -55,7 +58,7 @@ class Checkpoint:
 
 
 def _random_state() -> dict[str, Any]:
-    """Torch's generators. Shuffling and augmentation have generators of their own, made of (seed, epoch).
+    """The state of torch's generators; shuffling and augmentation have generators of their own, made of (seed, epoch).
 
     Those of one process that trains alone: of several, each seeds its own anew by (seed, epoch, rank) at every epoch.
     """

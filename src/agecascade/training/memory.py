@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +34,7 @@ def room(network: nn.Module, batch_size: int, image_size: int, device: torch.dev
     needed = weights + (2 if precision == "bf16" else 4) * activations(network, batch_size, image_size)
     with _asking:
         free, beside = free_bytes(device), sum(_under_way)
-        if free is not None and (needed > free or needed + beside > free + held_bytes(device)):
+        if needed > free or needed + beside > free + held_bytes(device):
             others = f" beside {beside / GIB:.1f} GiB of the trainings at its side" if beside else ""
             fewer = "lower batch_size, image_size or compute.workers" if beside else "lower batch_size or image_size"
             raise TrainingError(
@@ -88,27 +88,18 @@ def activations(network: nn.Module, batch_size: int, image_size: int) -> int:
     return sum(counts)
 
 
-def free_bytes(device: torch.device) -> int | None:
-    """Memory that is free: the GPU's, or this machine's within the limits of its control group; None where nothing tells."""
+def free_bytes(device: torch.device) -> int:
+    """Free memory: the GPU's, or this machine's within the limits of its control group."""
     if device.type == "cuda":  # what torch keeps of earlier trainings, for later ones, is free to them
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return min((free for free in (_machine(), _control_group()) if free is not None), default=None)
+    return min(free for free in (int(psutil.virtual_memory().available), _control_group()) if free is not None)
 
 
 def held_bytes(device: torch.device) -> int:
     """Memory that this process holds on the device, pictures and libraries included."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
-    pages = Path("/proc/self/statm")
-    return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else 0
-
-
-def _machine() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:  # no Linux
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    return int(psutil.Process().memory_info().rss)
 
 
 def _control_group() -> int | None:

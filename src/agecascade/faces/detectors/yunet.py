@@ -24,7 +24,7 @@ class YuNet:
     batch = 1
 
     def __init__(self, min_score: float, model: Path | None = None) -> None:
-        model = model or model_file(YUNET)
+        model = model or model_file(YUNET, any_version=True)
         level = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a target that nobody asked for
         try:

@@ -1,0 +1,61 @@
+"""The packages that the committed figures were made with: `--write` them to environment.txt, or compare this environment with it.
+
+A lock file would tie users to these versions; this list tells which they were. Names and versions alone: no addresses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+
+FILE = Path("environment.txt")
+HEADER = "# the environment that the committed figures were made in: `just environment` writes it"
+OWN = "agecascade"
+
+
+def installed() -> dict[str, str]:
+    """{name: version} of Python and of every package of the running environment but this project."""
+    packages = {re.sub(r"[-_.]+", "-", package.metadata["Name"]).lower(): package.version for package in metadata.distributions()}
+    packages.pop(OWN, None)
+    return {"python": platform.python_version(), **dict(sorted(packages.items()))}
+
+
+def written() -> dict[str, str]:
+    """What environment.txt says."""
+    lines = [line for line in FILE.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    return {name: version for name, _, version in (line.partition("==") for line in lines)}
+
+
+def differences(then: dict[str, str], now: dict[str, str]) -> list[str]:
+    """One line a package whose version differs, is gone or is new."""
+    return [
+        f"{name}: {then.get(name, 'absent')} -> {now.get(name, 'absent')}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="after new figures were made in this environment")
+    if parser.parse_args().write:
+        lines = [
+            "# the environment that the committed figures were made in: `just environment` writes it",
+            *map("==".join, installed().items()),
+        ]
+        FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return
+    changed = differences(written(), installed())
+    if changed:
+        print(
+            f"{FILE}: {len(changed)} packages differ from those of the committed figures, which may round otherwise:", *changed, sep="\n  "
+        )
+    else:
+        print(f"{FILE}: the packages are those of the committed figures")
+
+
+if __name__ == "__main__":
+    main()
