@@ -171,9 +171,9 @@ def test_datasets_with_a_wrong_mirror_is_one_line(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(("flags", "expected"), [((), "pipeline"), (("--runs",), "runs"), (("--papers",), "papers")])
 def test_tables_reads_runs_only_with_their_flags(monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], expected: str) -> None:
     fake_module(monkeypatch, "agecascade.evaluation", __path__=[])
-    tables = {"current_tables": "pipeline", "table_over_runs": "runs", "tables_beside_papers": "papers"}
-    fakes = {name: lambda root, text=text: text for name, text in tables.items()}
-    fake_module(monkeypatch, "agecascade.evaluation.tables", **fakes)
+    fake_module(monkeypatch, "agecascade.evaluation.tables", current_tables=lambda root: "pipeline")
+    fake_module(monkeypatch, "agecascade.evaluation.runs", table_over_runs=lambda root: "runs")
+    fake_module(monkeypatch, "agecascade.evaluation.papers", tables_beside_papers=lambda root: "papers")
     assert call("tables", *flags).output == f"{expected}\n"
 
 

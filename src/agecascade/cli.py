@@ -100,11 +100,15 @@ def tables(
     papers: Annotated[bool, typer.Option("--papers", help="The papers' tables that were run, over all runs, theirs beside ours.")] = False,
 ) -> None:
     """Print the MAE tables of the current pipeline, or of all runs."""
-    from agecascade.evaluation.tables import current_tables, table_over_runs, tables_beside_papers
-
     if runs and papers:
         raise AgecascadeError("--runs and --papers: give one of them")
-    typer.echo((table_over_runs if runs else tables_beside_papers if papers else current_tables)(Path.cwd()))
+    if runs:
+        from agecascade.evaluation.runs import table_over_runs as text
+    elif papers:
+        from agecascade.evaluation.papers import tables_beside_papers as text
+    else:
+        from agecascade.evaluation.tables import current_tables as text
+    typer.echo(text(Path.cwd()))
 
 
 def _rows_as_text(frames: Iterator[pd.DataFrame], rows: Counter[str]) -> Iterator[pd.DataFrame]:

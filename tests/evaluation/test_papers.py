@@ -11,9 +11,9 @@ import pytest
 from agecascade import study
 from agecascade.errors import AgecascadeError
 from agecascade.evaluation import papers, runs
-from agecascade.evaluation.papers import PaperTable
+from agecascade.evaluation.papers import PaperTable, tables_beside_papers
 from agecascade.evaluation.runs import Evaluation
-from agecascade.evaluation.tables import tables_beside_papers, to_markdown
+from agecascade.evaluation.tables import to_markdown
 from agecascade.io.yaml_text import load_yaml
 from agecascade.params import check
 from agecascade.tracking import flat

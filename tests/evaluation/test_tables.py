@@ -13,7 +13,7 @@ import pytest
 
 from agecascade.errors import AgecascadeError
 from agecascade.evaluation import runs
-from agecascade.evaluation.tables import BOUNDED, TableRow, current_tables, mae_table, table_over_runs, to_markdown, write_table_files
+from agecascade.evaluation.tables import BOUNDED, TableRow, current_tables, mae_table, to_markdown, write_table_files
 
 SUMMARY = {
     "mae": 3.456,
@@ -211,7 +211,7 @@ def test_nothing_yet_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(runs, "dvc_evaluations", lambda root: [])
     monkeypatch.setattr(runs, "evaluation_runs", list)
     with pytest.raises(AgecascadeError, match="neither DVC nor MLflow knows an evaluation yet"):
-        table_over_runs(tmp_path)
+        runs.table_over_runs(tmp_path)
 
 
 def test_outside_a_dvc_repository_is_an_error(tmp_path: Path):

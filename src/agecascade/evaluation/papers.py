@@ -14,7 +14,9 @@ import pandas as pd
 from pydantic import Field, ValidationError, model_validator
 
 from agecascade.errors import AgecascadeError, unknown_name
+from agecascade.evaluation import runs
 from agecascade.evaluation.runs import Evaluation
+from agecascade.evaluation.tables import to_markdown
 from agecascade.params import read_yaml
 from agecascade.params.block import Block
 from agecascade.tracking import flat
@@ -88,6 +90,17 @@ class MeasuredRow:
     def fits(self, setting: Setting) -> bool:
         """Whether this row was run with this setting."""
         return all(key in self.settings and _same(self.settings[key], value) for key, value in setting.items())
+
+
+def tables_beside_papers(root: Path) -> str:
+    """The papers' tables of which a row was run, ours beside theirs, in Markdown. Raises AgecascadeError where none was."""
+    known, evaluations = read_tables(root), runs.all_evaluations(root)
+    compared = {table.title: compare(table, evaluations) for table in known}
+    texts = [f"{title}\n\n{to_markdown(lines)}" for title, lines in compared.items() if lines is not None]
+    if not texts:
+        studies = ", ".join(dict.fromkeys(table.study for table in known))
+        raise AgecascadeError(f"{root}: no row of a paper's table was run yet; the studies for them are {studies}, see docs/ablations.md")
+    return "\n".join(texts)
 
 
 def read_tables(root: Path) -> list[PaperTable]:

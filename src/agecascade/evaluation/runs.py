@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from agecascade.errors import AgecascadeError
+from agecascade.evaluation.tables import to_markdown
 from agecascade.tracking import evaluation_runs, flat
 
 METRICS = "metrics/mae.json"
@@ -40,6 +41,14 @@ class Evaluation:
     def agrees(self, other: Evaluation) -> bool:
         """Whether the two have the same value of every param that both have."""
         return all(self.flat_params[key] == other.flat_params[key] for key in self.flat_params.keys() & other.flat_params.keys())
+
+
+def table_over_runs(root: Path) -> str:
+    """One table over DVC's experiments and MLflow's runs, in Markdown. Raises AgecascadeError where there is nothing to show yet."""
+    table = runs_table(root)
+    if table.empty:
+        raise AgecascadeError(f"{root}: neither DVC nor MLflow knows an evaluation yet; run `dvc repro` or `dvc exp run`")
+    return to_markdown(table)
 
 
 def runs_table(root: Path) -> pd.DataFrame:

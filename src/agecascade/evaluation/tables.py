@@ -115,27 +115,3 @@ def current_tables(root: Path) -> str:
     if not texts:
         raise AgecascadeError(f"{root}/metrics/tables holds no table yet; run `dvc repro`")
     return "\n".join(texts)
-
-
-def table_over_runs(root: Path) -> str:
-    """One table over DVC's experiments and MLflow's runs, in Markdown. Raises AgecascadeError where there is nothing to show yet."""
-    from agecascade.evaluation.runs import runs_table
-
-    table = runs_table(root)
-    if table.empty:
-        raise AgecascadeError(f"{root}: neither DVC nor MLflow knows an evaluation yet; run `dvc repro` or `dvc exp run`")
-    return to_markdown(table)
-
-
-def tables_beside_papers(root: Path) -> str:
-    """The papers' tables of which a row was run, ours beside theirs, in Markdown. Raises AgecascadeError where none was."""
-    from agecascade.evaluation import papers
-    from agecascade.evaluation.runs import all_evaluations
-
-    known, evaluations = papers.read_tables(root), all_evaluations(root)
-    compared = {table.title: papers.compare(table, evaluations) for table in known}
-    texts = [f"{title}\n\n{to_markdown(lines)}" for title, lines in compared.items() if lines is not None]
-    if not texts:
-        studies = ", ".join(dict.fromkeys(table.study for table in known))
-        raise AgecascadeError(f"{root}: no row of a paper's table was run yet; the studies for them are {studies}, see docs/ablations.md")
-    return "\n".join(texts)
