@@ -8,7 +8,7 @@ import pandas as pd
 
 from agecascade import params, regressors
 from agecascade.features import load_features
-from agecascade.io.files import write_table, written_beside
+from agecascade.io.files import write_csv, write_table, written_beside
 from agecascade.io.places import work_folder
 from common import run
 
@@ -27,7 +27,7 @@ def main(name: str) -> None:
     write_table(outputs / f"{name}.parquet", predictions)
     with written_beside(outputs / name) as folder:
         folder.mkdir()
-        choices.to_csv(folder / "choices.csv", index=False)
+        write_csv(folder / "choices.csv", choices)
         for file, text in artifacts.items():
             (folder / file).write_text(text, encoding="utf-8")
     cache.clear(choices["fold"].unique())
