@@ -32,7 +32,8 @@ from agecascade.synthetic.camera import Style, take
 from agecascade.synthetic.drawing import draw as draw_face
 from agecascade.synthetic.geometry import FIVE
 from agecascade.synthetic.people import person
-from publishers import picture, write_zip
+from images import picture
+from publishers import write_zip
 
 ROOT = Path(__file__).resolve().parents[2]
 FACE_SIDE = 64

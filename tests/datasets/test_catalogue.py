@@ -22,7 +22,8 @@ from agecascade.errors import ParamsError
 from agecascade.io.source import Source
 from agecascade.io.yaml_text import load_yaml
 from agecascade.params import Block, Dataset
-from publishers import picture, write_zip
+from images import picture
+from publishers import write_zip
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "docs" / "reference" / "datasets.md"

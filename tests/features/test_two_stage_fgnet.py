@@ -51,7 +51,9 @@ def test_ranking_and_label_distributions_are_close_and_better_than_svr(fgnet: tu
     assert features.feature.shape == (1002, SIZE)
     mae = {}
     for name in ("svr", "ohrank", "bfgs_ldl"):
-        predictions, choices, _ = regressors.fit_folds(features, folds, regressors.create(name, {}, 0, defaults={"step": 1.0}), COMPUTE)
+        predictions, choices, _ = regressors.fit_folds(
+            features, folds, regressors.create_regressor(name, {}, 0, defaults={"step": 1.0}), COMPUTE
+        )
         frame = predictions.to_pandas()
         mae[name] = float((frame["prediction"] - frame["label"]).abs().mean())
         print(name, mae[name], choices.to_string())
