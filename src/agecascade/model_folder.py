@@ -17,7 +17,7 @@ from agecascade import methods, models
 from agecascade.conformal import Interval
 from agecascade.errors import ModelError
 from agecascade.faces.crops import TEMPLATE, Frame
-from agecascade.io.files import checksum, write_json
+from agecascade.io.files import checksum, write_csv, write_json
 from agecascade.methods.base import SHARED, Method
 from agecascade.methods.classification import Identity
 from agecascade.models.base import Network
@@ -107,7 +107,7 @@ def save(folder: Path, network: Network, card: ModelCard, history: Sequence[dict
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     write_json(folder / "model.json", asdict(card))
-    pd.DataFrame(list(history)).to_csv(folder / "history.csv", index=False, float_format="%.6g")
+    write_csv(folder / "history.csv", pd.DataFrame(list(history)))
 
 
 def read_card(folder: Path | str) -> ModelCard:
