@@ -155,14 +155,17 @@ def model_digest(folder: Path | str) -> str:
     return checksum(Path(folder) / "model.safetensors")
 
 
-def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) -> ModelCard:
-    """The card of a study's network before training. Identities are no ages: they have no options of a method."""
+def describe(params: Params, step: str, row: Row, grid: list[float], fold: int, chain: Sequence[str] = ()) -> ModelCard:
+    """The card of a study's network before training. Identities are no ages: they have no options of a method.
+
+    chain: the steps that lead to this one, itself included.
+    """
     method, options = objective(params, step, row)
     head, head_options = (_POOLED, {}) if row.method == IDENTITY else params.head_of(method)
     card = ModelCard(
         study=params.study,
         step=step,
-        chain=params.chain(step),
+        chain=list(chain),
         backbone=row.backbone,
         head=head,
         pooling=params.pooling,
@@ -224,8 +227,3 @@ def find_model(folder: Path, row: Row, fold: int) -> Path:
                 f"{folder / name} has {len(folds)} folds but not the one asked for; start from a step with one fold or the same folds"
             )
     raise ModelError(f"{folder} holds no model of {row.name}; run its stage again")
-
-
-def distinct(rows: list[Row], method: str) -> list[Row]:
-    """One row per backbone and seed."""
-    return list(dict.fromkeys(row._replace(method=method) for row in rows))

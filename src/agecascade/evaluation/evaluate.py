@@ -126,7 +126,7 @@ def _cascade_rows(params: Params, predictions: Path) -> Iterator[EvaluatedRow]:
 
 def _regressor_rows(params: Params, predictions: Path, groups: Mapping[str, list[float] | None]) -> Iterator[EvaluatedRow]:
     """groups: {data set: middles of its groups}, as the networks of the cascade learned them."""
-    main = params.rows[0]
+    main = params.main_row
     for name, regressor in params.regressors.items():
         drop = f", or drop the row: remove regressors.{name} from params.yaml"
         frame, _, _ = _read_predictions(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}", drop)

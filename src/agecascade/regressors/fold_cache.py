@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from agecascade.io.code import code_digest
 from agecascade.io.files import checksum
-from agecascade.io.resume import ResumeCache, fingerprint, source_digest
+from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.regressors.folds import Fitted, Regressor
 
 
@@ -29,7 +30,7 @@ class FoldCache:
     @classmethod
     def of(cls, regressor: Regressor, inputs: list[Path], work: Path) -> FoldCache:
         """The cache of a regressor that is fitted to these files of features and split, in the folder `work`."""
-        code = source_digest([Path(__file__).parent, *regressor.scripts])
+        code = code_digest("agecascade.regressors.folds", type(regressor).__module__, *regressor.scripts)
         stamp = fingerprint(regressor=repr(regressor), inputs=[checksum(path) for path in inputs], code=code)
         return cls(ResumeCache(work), regressor.key, stamp)
 
