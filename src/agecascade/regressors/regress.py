@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from agecascade.features import load_features
-from agecascade.features.layers import check_features
 from agecascade.io.files import write_csv, write_table, written_beside
 from agecascade.params import Params
 from agecascade.regressors import create_regressor
@@ -35,13 +34,8 @@ def regress(study: Params, name: str, features_file: Path, split_file: Path, out
     cache.clear(choices["fold"].unique())
 
 
-def require(params: Params) -> None:
-    """Raise what the stages features and regress would raise of params.yaml alone, with the same line; needs neither data nor environments.
-
-    ParamsError for features of a layer that the main row's network lacks, or of a step with several folds; RegressorError for an unknown
-    regressor, and for an option that is unknown or has a wrong value.
-    """
-    check_features(params)
+def check_regressors(params: Params) -> None:
+    """Raise RegressorError for an unknown regressor and for an unknown or wrong option, as the stage would, but without any data."""
     for name, entry in params.regressors.items():
         grid = params.datasets[params.features[entry.features].dataset].grid
         _create(params, name, grid.step if grid else None)

@@ -157,7 +157,7 @@ def require_sigma_and_templates(job: Job, outline: Network, faces: Faces, fold: 
 
     outline: the network without weights, of the job's card; fold: columns sample_id, role.
     """
-    if job.params.sigma is None and job.card.objective().needs_sigma:
+    if job.card.objective().needs_sigma and job.params.sigma is None:
         without = np.isnan(faces.sigma) & np.isin(faces.sample_id, fold["sample_id"].to_numpy(str))
         if without.any():
             raise TrainingError(
@@ -205,6 +205,7 @@ def from_init(job: Job, card: ModelCard) -> Network:
 
 def samples_of(job: Job, faces: Faces, part: Faces) -> Samples:
     """Pictures with the study's sigma where the data set gives none; identities are labelled by their index."""
-    label = np.searchsorted(np.unique(faces.subject), part.subject) if job.row.method == IDENTITY else part.label
-    sigma = np.where(np.isnan(part.sigma), np.nan if job.params.sigma is None else job.params.sigma, part.sigma)
+    label = np.searchsorted(np.unique(faces.subject), part.subject) if job.identities else part.label
+    default = None if job.identities else job.params.sigma
+    sigma = np.where(np.isnan(part.sigma), np.nan if default is None else default, part.sigma)
     return Samples(part.sample_id, part.images, label.astype(np.float32), sigma.astype(np.float32))
