@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from agecascade import methods, models
-from agecascade.methods.dex import nearest_bin
+from agecascade.methods.classification import nearest_bin
 
 SIZE, BATCH = 64, 64
 GRID = torch.arange(0.0, 101.0)

@@ -31,7 +31,7 @@ def test_round_trip(card: ModelCard, tmp_path: Path) -> None:
     model_folder.save(tmp_path / "fold1", network, card, [{"epoch": 1, "loss": 2.0}])
     loaded, method, found = model_folder.load(tmp_path / "fold1")
     assert found == card
-    assert method.lambda_er == 0.5
+    assert method.options.lambda_er == 0.5
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(loaded(images), network(images), rtol=1e-4, atol=1e-5)
     assert (tmp_path / "fold1" / "history.csv").read_text() == "epoch,loss\n1,2\n"

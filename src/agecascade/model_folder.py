@@ -19,7 +19,7 @@ from agecascade.errors import ModelError
 from agecascade.faces.alignment import Frame
 from agecascade.io.files import checksum, write_csv, write_json
 from agecascade.methods.base import Method
-from agecascade.methods.identity import Identity
+from agecascade.methods.classification import Identity
 from agecascade.models.base import Network
 from agecascade.params import Align, Detection, Normalisation
 

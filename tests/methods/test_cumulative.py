@@ -12,7 +12,7 @@ from coral_pytorch.losses import coral_loss, corn_loss
 
 from agecascade import methods
 from agecascade.methods.ranking import soft_ranking_targets
-from agecascade.models.layers import SharedSlope
+from agecascade.models.heads import SharedSlope
 
 LN3 = math.log(3)  # sigmoid(ln 3) = 3/4
 GRID = torch.arange(0.0, 8.0, dtype=torch.float64)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agecascade import methods
-from agecascade.methods.decoding import DECODINGS, decoded
+from agecascade.methods.base import DECODINGS, decoded
 
 GRID = torch.tensor([1.0, 2.0, 4.0, 8.0], dtype=torch.float64)
 

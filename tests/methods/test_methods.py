@@ -15,10 +15,9 @@ from scipy.stats import norm
 from agecascade import methods
 from agecascade.errors import ModelError
 from agecascade.methods.base import Method
-from agecascade.methods.dex import nearest_bin
-from agecascade.methods.identity import Identity
-from agecascade.methods.unimodal import LOWEST, UnimodalConcentrated
-from agecascade.models.layers import LAYERS
+from agecascade.methods.classification import Identity, nearest_bin
+from agecascade.methods.moments import LOWEST, UnimodalConcentrated
+from agecascade.models.heads import LAYERS
 
 GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
 

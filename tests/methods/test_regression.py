@@ -36,6 +36,14 @@ def test_smooth_l1_by_hand() -> None:
     assert method.predict(outputs)[0].tolist() == [62, 62]
 
 
+@pytest.mark.parametrize("name", ["smooth_l1", "daa"])
+def test_beta_of_smooth_l1_by_hand(name: str) -> None:
+    # with beta 4 label units, an error of 2 costs 2^2 / (2 * 4) and one of 6 costs 6 - 4 / 2
+    method = methods.create(name, GRID, beta=4.0)
+    outputs = numbers(2, 6)[:, None] if name == "smooth_l1" else numbers(52, 56)[:, None].expand(2, len(GRID))
+    assert method.loss(outputs, numbers(50, 50), numbers(2, 2)).item() == pytest.approx((0.5 + 4) / 2)
+
+
 def test_losses_are_torchs_own() -> None:
     generator = torch.Generator().manual_seed(0)
     outputs = 30 * torch.randn(20, 1, dtype=torch.float64, generator=generator)

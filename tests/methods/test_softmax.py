@@ -11,7 +11,7 @@ from scipy.special import softmax
 from torch.nn import functional
 
 from agecascade import methods
-from agecascade.methods.unimodal import LOWEST
+from agecascade.methods.moments import LOWEST
 
 GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
 
@@ -84,6 +84,20 @@ def test_unimodal_against_numpy() -> None:
         away = sum(max(0.0, np.sign(k + 0.5 - true) * (distribution[k + 1] - distribution[k])) for k in range(100))
         charged.append(np.log(variance) / 2 + (mean - true) ** 2 / (2 * variance) + 1000 * away)
     assert methods.create("unimodal", GRID).loss(outputs, label, sigma).item() == pytest.approx(np.mean(charged), rel=1e-10)
+
+
+def test_weights_are_options() -> None:
+    outputs, label, sigma = batch()
+    halves = {"mean_variance": {"weight_mean": 0.1, "weight_variance": 0.025}, "unimodal": {"weight": 500.0}}
+    for name, weights in halves.items():
+        first, *others = methods.create(name, GRID).terms(outputs, label, sigma).values()
+        again, *halved = methods.create(name, GRID, **weights).terms(outputs, label, sigma).values()
+        assert again == first
+        torch.testing.assert_close(torch.stack(halved), torch.stack(others) / 2)
+    scaled = methods.create("sord", GRID, scale=0.5).loss(outputs, label, sigma)
+    # half the distance on a grid is the distance on a grid of half the length
+    target = torch.softmax(-(GRID - label[:, None]).abs() / 2, dim=1)
+    torch.testing.assert_close(scaled, functional.kl_div(torch.log_softmax(outputs, dim=1), target, reduction="batchmean"))
 
 
 @pytest.mark.parametrize(("label", "peak"), [(0.0, 0), (30.0, 30), (29.6, 30), (100.0, 100)])

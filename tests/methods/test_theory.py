@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from agecascade import labels, methods
-from agecascade.methods.dldl_v2 import closed_gradient
+from agecascade.methods.dldl import closed_gradient
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = labels.grid(0, 100, 1).double()

@@ -13,10 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from agecascade.errors import ModelError
-from agecascade.models.daa import TEMPLATES, DaaHead, channel_style
-from agecascade.models.daa.codes import binary_codes, codes, decimal_codes
-from agecascade.models.daa.rectified import rectified_means
-from agecascade.models.daa.styles import OF_TEMPLATES
+from agecascade.models import daa_factorised
+from agecascade.models.daa import OF_TEMPLATES, TEMPLATES, DaaHead, binary_codes, codes, decimal_codes
+from agecascade.models.daa_factorised import rectified_means
 from daa_literal import literal_estimates
 
 AGES = 23
@@ -116,7 +115,7 @@ def test_single_channel_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for chunk in (1, 2500, 1 << 30):  # one channel at a time, two of five, all
         one = copy.deepcopy(head)
-        monkeypatch.setattr(channel_style, "CPU_CHUNK", chunk)
+        monkeypatch.setattr(daa_factorised, "CHANNEL_CPU_CHUNK", chunk)
         outputs = one(features, styled)
         gradients = torch.autograd.grad(outputs.square().sum(), [features, styled, *one.parameters()])
         found.append([outputs, *gradients, *one.decoder.norm.buffers()])
@@ -139,7 +138,7 @@ class Largest(TorchDispatchMode):
 @pytest.mark.parametrize("templates", TEMPLATES)
 def test_the_maps_of_all_ages_are_never_held(templates: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not a third of them, (B, K, C, h, w), forward or backward; the printed form, to compare, makes them."""
-    monkeypatch.setattr(channel_style, "CPU_CHUNK", 1)
+    monkeypatch.setattr(daa_factorised, "CHANNEL_CPU_CHUNK", 1)
     pictures, ages, channels, size = 8, 30, 64, 6
     head = DaaHead(channels, torch.arange(float(ages)), templates, width=8)
     features = torch.rand(pictures, channels, size, size, requires_grad=True)

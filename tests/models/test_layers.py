@@ -7,7 +7,7 @@ import torch
 
 from agecascade import models
 from agecascade.errors import ModelError
-from agecascade.models.layers import SharedSlope, linear
+from agecascade.models.heads import SharedSlope, linear
 
 
 def test_a_shared_slope_differs_between_outputs_by_its_biases() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from agecascade import methods
 from agecascade.methods.base import Method
-from agecascade.methods.identity import Identity
+from agecascade.methods.classification import Identity
 from agecascade.training.weighting import class_weights, weighted_terms
 from brightness import same_weights, samples, trained
 

@@ -84,7 +84,8 @@ class MeasuredRow:
     @property
     def other_params(self) -> tuple[tuple[str, str], ...]:
         """All params except those in which repetitions may differ."""
-        free = (_FREE,) if self.settings["method"] == "daa" else (_FREE, _OF_DAA)
+        other_methods = re.compile(rf"method_options(?!\.{re.escape(self.settings['method'])}\.)(\..*)?")
+        free = (_FREE, other_methods) if self.settings["method"] == "daa" else (_FREE, other_methods, _OF_DAA)
         return tuple(sorted((key, value) for key, value in self.settings.items() if not any(each.fullmatch(key) for each in free)))
 
     def fits(self, setting: Setting) -> bool:

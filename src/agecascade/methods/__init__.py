@@ -1,25 +1,20 @@
-"""Objectives by name: what a network learns of a label, and how a value is read off its outputs."""
+"""Methods by name: the loss that a network is trained with, and how a value is computed from its outputs."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 from agecascade.errors import ModelError, unknown_name
-from agecascade.methods.base import Method
-from agecascade.methods.coral import Coral
-from agecascade.methods.corn import Corn
+from agecascade.methods.base import SHARED, Method, MethodOptions, checked
+from agecascade.methods.classification import Dex
 from agecascade.methods.daa import DeltaAge
-from agecascade.methods.dex import Dex
-from agecascade.methods.dldl import Dldl
-from agecascade.methods.dldl_v2 import DldlV2
-from agecascade.methods.er import ExpectationRegression
-from agecascade.methods.mean_variance import MeanVariance
-from agecascade.methods.mr_l1 import MetricRegressionL1
-from agecascade.methods.mr_l2 import MetricRegressionL2
-from agecascade.methods.ranking import Ranking
-from agecascade.methods.smooth_l1 import SmoothL1
-from agecascade.methods.sord import SoftOrdinal
-from agecascade.methods.unimodal import UnimodalConcentrated
+from agecascade.methods.dldl import Dldl, DldlV2, ExpectationRegression, SoftOrdinal
+from agecascade.methods.moments import MeanVariance, UnimodalConcentrated
+from agecascade.methods.ranking import Coral, Corn, Ranking
+from agecascade.methods.regression import MetricRegressionL1, MetricRegressionL2, SmoothL1
 
 METHODS: dict[str, type[Method]] = {
     "dldl_v2": DldlV2,
@@ -39,22 +34,48 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
-def create(name: str, grid: Tensor, lambda_er: float = 1.0, kl_reduction: str = "batch", decoding: str = "expectation") -> Method:
-    """The objective `name` over a label grid (K,), ascending, in label units; steps may differ.
+def create(name: str, grid: Tensor, **options: Any) -> Method:
+    """The method `name` over a label grid (K,), ascending, in label units; steps may differ.
 
-    lambda_er: weight of the expectation loss (Eq. 12); kl_reduction: how the KL term is averaged, `batch` as printed
-    or `batch_and_bins` as in the released code; decoding: how a value is read off a distribution, `expectation`, `median` or
-    `mode`, and `count` for methods that ask whether the label is above each grid value. Methods without such a term, or
-    without a distribution, ignore these. Raises ModelError for an unknown name, naming the nearest known ones, for a decoding
-    that the method has not, and for a grid that is not ascending or has fewer than two values.
+    options: the method's own, those of its `Options`. Three are for all methods, and those without such a term, or without a
+    distribution, ignore them: lambda_er, weight of the expectation loss (Eq. 12); kl_reduction, how the KL term is averaged, `batch`
+    as printed or `batch_and_bins` as in the released code; decoding, how a value is computed from a distribution, `expectation`,
+    `median` or `mode`, and `count` for ranking, coral and corn.
+
+    Raises ModelError for an unknown method or option, naming the nearest known ones, for a decoding that the method lacks, and
+    for a grid that is not ascending or has fewer than two values.
     """
-    if name not in METHODS:
-        raise ModelError(unknown_name("method", name, METHODS))
-    method = METHODS[name]
-    if decoding not in method.decodings:
-        raise ModelError(f"method {name}: {unknown_name('decoding', decoding, method.decodings)}")
+    block = options_of(name, options)
     if len(grid) < 2:
         raise ModelError(f"method {name}: a grid of {len(grid)} value leaves nothing to estimate; give it two or more")
     if not (grid.diff() > 0).all():
         raise ModelError(f"method {name}: the values of a grid must ascend, and none may stand twice")
-    return method(grid, lambda_er=lambda_er, kl_reduction=kl_reduction, decoding=decoding)
+    return METHODS[name](grid, block)
+
+
+def options_of(name: str, options: Mapping[str, Any]) -> MethodOptions:
+    """The checked options of the method `name`; those in SHARED that it lacks are left out. Raises ModelError as `create`."""
+    if name not in METHODS:
+        raise ModelError(unknown_name("method", name, METHODS))
+    method = METHODS[name]
+    known = {option: value for option, value in options.items() if option not in SHARED or option in method.Options.model_fields}
+    block = checked(name, method.Options, known)
+    if block.decoding not in method.decodings:
+        raise ModelError(f"method {name}: {unknown_name('decoding', block.decoding, method.decodings)}")
+    return block
+
+
+def merged_options(name: str, shared: Mapping[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """All options of the method `name` in a study: its own block of `method_options`, and else the values of `shared`.
+
+    shared: those in SHARED, under their Python names; blocks: {method: options} of params.yaml, all of which are checked. Raises
+    ModelError naming the key and the nearest known one.
+    """
+    for method, given in blocks.items():
+        if method not in METHODS:
+            raise ModelError(f"method_options: {unknown_name('method', method, METHODS)}")
+        block = checked(method, METHODS[method].Options, given, key=f"method_options.{method}")
+        if method == name:
+            shared = {**shared, **block.model_dump(exclude_unset=True)}
+    known = options_of(name, shared).model_dump()
+    return {option: known[option] for option in [*SHARED, *known] if option in known}

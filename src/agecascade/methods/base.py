@@ -1,37 +1,49 @@
-"""What every objective offers, and what those over a softmax share."""
+"""Base class of all methods and of their options, and how one value is computed from a distribution over the grid."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
-from agecascade.methods.decoding import DECODINGS, decoded
+from agecascade.errors import ModelError, unknown_name
+from agecascade.params import Block
+
+DECODINGS = ("expectation", "median", "mode")
+SHARED = ("lambda_er", "kl_reduction", "decoding")  # top-level keys of params.yaml; a method without such a term ignores them
+
+
+class MethodOptions(Block):
+    """The option of every method."""
+
+    decoding: str = "expectation"  # how a value is computed from the outputs: one of the method's `decodings`
 
 
 class Method:
-    """An objective over a label grid (K,). `terms` is what a subclass must give; their sum is the loss."""
+    """A loss over a label grid (K,), and how predictions are computed from outputs. Subclasses define `terms`; the loss is their sum."""
 
-    layer: ClassVar[str] = "linear"  # that gives the outputs: a name in models.layers
-    reading: ClassVar[str] = "softmax"  # what outputs are; a head goes on where the next method reads them alike, over the same grid
+    Options: ClassVar[type[MethodOptions]] = MethodOptions
+    layer: ClassVar[str] = "linear"  # the last layer of the network: a name in models.heads.LAYERS
+    # what the outputs mean: a trained head is kept for the next step where its method interprets them alike, over the same grid
+    reading: ClassVar[str] = "softmax"
     needs_sigma: ClassVar[bool] = False
     decodings: ClassVar[tuple[str, ...]] = DECODINGS
     label_smoothing: float = 0.0  # share of the target that is spread evenly over the grid, while training
 
-    def __init__(self, grid: Tensor, lambda_er: float = 1.0, kl_reduction: str = "batch", decoding: str = "expectation") -> None:
+    def __init__(self, grid: Tensor, options: MethodOptions | None = None) -> None:
         self.grid = grid
-        self.lambda_er = lambda_er
-        self.kl_reduction = kl_reduction
-        self.decoding = decoding
+        self.options: Any = options or self.Options()  # an instance of the class's own Options
 
     @property
     def outputs(self) -> int:
-        """How many the network has; one for each of the K grid values unless the method says otherwise."""
+        """Number of the network's outputs: one for each of the K grid values unless a subclass says otherwise."""
         return len(self.grid)
 
     def to(self, device: torch.device | str) -> Method:
-        """Move the grid to where the outputs are."""
+        """Move the grid to the device of the outputs."""
         self.grid = self.grid.to(device)
         return self
 
@@ -46,13 +58,47 @@ class Method:
     def predict(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Value (B,) in label units and distribution (B, K) over the grid: softmax and, by default, its expectation (Eqs. 8, 10)."""
         distribution = torch.softmax(outputs, dim=1)  # (B, K)
-        return decoded(distribution, self.grid, self.decoding), distribution
+        return decoded(distribution, self.grid, self.options.decoding), distribution
 
     def error(self, outputs: Tensor, label: Tensor) -> Tensor:
-        """How wrong each prediction is, (B,): the absolute error in label units."""
+        """Error (B,) of each prediction: the absolute error in label units."""
         return (self.predict(outputs)[0] - label).abs()
 
 
+Checked = TypeVar("Checked", bound=MethodOptions)
+
+
+def checked(name: str, block: type[Checked], options: Mapping[str, Any], key: str | None = None) -> Checked:
+    """The options of method `name` as its block. Raises ModelError for an unknown option or a wrong value, naming it.
+
+    key: where the options are set, for messages.
+    """
+    prefix = f"method {name}" if key is None else key
+    known = {field.alias or option for option, field in block.model_fields.items()}
+    for option in options:
+        if option not in known and option not in block.model_fields:
+            raise ModelError(f"{prefix}: {unknown_name('option', option, known)}")
+    try:
+        return block.model_validate(dict(options))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise ModelError(f"{prefix}.{'.'.join(map(str, fault['loc']))}: {fault['msg']}, found {fault['input']!r}") from None
+
+
+def decoded(distribution: Tensor, grid: Tensor, decoding: str) -> Tensor:
+    """Value (B,) in label units of each distribution (B, K) over the grid (K,), ascending.
+
+    expectation: the mean, smallest expected squared error (DLDL-v2, Eq. 10); median: the first grid value with half of the
+    mass at or below it, smallest expected absolute error; mode: the likeliest grid value, highest expected accuracy.
+    """
+    if decoding == "median":
+        below = (distribution.cumsum(dim=1) < 0.5).sum(dim=1)  # (B,)
+        return grid[below.clamp_max(len(grid) - 1)]
+    if decoding == "mode":
+        return grid[distribution.argmax(dim=1)]
+    return distribution @ grid
+
+
 def mean_step(grid: Tensor) -> Tensor:
-    """The mean distance of neighbouring grid values, in label units: what losses written for class indices 0..K-1 count in."""
+    """Mean distance of neighbouring grid values, in label units: the unit of losses that are published for class indices 0..K-1."""
     return (grid[-1] - grid[0]) / (len(grid) - 1)

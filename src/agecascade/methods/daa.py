@@ -1,4 +1,4 @@
-"""DAA: every comparison age gives an estimate, and their mean is learned (DAA, section 3.4)."""
+"""DAA: the mean of the estimates from all comparison ages is trained (DAA, section 3.4)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from agecascade.methods.base import Method
+from agecascade.methods.base import Method, MethodOptions
+from agecascade.methods.regression import SmoothL1Options
 
 
 def spread_over(values: Tensor, grid: Tensor) -> Tensor:
-    """The distribution (B, K) over the grid (K,), ascending, of values (B, n): each is one n-th, between its two neighbours.
+    """Distribution (B, K) over the grid (K,), ascending, of values (B, n): each has mass 1/n, divided between its two neighbours.
 
-    Its mean is that of the values, as far as these lie within the grid.
+    Its mean is that of the values, clamped to the grid's range.
 
     >>> spread_over(torch.tensor([[0.5, 2.0]]), torch.tensor([0.0, 1.0, 2.0]))
     tensor([[0.2500, 0.2500, 0.5000]])
@@ -30,15 +31,17 @@ def spread_over(values: Tensor, grid: Tensor) -> Tensor:
 class DeltaAge(Method):
     """Smooth L1, beta = 1 label unit, of the mean estimate (Eqs. 9 and 10). Outputs are estimates y - delta_y: those of head `daa`.
 
-    The estimates' own distribution is that of a prediction: where the comparisons disagree, an interval is wide. A value is
-    always their mean, so that `decoding` has nothing to choose.
+    The distribution of a prediction is that of its estimates: where they disagree, its interval is wide. The value is always
+    their mean, so that `decoding` has no effect.
     """
 
+    Options: ClassVar[type[MethodOptions]] = SmoothL1Options
+    options: SmoothL1Options
     reading: ClassVar[str] = "estimates"
 
     def terms(self, outputs: Tensor, label: Tensor, sigma: Tensor) -> dict[str, Tensor]:
-        return {"smooth_l1": functional.smooth_l1_loss(outputs.mean(1), label, beta=1.0)}
+        return {"smooth_l1": functional.smooth_l1_loss(outputs.mean(1), label, beta=self.options.beta)}
 
     def predict(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Value (B,) of outputs (B, n), kept within the grid's range, and distribution (B, K); n may be fewer than K: sampled ages."""
+        """Value (B,) of outputs (B, n), clamped to the grid's range, and distribution (B, K); n is below K where ages are sampled."""
         return outputs.mean(1).clamp(self.grid[0], self.grid[-1]), spread_over(outputs, self.grid)

@@ -13,8 +13,7 @@ from agecascade.errors import ModelError, unknown_name
 from agecascade.models.base import Backbone, Network
 from agecascade.models.c3ae import C3AE
 from agecascade.models.daa import DaaNetwork
-from agecascade.models.heads import POOLINGS, PooledNetwork
-from agecascade.models.layers import LAYERS
+from agecascade.models.heads import LAYERS, POOLINGS, PooledNetwork
 from agecascade.models.mobilenet_v2 import MobileNetV2
 from agecascade.models.resnet import ResNet
 from agecascade.models.senet50 import SENet50
@@ -41,16 +40,16 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
     "mobilenet_v2": MobileNetV2,
     "c3ae": C3AE,
 }
-WIDE = "thinagenet:"  # then the share of VGG-16's channels: thinagenet:0.375
-TIMM = "timm/"  # then timm's name
+WIDE = "thinagenet:"  # followed by the share of VGG-16's channels: thinagenet:0.375
+TIMM = "timm/"  # followed by timm's name
 
-HEADS: dict[str, Callable[..., Network]] = {  # each takes backbone, outputs, pooling and layer, and then options of its own
+HEADS: dict[str, Callable[..., Network]] = {  # arguments: backbone, outputs, pooling, layer, then options of its own
     "pooled": PooledNetwork,
     "daa": DaaNetwork,
 }
-_SHARED = 4  # arguments of a head that are no options
+_SHARED = 4  # leading arguments of every head, which are no options
 
-SIZES = (16, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)  # pixels; usual sizes, to name those that fit
+SIZES = (16, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)  # pixels; usual sizes, suggested in errors
 
 
 def create(
@@ -64,8 +63,8 @@ def create(
 ) -> Network:
     """A freshly initialised network; torch's global random state decides the weights.
 
-    `pooling` is for heads that pool, and backbones without fully connected layers of their own; `layer` is the last one of such
-    heads, as the method wants it: linear, or shared_slope; `grid` is what heads compare with that compare with label values. Raises
+    `pooling`: of the pooled head, for backbones without fully connected layers of their own; `layer`: the last layer of that head, which
+    the method chooses: linear, or shared_slope; `grid`: the label values that a head of comparisons, such as daa, compares with. Raises
     ModelError for an unknown backbone, head, pooling, layer or option of the head, naming the nearest known ones.
     """
     if head not in HEADS:
@@ -91,7 +90,7 @@ def block_names(backbone: str, head: str = "pooled", head_options: Mapping[str, 
 
 
 def require_size(network: Network, name: str, size: int) -> None:
-    """Raise ModelError where a network on the device "meta" cannot take pictures of `size` pixels, naming usual sizes that it takes."""
+    """Raise ModelError where a network on the device "meta" cannot take pictures of `size` pixels; the message names usual sizes that fit."""
     fault = _fault(network, size)
     if fault is None:
         return

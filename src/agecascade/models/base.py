@@ -1,4 +1,4 @@
-"""What every network is made of: a backbone that sees, a neck where it has one of its own, and a head that answers."""
+"""Base classes of the parts of a network: backbone, optional neck, and head."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ class Backbone(nn.Module, ABC):
     @property
     @abstractmethod
     def blocks(self) -> dict[str, nn.Module]:
-        """Its blocks by name, in the order of the way through them: what `trainable: from:<block>` refers to."""
+        """Its blocks by name, in the order of the forward pass: the names of `trainable: from:<block>`."""
 
     def neck(self) -> Neck | None:
-        """New layers that stand between the maps and a pooled head instead of a pooling; None where a pooling does."""
+        """Layers that replace the pooling of a pooled head; None where the head pools."""
         return None
 
 
 class Neck(nn.Module, ABC):
-    """(B, channels, h, w) activation maps -> (B, features): the fully connected layers that a network brings along."""
+    """(B, channels, h, w) activation maps -> (B, features): fully connected layers that belong to a backbone."""
 
     features: int
 
     @property
     @abstractmethod
     def blocks(self) -> dict[str, nn.Module]:
-        """Its layers with weights by name, in order; they go on where the backbone's blocks end."""
+        """Its layers with weights by name, in order; in a network they follow the backbone's blocks."""
 
 
 class Network(nn.Module, ABC):
     """A backbone with a head: (B, 3, H, W) normalised pictures -> (B, outputs).
 
-    `trainable: head` trains `head` alone, from what `features` gives it; everything before it stands in `blocks`.
+    `trainable: head` trains `head` alone, on the output of `features`; `blocks` are all layers before it.
     """
 
     backbone: Backbone
@@ -45,16 +45,16 @@ class Network(nn.Module, ABC):
 
     @property
     def blocks(self) -> Mapping[str, nn.Module]:
-        """All that comes before the head, by name and in order."""
+        """All blocks before the head, by name and in order."""
         return self.backbone.blocks
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
-        """What the head takes: (B, C) pooled features, or (B, C, h, w) activation maps."""
+        """The head's input: (B, C) pooled features, or (B, C, h, w) activation maps."""
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))  # (B, outputs)
 
     def for_use(self) -> Network:
-        """In evaluation mode, and without what training alone needs."""
+        """The network for inference: in evaluation mode, without parts that only training needs."""
         return self.eval()

@@ -1,4 +1,4 @@
-"""What a network costs, counted without computing: weights, multiply-adds, and operations as the papers count them."""
+"""Cost of a network: weights, multiply-adds, and operations as the papers count them, from the shapes alone."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPoo
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one picture in evaluation."""
+    """Cost of one picture in evaluation."""
 
     parameters: int
     multiply_adds: int  # of convolutions and linear layers, biases left out
-    operations: int  # besides, a bias, a number of an activation or into a pooling count 1, a normalised number 2: DLDL-v2's Table 6
+    operations: int  # also 1 for a bias, an activation, an input of a pooling, 2 for a normalised number: DLDL-v2, Table 6
 
 
 def cost(network: Network, size: int) -> Cost:

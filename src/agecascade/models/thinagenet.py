@@ -33,7 +33,7 @@ class ThinVGG(Backbone):
 
     @property
     def blocks(self) -> dict[str, nn.Module]:
-        """block1, block2, ... in the order of the way through them: what `trainable: from:block4` refers to."""
+        """block1, block2, ... in the order of the forward pass: the names of `trainable: from:block4`."""
         starts = [0, *self._ends]
         return {f"block{i}": self.layers[start:end] for i, (start, end) in enumerate(zip(starts, self._ends, strict=False), 1)}
 

@@ -1,4 +1,4 @@
-"""Any network of timm's as a backbone, by the name that timm has for it."""
+"""Any network of timm as a backbone, by timm's name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from agecascade.errors import ModelError, unknown_name
 from agecascade.models.base import Backbone
 
-_STACKS = ("blocks", "stages", "layers", "features")  # what timm calls a stack of blocks, each of which gets a name here
+_STACKS = ("blocks", "stages", "layers", "features")  # timm's names of stacks of blocks; each block gets a name here
 
 
 class Timm(Backbone):
@@ -29,21 +29,21 @@ class Timm(Backbone):
     @property
     def blocks(self) -> dict[str, nn.Module]:
         """timm's own names: conv1, layer1, ... of a ResNet; patch_embed, blocks.0, blocks.1, ... of a transformer."""
-        found: dict[str, nn.Module] = {}
+        blocks: dict[str, nn.Module] = {}
         for name, module in self.network.named_children():
             if name in _STACKS:
-                found |= {f"{name}.{part}": block for part, block in module.named_children()}
+                blocks |= {f"{name}.{part}": block for part, block in module.named_children()}
             elif name in self.used:
-                found[name] = module
-        return found
+                blocks[name] = module
+        return blocks
 
     def forward(self, images: Tensor) -> Tensor:
-        found = self.network.forward_features(images)
-        if found.ndim == 3:
-            return _laid_out(found[:, getattr(self.network, "num_prefix_tokens", 0) :])  # (B, C, h, w)
-        if found.ndim == 4 and found.shape[1] != self.channels:
-            return found.permute(0, 3, 1, 2)  # (B, C, h, w) from (B, h, w, C)
-        return found  # (B, C, h, w)
+        maps = self.network.forward_features(images)
+        if maps.ndim == 3:
+            return _laid_out(maps[:, getattr(self.network, "num_prefix_tokens", 0) :])  # (B, C, h, w)
+        if maps.ndim == 4 and maps.shape[1] != self.channels:
+            return maps.permute(0, 3, 1, 2)  # (B, C, h, w) from (B, h, w, C)
+        return maps  # (B, C, h, w)
 
 
 def _created(name: str) -> Any:
@@ -63,7 +63,7 @@ def _created(name: str) -> Any:
 
 
 def _used(name: str) -> set[str]:
-    """The parts of a network of timm's that its features go through."""
+    """The modules of a timm network that compute its features."""
     with torch.device("meta"):  # neither memory nor random numbers are used
         outline = _created(name).eval()
         used: set[str] = set()

@@ -60,7 +60,7 @@ class FullyConnected(Neck):
 
     @property
     def blocks(self) -> dict[str, nn.Module]:
-        """fc6, fc7: what `trainable: from:fc6` refers to."""
+        """fc6, fc7: the names of `trainable: from:fc6`."""
         return dict(self.named_children())
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -104,6 +104,7 @@ class Params(Block):
     backbone: str
     head: str = "pooled"  # any name in agecascade.models.HEADS
     head_options: dict[str, Any] = Field(default_factory=dict)  # of that head
+    method_options: dict[str, dict[str, Any]] = Field(default_factory=dict)  # method, then its options: docs/methods.md
     daa: Daa = Field(default_factory=Daa)  # of head daa
     pooling: Literal["hybrid", "average", "max"]
     image_size: int = Field(ge=16)

@@ -39,7 +39,7 @@ SOURCE = Path(__file__).resolve().parent.parent
 
 
 def require_rows(params: Params) -> None:
-    """Raise ModelError where the method, head or backbone of a row is unknown, or its network cannot take the study's pictures."""
+    """Raise ModelError where a row's method, head or backbone, or an option, is unknown, or a network cannot take the study's pictures."""
     ages = [float(age) for age in range(params.daa.sampling + 1)]  # no data set is known yet: as few as leave two of every n-th
     for row in {(row.method, row.backbone): row for row in params.rows}.values():
         require_size(describe(params, SCRATCH, row, ages, fold=0).outline(), row.backbone, params.image_size)

@@ -13,12 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from agecascade import conformal, model_folder
+from agecascade import conformal, methods, metrics, model_folder
 from agecascade.augmentation import Augmenter
 from agecascade.errors import ModelError, TrainingError
 from agecascade.faces.alignment import TEMPLATE
 from agecascade.io.files import write_table
 from agecascade.loading import Faces
+from agecascade.methods.base import SHARED
 from agecascade.model_folder import Crop, ModelCard
 from agecascade.models.base import Network
 from agecascade.params import Augment, Params, Recipe, Row, Training
@@ -103,14 +104,15 @@ def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) 
 
 
 def objective(params: Params, step: str, row: Row) -> tuple[str, dict[str, Any]]:
-    """The method that a row learns by in a step, and its options: those of the study, but for what the step says itself."""
+    """The method that a row is trained with in a step, and its options: those of the study, unless the step sets its own."""
     if row.method == IDENTITY:
         return row.method, {}
-    options = params.model_dump(include={"lambda_er", "kl_reduction", "decoding"})
-    if step not in params.cascade:
-        return row.method, options
-    own = params.cascade[step].recipe(row.backbone)
-    return own.method or row.method, options if own.lambda_er is None else {**options, "lambda_er": own.lambda_er}
+    own = params.cascade[step].recipe(row.backbone) if step in params.cascade else None
+    method = own.method or row.method if own else row.method
+    options = methods.merged_options(method, params.model_dump(include=set(SHARED)), params.method_options)
+    if own and own.lambda_er is not None and "lambda_er" in options:
+        options["lambda_er"] = own.lambda_er
+    return method, options
 
 
 def _crop(params: Params, step: str) -> Crop:
@@ -247,9 +249,7 @@ def calibrated(card: ModelCard, value: np.ndarray, distribution: np.ndarray | No
     value, label: (V,) in label units; distribution: (V, K) or None; mirror images included, as in use.
     """
     interval = conformal.calibrate(value, label, distribution, np.array(card.grid), coverage)
-    return replace(
-        card, interval=interval, validation={"validation_mae": float(np.abs(value - label).mean()), "validation_pictures": len(label)}
-    )
+    return replace(card, interval=interval, validation={"validation_mae": metrics.mae(value, label), "validation_pictures": len(label)})
 
 
 def prediction_table(
