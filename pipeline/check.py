@@ -6,8 +6,8 @@ from pathlib import Path
 
 from agecascade import params
 from agecascade.io.files import written_beside
-from agecascade.regressors.checking import require as require_regressors
-from agecascade.training.cascade import require_rows
+from agecascade.regressors.regress import require as require_regressors
+from agecascade.training.initial_weights import require_rows
 from common import run
 
 

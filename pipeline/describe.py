@@ -7,7 +7,7 @@ from pathlib import Path
 from agecascade import params
 from agecascade.dataset_report.describe import describe
 from agecascade.dataset_report.report import DatasetReport
-from agecascade.tracking import Tracker, flat
+from agecascade.tracking import log_run
 from common import run
 
 TABLES, PLOTS = Path("metrics/datasets"), Path("plots/data")
@@ -25,10 +25,8 @@ def main() -> None:
 def track(study: str, datasets: list[DatasetReport]) -> None:
     """Log one run with the data sets' settings, figures, tables and pictures."""
     settings = {"datasets": params.read_yaml("params.yaml")["datasets"]}
-    with Tracker(study, "describe").model_run("describe", flat(settings), {}) as described:
-        described.metrics({f"{dataset.name}/{name}": value for dataset in datasets for name, value in dataset.tracked.items()})
-        for folder in (TABLES, PLOTS):
-            described.artifact(folder)
+    metrics = {dataset.name: dataset.tracked for dataset in datasets}
+    log_run(study, "describe", "describe", settings, metrics, [TABLES, PLOTS])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agecascade import params
 from agecascade.evaluation.evaluate import EvaluatedRow, evaluate
-from agecascade.tracking import Run, Tracker, flat
+from agecascade.tracking import Run, flat, log_run
 from common import run
 
 METRICS, PLOTS = Path("metrics"), Path("plots/results")
@@ -23,12 +23,11 @@ def main() -> None:
 
 def track(study: params.Params, rows: list[EvaluatedRow]) -> None:
     """Log one run with the tables and plots, and the test MAE to the run of each model, unless DVC took it from its cache."""
-    tracker = Tracker(study.study, "evaluate")
     figures = [json.loads((METRICS / name).read_text(encoding="utf-8")) for name in ("mae.json", "time_bounded.json")]
-    with tracker.model_run("evaluate", flat(params.read_yaml("params.yaml")), {}) as evaluation:
-        evaluation.metrics({name: value for part in figures for name, value in flat(part, "/").items() if not isinstance(value, str)})
-        for folder in (METRICS / "tables", PLOTS, *(Path("data/predictions/regress", name) for name in study.regressors)):
-            evaluation.artifact(folder)
+    metrics = {name: value for figure in figures for name, value in flat(figure, "/").items()}
+    regressors = [Path("data/predictions/regress", name) for name in study.regressors]  # choices, leaderboards and ensembles
+    artifacts = [METRICS / "tables", PLOTS, *regressors]
+    tracker = log_run(study.study, "evaluate", "evaluate", params.read_yaml("params.yaml"), metrics, artifacts)
     errors = {digest: mae for row in rows for digest, mae in row.test_mae.items()}
     for digest, run_id in tracker.find_models(list(errors)).items():
         Run(tracker, run_id).metrics({"test_mae": errors[digest]})

@@ -96,7 +96,7 @@ def test_predict_without_the_detector_leaves_the_earlier_file(tmp_path: Path, mo
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / YUNET.file).write_bytes(b"no model")
     monkeypatch.setenv("AGECASCADE_MIRROR", str(tmp_path / "mirror"))
-    monkeypatch.setattr(detectors, "_made", threading.local())
+    monkeypatch.setattr(detectors, "_per_thread", threading.local())
     (tmp_path / "ages.csv").write_text("earlier")
     folder = write_pictures(tmp_path / "pictures")
     result = call("predict", "--model", write_model(tmp_path / "model", 4), "--input", folder, "--output", tmp_path / "ages.csv")
@@ -153,10 +153,10 @@ def test_datasets_prints_the_form_of_the_flag(monkeypatch: pytest.MonkeyPatch, f
         "as_json": lambda cards: f"json of {len(cards)}",
         "markdown": lambda cards: f"markdown of {len(cards)}",
     }
-    for name, members in (("catalogue", made), ("listing", forms)):
-        module = __import__(f"agecascade.datasets.{name}", fromlist=[name])
-        for member, function in members.items():
-            monkeypatch.setattr(module, member, function)
+    from agecascade.datasets import catalogue
+
+    for name, function in {**made, **forms}.items():
+        monkeypatch.setattr(catalogue, name, function)
     assert call("datasets", *flags).output == f"{expected}\n"
 
 

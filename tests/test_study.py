@@ -11,7 +11,7 @@ import pytest
 from agecascade import models, params, study
 from agecascade.archives import open_archives
 from agecascade.datasets import READERS, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ParamsError
 from agecascade.io.yaml_text import load_yaml
 from agecascade.synthetic import write
@@ -142,7 +142,7 @@ def test_a_drawn_study_fetches_nothing_and_is_short(repository: Path) -> None:
         made = params.check(load_yaml(study.render(name, repository, drawn=True)))
         assert made.study == f"{name}_drawn"
         for dataset in made.datasets.values():
-            assert (dataset.origin, dataset.draw) == ("synthetic", params.Draw(pictures=240, subjects=30))
+            assert (dataset.origin, dataset.draw) == ("synthetic", params.DrawSettings(pictures=240, subjects=30))
             assert dataset.detector != "yunet"
             assert dataset.clean.max_reject_rate >= 0.9
             assert dataset.clean.exclude is None
@@ -198,13 +198,13 @@ def test_attractiveness_has_its_network_and_its_grid(repository: Path, name: str
     models.create(made.backbone, outputs=scores).load_state_dict(ages)  # the same network
 
 
-def read(folder: Path, name: str, options: dict[str, Any]) -> list[Row]:
+def read(folder: Path, name: str, options: dict[str, Any]) -> list[ManifestRow]:
     """What the reader finds in a drawn archive; most of it must be rows."""
     folder.mkdir()
-    write(name, folder, params.Draw(pictures=24, subjects=4), seed=3, workers=1)
+    write(name, folder, params.DrawSettings(pictures=24, subjects=4), seed=3, workers=1)
     with open_archives(folder) as archive:
         entries = list(reader(name).rows(archive, options))
-    rows = [row for row in entries if isinstance(row, Row)]
+    rows = [row for row in entries if isinstance(row, ManifestRow)]
     assert len(rows) >= 10, [row for row in entries if isinstance(row, Reject)]
     return rows
 

@@ -62,22 +62,22 @@ def predict(
 def datasets(
     name: Annotated[str | None, typer.Argument(help="A reader: then everything on its data set.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/datasets.md.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/reference/datasets.md.")] = False,
 ) -> None:
     """List the data sets that there are readers for: what they hold, what they need, what of it is here."""
-    from agecascade.datasets import catalogue, listing
+    from agecascade.datasets import catalogue
     from agecascade.io.places import repository_root
 
     drawn = catalogue.drawn_folders(repository_root())
     cards = [catalogue.card(name, drawn)] if name is not None else catalogue.cards(drawn)
     if as_json:
-        typer.echo(listing.as_json(cards))
+        typer.echo(catalogue.as_json(cards))
     elif markdown:
-        typer.echo(listing.markdown(cards))
+        typer.echo(catalogue.markdown(cards))
     elif name is not None:
-        typer.echo(listing.page(cards[0]))
+        typer.echo(catalogue.page(cards[0]))
     else:
-        typer.echo(listing.table(cards, get_terminal_size(fallback=(160, 24)).columns))
+        typer.echo(catalogue.table(cards, get_terminal_size(fallback=(160, 24)).columns))
 
 
 @app.command()

@@ -28,11 +28,12 @@ from agecascade.datasets.base import Info
 from agecascade.errors import ArchiveError, FaceError
 from agecascade.io.files import write_table
 from agecascade.plots.sheets import PUBLISHED
+from agecascade.synthetic.camera import Style, take
 from agecascade.synthetic.drawing import draw as draw_face
-from agecascade.synthetic.identity import person
-from agecascade.synthetic.markup import FIVE
-from agecascade.synthetic.view import Style, take
-from publishers import picture, write_zip
+from agecascade.synthetic.geometry import FIVE
+from agecascade.synthetic.people import person
+from images import picture
+from publishers import write_zip
 
 ROOT = Path(__file__).resolve().parents[2]
 FACE_SIDE = 64

@@ -17,13 +17,12 @@ from agecascade.evaluation.evaluate import draw_results, evaluated_rows, write_m
 from agecascade.io.files import write_table
 from agecascade.params import Params
 from agecascade.schema import PREDICTIONS
-
-ROOT = Path(__file__).resolve().parents[2]
+from places import sample_params
 
 
 @pytest.fixture
 def study() -> Params:
-    return params.check(params.read_yaml(ROOT / "studies" / "sample.yaml"))
+    return params.check(sample_params())
 
 
 @pytest.fixture
@@ -99,7 +98,7 @@ def test_a_missing_row_of_a_regressor_says_how_to_do_without(study: Params, pred
 
 
 def test_features_of_another_name_stand_in_the_cascade(study: Params, predictions: Path) -> None:
-    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     content["features"] |= {"first": {"dataset": "sample_fgnet", "step": "agedb", "layer": "first"}}
     content["features"] |= {"bif": {"dataset": "sample_fgnet", "step": "scratch", "extractor": "bif"}}
     content["regressors"] = {"svr": {"features": "agedb"}, "early": {"features": "first", "regressor": "ridge"}}

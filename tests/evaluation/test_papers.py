@@ -76,6 +76,16 @@ def test_a_row_without_daa_is_one_row_whatever_daa_is_told():
     assert table[["row", "our MAE", "runs"]].to_numpy().tolist() == [["B", 7.5, 2], ["A", 5.0, 1], ["A", 6.0, 1]]
 
 
+def test_options_of_another_method_make_no_other_setting_and_its_own_do():
+    swept = [
+        evaluation({"dldl_v2-tinyagenet-s0": 5.0, "dex-tinyagenet-s0": mae}, method_options={"dex": {"decoding": decoding}})
+        for decoding, mae in (("median", 7.0), ("mode", 8.0))
+    ]
+    before = evaluation({"dldl_v2-tinyagenet-s1": 6.0}, seed=1)  # a run from before there were options
+    table = papers.beside(TABLE, [*swept, before])
+    assert table[["row", "our MAE", "runs"]].to_numpy().tolist() == [["A", 5.5, 2], ["B", 7.0, 1], ["B", 8.0, 1]]
+
+
 def test_draws_of_templates_are_repetitions_and_of_other_methods_there_is_one():
     swept = [
         evaluation({"daa-tinyagenet-s0": mae, "dex-tinyagenet-s0": 7.0}, method="daa", head="daa", daa={"draw": draw})
@@ -153,7 +163,7 @@ def test_a_faulty_table_names_the_file(tmp_path: Path, change: dict[str, Any], s
 def test_the_command_says_what_to_run_first(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(runs, "dvc_evaluations", lambda root: [])
     monkeypatch.setattr(runs, "evaluation_runs", list)
-    with pytest.raises(AgecascadeError, match=r"the studies for them are .*dldl_v2_ablations"):
+    with pytest.raises(AgecascadeError, match=r"their studies are .*dldl_v2_ablations"):
         tables_beside_papers(ROOT)
 
 

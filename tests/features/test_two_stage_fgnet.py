@@ -12,10 +12,9 @@ from agecascade import params, regressors
 from agecascade.archives import open_archives
 from agecascade.datasets import reader
 from agecascade.datasets.cleaning import clean
-from agecascade.faces.aligning import align
+from agecascade.faces.align import align
 from agecascade.features import Features, load_features, write_features
-from agecascade.features.bif import HEIGHT, SIZE
-from agecascade.features.extraction import bif_features
+from agecascade.features.bif import HEIGHT, SIZE, bif_features
 from agecascade.io.yaml_text import load_yaml
 from agecascade.loading import load_faces
 from agecascade.splits import split
@@ -35,8 +34,8 @@ def fgnet(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Featu
     settings = params.Dataset.model_validate(dict(study["datasets"]["fgnet"]))
     manifest = work / "manifest.parquet"
     with open_archives(work / "raw") as archive:
-        kept = {"manifest": manifest, "rejects": work / "rejects.parquet", "workers": 2}
-        clean(archive, reader("fgnet"), settings.clean, settings.options, name="fgnet", **kept)
+        outputs = {"manifest": manifest, "rejects": work / "rejects.parquet", "workers": 2}
+        clean(archive, reader("fgnet"), settings.clean, settings.options, name="fgnet", **outputs)
         align(archive, manifest, params.Align(size=64, encoding="png"), settings.detector, work / "aligned", COMPUTE, work / "work")
     faces = load_faces(work / "aligned", HEIGHT)
     write_features(work / "bif.parquet", faces, bif_features(faces.images, "l2"), 1.0)
@@ -52,7 +51,9 @@ def test_ranking_and_label_distributions_are_close_and_better_than_svr(fgnet: tu
     assert features.feature.shape == (1002, SIZE)
     mae = {}
     for name in ("svr", "ohrank", "bfgs_ldl"):
-        predictions, choices, _ = regressors.fit_folds(features, folds, regressors.create(name, {}, 0, defaults={"step": 1.0}), COMPUTE)
+        predictions, choices, _ = regressors.fit_folds(
+            features, folds, regressors.create_regressor(name, {}, 0, defaults={"step": 1.0}), COMPUTE
+        )
         frame = predictions.to_pandas()
         mae[name] = float((frame["prediction"] - frame["label"]).abs().mean())
         print(name, mae[name], choices.to_string())

@@ -20,7 +20,9 @@ from agecascade.evaluation.tables import mae_table, to_markdown
 from agecascade.loading import Faces
 from agecascade.params import Params
 from agecascade.tracking import Tracker
-from agecascade.training.cascade import initialise, jobs_of, train_step
+from agecascade.training.cascade import train_step
+from agecascade.training.initial_weights import initialise
+from agecascade.training.jobs import jobs_of
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = "target_from_scratch"
@@ -126,8 +128,8 @@ def test_every_method_learns_over_any_grid(faces: Faces, splits: pd.DataFrame, t
         _, method, card = model_folder.load(folder / row.name / "fold0")
         assert card.grid == expected
         assert card.outputs == method.outputs
-    told = pq.read_schema(tmp_path / "predictions" / STEP / "dldl_v2-tinyagenet-s0.parquet").metadata
-    assert told.get(b"groups") == (json.dumps(GROUPS).encode() if grouped else None)
+    metadata = pq.read_schema(tmp_path / "predictions" / STEP / "dldl_v2-tinyagenet-s0.parquet").metadata
+    assert metadata.get(b"groups") == (json.dumps(GROUPS).encode() if grouped else None)
 
 
 def test_groups_are_evaluated_as_groups(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
@@ -165,7 +167,7 @@ def test_the_released_schedule_is_two_steps(faces: Faces, splits: pd.DataFrame, 
     assert (card.method, card.method_options.get("lambda_er")) == (first.get("method", "dldl_v2"), None if "method" in first else 0.0)
     assert model_folder.read_card(after).method_options["lambda_er"] == 1.0
     assert list(pd.read_csv(before / "history.csv").columns)[3:4] == ["kl"]
-    assert model_folder.digest(before) == model_folder.digest(after)  # no epoch in the second: backbone and head go on
+    assert model_folder.model_digest(before) == model_folder.model_digest(after)  # no epoch in the second: backbone and head go on
 
 
 @pytest.mark.parametrize("second", ["ranking", "smooth_l1", "corn", "coral"])

@@ -1,4 +1,4 @@
-"""A step that trains the head alone: the same outputs as fold by fold, each picture looked at once, and interruptions."""
+"""A step that trains the head alone: the same outputs as fold by fold, each picture extracted once, and interruptions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from agecascade.loading import Faces
 from agecascade.params import Augment, Params
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
-from agecascade.training.cascade import initialise, train_step
+from agecascade.training.cascade import train_step
 from agecascade.training.frozen import HeadTrainings
+from agecascade.training.initial_weights import initialise
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = "target_from_scratch"
@@ -61,14 +62,14 @@ def trained(study: Params, faces: Faces, splits: pd.DataFrame, root: Path) -> Pa
     return root / "models" / STEP
 
 
-def require_same(found: Any, expected: Any) -> None:
+def require_same(actual: Any, expected: Any) -> None:
     """Equal but for the last digits of numbers."""
     if isinstance(expected, dict):
-        assert set(found) == set(expected)
+        assert set(actual) == set(expected)
         for key, value in expected.items():
-            require_same(found[key], value)
+            require_same(actual[key], value)
     else:
-        assert found == (pytest.approx(expected, rel=1e-4, abs=1e-5) if isinstance(expected, float) else expected)
+        assert actual == (pytest.approx(expected, rel=1e-4, abs=1e-5) if isinstance(expected, float) else expected)
 
 
 def test_the_outputs_are_those_of_fold_by_fold(
@@ -99,20 +100,20 @@ def test_the_outputs_are_those_of_fold_by_fold(
 def test_rows_that_start_from_one_model_share_its_features(
     study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[int] = []
+    extracted: list[int] = []
     real = HeadTrainings._write_features
 
     def counted(self: Any, path: Path, network: Any, job: Any, rows: np.ndarray, mirror: bool) -> None:
-        looked.append(len(rows))
+        extracted.append(len(rows))
         real(self, path, network, job, rows, mirror)
 
     monkeypatch.setattr(HeadTrainings, "_write_features", counted)
     trained(study, faces, splits, tmp_path)
     tested = splits[splits["role"] != "train"]["sample_id"].nunique()
-    assert looked == [30, tested]  # two rows, three folds
+    assert extracted == [30, tested]  # two rows, three folds
 
 
-def test_an_interrupted_step_looks_at_no_picture_again(
+def test_an_interrupted_step_extracts_no_picture(
     study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = trained(study, faces, splits, tmp_path / "undisturbed")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from agecascade.errors import FaceError
-from agecascade.faces.alignment import Points
+from agecascade.faces.face import Points
 
 FIRST, WHOLE = "first", "whole"  # values of the column `attempt` of schema.ALIGNED; "whole" is a detector as well
 QUANTILES = (5, 25, 50, 75, 95)  # %

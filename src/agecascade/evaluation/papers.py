@@ -84,8 +84,8 @@ class MeasuredRow:
     @property
     def other_params(self) -> tuple[tuple[str, str], ...]:
         """All params except those in which repetitions may differ."""
-        other_methods = re.compile(rf"method_options(?!\.{re.escape(self.settings['method'])}\.)(\..*)?")
-        free = (_FREE, other_methods) if self.settings["method"] == "daa" else (_FREE, other_methods, _OF_DAA)
+        others_options = re.compile(rf"method_options(?!\.{re.escape(self.settings['method'])}\.)(\..*)?")  # of other methods
+        free = (_FREE, others_options) if self.settings["method"] == "daa" else (_FREE, others_options, _OF_DAA)
         return tuple(sorted((key, value) for key, value in self.settings.items() if not any(each.fullmatch(key) for each in free)))
 
     def fits(self, setting: Setting) -> bool:
@@ -100,7 +100,7 @@ def tables_beside_papers(root: Path) -> str:
     texts = [f"{title}\n\n{to_markdown(lines)}" for title, lines in compared.items() if lines is not None]
     if not texts:
         studies = ", ".join(dict.fromkeys(table.study for table in known))
-        raise AgecascadeError(f"{root}: no row of a paper's table was run yet; the studies for them are {studies}, see docs/ablations.md")
+        raise AgecascadeError(f"{root}: no row of a paper's table was run yet; their studies are {studies}, see docs/how_to/papers.md")
     return "\n".join(texts)
 
 
