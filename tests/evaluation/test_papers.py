@@ -82,7 +82,7 @@ def test_options_of_another_method_make_no_other_setting_and_its_own_do():
         for decoding, mae in (("median", 7.0), ("mode", 8.0))
     ]
     before = evaluation({"dldl_v2-tinyagenet-s1": 6.0}, seed=1)  # a run from before there were options
-    table = papers.beside(TABLE, [*swept, before])
+    table = papers.compare(TABLE, [*swept, before])
     assert table[["row", "our MAE", "runs"]].to_numpy().tolist() == [["A", 5.5, 2], ["B", 7.0, 1], ["B", 8.0, 1]]
 
 
