@@ -22,7 +22,7 @@ def test_figures_have_six_significant_digits_and_integers_all_of_theirs(tmp_path
         "mae": 7.496912345678,
         "small": 0.000123456789,
         "pictures": 12345678,
-        "interval": "t over folds",
+        "interval": "t",
         "none": None,
         "folds": [2 / 3, 5],
     }
