@@ -65,6 +65,10 @@ class Job:
         chain = [*read_card(self.init).chain, self.step]
         return describe(self.params, self.step, self.row, self.grid, self.fold, chain)
 
+    def outline(self) -> Network:
+        """The network without weights, whatever it starts from."""
+        return describe(self.params, self.step, self.row, self.grid, self.fold).outline()
+
     @property
     def logged(self) -> dict[str, object]:
         """The params that a tracker shows of this training."""
