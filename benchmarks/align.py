@@ -139,12 +139,13 @@ def drawn() -> list[Face]:
 
     from agecascade.datasets import fgnet
     from agecascade.faces.crops import decode_image
-    from agecascade.params import Draw
-    from agecascade.synthetic.plans import fgnet as layout
-    from agecascade.synthetic.rendering import Seeds, render
+    from agecascade.params import DrawSettings
+    from agecascade.synthetic.drawing import render
+    from agecascade.synthetic.layouts_names import fgnet as layout
+    from agecascade.synthetic.plan import Seeds
 
     seeds = Seeds(0, "fgnet")
-    plan = layout.plan(Draw(pictures=FACES, subjects=12), seeds)
+    plan = layout(DrawSettings(pictures=FACES, subjects=12), seeds)
     members = [data for _, data in render(plan.pictures, replace(plan.style, sides=(SIDE, SIDE)), seeds)]
     points = [np.array(fgnet.parse_points(data))[list(fgnet.FIVE)] for data in members[1::2]]
     return list(zip([decode_image(data) for data in members[::2]], points, strict=True))
@@ -212,7 +213,7 @@ def align(path: Path, workers: int) -> dict[str, float]:
 
 def align_all(path: Path, manifest: Path, workers: int) -> None:
     from agecascade.archives import open_archives
-    from agecascade.faces.aligning import align
+    from agecascade.faces.align import align
     from agecascade.params import Compute
 
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, open_archives(path) as archive:
@@ -265,8 +266,7 @@ def steps(path: Path, count: int) -> dict[str, float]:
     """Processor seconds per picture of each step; `rest` is what one worker's run takes beyond them: tables, Parquet, queues."""
     from agecascade.archives import open_archives
     from agecascade.faces import fingerprints
-    from agecascade.faces.alignment import Frame, cut
-    from agecascade.faces.crops import decode_image, encode_image
+    from agecascade.faces.crops import Frame, cut, decode_image, encode_image
     from agecascade.faces.detectors import Annotation
 
     find, frame, chosen = one_thread(), Frame(CROP), settings()
@@ -283,13 +283,13 @@ def steps(path: Path, count: int) -> dict[str, float]:
         for _ in range(count):
             data = timed("read", lambda: next(members).read())
             image = timed("decode", lambda data=data: decode_image(data))
-            timed("digest", lambda data=data: fingerprints.digest(data))
+            timed("digest", lambda data=data: fingerprints.file_digest(data))
             found = timed("detect", lambda image=image: find(image))
             if not found:
                 continue
             made = timed("warp", lambda image=image, face=found[0]: cut(image, face, Annotation(), frame))
             timed("encode", lambda image=made.image: encode_image(image, chosen.encoding, chosen.quality))
-            timed("hash", lambda image=made.image: fingerprints.perceptual_hash(fingerprints.thumbnail(image)[None]))
+            timed("hash", lambda image=made.image: fingerprints.perceptual_hash(fingerprints.hash_thumbnail(image)[None]))
     whole = align(path, 1)["cpu"]
     spent["rest"] = whole - sum(spent.values())
     return {step: seconds / count for step, seconds in spent.items()}
@@ -299,11 +299,11 @@ def one_thread() -> Callable[[Any], list[Any]]:
     """The detector as the align stage asks it, on one thread: a picture in, its faces out."""
     import cv2
 
+    from agecascade.faces.detection import create_finder
     from agecascade.faces.detectors import Annotation
-    from agecascade.faces.finding import finder
 
     cv2.setNumThreads(1)
-    found = finder(DETECTOR, settings().detection)
+    found = create_finder(DETECTOR, settings().detection)
     return lambda image: found([image], [Annotation()])[0].faces
 
 

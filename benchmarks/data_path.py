@@ -87,10 +87,10 @@ def draw(folder: Path) -> None:
     from agecascade import synthetic
     from agecascade.archives import open_archives
     from agecascade.faces.crops import decode_image, encode_image
-    from agecascade.params import Draw
+    from agecascade.params import DrawSettings
     from agecascade.schema import ALIGNED
 
-    synthetic.write("identity_folders", folder / "faces", Draw(pictures=DRAWN, subjects=20), seed=0, workers=CORES)
+    synthetic.write("identity_folders", folder / "faces", DrawSettings(pictures=DRAWN, subjects=20), seed=0, workers=CORES)
     with open_archives(folder / "faces") as archive:
         pictures = [decode_image(member.read()) for member in archive.members() if member.name.lower().endswith((".jpg", ".png"))]
     encoded = [encode_image(cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA), "jpeg", 95) for picture in pictures]

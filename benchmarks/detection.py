@@ -27,19 +27,18 @@ import numpy as np
 import pandas as pd
 
 from agecascade.archives import open_archives
-from agecascade.dataset_report.landmark_error import landmark_errors, summarise_errors
+from agecascade.dataset_report.quality import landmark_errors, summarise_errors
 from agecascade.datasets import reader
-from agecascade.datasets.base import Row
+from agecascade.datasets.base import ManifestRow
 from agecascade.errors import FaceError
 from agecascade.evaluation.tables import to_markdown
-from agecascade.faces.alignment import Frame, Points, cut, place
-from agecascade.faces.choosing import choose
-from agecascade.faces.crops import decode_image
+from agecascade.faces.crops import Frame, cut, decode_image, transform_points
+from agecascade.faces.detection import DetectionResult, choose_face, create_finder
 from agecascade.faces.detectors import Annotation, Face
-from agecascade.faces.finding import Finding, finder
+from agecascade.faces.face import Points
 from agecascade.io.places import archive_folders
 from agecascade.params import Align, Detection
-from agecascade.plots import Tile, contact_sheet, marked, marks
+from agecascade.plots.sheets import COLOUR_NAMES, DETECTED, PUBLISHED, Tile, contact_sheet, mark_points
 
 ARCHIVE = "FGNET.zip"
 MAIN = "yunet, with retries"
@@ -105,7 +104,7 @@ def measure(path: Path, step: int) -> tuple[dict[str, Tally], dict[str, str]]:
     lacking: dict[str, str] = {}
     for name, (detector, detection) in SETTINGS.items():
         try:
-            finder(detector, detection)
+            create_finder(detector, detection)
             tallies[name] = Tally()
         except FaceError as error:
             print(error, file=sys.stderr)
@@ -119,7 +118,7 @@ def measure(path: Path, step: int) -> tuple[dict[str, Tally], dict[str, str]]:
 def pictures(path: Path, step: int) -> Iterator[Picture]:
     """Every `step`-th picture in the order of names, decoded one at a time."""
     with open_archives(path) as archive:
-        rows = [row for row in reader("fgnet").rows(archive, {}) if isinstance(row, Row)]
+        rows = [row for row in reader("fgnet").rows(archive, {}) if isinstance(row, ManifestRow)]
         wanted = {row.member: row for row in sorted(rows, key=lambda row: row.member)[::step]}
         for member in archive.members():
             if row := wanted.get(member.name):
@@ -129,12 +128,12 @@ def pictures(path: Path, step: int) -> Iterator[Picture]:
 
 def look(picture: Picture, detector: str, detection: Detection, tally: Tally) -> None:
     """One picture before one detector."""
-    find = finder(detector, detection)
+    find = create_finder(detector, detection)
     start = time.perf_counter()
     (finding,) = find([picture.image], [picture.annotation])
     tally.seconds += time.perf_counter() - start
     tally.pictures += 1
-    face = choose(finding, picture.image.shape, picture.annotation, detector, Align(detection=detection))
+    face = choose_face(finding, picture.image.shape, picture.annotation, detector, Align(detection=detection))
     made = cut(picture.image, face, picture.annotation, Frame(CROP, margin=0.25)) if isinstance(face, Face) else None
     if isinstance(face, Face) and made is not None:
         tally.attempts[finding.attempt] += 1
@@ -142,7 +141,7 @@ def look(picture: Picture, detector: str, detection: Detection, tally: Tally) ->
             judge(picture, finding, face, made, tally)
 
 
-def judge(picture: Picture, finding: Finding, face: Face, made: Any, tally: Tally) -> None:
+def judge(picture: Picture, finding: DetectionResult, face: Face, made: Any, tally: Tally) -> None:
     """The face's errors; its crop as long as it is among the worst."""
     assert face.points is not None
     assert picture.annotation.landmarks is not None
@@ -150,7 +149,9 @@ def judge(picture: Picture, finding: Finding, face: Face, made: Any, tally: Tall
     errors = landmark_errors(face.points[None], published[None])[0]  # (6,)
     tally.errors.append(errors)
     told = f"{picture.name}, score {face.score:.2f}, {finding.attempt}"
-    tally.faces.append((float(errors[0]), told, made.image, place(face.points, made.matrix), place(published, made.matrix)))
+    tally.faces.append(
+        (float(errors[0]), told, made.image, transform_points(face.points, made.matrix), transform_points(published, made.matrix))
+    )
     tally.faces = sorted(tally.faces, key=lambda found: -found[0])[:WORST]
 
 
@@ -175,10 +176,10 @@ def line(name: str, tally: Tally) -> dict[str, Any]:
 def draw(tally: Tally) -> None:
     """The worst faces with the published points and the detector's."""
     tiles = [
-        Tile(marked(crop, SIDE, {marks.PUBLISHED: published, marks.FOUND: found}), f"error {error:.2f}", told)
+        Tile(mark_points(crop, SIDE, {PUBLISHED: published, DETECTED: found}), f"error {error:.2f}", told)
         for error, told, crop, found, published in tally.faces
     ]
-    colours = f"{marks.NAMES[marks.PUBLISHED]}: published points, {marks.NAMES[marks.FOUND]}: YuNet's"
+    colours = f"{COLOUR_NAMES[PUBLISHED]}: published points, {COLOUR_NAMES[DETECTED]}: YuNet's"
     told = f"the {len(tiles)} worst of {tally.found:,} faces by the error of the eyes. {colours}"
     contact_sheet(PLOT, "FG-NET", told, tiles, WORST, SIDE)
     print(f"the worst faces: {os.fspath(PLOT)}\n")

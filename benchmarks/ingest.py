@@ -63,9 +63,9 @@ def drawn(folder: Path) -> list[bytes]:
     """Drawn faces as a publisher encodes them."""
     from agecascade import synthetic
     from agecascade.archives import open_archives
-    from agecascade.params import Draw
+    from agecascade.params import DrawSettings
 
-    synthetic.write("identity_folders", folder / "faces", Draw(pictures=FACES, subjects=20), seed=0, workers=WORKERS)
+    synthetic.write("identity_folders", folder / "faces", DrawSettings(pictures=FACES, subjects=20), seed=0, workers=WORKERS)
     with open_archives(folder / "faces") as archive:
         return [member.read() for member in archive.members()]
 

@@ -54,7 +54,7 @@ class Task:
     """One backbone and size of pictures, and the folds that it is trained on."""
 
     def __init__(self, folder: Path, backbone: str, side: int) -> None:
-        from agecascade.training.cascade import initialise
+        from agecascade.training.initial_weights import initialise
 
         self.folder, self.side = folder, side
         self.study, self.faces = settings(backbone, side), drawn(side)
@@ -109,12 +109,13 @@ def drawn(side: int) -> Any:
 
     from agecascade.faces.crops import decode_image
     from agecascade.loading import Faces
-    from agecascade.params import Draw
-    from agecascade.synthetic.plans import fgnet
-    from agecascade.synthetic.rendering import Seeds, render
+    from agecascade.params import DrawSettings
+    from agecascade.synthetic.drawing import render
+    from agecascade.synthetic.layouts_names import fgnet
+    from agecascade.synthetic.plan import Seeds
 
     seeds = Seeds(0, "fgnet")
-    plan = fgnet.plan(Draw(pictures=PICTURES, subjects=SUBJECTS), seeds)
+    plan = fgnet(DrawSettings(pictures=PICTURES, subjects=SUBJECTS), seeds)
     members = list(render(plan.pictures, replace(plan.style, sides=(side, side)), seeds))
     images = np.stack([decode_image(data) for name, data in members if name.endswith(".JPG")])
     label = np.array([min(float(int(picture.age)), 69.0) for picture in plan.pictures])

@@ -49,10 +49,9 @@ def trained(wanted: tuple[str, int], size: tuple[int | None, int | None]) -> flo
 
     from agecascade import metrics, params
     from agecascade.augmentation import Augmenter
+    from agecascade.inference import predict_values
     from agecascade.loading import load_faces
-    from agecascade.training.cascade import jobs_of
-    from agecascade.training.fold import from_init, samples
-    from agecascade.training.inference import predict_values
+    from agecascade.training.jobs import from_init, jobs_of, samples_of
     from agecascade.training.loop import train
 
     (precision, seed), (pictures, epochs) = wanted, size
@@ -68,7 +67,7 @@ def trained(wanted: tuple[str, int], size: tuple[int | None, int | None]) -> flo
     if pictures:
         shuffled = np.random.default_rng(0).permutation(learned)
         learned, told = np.sort(shuffled[:pictures]), np.sort(np.concatenate([told, shuffled[pictures : 2 * pictures]]))
-    training, validation = (samples(job, faces, faces.take(rows)) for rows in (learned, told))
+    training, validation = (samples_of(job, faces, faces.take(rows)) for rows in (learned, told))
     recipe = job.recipe.model_copy(update={"epochs": epochs or job.recipe.epochs, "select": "last"})
     network, method, card = from_init(job, job.card), job.card.objective(), job.card
     augmenter = Augmenter(job.augment, job.card.channels)

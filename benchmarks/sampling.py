@@ -22,9 +22,9 @@ from torch import Tensor
 
 from agecascade import metrics, model_folder
 from agecascade.evaluation.tables import to_markdown
+from agecascade.inference import batches
 from agecascade.loading import Faces, load_faces
 from agecascade.models.daa import DaaHead, DaaNetwork
-from agecascade.training.inference import batches
 from asked import asked
 
 INTERVALS = (1, 2, 5, 10, 20, 50)

@@ -33,13 +33,13 @@ from torchvision import transforms
 
 from agecascade import metrics, params
 from agecascade.augmentation import Augmenter
+from agecascade.inference import predict_values
 from agecascade.loading import load_faces
 from agecascade.params import Augment, Recipe
-from agecascade.training.cascade import jobs_of
-from agecascade.training.fold import Job, from_init, samples
-from agecascade.training.inference import predict_values
-from agecascade.training.loop import Samples, train
-from agecascade.training.schedules import LearningRate
+from agecascade.training.jobs import Job, from_init, jobs_of, samples_of
+from agecascade.training.loop import train
+from agecascade.training.optimisers import LearningRate
+from agecascade.training.samples import Samples
 from training import has_bf16, plain_tinyagenet
 
 THREADS = os.cpu_count() or 2
@@ -99,7 +99,7 @@ def prepared(folder: Path, epochs: int) -> Task:
     splits = pd.read_parquet(f"data/splits/{name}.parquet")
     job = next(jobs_of(study, step, faces, splits, Path("models")))
     roles = {role: faces.take(np.isin(faces.sample_id, part.to_numpy(str))) for role, part in splits.groupby("role")["sample_id"]}
-    training, test = (samples(job, faces, roles[role]) for role in ("train", "test"))
+    training, test = (samples_of(job, faces, roles[role]) for role in ("train", "test"))
     (folder / "jpeg").mkdir()
     for row, picture in enumerate(np.asarray(training.images)):
         Image.fromarray(picture).save(folder / "jpeg" / f"{row}.jpg", quality=95)

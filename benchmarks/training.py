@@ -71,10 +71,10 @@ def draw(folder: Path) -> None:
     from agecascade import synthetic
     from agecascade.archives import open_archives
     from agecascade.faces.crops import decode_image
-    from agecascade.params import Draw
+    from agecascade.params import DrawSettings
 
     with tempfile.TemporaryDirectory() as drawn:
-        synthetic.write("identity_folders", Path(drawn) / "faces", Draw(pictures=256, subjects=20), seed=0, workers=THREADS)
+        synthetic.write("identity_folders", Path(drawn) / "faces", DrawSettings(pictures=256, subjects=20), seed=0, workers=THREADS)
         with open_archives(Path(drawn) / "faces") as archive:
             faces = [cv2.resize(decode_image(member.read()), (SIZE, SIZE), interpolation=cv2.INTER_AREA) for member in archive.members()]
     for number in range(FACES):
@@ -91,7 +91,9 @@ def ours(folder: Path, seconds: float, precision: str) -> float:
     from agecascade.augmentation import Augmenter
     from agecascade.faces.crops import decode_image
     from agecascade.params import Augment, Normalisation, Recipe, Schedule
-    from agecascade.training.loop import SPEED, Samples, train
+    from agecascade.training.epochs import SPEED
+    from agecascade.training.loop import train
+    from agecascade.training.samples import Samples
 
     torch.set_num_threads(THREADS)
     files = sorted(folder.glob("*.jpg"))

@@ -108,7 +108,7 @@ def measure_extraction(turns: int, count: int) -> dict[str, float]:
     from agecascade import models
     from agecascade.augmentation import plain
     from agecascade.features import write_features
-    from agecascade.features.extraction import BATCH, network_features
+    from agecascade.features.layers import BATCH, network_features
     from agecascade.loading import Faces
     from agecascade.params import Normalisation
 

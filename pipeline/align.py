@@ -1,4 +1,4 @@
-"""align: manifest and archive -> upright faces in Parquet parts."""
+"""Stage align: manifest and archive -> data/aligned/<name>/, upright faces in Parquet parts, and the rejects."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from pathlib import Path
 
 from agecascade import params
 from agecascade.archives import open_archives
-from agecascade.faces.aligning import align
+from agecascade.faces.align import align
 from agecascade.io.places import work_folder
 from common import run
 
 
 def main(name: str) -> None:
-    """Align the data set `name`: data/manifest, data/raw -> data/aligned/<name>/, its rejects among them."""
-    settings = params.load()
-    manifest, folder = Path("data/manifest") / f"{name}.parquet", Path("data/aligned") / name
-    work = work_folder()
-    with open_archives(Path("data/raw") / name) as archive:
-        result = align(archive, manifest, settings.align, settings.datasets[name].detector, folder, settings.compute, work)
+    """Align the data set `name`: data/raw, data/manifest -> data/aligned/<name>/."""
+    study = params.load("params.yaml")
+    manifest, folder = Path(f"data/manifest/{name}.parquet"), Path("data/aligned", name)
+    with open_archives(Path("data/raw", name)) as archive:
+        result = align(archive, manifest, study.align, study.datasets[name].detector, folder, study.compute, work_folder())
     print(f"align {name}: {result.counts}")
 
 

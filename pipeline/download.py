@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from zlib import crc32
-
-import numpy as np
 
 from agecascade import params
 from agecascade.datasets import reader
@@ -20,13 +17,13 @@ def main(name: str) -> None:
     dataset = settings.datasets[name]
     with written_beside(Path("data/raw") / name) as folder:
         folder.mkdir()
-        if dataset.draw is None:
+        if dataset.origin == "publisher" or dataset.draw is None:
             fetch_all(reader(dataset.reader).sources(dataset.options), folder)
-            return
-        from agecascade import synthetic
+        else:
+            from agecascade import synthetic
 
-        seed = np.random.SeedSequence([settings.seed, crc32(name.encode())]).generate_state(1)[0]  # another for each data set
-        synthetic.write(dataset.reader, folder, dataset.draw, int(seed), settings.compute.workers)
+            seed = synthetic.data_set_seed(settings.seed, name)
+            synthetic.write(dataset.reader, folder, dataset.draw, seed, settings.compute.workers)
 
 
 if __name__ == "__main__":

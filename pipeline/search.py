@@ -6,40 +6,30 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from agecascade import params, plots
-from agecascade.io.files import written_beside
+from agecascade import params
+from agecascade.io.files import write_csv, written_beside
 from agecascade.io.places import work_folder
-from agecascade.tracking import Tracker, flat
+from agecascade.loading.faces import load_cached_faces
+from agecascade.plots.search import search_table
+from agecascade.tracking import log_run
 from agecascade.training.search import search
-from agecascade.training.search_result import Found
-from common import aligned_faces, run
+from common import run
 
 
 def main(name: str) -> None:
     """Run the search `name`, and write models/<name>, data/search/<name>.csv and plots/search/<name>.png."""
     study = params.load("params.yaml")
     settings = study.search[name]
-    faces = aligned_faces(study, settings.dataset)
+    faces = load_cached_faces(f"data/aligned/{settings.dataset}", study.image_size, study.compute.cache_gib)
     splits = pq.read_table(f"data/splits/{settings.dataset}.parquet").to_pandas()
-    found = search(study, name, faces, splits, Path("models"), work_folder())
+    result = search(study, name, faces, splits, Path("models"), work_folder())
     with written_beside(f"models/{name}") as folder:
-        found.write(Path("models", settings.init), folder)
+        result.write(Path("models", settings.init), folder)
     table, plot = Path(f"data/search/{name}.csv"), Path(f"plots/search/{name}.png")
-    with written_beside(table) as temporary:
-        found.table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    plots.search_table(plot, name, found.means)
-    track(study, name, found, [table, plot])
-    print(f"search {name}: {found.winners}")
-
-
-def track(study: params.Params, name: str, found: Found, files: list[Path]) -> None:
-    """One run with the search's settings, what won, and the table."""
-    with Tracker(study.study, "search").model_run(
-        name, flat(study.search[name].model_dump()), {"step": study.search[name].step}
-    ) as searched:
-        searched.metrics(flat(found.winners, "/"))
-        for file in files:
-            searched.artifact(file)
+    write_csv(table, result.table)
+    search_table(plot, name, result.means)
+    log_run(study.study, "search", name, settings.model_dump(), result.winners, [table, plot], {"step": settings.step})
+    print(f"search {name}: {result.winners}")
 
 
 if __name__ == "__main__":

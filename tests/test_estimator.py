@@ -20,9 +20,9 @@ import agecascade
 from agecascade.errors import FaceError, ModelError
 from agecascade.estimator import BATCH_ROWS, COLUMNS, Estimator, pictures_in
 from agecascade.faces import detectors
-from agecascade.faces.alignment import TEMPLATE, Frame, Image
-from agecascade.faces.crops import decode_image, encode_image
+from agecascade.faces.crops import TEMPLATE, Frame, decode_image, encode_image
 from agecascade.faces.detectors import Annotation, Face
+from agecascade.faces.face import Image
 from agecascade.params import Detection
 from images import noise
 from model_folders import CROP, GRID, SIZE, write_model
@@ -142,7 +142,7 @@ def test_a_folder_is_searched_through_in_order(tmp_path: Path) -> None:
 def portraits(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """Six FG-NET pictures of six subjects by their member names."""
     monkeypatch.setenv("AGECASCADE_MIRROR", str(mirror.resolve()))
-    monkeypatch.setattr(detectors, "_made", threading.local())
+    monkeypatch.setattr(detectors, "_per_thread", threading.local())
     with zipfile.ZipFile(mirror / "FGNET.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.lower().endswith(".jpg"))[::170]
         return {name: archive.read(name) for name in names}

@@ -22,9 +22,9 @@ def test_grid_holds_both_ends():
 
 
 def test_grid_values_equal_the_same_numbers_as_labels():
-    found = labels.grid(1, 5, 0.1)
+    result = labels.grid(1, 5, 0.1)
     written = torch.tensor([round(1 + i / 10, 1) for i in range(41)])
-    assert torch.equal(found, written)
+    assert torch.equal(result, written)
 
 
 @pytest.mark.parametrize(("low", "high", "step"), [(0, 10, 3), (5, 5, 1), (10, 0, 1), (0, 10, 0), (0, 10, -1)])
@@ -37,15 +37,15 @@ def test_label_distribution_by_hand():
     # distances -1, 0, 1 in units of sigma: e^-0.5, 1, e^-0.5 over their sum
     side = math.exp(-0.5)
     expected = torch.tensor([[side, 1.0, side]]) / (1 + 2 * side)
-    found = labels.label_distribution(torch.tensor([2.0]), torch.tensor([1.0]), torch.tensor([1.0, 2.0, 3.0]))
-    torch.testing.assert_close(found, expected)
+    result = labels.label_distribution(torch.tensor([2.0]), torch.tensor([1.0]), torch.tensor([1.0, 2.0, 3.0]))
+    torch.testing.assert_close(result, expected)
 
 
 def test_label_distribution_over_unequal_values_by_hand():
     # distances 0, 1, 3 with sigma 1
     weights = torch.tensor([1.0, math.exp(-0.5), math.exp(-4.5)])
-    found = labels.label_distribution(torch.tensor([4.0]), torch.tensor([1.0]), torch.tensor([4.0, 5.0, 7.0]))
-    torch.testing.assert_close(found, (weights / weights.sum())[None])
+    result = labels.label_distribution(torch.tensor([4.0]), torch.tensor([1.0]), torch.tensor([4.0, 5.0, 7.0]))
+    torch.testing.assert_close(result, (weights / weights.sum())[None])
 
 
 @given(st.lists(st.tuples(st.floats(-5, 120), st.floats(0.3, 12)), min_size=1, max_size=5))
@@ -55,32 +55,32 @@ def test_label_distribution_is_scipys_normal_normalised(pairs: list[tuple[float,
     density = scipy.stats.norm.logpdf(grid.numpy()[None], label.numpy()[:, None], sigma.numpy()[:, None])
     density = np.exp(density - density.max(axis=1, keepdims=True))
     expected = density / density.sum(axis=1, keepdims=True)
-    found = labels.label_distribution(label, sigma, grid).numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-15)
+    result = labels.label_distribution(label, sigma, grid).numpy()
+    np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-15)
 
 
 @pytest.mark.parametrize("label", [0.0, 37.0, 100.0])
 def test_label_distribution_without_deviation_is_one_hot(label: float):
-    found = labels.label_distribution(torch.tensor([label]), torch.tensor([0.0]), labels.grid(0, 100, 1))
-    assert found[0, int(label)] == 1
-    assert found.sum() == 1
+    result = labels.label_distribution(torch.tensor([label]), torch.tensor([0.0]), labels.grid(0, 100, 1))
+    assert result[0, int(label)] == 1
+    assert result.sum() == 1
 
 
 def test_label_distribution_between_two_bins_is_shared_evenly():
-    found = labels.label_distribution(torch.tensor([2.5]), torch.tensor([0.0]), labels.grid(0, 5, 1))
-    torch.testing.assert_close(found, torch.tensor([[0, 0, 0.5, 0.5, 0, 0]]))
+    result = labels.label_distribution(torch.tensor([2.5]), torch.tensor([0.0]), labels.grid(0, 5, 1))
+    torch.testing.assert_close(result, torch.tensor([[0, 0, 0.5, 0.5, 0, 0]]))
 
 
 def test_label_distribution_beyond_the_grid_stays_finite():
-    found = labels.label_distribution(torch.tensor([-500.0, 500.0]), torch.tensor([0.0, 2.0]), labels.grid(0, 10, 1))
-    torch.testing.assert_close(found.sum(1), torch.ones(2))
-    assert found.argmax(1).tolist() == [0, 10]
+    result = labels.label_distribution(torch.tensor([-500.0, 500.0]), torch.tensor([0.0, 2.0]), labels.grid(0, 10, 1))
+    torch.testing.assert_close(result.sum(1), torch.ones(2))
+    assert result.argmax(1).tolist() == [0, 10]
 
 
 def test_ranking_targets_by_hand():
-    found = labels.ranking_targets(torch.tensor([0.0, 1.0, 1.5, 3.0]), torch.tensor([0.0, 1.0, 2.0, 3.0]))
+    result = labels.ranking_targets(torch.tensor([0.0, 1.0, 1.5, 3.0]), torch.tensor([0.0, 1.0, 2.0, 3.0]))
     expected = torch.tensor([[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]], dtype=torch.float32)
-    assert torch.equal(found, expected)
+    assert torch.equal(result, expected)
 
 
 def test_ranking_targets_are_one_minus_the_cumulative_distribution_as_sigma_goes_to_zero():

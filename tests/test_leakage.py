@@ -32,10 +32,10 @@ def test_counts_by_hand():
     rows = rows_of(
         ["a", "b", "b", "c", "b", None], [1, 2, 3, 1, 4, 5], [FAR[0], FAR[1], FAR[1] ^ MIRRORED, FAR[0], FAR[1] ^ MIRRORED ^ 3, FAR[2]]
     )
-    found = report(split_of("ttveet", "tttev-"), rows)
+    counts = report(split_of("ttveet", "tttev-"), rows)
     first = {"test": {"subjects": 1, "exact": 1, "near": 1}, "validation": {"subjects": 1, "exact": 0, "near": 1}}
     second = {"test": {"subjects": 0, "exact": 1, "near": 0}, "validation": {"subjects": 1, "exact": 0, "near": 1}}
-    assert found == {
+    assert counts == {
         "protocol": "random",
         "folds": 2,
         "left_out": 0,
@@ -101,7 +101,7 @@ picture = st.tuples(st.sampled_from(["a", "b", "c", None]), st.integers(0, 3), h
 def test_counts_equal_naive_counting(chosen: list[tuple[str | None, int, int, str]]):
     subjects, digests, values, letters = map(list, zip(*chosen, strict=True))
     assume(set(letters) != {"-"})
-    found = report(split_of("".join(letters)), rows_of(subjects, digests, values))["by_fold"][0]["leaks"]
+    counts = report(split_of("".join(letters)), rows_of(subjects, digests, values))["by_fold"][0]["leaks"]
     for side, judged, learnt in (("test", "e", "tv"), ("validation", "v", "t")):
         before = [row for row in chosen if row[3] in learnt]
         exact = near = 0
@@ -114,4 +114,4 @@ def test_counts_equal_naive_counting(chosen: list[tuple[str | None, int, int, st
             near += not same and min(bits, default=64) <= 4
         both = {row[0] for row in chosen if row[3] == judged} & {row[0] for row in before} - {None}
         known = None if all(subject is None for subject in subjects) else len(both)
-        assert found[side] == {"subjects": known, "exact": exact, "near": near}
+        assert counts[side] == {"subjects": known, "exact": exact, "near": near}

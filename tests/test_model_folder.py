@@ -1,4 +1,4 @@
-"""Model folders: what is saved is what is loaded, and damage is told."""
+"""Model folders: a saved model is loaded alike, and damage is reported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from agecascade import model_folder
 from agecascade.conformal import Interval
 from agecascade.errors import ModelError
-from agecascade.faces.alignment import Frame
+from agecascade.faces.crops import Frame
 from agecascade.model_folder import Crop, ModelCard
 
 
@@ -29,15 +29,15 @@ def card() -> ModelCard:
 def test_round_trip(card: ModelCard, tmp_path: Path) -> None:
     network = card.network().eval().to(memory_format=torch.channels_last)
     model_folder.save(tmp_path / "fold1", network, card, [{"epoch": 1, "loss": 2.0}])
-    loaded, method, found = model_folder.load(tmp_path / "fold1")
-    assert found == card
+    loaded, method, loaded_card = model_folder.load(tmp_path / "fold1")
+    assert loaded_card == card
     assert method.options.lambda_er == 0.5
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(loaded(images), network(images), rtol=1e-4, atol=1e-5)
     assert (tmp_path / "fold1" / "history.csv").read_text() == "epoch,loss\n1,2\n"
 
 
-def test_a_card_that_tells_less_is_read_as_it_was_meant(card: ModelCard, tmp_path: Path) -> None:
+def test_an_older_card_with_fewer_keys_is_read(card: ModelCard, tmp_path: Path) -> None:
     model_folder.save(tmp_path, card.network(), card, [])
     content = json.loads((tmp_path / "model.json").read_text())
     assert set(content["crop"]) == {"detector", "size", "margin", "template", "crop", "detection", "trained_with"}
@@ -45,10 +45,10 @@ def test_a_card_that_tells_less_is_read_as_it_was_meant(card: ModelCard, tmp_pat
         del content["crop"][key]
     del content["head_options"]
     (tmp_path / "model.json").write_text(json.dumps(content))
-    _, _, found = model_folder.load(tmp_path)
-    assert found == card
-    assert found.crop.frame == Frame(32, 0.1, "similarity", ((0.3, 0.3),) * 5)
-    assert found.crop.detection == {"min_score": 0.7, "max_side": 640, "rotations": [], "scales": []}
+    _, _, loaded_card = model_folder.load(tmp_path)
+    assert loaded_card == card
+    assert loaded_card.crop.frame == Frame(32, 0.1, "similarity", ((0.3, 0.3),) * 5)
+    assert loaded_card.crop.detection == {"min_score": 0.7, "max_side": 640, "rotations": [], "scales": []}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_hull_of_published_landmarks_cannot_be_repeated(card: ModelCard, crop:
     assert replace(card.crop, crop=crop, trained_with=trained_with).repeatable == repeatable
 
 
-def test_damage_is_told(card: ModelCard, tmp_path: Path) -> None:
+def test_damage_is_reported(card: ModelCard, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"model\.json is missing"):
         model_folder.load(tmp_path)
     model_folder.save(tmp_path, card.network(), card, [])

@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
@@ -17,13 +16,15 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
 import screen as stage
-from agecascade import schema, screening
+from agecascade import params, schema, screening
 from agecascade.datasets.cleaning import exclusions
 from agecascade.errors import ParamsError, RegressorError
 from agecascade.features import Features, table
 from agecascade.io.files import write_table
 from agecascade.screening import out_of_fold, screen
-from places import sample_params
+from aligned_parts import filled
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def made_up(count: int = 1000, size: int = 24, seed: int = 0) -> tuple[Features, pd.Series]:
@@ -50,11 +51,11 @@ def test_at_least_nine_of_ten_planted_labels_are_found() -> None:
     recalls = []
     for seed in range(5):
         noisy, wrong = planted(features, 0.03, seed)
-        found = screen(noisy, subjects, folds=5, share=0.03)
-        recalls.append(np.isin(noisy.sample_id[wrong], found.doubtful["sample_id"]).mean())
+        result = screen(noisy, subjects, folds=5, share=0.03)
+        recalls.append(np.isin(noisy.sample_id[wrong], result.doubtful["sample_id"]).mean())
     assert np.mean(recalls) >= 0.9  # 0.95 when this was written
-    assert found.figures["listed"] == 30
-    assert found.figures["mae_listed"] > 5 * found.figures["mae_rest"]
+    assert result.figures["listed"] == 30
+    assert result.figures["mae_listed"] > 5 * result.figures["mae_rest"]
 
 
 def test_an_error_is_judged_by_what_is_usual_at_its_age() -> None:
@@ -62,9 +63,9 @@ def test_an_error_is_judged_by_what_is_usual_at_its_age() -> None:
     children = np.flatnonzero(features.label < 12)[:15]
     label = features.label.copy()
     label[children] += 14
-    found = screen(Features(features.sample_id, features.feature, label), subjects, folds=5, share=0.03)
-    recall = np.isin(features.sample_id[children], found.doubtful["sample_id"]).mean()
-    table = found.table.to_pandas()
+    result = screen(Features(features.sample_id, features.feature, label), subjects, folds=5, share=0.03)
+    recall = np.isin(features.sample_id[children], result.doubtful["sample_id"]).mean()
+    table = result.table.to_pandas()
     largest = np.argsort(-(table["label"] - table["predicted"]).abs().to_numpy())[:30]
     by_error_alone = np.isin(children, largest).mean()
     assert recall >= by_error_alone + 0.3  # 0.87 against 0.2 when this was written
@@ -72,16 +73,16 @@ def test_an_error_is_judged_by_what_is_usual_at_its_age() -> None:
 
 def test_every_picture_is_judged_and_the_worst_come_first() -> None:
     features, subjects = made_up(200)
-    found = screen(planted(features, 0.05)[0], subjects, folds=4, share=0.1)
-    assert found.table.schema.equals(screening.SCREENED)
-    table = found.table.to_pandas()
+    result = screen(planted(features, 0.05)[0], subjects, folds=4, share=0.1)
+    assert result.table.schema.equals(screening.SCREENED)
+    table = result.table.to_pandas()
     assert table["sample_id"].tolist() == features.sample_id.tolist()
     assert table["quality"].between(0, 1).all()
-    assert found.doubtful["quality"].is_monotonic_increasing
-    assert set(found.doubtful["sample_id"]) == set(table.nsmallest(20, "quality")["sample_id"])
-    rest = np.isin(table["sample_id"], found.doubtful["sample_id"], invert=True)
-    assert found.figures["mae_rest"] == pytest.approx((table["label"] - table["predicted"])[rest].abs().mean(), abs=1e-5)
-    assert found.figures["subjects"] == 40
+    assert result.doubtful["quality"].is_monotonic_increasing
+    assert set(result.doubtful["sample_id"]) == set(table.nsmallest(20, "quality")["sample_id"])
+    rest = np.isin(table["sample_id"], result.doubtful["sample_id"], invert=True)
+    assert result.figures["mae_rest"] == pytest.approx((table["label"] - table["predicted"])[rest].abs().mean(), abs=1e-5)
+    assert result.figures["subjects"] == 40
 
 
 @pytest.mark.parametrize("block", [7, 65_536])
@@ -118,15 +119,15 @@ def test_subjects_are_never_on_both_sides() -> None:
 def test_features_that_never_change_and_those_of_large_numbers_do_no_harm() -> None:
     features, subjects = made_up(300)
     padded = np.column_stack([features.feature, np.zeros(300), np.full(300, 1e4)]).astype(np.float32)
-    found = screen(Features(features.sample_id, padded, features.label), subjects, 5, 0.1)
-    assert found.figures["mae"] == pytest.approx(screen(features, subjects, 5, 0.1).figures["mae"], rel=1e-6)
+    result = screen(Features(features.sample_id, padded, features.label), subjects, 5, 0.1)
+    assert result.figures["mae"] == pytest.approx(screen(features, subjects, 5, 0.1).figures["mae"], rel=1e-6)
 
 
 def test_features_without_any_variation_predict_the_mean() -> None:
     features, subjects = made_up(100)
-    found = screen(Features(features.sample_id, np.ones((100, 3), np.float32), features.label), subjects, 5, 0.1)
-    assert found.figures["r2"] == pytest.approx(0, abs=0.1)
-    assert np.isfinite(found.table["predicted"].to_numpy()).all()
+    result = screen(Features(features.sample_id, np.ones((100, 3), np.float32), features.label), subjects, 5, 0.1)
+    assert result.figures["r2"] == pytest.approx(0, abs=0.1)
+    assert np.isfinite(result.table["predicted"].to_numpy()).all()
 
 
 def test_hand_computed_doubt_and_quality(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +183,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def configure(work: Path, step: str) -> None:
-    content = sample_params()
+    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
     content["features"] = {step: {"dataset": "sample_fgnet", "step": step}}
     content["screen"] = {"ages": {"features": step, "folds": 4, "share": 0.05}}
     content["regressors"] = {}
@@ -199,12 +200,6 @@ def leave(work: Path, features: Features, subjects: pd.Series, step: str = "aged
     faces = [cv2.imencode(".png", np.full((16, 16, 3), i, np.uint8))[1].tobytes() for i in range(count)]
     sides = {"width": [16] * count, "height": [16] * count, "detector": ["whole"] * count}
     write_table(work / "data/aligned/sample_fgnet/part-00000.parquet", filled(schema.ALIGNED, {"sample_id": ids, "image": faces, **sides}))
-
-
-def filled(kind: pa.Schema, columns: dict[str, object]) -> pa.Table:
-    """A table of a schema whose further columns are empty."""
-    rows = len(columns["sample_id"])  # type: ignore[arg-type]
-    return pa.table({field.name: pa.array(columns.get(field.name, [None] * rows), field.type) for field in kind}, schema=kind)
 
 
 def test_the_list_of_the_stage_is_what_clean_exclude_reads(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,7 +236,7 @@ def test_features_come_back_as_they_were_written(tmp_path: Path, monkeypatch: py
     features, _ = made_up(50)
     columns = {"sample_id": features.sample_id.tolist(), "feature": list(features.feature), "label": features.label}
     write_table(tmp_path / "features.parquet", filled(schema.FEATURES, columns))
-    found = table.load_features(tmp_path / "features.parquet")
-    assert found.sample_id.tolist() == features.sample_id.tolist()
-    np.testing.assert_array_equal(found.feature, features.feature)
-    np.testing.assert_array_equal(found.label, features.label)
+    result = table.load_features(tmp_path / "features.parquet")
+    assert result.sample_id.tolist() == features.sample_id.tolist()
+    np.testing.assert_array_equal(result.feature, features.feature)
+    np.testing.assert_array_equal(result.label, features.label)

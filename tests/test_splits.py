@@ -22,23 +22,23 @@ def table(counts: list[int], label: float | None = 30.0, official: list[str | No
 
 
 def roles(frame: pd.DataFrame, protocol: str, folds: int = 1, test: float = 0.2, validation: float = 0.1, seed: int = 0) -> pd.DataFrame:
-    found = splits.split(frame, protocol, folds, test, validation, seed)
-    assert found.schema.equals(schema.SPLITS)
-    return found.to_pandas().merge(frame, on="sample_id", how="left")
+    result = splits.split(frame, protocol, folds, test, validation, seed)
+    assert result.schema.equals(schema.SPLITS)
+    return result.to_pandas().merge(frame, on="sample_id", how="left")
 
 
-def assert_each_row_once_per_fold(found: pd.DataFrame, rows: int) -> None:
-    assert not found.duplicated(["sample_id", "fold"]).any()
-    assert (found.groupby("fold").size() == rows).all()
-    assert set(found["role"]) <= {"train", "validation", "test"}
+def assert_each_row_once_per_fold(result: pd.DataFrame, rows: int) -> None:
+    assert not result.duplicated(["sample_id", "fold"]).any()
+    assert (result.groupby("fold").size() == rows).all()
+    assert set(result["role"]) <= {"train", "validation", "test"}
 
 
-def assert_test_folds_partition_the_rows(found: pd.DataFrame, frame: pd.DataFrame) -> None:
-    assert sorted(found.loc[found["role"] == "test", "sample_id"]) == sorted(frame["sample_id"])
+def assert_test_folds_partition_the_rows(result: pd.DataFrame, frame: pd.DataFrame) -> None:
+    assert sorted(result.loc[result["role"] == "test", "sample_id"]) == sorted(frame["sample_id"])
 
 
-def assert_subjects_on_one_side(found: pd.DataFrame) -> None:
-    assert (found.groupby(["fold", "subject"])["role"].nunique() == 1).all()
+def assert_subjects_on_one_side(result: pd.DataFrame) -> None:
+    assert (result.groupby(["fold", "subject"])["role"].nunique() == 1).all()
 
 
 counts_of_subjects = st.lists(st.integers(1, 9), min_size=5, max_size=14)
@@ -48,24 +48,24 @@ counts_of_subjects = st.lists(st.integers(1, 9), min_size=5, max_size=14)
 @given(counts_of_subjects, st.integers(3, 5), st.floats(0.01, 0.4), st.integers(0, 99))
 def test_subject_kfold(counts: list[int], folds: int, validation: float, seed: int):
     frame = table(counts)
-    found = roles(frame, "subject_kfold", folds, validation=validation, seed=seed)
-    assert found["fold"].nunique() == folds
-    assert_each_row_once_per_fold(found, len(frame))
-    assert_test_folds_partition_the_rows(found, frame)
-    assert_subjects_on_one_side(found)
-    sizes = found[found["role"] == "test"].groupby("fold").size()
+    result = roles(frame, "subject_kfold", folds, validation=validation, seed=seed)
+    assert result["fold"].nunique() == folds
+    assert_each_row_once_per_fold(result, len(frame))
+    assert_test_folds_partition_the_rows(result, frame)
+    assert_subjects_on_one_side(result)
+    sizes = result[result["role"] == "test"].groupby("fold").size()
     assert sizes.max() - sizes.min() <= max(counts)
-    assert (found.groupby("fold")["role"].nunique() == 3).all()
+    assert (result.groupby("fold")["role"].nunique() == 3).all()
 
 
 @quick
 @given(counts_of_subjects, st.floats(0.05, 0.5), st.floats(0.01, 0.4), st.integers(0, 99))
 def test_subject_exclusive(counts: list[int], test: float, validation: float, seed: int):
     frame = table(counts)
-    found = roles(frame, "subject_exclusive", test=test, validation=validation, seed=seed)
-    assert_each_row_once_per_fold(found, len(frame))
-    assert_subjects_on_one_side(found)
-    sizes = found["role"].value_counts()
+    result = roles(frame, "subject_exclusive", test=test, validation=validation, seed=seed)
+    assert_each_row_once_per_fold(result, len(frame))
+    assert_subjects_on_one_side(result)
+    sizes = result["role"].value_counts()
     assert abs(sizes["test"] - test * len(frame)) <= max(counts)
     assert abs(sizes["validation"] - validation * (len(frame) - sizes["test"])) <= max(counts)
 
@@ -73,29 +73,29 @@ def test_subject_exclusive(counts: list[int], test: float, validation: float, se
 def test_subject_exclusive_comes_near_to_its_shares_and_varies_with_the_seed():
     """The 80/20 SE protocol of MORPH II in small: many subjects of few pictures."""
     frame = table([int(n) for n in np.random.default_rng(0).integers(1, 8, 400)])
-    found = roles(frame, "subject_exclusive", test=0.2, validation=0.1)
-    share = found["role"].value_counts() / len(frame)
+    result = roles(frame, "subject_exclusive", test=0.2, validation=0.1)
+    share = result["role"].value_counts() / len(frame)
     assert share["test"] == pytest.approx(0.2, abs=0.005)
     assert share["validation"] == pytest.approx(0.08, abs=0.005)
     other = roles(frame, "subject_exclusive", test=0.2, validation=0.1, seed=1)
-    assert set(found.loc[found["role"] == "test", "subject"]) != set(other.loc[other["role"] == "test", "subject"])
+    assert set(result.loc[result["role"] == "test", "subject"]) != set(other.loc[other["role"] == "test", "subject"])
 
 
 def test_subject_exclusive_without_a_test_share_is_one_fold():
-    found = roles(table([3, 3, 3]), "subject_exclusive", test=0.0, validation=0.3)
-    assert set(found["fold"]) == {0}
-    assert found["role"].value_counts().to_dict() == {"train": 6, "validation": 3}
+    result = roles(table([3, 3, 3]), "subject_exclusive", test=0.0, validation=0.3)
+    assert set(result["fold"]) == {0}
+    assert result["role"].value_counts().to_dict() == {"train": 6, "validation": 3}
 
 
 @quick
 @given(counts_of_subjects, st.integers(0, 99))
 def test_leave_one_subject_out(counts: list[int], seed: int):
     frame = table(counts)
-    found = roles(frame, "leave_one_subject_out", seed=seed)
-    assert_each_row_once_per_fold(found, len(frame))
-    assert_test_folds_partition_the_rows(found, frame)
-    assert_subjects_on_one_side(found)
-    tested = found[found["role"] == "test"].groupby("fold")["subject"].unique()
+    result = roles(frame, "leave_one_subject_out", seed=seed)
+    assert_each_row_once_per_fold(result, len(frame))
+    assert_test_folds_partition_the_rows(result, frame)
+    assert_subjects_on_one_side(result)
+    tested = result[result["role"] == "test"].groupby("fold")["subject"].unique()
     assert [names.tolist() for names in tested] == [[f"s{i:02}"] for i in range(len(counts))]
 
 
@@ -103,9 +103,9 @@ def test_leave_one_subject_out(counts: list[int], seed: int):
 @given(st.integers(20, 60), st.floats(0.1, 0.5), st.floats(0.1, 0.5), st.integers(0, 99))
 def test_random_has_the_shares_asked_for(rows: int, test: float, validation: float, seed: int):
     frame = table([rows])
-    found = roles(frame, "random", test=test, validation=validation, seed=seed)
-    assert_each_row_once_per_fold(found, rows)
-    sizes = found["role"].value_counts()
+    result = roles(frame, "random", test=test, validation=validation, seed=seed)
+    assert_each_row_once_per_fold(result, rows)
+    sizes = result["role"].value_counts()
     assert sizes["test"] == round(test * rows)
     assert sizes["validation"] == round(validation * (rows - sizes["test"]))
 
@@ -114,25 +114,25 @@ def test_random_has_the_shares_asked_for(rows: int, test: float, validation: flo
 @given(st.integers(20, 60), st.integers(2, 5), st.integers(0, 99))
 def test_random_in_folds(rows: int, folds: int, seed: int):
     frame = table([rows])
-    found = roles(frame, "random", folds, seed=seed)
-    assert found["fold"].nunique() == folds
-    assert_each_row_once_per_fold(found, rows)
-    assert_test_folds_partition_the_rows(found, frame)
+    result = roles(frame, "random", folds, seed=seed)
+    assert result["fold"].nunique() == folds
+    assert_each_row_once_per_fold(result, rows)
+    assert_test_folds_partition_the_rows(result, frame)
 
 
 @quick
 @given(st.lists(st.integers(2, 9), min_size=5, max_size=14), st.integers(0, 99))
 def test_every_identity_keeps_a_training_picture(counts: list[int], seed: int):
     frame = table(counts, label=None)
-    found = roles(frame, "random", test=0.2, validation=0.2, seed=seed)
-    assert_each_row_once_per_fold(found, len(frame))
-    assert found.loc[found["role"] == "train", "subject"].nunique() == len(counts)
-    assert (found["role"] == "test").sum() == round(0.2 * len(frame))
+    result = roles(frame, "random", test=0.2, validation=0.2, seed=seed)
+    assert_each_row_once_per_fold(result, len(frame))
+    assert result.loc[result["role"] == "train", "subject"].nunique() == len(counts)
+    assert (result["role"] == "test").sum() == round(0.2 * len(frame))
 
 
 def test_random_knows_no_subjects_where_there_are_labels():
-    found = roles(table([10] * 8), "random", test=0.3)
-    assert (found.groupby("subject")["role"].nunique() > 1).any()
+    result = roles(table([10] * 8), "random", test=0.3)
+    assert (result.groupby("subject")["role"].nunique() > 1).any()
 
 
 @pytest.mark.parametrize(
@@ -148,25 +148,25 @@ def test_same_seed_same_split_whatever_the_order_of_the_rows(protocol: str, fold
 
 def test_official_roles_are_kept_and_validation_is_carved_from_training():
     official = ["train"] * 20 + ["test"] * 5 + [None] * 3
-    found = roles(table([28], official=official), "official", validation=0.1)
-    assert found["role"].value_counts().to_dict() == {"train": 18, "validation": 2, "test": 5}
-    assert (found.loc[found["role"] == "test", "official"] == "test").all()
-    assert (found.loc[found["role"] != "test", "official"] == "train").all()
+    result = roles(table([28], official=official), "official", validation=0.1)
+    assert result["role"].value_counts().to_dict() == {"train": 18, "validation": 2, "test": 5}
+    assert (result.loc[result["role"] == "test", "official"] == "test").all()
+    assert (result.loc[result["role"] != "test", "official"] == "train").all()
 
 
 def test_official_validation_is_kept():
     official = ["train"] * 6 + ["validation"] * 3 + ["test"] * 2
-    found = roles(table([11], official=official), "official", validation=0.3)
-    assert (found["role"] == found["official"]).all()
+    result = roles(table([11], official=official), "official", validation=0.3)
+    assert (result["role"] == result["official"]).all()
 
 
 def test_official_folds_are_tested_in_turn():
     official = [f"fold{i}" for i in (0, 1, 2, 10) for _ in range(5)]
     frame = table([20], official=official)
-    found = roles(frame, "official")
-    assert_each_row_once_per_fold(found, 20)
-    assert_test_folds_partition_the_rows(found, frame)
-    tested = found[found["role"] == "test"].groupby("fold")["official"].unique()
+    result = roles(frame, "official")
+    assert_each_row_once_per_fold(result, 20)
+    assert_test_folds_partition_the_rows(result, frame)
+    tested = result[result["role"] == "test"].groupby("fold")["official"].unique()
     assert [names.tolist() for names in tested] == [["fold0"], ["fold1"], ["fold2"], ["fold10"]]
 
 
@@ -208,7 +208,7 @@ def test_what_cannot_be_split_is_named(frame: pd.DataFrame, arguments: dict, mes
 
 def test_validation_is_about_its_share_of_what_is_not_test():
     frame = table([int(n) for n in np.random.default_rng(0).integers(5, 16, 60)])
-    found = roles(frame, "subject_kfold", folds=5, validation=0.2)
-    sizes = found.groupby(["fold", "role"]).size().unstack()
+    result = roles(frame, "subject_kfold", folds=5, validation=0.2)
+    sizes = result.groupby(["fold", "role"]).size().unstack()
     share = sizes["validation"] / (sizes["validation"] + sizes["train"])
     assert share.between(0.17, 0.23).all()

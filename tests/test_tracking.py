@@ -1,4 +1,4 @@
-"""Tracking: what MLflow is told, and that losing it loses nothing else."""
+"""Tracking: what is logged to MLflow, and that losing the store loses nothing else."""
 
 from __future__ import annotations
 
@@ -100,5 +100,18 @@ def test_evaluation_runs_come_back_nested(root: Path) -> None:
         with tracker.model_run("evaluate", {"lambda": value}, {}) as run:
             run.metrics(flat({"sample_fgnet": {"target": {"dldl_v2-tinyagenet-s0": {"mae": float(value)}}}}, "/"))
     runs = tracking.evaluation_runs()
-    assert [found["params"]["lambda"] for found in runs] == ["1.0", "0.1"]
+    assert [run["params"]["lambda"] for run in runs] == ["1.0", "0.1"]
     assert runs[1]["rows"]["sample_fgnet"]["target"]["dldl_v2-tinyagenet-s0"]["mae"] == 0.1
+
+
+def test_a_stages_result_is_one_run_with_flat_settings_numbers_and_files(root: Path) -> None:
+    (root / "tables").mkdir()
+    (root / "tables" / "mae.csv").write_text("mae\n")
+    metrics = {"target": {"mae": 3.5, "method": "dex"}, "worst": None}
+    tracker = tracking.log_run("sample", "search", "tuned", {"grid": {"folds": 2}}, metrics, [root / "tables"], {"step": "target"})
+    (stored,) = tracker.client.search_runs([tracker.experiment_id])
+    assert stored.info.run_name == "tuned"
+    assert stored.data.params == {"grid.folds": "2"}
+    assert stored.data.metrics == {"target/mae": 3.5}
+    assert (stored.data.tags["stage"], stored.data.tags["step"]) == ("search", "target")
+    assert [file.path for file in tracker.client.list_artifacts(stored.info.run_id)] == ["tables"]

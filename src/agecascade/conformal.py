@@ -1,4 +1,4 @@
-"""Split conformal intervals: a value's low and high, calibrated on validation residuals, so that every method has them."""
+"""Split conformal prediction intervals, calibrated on validation residuals, for every method."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Interval:
-    """How an interval is drawn: value -/+ quantile, times the distribution's width where `scaled`."""
+    """An interval: value -/+ quantile, times the distribution's width where `scaled`."""
 
     coverage: float
     quantile: float
     scaled: bool
 
     def bounds(self, value: np.ndarray, distribution: np.ndarray | None, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Low and high (N,) of values (N,) in label units, kept within the grid (K,)."""
+        """Low and high (N,) of values (N,) in label units, clamped to the grid (K,)."""
         half = self.quantile * (widths(distribution, grid) if self.scaled and distribution is not None else 1.0)
         return np.clip(value - half, grid[0], grid[-1]), np.clip(value + half, grid[0], grid[-1])
 

@@ -19,7 +19,7 @@ class ArchiveError(AgecascadeError):
 
 
 class FetchError(AgecascadeError):
-    """A file could not be had from the mirror, the archives folder or its publisher."""
+    """A file is neither in the mirror nor in the archives folder, and its publisher does not provide it."""
 
 
 class RejectRateError(AgecascadeError):
@@ -27,23 +27,23 @@ class RejectRateError(AgecascadeError):
 
 
 class FaceError(AgecascadeError):
-    """A detector cannot run, or was given what it cannot use."""
+    """A detector cannot run, or its input is unusable."""
 
 
 class ComputeError(AgecascadeError):
-    """The workers of `compute` cannot be had, or were lost."""
+    """The workers of `compute` cannot start, or were lost."""
 
 
 class SplitError(AgecascadeError):
-    """A split does not keep what its protocol promises, or its pictures cannot be compared."""
+    """A split violates its protocol, or its pictures cannot be compared."""
 
 
 class TrainingError(AgecascadeError):
-    """A training cannot start or go on."""
+    """A training cannot start or continue."""
 
 
 class LossError(TrainingError):
-    """A loss is no finite number."""
+    """A loss is not a finite number."""
 
 
 class ModelError(AgecascadeError):

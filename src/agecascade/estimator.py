@@ -1,4 +1,4 @@
-"""A trained model at work: pictures in, one row per face out, through the same alignment as the align stage."""
+"""Estimator: predicts one row per face from pictures, which it aligns as the align stage does."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ import torch
 
 from agecascade import model_folder
 from agecascade.errors import FaceError, ModelError
-from agecascade.faces.alignment import Frame, Image, cut
-from agecascade.faces.crops import SUFFIXES, decode_image
-from agecascade.faces.face import Annotation, Face
-from agecascade.faces.finding import Finder, Finding, finder
+from agecascade.faces.crops import SUFFIXES, Frame, cut, decode_image
+from agecascade.faces.detection import DetectionResult, Finder, create_finder
+from agecascade.faces.face import Annotation, Face, Image
+from agecascade.inference import predict_values
 from agecascade.methods.base import Method
 from agecascade.model_folder import ModelCard
 from agecascade.models.base import Network
 from agecascade.params import Detection
-from agecascade.training.inference import predict_values
 
 COLUMNS = ["path", "face", "value", "low", "high", "box", "score", "error"]
-BATCH_ROWS = 256  # pictures are let go of as soon as they are cropped; this many crops are held at once
+BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
 
 
 @dataclass(eq=False)
-class Row:
+class FaceRow:
     """One face, or a picture without one, before its value is known."""
 
     path: str
@@ -41,8 +40,8 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Fold:
-    """One trained network with all that its use needs."""
+class FoldModel:
+    """One trained network with its method and description."""
 
     network: Network
     method: Method
@@ -67,8 +66,8 @@ class Fold:
 class Estimator:
     """One model, or the mean over the folds of one."""
 
-    def __init__(self, folds: list[Fold], detector: str | None = "yunet", detection: Detection | None = None) -> None:
-        """detector: that for photos, and how it looks; None where no detector can repeat the crops of training."""
+    def __init__(self, folds: list[FoldModel], detector: str | None = "yunet", detection: Detection | None = None) -> None:
+        """detector, detection: for photos; None where no detector can repeat the crops of training."""
         self.folds = folds
         self.frame = folds[0].frame
         self.detector = detector
@@ -83,13 +82,13 @@ class Estimator:
         folder = Path(folder)
         if not folder.is_dir():
             raise ModelError(f"{folder} is no folder; a model folder holds model.json and model.safetensors")
-        found = [folder] if (folder / "model.json").is_file() else sorted(path.parent for path in folder.glob("fold*/model.json"))
-        if not found:
+        paths = [folder] if (folder / "model.json").is_file() else sorted(path.parent for path in folder.glob("fold*/model.json"))
+        if not paths:
             raise ModelError(f"{folder} holds no model.json, nor does a fold<k> in it; train the model first (`dvc repro`)")
-        folds = [_load_fold(path, device) for path in found]
-        for path, fold in zip(found, folds, strict=True):
+        folds = [_load_fold(path, device) for path in paths]
+        for path, fold in zip(paths, folds, strict=True):
             if fold.card.crop != folds[0].card.crop:
-                raise ModelError(f"{path}/model.json: `crop` differs from {found[0].name}'s; folds of one model share their crops")
+                raise ModelError(f"{path}/model.json: `crop` differs from {paths[0].name}'s; folds of one model share their crops")
         crop = folds[0].card.crop
         return cls(folds, crop.detector if crop.repeatable else None, Detection.model_validate(crop.detection))
 
@@ -108,7 +107,7 @@ class Estimator:
     def predict_batches(self, images: Any, aligned: bool = False) -> Iterator[pd.DataFrame]:
         """As `predict`, in frames of some 256 rows, so that memory does not grow with the number of pictures."""
         find, frame = self._finder(aligned), self._frame(aligned)
-        rows: list[Row] = []
+        rows: list[FaceRow] = []
         pictures = _named(images)
         while batch := [_opened(name, picture) for name, picture in islice(pictures, find.batch)]:
             rows += _rows(batch, find, frame)
@@ -120,24 +119,24 @@ class Estimator:
 
     def _finder(self, aligned: bool) -> Finder:
         if aligned:
-            return finder("whole", self.detection)
+            return create_finder("whole", self.detection)
         if self.detector is None:
             raise ModelError(
                 "this model learned from crops around its data set's own landmarks, which no detector finds in a photo; "
                 "give it aligned crops (--aligned, aligned=True)"
             )
-        return finder(self.detector, self.detection)
+        return create_finder(self.detector, self.detection)
 
     def _frame(self, aligned: bool) -> Frame:
         # a crop as it was cut holds its margin already
         return Frame(self.frame.size) if aligned else self.frame
 
-    def _valued(self, rows: list[Row]) -> pd.DataFrame:
+    def _valued(self, rows: list[FaceRow]) -> pd.DataFrame:
         crops = [row.crop for row in rows if row.crop is not None]
         values = np.full((3, len(rows)), np.nan)  # value, low, high
         if crops:
-            of_folds = [fold.predict(np.stack(crops)) for fold in self.folds]
-            values[:, [row.crop is not None for row in rows]] = np.mean(of_folds, axis=0)  # (3, N)
+            predictions = [fold.predict(np.stack(crops)) for fold in self.folds]
+            values[:, [row.crop is not None for row in rows]] = np.mean(predictions, axis=0)  # (3, N)
         return _frame(rows, values)
 
 
@@ -174,36 +173,36 @@ def _opened(name: str, picture: Any) -> tuple[str, Image | str]:
     return name, picture
 
 
-def _rows(batch: list[tuple[str, Image | str]], find: Finder, frame: Frame) -> list[Row]:
+def _rows(batch: list[tuple[str, Image | str]], find: Finder, frame: Frame) -> list[FaceRow]:
     """The cropped faces of each picture, or one row that says why there are none."""
     pictures = [picture for _, picture in batch if not isinstance(picture, str)]
     findings = iter(find(pictures, [Annotation()] * len(pictures)))
-    rows: list[Row] = []
+    rows: list[FaceRow] = []
     for name, picture in batch:
-        rows += [Row(name, error=picture)] if isinstance(picture, str) else _found(name, picture, next(findings), frame)
+        rows += [FaceRow(name, error=picture)] if isinstance(picture, str) else _picture_rows(name, picture, next(findings), frame)
     return rows
 
 
-def _found(name: str, picture: Image, finding: Finding, frame: Frame) -> list[Row]:
+def _picture_rows(name: str, picture: Image, finding: DetectionResult, frame: Frame) -> list[FaceRow]:
     if finding.fault:
-        return [Row(name, error=f"the detector failed: {finding.fault}")]
+        return [FaceRow(name, error=f"the detector failed: {finding.fault}")]
     if not finding.faces:
-        return [Row(name, error="no face found" if finding.unsound is None else "the points found make no face")]
+        return [FaceRow(name, error="no face found" if finding.unsound is None else "the points found make no face")]
     return [_row(name, i, picture, face, frame) for i, face in enumerate(finding.faces)]
 
 
-def _row(name: str, number: int, picture: Image, face: Face, frame: Frame) -> Row:
-    row = Row(name, number, [round(float(edge)) for edge in face.box], np.nan if face.score is None else face.score)
-    found = cut(picture, face, Annotation(), frame)
-    if found is None:
+def _row(name: str, number: int, picture: Image, face: Face, frame: Frame) -> FaceRow:
+    row = FaceRow(name, number, [round(float(edge)) for edge in face.box], np.nan if face.score is None else face.score)
+    crop = cut(picture, face, Annotation(), frame)
+    if crop is None:
         row.error = "the points found make no face"
     else:
-        row.crop = found.image
+        row.crop = crop.image
     return row
 
 
-def _frame(rows: list[Row], values: np.ndarray) -> pd.DataFrame:
-    """Rows with their value, low and high (3, N) as the public columns."""
+def _frame(rows: list[FaceRow], values: np.ndarray) -> pd.DataFrame:
+    """The public columns: rows with their value, low and high (3, N)."""
     columns = {
         "path": pd.Series([row.path for row in rows], dtype="str"),
         "face": pd.Series([row.face for row in rows], dtype="Int64"),
@@ -217,11 +216,11 @@ def _frame(rows: list[Row], values: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(columns, columns=COLUMNS)
 
 
-def _load_fold(folder: Path, device: str | None) -> Fold:
+def _load_fold(folder: Path, device: str | None) -> FoldModel:
     """One model folder; raises ModelError."""
     network, method, card = model_folder.load(folder)
     if card.method == "identity":
         raise ModelError(f"{folder} recognises identities and estimates nothing; give a model of a cascade step, models/<step>/...")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
-    return Fold(network, method.to(device), card)
+    return FoldModel(network, method.to(device), card)

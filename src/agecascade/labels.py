@@ -1,4 +1,4 @@
-"""Labels as tensors over a grid of values: distributions to learn from, ranking targets."""
+"""Label targets as tensors over a grid of values: label distributions and ranking targets."""
 
 from __future__ import annotations
 

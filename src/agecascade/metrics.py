@@ -1,4 +1,4 @@
-"""What is measured: numpy arrays in, one float out. `prediction` and `label` are (N,) in the same unit."""
+"""Metrics: numpy arrays in, one float out. `prediction` and `label` are (N,) in the same unit."""
 
 from __future__ import annotations
 

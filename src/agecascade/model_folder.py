@@ -1,10 +1,10 @@
-"""A trained model on disk: model.safetensors, model.json (all that use needs to know) and history.csv."""
+"""Model folders: model.safetensors, model.json (the model's description) and history.csv; the description of a study's networks."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,29 @@ from safetensors.torch import load_file, save_file
 from agecascade import methods, models
 from agecascade.conformal import Interval
 from agecascade.errors import ModelError
-from agecascade.faces.alignment import Frame
-from agecascade.io.files import checksum, write_json
-from agecascade.methods.base import Method
+from agecascade.faces.crops import TEMPLATE, Frame
+from agecascade.io.files import checksum, write_csv, write_json
+from agecascade.methods.base import SHARED, Method
 from agecascade.methods.classification import Identity
 from agecascade.models.base import Network
-from agecascade.params import Align, Detection, Normalisation
+from agecascade.params import SCRATCH, Align, Detection, Normalisation, Params, Row, Training
 
 FORMAT = 1
+IDENTITY = "identity"  # the method of pretrainings, which classify identities
+_POOLED = "pooled"  # the head of identities, whatever head ages have: only classes are needed
 
 
 @dataclass(frozen=True)
 class Crop:
-    """How a picture becomes the network's input: the detector for pictures in the wild, how it looks, and the alignment."""
+    """How a face is cropped for the network: the detector for photos, its settings, and the alignment."""
 
     detector: str
     size: int  # pixels
     margin: float
     template: list[list[float]]  # five points in the unit square
-    crop: str = "similarity"  # what the face square is, as in params.Align
+    crop: str = "similarity"  # the kind of face square, as in params.Align
     detection: dict[str, Any] = field(default_factory=lambda: Detection().model_dump())  # as params.Detection
-    trained_with: str | None = None  # the detector of the training set; null in models that do not tell
+    trained_with: str | None = None  # the detector of the training set; null in older models
 
     def __post_init__(self) -> None:
         Detection.model_validate(self.detection)
@@ -99,13 +101,13 @@ class ModelCard:
 
 
 def save(folder: Path, network: Network, card: ModelCard, history: Sequence[dict[str, float]]) -> None:
-    """Write a model folder; the caller makes it appear at once (`files.written_beside`)."""
+    """Write a model folder; the caller makes it appear at once, complete (`files.written_beside`)."""
     folder.mkdir(parents=True, exist_ok=True)
     # contiguous: a channels-last weight would be stored in another order than it is read
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     write_json(folder / "model.json", asdict(card))
-    pd.DataFrame(list(history)).to_csv(folder / "history.csv", index=False, float_format="%.6g")
+    write_csv(folder / "history.csv", pd.DataFrame(list(history)))
 
 
 def read_card(folder: Path | str) -> ModelCard:
@@ -148,6 +150,80 @@ def load(folder: Path | str) -> tuple[Network, Method, ModelCard]:
     return network.for_use(), card.objective(), card
 
 
-def digest(folder: Path | str) -> str:
-    """SHA-256 of the weights: the name under which a tracker knows the model."""
+def model_digest(folder: Path | str) -> str:
+    """SHA-256 of the weights, by which a tracker finds the model's run."""
     return checksum(Path(folder) / "model.safetensors")
+
+
+def describe(params: Params, step: str, row: Row, grid: list[float], fold: int, chain: Sequence[str] = ()) -> ModelCard:
+    """The card of a study's network before training. Identities are no ages: they have no options of a method.
+
+    chain: the steps that lead to this one, itself included.
+    """
+    method, options = objective(params, step, row)
+    head, head_options = (_POOLED, {}) if row.method == IDENTITY else params.head_of(method)
+    card = ModelCard(
+        study=params.study,
+        step=step,
+        chain=list(chain),
+        backbone=row.backbone,
+        head=head,
+        pooling=params.pooling,
+        head_options=head_options,
+        outputs=0,  # until the method is known
+        method=method,
+        method_options=options,
+        grid=grid,
+        image_size=params.image_size,
+        normalisation=params.normalisation.of(row.backbone).model_dump(exclude={"by_backbone"}),
+        crop=_crop(params, step),
+        flip=True,
+        seed=row.seed,
+        fold=fold,
+    )
+    return replace(card, outputs=card.objective().outputs)
+
+
+def objective(params: Params, step: str, row: Row) -> tuple[str, dict[str, Any]]:
+    """The method that a row is trained with in a step, and its options: those of the study, unless the step sets its own."""
+    if row.method == IDENTITY:
+        return row.method, {}
+    own = params.cascade[step].recipe(row.backbone) if step in params.cascade else None
+    method = own.method or row.method if own else row.method
+    options = methods.merged_options(method, params.model_dump(include=set(SHARED)), params.method_options)
+    if own and own.lambda_er is not None and "lambda_er" in options:
+        options["lambda_er"] = own.lambda_er
+    return method, options
+
+
+def _crop(params: Params, step: str) -> Crop:
+    """How photos without annotations are cropped: a detector finds the same five points."""
+    steps: dict[str, Training] = {**params.pretrain, **params.cascade}
+    align, trained_with = params.align, params.datasets[steps[step].dataset].detector if step in steps else None
+    return Crop(
+        detector="retinaface" if trained_with == "retinaface" else "yunet",
+        size=align.size,
+        margin=align.margin,
+        template=[list(point) for point in TEMPLATE],
+        crop=align.crop,
+        detection=align.detection.model_dump(),
+        trained_with=trained_with,
+    )
+
+
+def find_model(folder: Path, row: Row, fold: int) -> Path:
+    """The model of a row and fold below a step's folder; where a step has one fold, all later folds start from it.
+
+    Pretrainings have no method: their model is found by backbone and seed. Raises ModelError where there is none.
+    """
+    for name in [row.name, *(row._replace(method=shared).name for shared in (IDENTITY, SCRATCH))]:
+        folds = sorted((folder / name).glob("fold*"))
+        if len(folds) == 1:
+            return folds[0]
+        if folder / name / f"fold{fold}" in folds:
+            return folder / name / f"fold{fold}"
+        if folds:
+            raise ModelError(
+                f"{folder / name} has {len(folds)} folds but not the one asked for; start from a step with one fold or the same folds"
+            )
+    raise ModelError(f"{folder} holds no model of {row.name}; run its stage again")

@@ -1,10 +1,10 @@
-"""The Arrow schemas that stages exchange. Columns marked nullable may be empty; all others must be filled."""
+"""Arrow schemas of the files that stages exchange. Nullable columns may be empty; all others must be filled."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-# What is known of a picture besides its pixels; travels from the manifest into the aligned Parquet.
+# Labels and metadata of a picture, copied from the manifest into the aligned Parquet.
 LABEL_COLUMNS = [
     pa.field("subject", pa.string()),  # identity within the data set
     pa.field("label", pa.float64()),  # in the data set's unit (years, score points); null in identity sets
@@ -18,7 +18,7 @@ LABEL_COLUMNS = [
 
 MANIFEST = pa.schema(
     [
-        pa.field("sample_id", pa.string(), nullable=False),  # unique in the data set; the member without what never varies
+        pa.field("sample_id", pa.string(), nullable=False),  # unique in the data set; the member's path without its constant parts
         pa.field("member", pa.string(), nullable=False),  # path inside the archive
         *LABEL_COLUMNS,
         pa.field("box", pa.list_(pa.float32())),  # left, top, right, bottom in pixels
@@ -46,13 +46,11 @@ ALIGNED = pa.schema(
         pa.field("detector", pa.string(), nullable=False),
         pa.field("face_score", pa.float32()),
         pa.field("landmarks", pa.list_(pa.float32())),  # the detector's five points in the crop, pixels
-        pa.field(
-            "annotated", pa.list_(pa.float32())
-        ),  # the data set's own five points in the crop, pixels, where a detector found the face
+        # the data set's own five points in the crop, pixels, where a detector found the face
+        pa.field("annotated", pa.list_(pa.float32())),
         pa.field("faces", pa.int32()),  # how many the detector found in the picture
-        pa.field(
-            "attempt", pa.string()
-        ),  # how it was found: first, or the retry: "rotation 90", "scale 2", "rotation 90, scale 2"; or whole
+        # the successful detection: first, or the retry: "rotation 90", "scale 2", "rotation 90, scale 2"; or whole
+        pa.field("attempt", pa.string()),
         pa.field("face_size", pa.float32()),  # side of the face square, without margin, in the picture's pixels
         pa.field("roll", pa.float32()),  # degrees by which the crop was turned upright, clockwise as seen; null without points
         pa.field("digest", pa.int64()),  # of the picture's bytes as published: equal for copies of one file

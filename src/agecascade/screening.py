@@ -7,6 +7,7 @@ is judged against the errors that are usual at that prediction, for an error of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,20 +16,21 @@ from numpy.typing import NDArray
 
 from agecascade import metrics
 from agecascade.errors import ParamsError, RegressorError
-from agecascade.features.table import Features
+from agecascade.features.table import Features, load_features
+from agecascade.params import Params
 
 SCREENED = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("label", pa.float64(), nullable=False),
-        pa.field("predicted", pa.float64(), nullable=False),  # by a regression that saw no picture of this subject
+        pa.field("predicted", pa.float64(), nullable=False),  # by a regression trained without this subject
         pa.field("quality", pa.float64(), nullable=False),  # of the label, 0 to 1: cleanlab's
     ]
 )
 
 PENALTIES = np.logspace(-4, 1, 11)  # of the ridge regression, per picture
 BLOCK = 65_536  # rows whose features are held in double precision at once
-WINDOW, LEAST_WINDOW = 0.1, 51  # neighbours that show the usual error: a share of the pictures, at least so many
+WINDOW, LEAST_WINDOW = 0.1, 51  # neighbours that give the usual error: a share of the pictures, and the least number
 FLOOR = 0.25  # the usual error at a prediction is at least this share of the usual error of all
 
 Matrix = NDArray[np.float32] | NDArray[np.float64]
@@ -37,15 +39,36 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Screening:
-    """Every picture (SCREENED, in the features' order), the most doubtful first with reasons, and the figures of it all."""
+    """Every picture (SCREENED, in the features' order), the most doubtful ones with reasons, and figures of the screening."""
 
     table: pa.Table
-    doubtful: pd.DataFrame  # sample_id, label, predicted, quality, reason: as `clean.exclude` reads it
+    doubtful: pd.DataFrame  # sample_id, label, predicted, quality, reason, the worst first: as `clean.exclude` reads it
     figures: dict[str, float | int]
 
 
+def screen_dataset(study: Params, name: str, features: Path, manifest: Path) -> Screening:
+    """Screen the labels of the data set of `screen.<name>.features`; features, manifest: the folders of all of them.
+
+    Raises ParamsError naming the key at fault, and RegressorError where features and manifest do not fit together.
+    """
+    settings = study.screen[name]
+    table = load_features(features / f"{settings.features}.parquet")
+    rows = pd.read_parquet(manifest / f"{study.features[settings.features].dataset}.parquet", columns=["sample_id", "subject"])
+    try:
+        return screen(table, rows.set_index("sample_id")["subject"], settings.folds, settings.share)
+    except ParamsError as error:
+        raise ParamsError(f"screen.{name}.{error}") from None
+
+
+def trained_on_own_labels(study: Params, name: str) -> bool:
+    """Whether the network of the features of `screen.<name>` was trained on the data set that they screen."""
+    features = study.features[study.screen[name].features]
+    trainings = {**study.pretrain, **study.cascade}  # published weights are not among them
+    return any(trainings[step].dataset == features.dataset for step in study.chain(features.step) if step in trainings)
+
+
 def screen(features: Features, subjects: pd.Series, folds: int, share: float) -> Screening:
-    """Judge every label, and list the given share of the most doubtful.
+    """Rate the quality of every label, and list the given share of the most doubtful.
 
     subjects: subject, or null, by sample_id. Raises ParamsError, beginning with the key at fault, where there is nothing to
     predict or there are fewer subjects than folds, and RegressorError where features and manifest do not fit together.
@@ -68,10 +91,10 @@ def screen(features: Features, subjects: pd.Series, folds: int, share: float) ->
 
 
 def out_of_fold(feature: Matrix, label: Vector, groups: NDArray[np.object_], folds: int) -> tuple[Vector, float]:
-    """Predictions (N,) of a ridge regression on standardised features, each by a fit that saw nothing of its group; the penalty.
+    """Predictions (N,) of a ridge regression on standardised features, each by a fit without its group; and the penalty.
 
     feature: (N, D). The penalty per picture is the one of PENALTIES with the smallest mean absolute error. The features are
-    gone through twice: D x D moments of each fold are all that a fit needs.
+    read twice: a fit needs only the D x D moments of each fold.
     """
     from sklearn.model_selection import GroupKFold
 
@@ -104,7 +127,7 @@ def _ridge(moments: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     mean = moments[-1, :-1] / count  # (D + 1,)
     covariance = moments[:-1, :-1] / count - np.outer(mean, mean)
     scale = np.sqrt(np.clip(np.diag(covariance)[:-1], 0, None))  # (D,)
-    scale[scale <= 1e-6 * (scale.max() + np.abs(mean[:-1]))] = np.inf  # a feature that never changes says nothing
+    scale[scale <= 1e-6 * (scale.max() + np.abs(mean[:-1]))] = np.inf  # a constant feature carries no information
     correlation = covariance[:-1, :-1] / np.outer(scale, scale)
     values, vectors = np.linalg.eigh(correlation)
     projected = vectors.T @ (covariance[:-1, -1] / scale)  # (D,)
@@ -118,13 +141,13 @@ def _blocks(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def doubtfulness(label: Vector, predicted: Vector) -> Vector:
-    """How many times the usual error at its prediction each label is off, (N,); the usual error is the neighbours' median."""
+    """The error of each label divided by the usual error at its prediction, (N,): the median error of its neighbours."""
     error = np.abs(label - predicted)
     order = np.argsort(predicted, kind="stable")
     window = max(LEAST_WINDOW, round(WINDOW * len(error)))
     usual = np.empty(len(error))
     usual[order] = pd.Series(error[order]).rolling(window, center=True, min_periods=1).median()
-    # the second floor is for labels that are predicted exactly
+    # the second floor is for data whose labels are all predicted exactly
     return error / np.maximum(usual, max(FLOOR * float(np.median(error)), 1e-9 * float(np.ptp(label))))
 
 
@@ -149,14 +172,14 @@ def _check(features: Features) -> None:
 
 
 def _groups(sample_id: NDArray[np.object_], subjects: pd.Series) -> NDArray[np.object_]:
-    """What must not stand on two sides: the subject, or the picture itself where none is known."""
-    lost = sample_id[subjects.index.get_indexer(sample_id) < 0]
-    if len(lost):
+    """The groups that folds keep together: the subject, or the picture itself where its subject is unknown."""
+    missing = sample_id[subjects.index.get_indexer(sample_id) < 0]
+    if len(missing):
         raise RegressorError(
-            f"{len(lost)} features are of pictures that the manifest lacks, such as {lost[0]!r}; run the features stage again"
+            f"{len(missing)} features are of pictures that the manifest lacks, such as {missing[0]!r}; run the features stage again"
         )
     of_picture = subjects.reindex(sample_id)
-    # a prefix each, for a subject may be called like a picture
+    # prefixes, for a subject may have the same name as a picture
     groups: NDArray[np.object_] = np.where(
         of_picture.isna(), "picture " + sample_id, "subject " + of_picture.fillna("").astype(str).to_numpy(object)
     )
@@ -164,7 +187,7 @@ def _groups(sample_id: NDArray[np.object_], subjects: pd.Series) -> NDArray[np.o
 
 
 def _figures(label: Vector, predicted: Vector, worst: NDArray[np.int64]) -> dict[str, float | int]:
-    """How well the labels are predicted, and how far off the listed ones are beside the rest, in the label's unit."""
+    """Errors of all predictions, of the listed labels and of the rest, in the label's unit."""
     rest = np.setdiff1d(np.arange(len(label)), worst)
     return {
         "mae": round(metrics.mae(predicted, label), 6),

@@ -1,39 +1,77 @@
-"""Which rows are learned from, chosen on, and tested on: five protocols, fold by fold.
+"""Splits into training, validation and test: five protocols, fold by fold.
 
 A share is of pictures. The result depends on ids, subjects and seed alone, not on the order of the rows.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from agecascade import schema
-from agecascade.errors import ParamsError, unknown_name
+from agecascade import duplicates, leakage, schema
+from agecascade.errors import ParamsError, SplitError, unknown_name
+from agecascade.leakage import BY_SUBJECT
+from agecascade.params import Params
 
-PROTOCOLS = ("random", "subject_exclusive", "subject_kfold", "leave_one_subject_out", "official")
-BY_SUBJECT = PROTOCOLS[1:4]  # where no subject stands on two sides
+PROTOCOLS = ("random", *BY_SUBJECT, "official")
+COLUMNS = ["sample_id", "member", "subject", "label", "official"]  # of the manifest, that a split needs
 
 Roles = np.ndarray  # (N,) of "train", "validation", "test", or None for a row that the fold leaves out
 
 
+@dataclass(frozen=True, eq=False)
+class DatasetSplit:
+    """The roles (schema.SPLITS), the excluded copies (schema.REJECTS), and counts of pictures, copies and leaks."""
+
+    table: pa.Table
+    excluded: pa.Table
+    figures: dict[str, Any]
+
+
+def split_dataset(study: Params, name: str, manifest: Path, aligned: Path) -> DatasetSplit:
+    """Split the data set `name` as its params say, without the copies that they exclude, and count what leaks.
+
+    manifest, aligned: the folders of all manifests and of all aligned data sets. Raises ParamsError or SplitError naming the key.
+    """
+    dataset = study.datasets[name]
+    if name in dataset.apart_from:
+        raise ParamsError(f"datasets.{name}.apart_from: it names {name} itself; leave that out")
+    published = pq.read_table(manifest / f"{name}.parquet", columns=COLUMNS).to_pandas()
+    rows = published.merge(duplicates.read_fingerprints(aligned / name), on="sample_id")
+    others = {other: duplicates.read_fingerprints(aligned / other) for other in dataset.apart_from}
+    excluded, shared = duplicates.excluded(rows, dataset.duplicates, others)
+    included = rows[~rows["sample_id"].isin(excluded["sample_id"])]
+    try:
+        table = split(included, dataset.protocol, dataset.folds, dataset.test, dataset.validation, study.seed)
+        leaks = leakage.report(table.to_pandas(), included)
+    except (ParamsError, SplitError) as error:
+        raise type(error)(f"datasets.{name}.{error}") from None
+    counts = {"pictures": len(rows), "excluded": dict(Counter(excluded["reason"])), "apart_from": shared}
+    return DatasetSplit(table, duplicates.rejects(excluded, published), {**counts, **leaks})
+
+
 def split(table: pd.DataFrame, protocol: str, folds: int, test: float, validation: float, seed: int) -> pa.Table:
-    """Give every row one role in every fold (schema.SPLITS).
+    """One role for every row in every fold (schema.SPLITS).
 
     table: columns sample_id, subject, label, official. test: share, of the random and subject_exclusive protocols;
-    validation: share of what is not test, drawn by subject where the protocol separates subjects. What `folds` and the
-    columns mean:
+    validation: share of the pictures that are not test, drawn by subject where the protocol separates subjects. `folds` and
+    the columns by protocol:
 
-    - random: one draw, or with folds > 1 as many parts, each the test set once. Subjects may stand on two sides. Where
-      no row has a label (identities to be told apart) each identity keeps a training picture.
-    - subject_exclusive: one draw, so that `folds` is 1, of whole subjects whose pictures come nearest to the share.
+    - random: one draw, or with folds > 1 as many parts, each the test set once. A subject may have several roles. Where
+      no row has a label (identities for recognition) each identity keeps a training picture.
+    - subject_exclusive: one draw (`folds` is 1) of whole subjects whose number of pictures is nearest to the share.
     - subject_kfold: subjects in `folds` parts of about equal numbers of pictures.
     - leave_one_subject_out: a fold per subject, in their order; `folds` is not used.
-    - official: the publisher's roles, or its fold<k> as the test sets of as many folds; rows to which it gives no role
-      are left out.
+    - official: the publisher's roles, or its fold<k> as the test sets of as many folds; rows without a published
+      role are left out.
 
     Raises ParamsError, beginning with the key at fault, where the data set is too small or lacks a column.
     """
@@ -42,7 +80,7 @@ def split(table: pd.DataFrame, protocol: str, folds: int, test: float, validatio
         raise ParamsError(f"protocol: the sample_id {rows['sample_id'][rows['sample_id'].duplicated()].iloc[0]!r} stands twice")
     shares = {"train": 1.0, "test": test, "validation": validation}
     parts = []
-    for fold, roles in enumerate(_draw(rows, protocol, folds, test, validation, seed)):
+    for fold, roles in enumerate(_roles(rows, protocol, folds, test, validation, seed)):
         for role, share in shares.items():
             if share > 0 and role not in roles:
                 raise ParamsError(f"{role}: fold {fold} of {len(rows)} pictures has none in this role; change the shares or the folds")
@@ -51,16 +89,16 @@ def split(table: pd.DataFrame, protocol: str, folds: int, test: float, validatio
     return pa.Table.from_pandas(pd.concat(parts), schema=schema.SPLITS, preserve_index=False)
 
 
-def _draw(rows: pd.DataFrame, protocol: str, folds: int, test: float, validation: float, seed: int) -> Iterator[Roles]:
+def _roles(rows: pd.DataFrame, protocol: str, folds: int, test: float, validation: float, seed: int) -> Iterator[Roles]:
     """The roles of each fold."""
     if protocol == "random":
         return _random(rows, folds, test, validation, seed)
     if protocol == "subject_exclusive":
-        return _by_subject(rows, _held_out(rows, folds, test, seed), validation, seed)
+        return _by_subject(rows, _exclusive_fold(rows, folds, test, seed), validation, seed)
     if protocol == "subject_kfold":
-        return _by_subject(rows, _balanced(rows, folds, seed), validation, seed)
+        return _by_subject(rows, _balanced_folds(rows, folds, seed), validation, seed)
     if protocol == "leave_one_subject_out":
-        return _by_subject(rows, _one_each(rows), validation, seed)
+        return _by_subject(rows, _one_fold_each(rows), validation, seed)
     if protocol == "official":
         return _official(rows, validation, seed)
     raise ParamsError(f"protocol: {unknown_name('protocol', protocol, PROTOCOLS)}")
@@ -72,7 +110,7 @@ def _random(rows: pd.DataFrame, folds: int, test: float, validation: float, seed
     if rows["label"].isna().all():
         if folds > 1:
             raise ParamsError(f"folds: {folds} asked for, but identities without labels allow one")
-        # without the last picture of every identity, which stays in training
+        # all but the last picture of every identity, which stays in training
         movable = order[_subjects(rows).iloc[order].duplicated(keep="last").to_numpy()]
     tests = np.array_split(order, folds) if folds > 1 else [movable[: round(test * len(rows))]]
     for tested in tests:
@@ -83,17 +121,17 @@ def _random(rows: pd.DataFrame, folds: int, test: float, validation: float, seed
         yield roles
 
 
-def _held_out(rows: pd.DataFrame, folds: int, test: float, seed: int) -> pd.Series:
+def _exclusive_fold(rows: pd.DataFrame, folds: int, test: float, seed: int) -> pd.Series:
     """Fold 0 for the subjects that are tested, -1 for the others."""
     if folds > 1:
         raise ParamsError(f"folds: {folds} asked for, but subject_exclusive is one draw; take subject_kfold")
     counts = _subjects(rows).value_counts().sort_index()
-    tested = _drawn(counts, test, np.random.default_rng(seed))
+    tested = _draw_subjects(counts, test, np.random.default_rng(seed))
     return pd.Series(-1, index=counts.index).mask(counts.index.isin(tested), 0)
 
 
-def _drawn(counts: pd.Series, share: float, rng: np.random.Generator) -> pd.Index:
-    """Subjects drawn at random whose pictures come nearest to the share; one at the least where a share is asked for.
+def _draw_subjects(counts: pd.Series, share: float, rng: np.random.Generator) -> pd.Index:
+    """Random subjects whose number of pictures is nearest to the share; at least one where the share is positive.
 
     counts: pictures by subject, in the order of the subjects.
     """
@@ -103,8 +141,8 @@ def _drawn(counts: pd.Series, share: float, rng: np.random.Generator) -> pd.Inde
     return shuffled.index[: max(nearest, int(share > 0))]
 
 
-def _balanced(rows: pd.DataFrame, folds: int, seed: int) -> pd.Series:
-    """The fold in which each subject is tested: the largest subjects first, each to the smallest fold so far."""
+def _balanced_folds(rows: pd.DataFrame, folds: int, seed: int) -> pd.Series:
+    """The fold in which each subject is tested: the largest subjects first, each put into the smallest fold so far."""
     counts = _subjects(rows).value_counts().sort_index()
     if not 2 <= folds <= len(counts):
         raise ParamsError(f"folds: {folds} asked for, but subject_kfold over {len(counts)} subjects needs 2 to {len(counts)}")
@@ -116,7 +154,7 @@ def _balanced(rows: pd.DataFrame, folds: int, seed: int) -> pd.Series:
     return pd.Series(fold_of)
 
 
-def _one_each(rows: pd.DataFrame) -> pd.Series:
+def _one_fold_each(rows: pd.DataFrame) -> pd.Series:
     """A fold for each subject, in their order."""
     names = sorted(_subjects(rows).unique())
     if len(names) < 2:
@@ -125,12 +163,12 @@ def _one_each(rows: pd.DataFrame) -> pd.Series:
 
 
 def _by_subject(rows: pd.DataFrame, fold_of: pd.Series, validation: float, seed: int) -> Iterator[Roles]:
-    """Roles where a subject is tested in its fold, -1 for never; whole subjects of the rest are taken for validation."""
+    """Roles where each subject is tested in its fold (never if -1); validation takes whole subjects of the others."""
     subjects = rows["subject"]
     tested_in = subjects.map(fold_of).to_numpy()
     for fold in range(max(fold_of.max(), 0) + 1):
         counts = subjects[tested_in != fold].value_counts().sort_index()
-        chosen = _drawn(counts, validation, np.random.default_rng([seed, fold]))
+        chosen = _draw_subjects(counts, validation, np.random.default_rng([seed, fold]))
         roles = np.where(subjects.isin(chosen), "validation", "train").astype(object)
         roles[tested_in == fold] = "test"
         yield roles

@@ -1,4 +1,4 @@
-"""MLflow, and nothing but MLflow: runs, curves, artifacts. No failure here ever ends a training."""
+"""Tracking with MLflow: runs, curves and artifacts. No failure here ends a training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +39,13 @@ class Tracker:
         self.lost = False
         self.parent: str | None = None
 
+    @classmethod
+    def silent(cls) -> Tracker:
+        """A tracker that logs nothing."""
+        tracker = cls("", "")
+        tracker.lost = True
+        return tracker
+
     @functools.cached_property
     def client(self) -> MlflowClient:
         """The store, made with its experiment on first use. SQLite's migration races, hence the lock."""
@@ -64,7 +71,7 @@ class Tracker:
         return str(experiment.experiment_id)
 
     def attempt(self, action: Callable[[], Result]) -> Result | None:
-        """What `action` returns, or None once the tracking store is lost."""
+        """Call `action` and return its result, or None once the tracking store is lost."""
         if self.lost:
             return None
         try:
@@ -76,7 +83,7 @@ class Tracker:
 
     @contextmanager
     def stage_run(self, name: str) -> Iterator[Run]:
-        """A run for a whole stage; model runs opened inside are nested below it (the UI shows one level)."""
+        """Open a run for a whole stage; model runs opened inside are nested below it (the UI shows one level)."""
         with self.model_run(name, {}, {}) as run:
             self.parent = run.run_id
             try:
@@ -86,7 +93,7 @@ class Tracker:
 
     @contextmanager
     def model_run(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], earlier: str | None = None) -> Iterator[Run]:
-        """A run for one trained model, or for an evaluation. Where the run `earlier` is known, its curves go on."""
+        """Open a run for one trained model, or for an evaluation; the run with the id `earlier` is continued where the store has it."""
         tags = {**tags, **({"mlflow.parentRunId": self.parent} if self.parent else {})}
         run = (Run.resume(self, earlier, tags) if earlier else None) or Run.start(self, name, params, tags)
         try:
@@ -98,8 +105,8 @@ class Tracker:
 
     def find_models(self, digests: list[str]) -> dict[str, str]:
         """Run id of each model by the digest of its weights, as far as the store knows them."""
-        found = self.attempt(lambda: list(self.client.search_runs([self.experiment_id], "tags.model != ''", max_results=50_000)))
-        return {run.data.tags["model"]: run.info.run_id for run in found or [] if run.data.tags["model"] in digests}
+        runs = self.attempt(lambda: list(self.client.search_runs([self.experiment_id], "tags.model != ''", max_results=50_000)))
+        return {run.data.tags["model"]: run.info.run_id for run in runs or [] if run.data.tags["model"] in digests}
 
 
 class Run:
@@ -112,16 +119,16 @@ class Run:
 
     @classmethod
     def start(cls, tracker: Tracker, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
-        """A new run."""
-        everything = {**_common_tags(tracker), **tags}
-        created = tracker.attempt(lambda: tracker.client.create_run(tracker.experiment_id, tags=everything, run_name=name))
+        """Create a new run."""
+        all_tags = {**_common_tags(tracker), **tags}
+        created = tracker.attempt(lambda: tracker.client.create_run(tracker.experiment_id, tags=all_tags, run_name=name))
         run = cls(tracker, created.info.run_id if created else None)
         run.params(params)
         return run
 
     @classmethod
     def resume(cls, tracker: Tracker, run_id: str, tags: Mapping[str, str]) -> Run | None:
-        """The run of an interrupted training, running again below the stage's new run; None where the store has it no more."""
+        """Reopen the run of an interrupted training below the stage's new run; None where the store no longer has it."""
         from mlflow.exceptions import MlflowException
 
         run = cls(tracker, run_id)
@@ -144,7 +151,7 @@ class Run:
         self._log(params=params)
 
     def epoch(self, record: Mapping[str, float]) -> None:
-        """Log one epoch's numbers as a point of each curve, unless an interrupted run did."""
+        """Log one epoch's numbers as a point of each curve, unless the interrupted run already has them."""
         if record["epoch"] > self.logged:
             self._log(points=_curves([record]))
 
@@ -153,7 +160,7 @@ class Run:
         self._log(points={step: metrics})
 
     def finish(self, metrics: Mapping[str, float | None], digest: str, folder: Path) -> None:
-        """Log the final metrics, the name of the weights, and the small files of a model folder."""
+        """Log the final metrics, the digest of the weights, and the small files of a model folder."""
         self.finished({}, [], metrics, digest, folder)
 
     def finished(
@@ -164,7 +171,7 @@ class Run:
         digest: str,
         folder: Path,
     ) -> None:
-        """Log a whole training that is over: params, curves and what `finish` takes, in one call, as each takes its time."""
+        """Log a whole finished training in one call, since each call takes its time: params, curves and the arguments of `finish`."""
         self._log(params, {0: metrics, **_curves(history)}, {"model": digest})
         for name in ("model.json", "history.csv"):
             self.artifact(folder / name)
@@ -175,21 +182,21 @@ class Run:
         points: Mapping[int, Mapping[str, float | None]] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Params, numbers by step, and tags; a hundred params and a thousand numbers at a time, for MLflow takes no more."""
+        """Log params, numbers by step, and tags, in batches: MLflow takes a hundred params and a thousand numbers at a time."""
         import time
 
         from mlflow.entities import Metric, Param, RunTag
 
         now = int(time.time() * 1000)
         numbers = [(key, value, step) for step, metrics in (points or {}).items() for key, value in metrics.items()]
-        left: dict[str, list[Any]] = {
+        remaining: dict[str, list[Any]] = {
             "params": [Param(key, str(value)[:6000]) for key, value in (params or {}).items()],
             "metrics": [Metric(key, float(value), now, step) for key, value, step in numbers if value is not None and math.isfinite(value)],
             "tags": [RunTag(key, value) for key, value in (tags or {}).items()],
         }
-        while any(left.values()):
-            batch = {kind: entries[: 100 if kind == "params" else 800] for kind, entries in left.items()}
-            left = {kind: entries[len(batch[kind]) :] for kind, entries in left.items()}
+        while any(remaining.values()):
+            batch = {kind: entries[: 100 if kind == "params" else 800] for kind, entries in remaining.items()}
+            remaining = {kind: entries[len(batch[kind]) :] for kind, entries in remaining.items()}
             self._call(lambda client, run_id, batch=batch: client.log_batch(run_id, **batch))  # type: ignore[misc]
 
     def artifact(self, path: Path) -> None:
@@ -207,13 +214,35 @@ class Run:
             self.tracker.attempt(lambda: action(self.tracker.client, run_id))
 
 
+def log_run(
+    study: str,
+    stage: str,
+    name: str,
+    settings: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    artifacts: Iterable[Path],
+    tags: Mapping[str, str] | None = None,
+) -> Tracker:
+    """Log a stage's result as one run and return the tracker that did.
+
+    settings, metrics: may be nested; their keys are joined by `.` and by `/`. Texts among the metrics are left out.
+    artifacts: files and folders to keep with the run.
+    """
+    tracker = Tracker(study, stage)
+    with tracker.model_run(name, flat(settings), tags or {}) as run:
+        run.metrics({key: value for key, value in flat(metrics, "/").items() if not isinstance(value, str)})
+        for path in artifacts:
+            run.artifact(path)
+    return tracker
+
+
 def _curves(history: Sequence[Mapping[str, float]]) -> dict[int, dict[str, float]]:
-    """The numbers of each epoch by its number."""
+    """{epoch: its numbers by name} of a history."""
     return {int(record["epoch"]): {key: value for key, value in record.items() if key != "epoch"} for record in history}
 
 
 def _common_tags(tracker: Tracker) -> dict[str, str]:
-    """Where a run comes from."""
+    """The tags of every run: study, stage, git revision, and DVC's experiment where there is one."""
     tags = {"study": tracker.study, "stage": tracker.stage, "git_revision": _git_revision()}
     experiment = os.environ.get("DVC_EXP_NAME")
     return {**tags, "dvc_experiment": experiment} if experiment else tags
@@ -230,7 +259,7 @@ def _git_revision() -> str:
 
 
 def flat(content: Mapping[str, Any], separator: str = ".", prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by the separator."""
+    """Flatten nested mappings into one, joining keys by the separator."""
     entries: dict[str, Any] = {}
     for key, value in content.items():
         name = f"{prefix}{key}"
@@ -239,7 +268,7 @@ def flat(content: Mapping[str, Any], separator: str = ".", prefix: str = "") -> 
 
 
 def nested(entries: Mapping[str, Any], separator: str = "/") -> dict[str, Any]:
-    """The reverse of `flat`."""
+    """Split keys at the separator into nested mappings: the reverse of `flat`."""
     content: dict[str, Any] = {}
     for name, value in entries.items():
         *parents, key = name.split(separator)
@@ -258,9 +287,13 @@ def evaluation_runs() -> list[dict[str, Any]]:
         runs = tracker.client.search_runs([tracker.experiment_id], "tags.stage = 'evaluate'", max_results=5000, order_by=["start_time ASC"])
     except Exception as error:
         raise TrackingError(f"cannot read the runs at {tracking_uri()}: {error}; see MLFLOW_TRACKING_URI") from error
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    latest: dict[tuple[str, str], dict[str, Any]] = {}
     for run in runs:
         experiment = run.data.tags.get("dvc_experiment") or run.data.tags["git_revision"][:7]
         rows = nested(run.data.metrics)
-        found[experiment, json.dumps(run.data.params, sort_keys=True)] = {"experiment": experiment, "params": run.data.params, "rows": rows}
-    return list(found.values())
+        latest[experiment, json.dumps(run.data.params, sort_keys=True)] = {
+            "experiment": experiment,
+            "params": run.data.params,
+            "rows": rows,
+        }
+    return list(latest.values())

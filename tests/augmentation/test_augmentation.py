@@ -53,11 +53,11 @@ def test_flip() -> None:
 
 def test_gray_against_pillow() -> None:
     images = pictures()
-    found = augmented(images, gray=1.0)
-    for image, changed in zip(images, found, strict=True):
+    result = augmented(images, gray=1.0)
+    for image, changed in zip(images, result, strict=True):
         expected = np.asarray(Image.fromarray(image).convert("L"))[..., None].repeat(3, axis=2)
         np.testing.assert_allclose(changed * 255, expected, atol=0.51)  # Pillow rounds
-    np.testing.assert_allclose(found, np.repeat((images / 255 @ LUMA)[..., None], 3, axis=3), atol=1e-5)
+    np.testing.assert_allclose(result, np.repeat((images / 255 @ LUMA)[..., None], 3, axis=3), atol=1e-5)
 
 
 def factors_of(seed: int, count: int, jitter: float) -> np.ndarray:
@@ -70,8 +70,8 @@ def factors_of(seed: int, count: int, jitter: float) -> np.ndarray:
 
 def test_colours_against_torchvision() -> None:
     images = pictures(count=5)
-    found = augmented(images, seed=5, jitter=0.3)
-    for image, changed, (brightness, contrast, saturation) in zip(images, found, factors_of(5, 5, 0.3), strict=True):
+    result = augmented(images, seed=5, jitter=0.3)
+    for image, changed, (brightness, contrast, saturation) in zip(images, result, factors_of(5, 5, 0.3), strict=True):
         tensor = torch.from_numpy(image / 255).permute(2, 0, 1)
         tensor = vision.adjust_contrast(vision.adjust_brightness(tensor, brightness), contrast)
         expected = vision.adjust_saturation(tensor, saturation).permute(1, 2, 0).numpy()
@@ -80,8 +80,8 @@ def test_colours_against_torchvision() -> None:
 
 def test_colours_are_cut_off_at_black_and_white() -> None:
     images = (pictures(count=6) // 100 * 100 + 55).astype(np.uint8)
-    found = augmented(images, seed=5, jitter=0.9)
-    for image, changed, (brightness, contrast, saturation) in zip(images, found, factors_of(5, 6, 0.9), strict=True):
+    result = augmented(images, seed=5, jitter=0.9)
+    for image, changed, (brightness, contrast, saturation) in zip(images, result, factors_of(5, 6, 0.9), strict=True):
         pixels = image / 255 * brightness
         pixels = contrast * pixels + (1 - contrast) * (pixels @ LUMA).mean()
         pixels = saturation * pixels + (1 - saturation) * (pixels @ LUMA)[..., None]
@@ -90,7 +90,7 @@ def test_colours_are_cut_off_at_black_and_white() -> None:
 
 def test_rotation_zoom_and_shift_against_torchvision() -> None:
     images, size = pictures(count=6, size=48), 48
-    found = augmented(images, seed=3, rotation=30.0, zoom=0.2, shift=0.1)
+    result = augmented(images, seed=3, rotation=30.0, zoom=0.2, shift=0.1)
     random = np.random.default_rng(3)
     random.random(6), random.random(6)
     angle, zoom, shift = random.uniform(-30, 30, 6), random.uniform(0.8, 1.2, 6), random.uniform(-0.1, 0.1, (6, 2))
@@ -107,15 +107,15 @@ def test_rotation_zoom_and_shift_against_torchvision() -> None:
         inside = torch.nn.functional.interpolate(covered[None], scale_factor=0.1, mode="area")[0, 0].numpy() == 1
         inside[:10] = inside[-10:] = inside[:, :10] = inside[:, -10:] = False
         assert inside.any()
-        np.testing.assert_allclose(found[i][inside], expected[inside], atol=0.02)
+        np.testing.assert_allclose(result[i][inside], expected[inside], atol=0.02)
 
 
 def test_downscale_against_torch() -> None:
     images = pictures(count=6)
-    found = augmented(images, seed=2, downscale=0.5)
+    result = augmented(images, seed=2, downscale=0.5)
     random = np.random.default_rng(2)
     random.random(6)
-    for image, changed, side in zip(images, found, np.rint(32 * random.uniform(0.5, 1, 6)).astype(int), strict=True):
+    for image, changed, side in zip(images, result, np.rint(32 * random.uniform(0.5, 1, 6)).astype(int), strict=True):
         tensor = torch.from_numpy(image / 255).permute(2, 0, 1)[None]
         small = torch.nn.functional.interpolate(tensor, size=(int(side), int(side)), mode="bilinear")
         expected = torch.nn.functional.interpolate(small, size=(32, 32), mode="bilinear")[0].permute(1, 2, 0).numpy()
@@ -124,13 +124,13 @@ def test_downscale_against_torch() -> None:
 
 def test_crop_against_pillow() -> None:
     images = pictures(count=6, size=48)
-    found = augmented(images, seed=4, crop=0.5)
+    result = augmented(images, seed=4, crop=0.5)
     random = np.random.default_rng(4)
     for size in (6, 6, 6, 6, (6, 2), 6, (3, 6)):
         random.random(size)
     share = random.uniform(0.5, 1, 6)
     corner = random.random((6, 2)) * (1 - share)[:, None]
-    for image, changed, side, (left, top) in zip(images, found, share * 48, corner * 48, strict=True):
+    for image, changed, side, (left, top) in zip(images, result, share * 48, corner * 48, strict=True):
         box = (left, top, left + side, top + side)
         expected = np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BILINEAR, box=box))
         np.testing.assert_allclose(changed[2:-2, 2:-2] * 255, expected[2:-2, 2:-2], atol=2.5)
@@ -138,13 +138,13 @@ def test_crop_against_pillow() -> None:
 
 def test_erasing_fills_a_rectangle_with_the_mean_colour() -> None:
     images = pictures(count=200)
-    found = Augmenter(Augment(preset="none", erase=0.5, erase_area=0.3), CHANNELS)(images, np.random.default_rng(0))
-    erased = (found != Augmenter(Augment(preset="none"), CHANNELS)(images, np.random.default_rng(0))).any(dim=1)
+    result = Augmenter(Augment(preset="none", erase=0.5, erase_area=0.3), CHANNELS)(images, np.random.default_rng(0))
+    erased = (result != Augmenter(Augment(preset="none"), CHANNELS)(images, np.random.default_rng(0))).any(dim=1)
     shares = erased.float().mean(dim=(1, 2))
     assert 0.4 < (shares > 0).float().mean() < 0.6
     assert 0.01 < shares[shares > 0].min() < 0.04
     assert 0.25 < shares.max() < 0.33
-    for picture, where in zip(found, erased, strict=True):
+    for picture, where in zip(result, erased, strict=True):
         rows, columns = where.any(dim=1), where.any(dim=0)
         assert (picture[:, rows][:, :, columns] == 0).all()
         assert torch.equal(where, rows[:, None] & columns[None])  # a rectangle
@@ -176,14 +176,14 @@ def test_pictures_stay_in_their_place(seed: int, count: int, threads: int, devic
     images[:] = label[:, None, None, None]  # told apart by brightness alone
     changes = Augment(preset="dldl_v2", jitter=0.0, shift=0.1, zoom=0.1, crop=0.8)
     taken = torch.from_numpy(images) if device else images
-    found = Augmenter(changes, UNCHANGED, threads=threads)(taken, np.random.default_rng(seed))
-    np.testing.assert_allclose(found.mean(dim=(1, 2, 3)) * 255, label, atol=1)
+    result = Augmenter(changes, UNCHANGED, threads=threads)(taken, np.random.default_rng(seed))
+    np.testing.assert_allclose(result.mean(dim=(1, 2, 3)) * 255, label, atol=1)
 
 
 def test_each_picture_has_its_own_draw() -> None:
     images = np.repeat(pictures(1), 16, axis=0)
-    found = augmented(images, **EVERYTHING)
-    assert len({picture.tobytes() for picture in found}) == 16
+    result = augmented(images, **EVERYTHING)
+    assert len({picture.tobytes() for picture in result}) == 16
 
 
 def test_the_generator_decides_everything() -> None:
@@ -208,32 +208,32 @@ def test_the_order_of_draws_is_that_of_committed_metrics() -> None:
     """Draws as of the first release; ops that came later must not disturb them while they are off."""
     changes = Augment(flip=0.5, gray=0.5, downscale=0.6, rotation=20.0, shift=0.1, zoom=0.2, jitter=0.3)
     random, reference = np.random.default_rng(9), np.random.default_rng(9)
-    found = draw(changes, 5, 64, random)
+    result = draw(changes, 5, 64, random)
     flip = reference.random(5) < 0.5
     side = np.rint(64 * reference.uniform(0.6, 1, 5)).astype(int)
     angle, zoom = np.deg2rad(reference.uniform(-20, 20, 5)), reference.uniform(0.8, 1.2, 5)
     shift = reference.uniform(-0.1, 0.1, (5, 2))
     gray = reference.random(5) < 0.5
     brightness, contrast, saturation = reference.uniform(0.7, 1.3, (3, 5))
-    assert found.matrix is not None
-    assert found.colour is not None
-    assert np.array_equal(found.side, side)
+    assert result.matrix is not None
+    assert result.colour is not None
+    assert np.array_equal(result.side, side)
     for i in range(5):
-        assert np.linalg.det(found.matrix[i, :, :2]) == pytest.approx((-1 if flip[i] else 1) * (zoom[i] * side[i] / 64) ** 2)
-        assert np.arctan2(-found.matrix[i, 0, 1], found.matrix[i, 1, 1]) == pytest.approx(angle[i])
-        np.testing.assert_allclose(found.matrix[i] @ [31.5, 31.5, 1], (side[i] - 1) / 2 + shift[i] * side[i])
-        assert (np.ptp(found.colour[i], axis=0).max() < 1e-6) == gray[i]
-        assert found.colour[i].sum() == pytest.approx(3 * brightness[i] * contrast[i], rel=1e-5)
+        assert np.linalg.det(result.matrix[i, :, :2]) == pytest.approx((-1 if flip[i] else 1) * (zoom[i] * side[i] / 64) ** 2)
+        assert np.arctan2(-result.matrix[i, 0, 1], result.matrix[i, 1, 1]) == pytest.approx(angle[i])
+        np.testing.assert_allclose(result.matrix[i] @ [31.5, 31.5, 1], (side[i] - 1) / 2 + shift[i] * side[i])
+        assert (np.ptp(result.colour[i], axis=0).max() < 1e-6) == gray[i]
+        assert result.colour[i].sum() == pytest.approx(3 * brightness[i] * contrast[i], rel=1e-5)
         if not gray[i]:
-            assert found.colour[i, 0, 0] - found.colour[i, 1, 0] == pytest.approx(brightness[i] * contrast[i] * saturation[i], rel=1e-4)
+            assert result.colour[i, 0, 0] - result.colour[i, 1, 0] == pytest.approx(brightness[i] * contrast[i] * saturation[i], rel=1e-4)
     assert random.random() == reference.random()  # nothing else was drawn
 
 
 def test_a_constant_picture_of_the_first_release() -> None:
     """The value that the first release gave for this seed: colour, gray and their order."""
     images = np.full((1, 8, 8, 3), [200, 100, 50], np.uint8)
-    found = augmented(images, 1, preset="dldl_v2")
-    np.testing.assert_allclose(found[0, 4, 4], RELEASED, atol=1e-5)
+    result = augmented(images, 1, preset="dldl_v2")
+    np.testing.assert_allclose(result[0, 4, 4], RELEASED, atol=1e-5)
 
 
 @pytest.mark.parametrize("changes", [*({"preset": name} for name in PRESETS), EVERYTHING], ids=[*PRESETS, "everything"])

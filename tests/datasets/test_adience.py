@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,15 +10,14 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import adience
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic import write
 from images import picture
-from places import ROOT
-from publishers import read_rows, write_tar, write_zip
+from publishers import rows_of, write_tar, write_zip
 
-REAL = ROOT.parent / "shared" / "annotations" / "adience"
+REAL = Path(__file__).resolve().parents[3] / "shared" / "annotations" / "adience"
 HEADER = "user_id\toriginal_image\tface_id\tage\tgender\tx\ty\tdx\tdy\ttilt_ang\tfiducial_yaw_angle\tfiducial_score"
 GROUPS = [(0, 2), (4, 6), (8, 12), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100)]
 
@@ -35,14 +35,14 @@ def read(folder, folds, members, options=None, header=HEADER):
     for k, lines in enumerate([*folds, *[[]] * (5 - len(folds))]):
         (folder / f"fold_{k}_data.txt").write_text("\n".join([header, *lines]) + "\n")
     write_tar(folder / "aligned.tar.gz", dict.fromkeys([*members, "aligned/readme.txt"], b""))
-    return read_rows("adience", folder, options)
+    return rows_of("adience", folder, options)
 
 
 def test_rows(tmp_path):
     folds = [[line()], [line("2@N02", "20_b_o.jpg", 7, "(60, 100)", "m")], [], [], [line("3@N03", "30_c_o.jpg", 9, "(0, 2)", "u")]]
     members = [member(), member("2@N02", "20_b_o.jpg", 7), member("3@N03", "30_c_o.jpg", 9)]
     assert read(tmp_path, folds, members) == [
-        Row(
+        ManifestRow(
             sample_id="1@N01/1.10_a_o",
             member=members[0],
             subject="1@N01",
@@ -53,7 +53,7 @@ def test_rows(tmp_path):
             gender="female",
             official="fold0",
         ),
-        Row(
+        ManifestRow(
             sample_id="2@N02/7.20_b_o",
             member=members[1],
             subject="2@N02",
@@ -64,7 +64,7 @@ def test_rows(tmp_path):
             gender="male",
             official="fold1",
         ),
-        Row(
+        ManifestRow(
             sample_id="3@N03/9.30_c_o",
             member=members[2],
             subject="3@N03",
@@ -151,8 +151,8 @@ def test_a_repeated_row_is_a_row_of_its_own(tmp_path):
 
 
 def test_a_picture_that_stands_twice(tmp_path):
-    found = read(tmp_path, [[line()]], [member(), f"copy/{member()}"])
-    assert [getattr(row, "reason", "row") for row in found] == ["row", "duplicate_picture"]
+    results = read(tmp_path, [[line()]], [member(), f"copy/{member()}"])
+    assert [getattr(row, "reason", "row") for row in results] == ["row", "duplicate_picture"]
 
 
 def test_faults_of_the_tables(tmp_path):
@@ -183,9 +183,9 @@ def test_every_name_finds_its_row(tmp_path_factory, user, image, face, group, fo
 
 
 def test_sources():
-    found = adience.sources({"pictures": "faces"})
-    assert [source.file for source in found] == ["faces.tar.gz", *(f"fold_{k}_data.txt" for k in range(5))]
-    assert all(source.url is None and "talhassner" in source.instructions for source in found)
+    results = adience.sources({"pictures": "faces"})
+    assert [source.file for source in results] == ["faces.tar.gz", *(f"fold_{k}_data.txt" for k in range(5))]
+    assert all(source.url is None and "talhassner" in source.instructions for source in results)
     with pytest.raises(ParamsError, match=r"options\.groups: .*found 4"):
         adience.sources({"groups": 4})
 
@@ -208,10 +208,10 @@ def published(tmp_path_factory):
 
 
 def test_the_real_tables_under_the_exact_policy(published):
-    found = list(adience.rows(published, {}))
-    kept = [row for row in found if isinstance(row, Row)]
-    rejects = [reject for reject in found if isinstance(reject, Reject)]
-    assert len(found) == 19487
+    results = list(adience.rows(published, {}))
+    kept = [row for row in results if isinstance(row, ManifestRow)]
+    rejects = [reject for reject in results if isinstance(reject, Reject)]
+    assert len(results) == 19487
     assert len(kept) == 17424
     assert Counter(reject.reason for reject in rejects) == {"label_missing": 753, "label_not_a_group": 1310}
     assert all(reject.detail for reject in rejects)
@@ -222,20 +222,20 @@ def test_the_real_tables_under_the_exact_policy(published):
 
 
 def test_the_real_tables_mapped_and_in_three_groups(published):
-    found = list(adience.rows(published, {"labels": "mapped", "groups": 3}))
-    kept = Counter(row.group for row in found if isinstance(row, Row))
+    results = list(adience.rows(published, {"labels": "mapped", "groups": 3}))
+    kept = Counter(row.group for row in results if isinstance(row, ManifestRow))
     assert kept.keys() == {"(0, 12)", "(15, 20)", "(25, 100)"}
     assert kept.total() == 19487 - 753
-    assert {row.reason for row in found if isinstance(row, Reject)} == {"label_missing"}
+    assert {row.reason for row in results if isinstance(row, Reject)} == {"label_missing"}
 
 
 def test_the_drawn_archive(tmp_path):
-    write("adience", tmp_path, Draw(pictures=100, subjects=6), 3, workers=1)
+    write("adience", tmp_path, DrawSettings(pictures=100, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
-        found = list(adience.rows(archive, {}))
-    kept = [row for row in found if isinstance(row, Row)]
-    reasons = Counter(reject.reason for reject in found if isinstance(reject, Reject))
-    assert len(found) == 101  # one row is repeated
+        results = list(adience.rows(archive, {}))
+    kept = [row for row in results if isinstance(row, ManifestRow)]
+    reasons = Counter(reject.reason for reject in results if isinstance(reject, Reject))
+    assert len(results) == 101  # one row is repeated
     assert reasons.keys() == {"label_missing", "label_not_a_group", "file_missing"}
     assert reasons["file_missing"] == 1
     assert reasons.total() in (8, 9, 10)

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import afad
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Dataset, Draw
+from agecascade.params import Dataset, DrawSettings
 from agecascade.synthetic import write
-from publishers import read_rows, write_folder, write_tar, write_zip
+from publishers import rows_of, write_folder, write_tar, write_zip
 
-read = partial(read_rows, "afad")
+read = partial(rows_of, "afad")
 
 
 @pytest.mark.parametrize("top", ["AFAD-Full/", "AFAD-Lite/", "tarball/AFAD-Full/", ""])
@@ -24,8 +24,8 @@ def test_rows(tmp_path, top, packed):
     files = dict.fromkeys(names, b"")
     pack = {"zip": lambda: write_zip(tmp_path / "a.zip", files), "tar": lambda: write_tar(tmp_path / "a.tar", files)}
     assert read(pack.get(packed, lambda: write_folder(tmp_path / "a", files))()) == [
-        Row(sample_id="15/111/638660-1", member=names[0], subject="638660", label=15.0, gender="male"),
-        Row(sample_id="39/112/470476-0", member=names[1], subject="470476", label=39.0, gender="female"),
+        ManifestRow(sample_id="15/111/638660-1", member=names[0], subject="638660", label=15.0, gender="male"),
+        ManifestRow(sample_id="39/112/470476-0", member=names[1], subject="470476", label=39.0, gender="female"),
     ]
 
 
@@ -85,11 +85,11 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("afad", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("afad", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     Dataset(reader="afad", origin="publisher", **afad.INFO.settings)
     rows = read(tmp_path)
     assert len(rows) == 36
-    assert all(isinstance(row, Row) for row in rows)
+    assert all(isinstance(row, ManifestRow) for row in rows)
     assert len({row.subject for row in rows}) == 6
     assert {row.gender for row in rows} == {"female", "male"}
     assert all(15 <= row.label <= 40 for row in rows)

@@ -1,27 +1,28 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agecascade.datasets import agedb
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ParamsError
-from places import ROOT
-from publishers import read_rows, write_zip
+from publishers import rows_of, write_zip
 
-NAMES = ROOT.parent / "shared" / "annotations" / "agedb_names.txt"
+NAMES = Path(__file__).resolve().parents[3] / "shared" / "annotations" / "agedb_names.txt"
 
 
 def read(tmp_path, names):
-    return read_rows("agedb", write_zip(tmp_path / "AgeDB.zip", dict.fromkeys(names, b"")))
+    return rows_of("agedb", write_zip(tmp_path / "AgeDB.zip", dict.fromkeys(names, b"")))
 
 
 def test_rows(tmp_path):
     names = ["AgeDB/0_MariaCallas_35_f.jpg", "AgeDB/10_Jean_Paul_101_m.jpg", "AgeDB/readme.txt"]
     assert read(tmp_path, names) == [
-        Row(sample_id="0_MariaCallas_35_f", member=names[0], subject="MariaCallas", label=35.0, gender="female"),
-        Row(sample_id="10_Jean_Paul_101_m", member=names[1], subject="Jean_Paul", label=101.0, gender="male"),
+        ManifestRow(sample_id="0_MariaCallas_35_f", member=names[0], subject="MariaCallas", label=35.0, gender="female"),
+        ManifestRow(sample_id="10_Jean_Paul_101_m", member=names[1], subject="Jean_Paul", label=101.0, gender="male"),
     ]
 
 
@@ -49,7 +50,7 @@ def test_every_name_of_the_publishers_form_is_taken_apart(tmp_path_factory, numb
 def test_all_published_names(tmp_path):
     rows = read(tmp_path, [f"AgeDB/{name}" for name in NAMES.read_text(encoding="utf-8").split("\n") if name])
     assert len(rows) == 16488
-    assert all(isinstance(row, Row) for row in rows)
+    assert all(isinstance(row, ManifestRow) for row in rows)
     assert (min(row.label for row in rows), max(row.label for row in rows)) == (1, 101)
     assert len({row.sample_id for row in rows}) == 16488
     assert len({row.subject for row in rows}) == 567

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import appa_real
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic import write
-from publishers import read_rows, write_zip
+from publishers import rows_of, write_zip
 
 HEADER = "file_name,num_ratings,apparent_age_avg,apparent_age_std,real_age"
 SIDES = ("train", "valid", "test")
@@ -37,16 +37,16 @@ def read(folder, tables, members, options=None, header=HEADER, **loose):
     write_zip(folder / "appa-real-release.zip", files)
     for name, content in loose.items():
         (folder / f"{name}.csv").write_text(content)
-    return read_rows("appa_real", folder, options)
+    return rows_of("appa_real", folder, options)
 
 
 def test_rows(tmp_path):
     tables = [[line(0)], [line(1, "30", "0", "28")], [line(2, "96.5", "3", "99")]]
     members = [*pair("train", 0), *pair("valid", 1), *pair("test", 2)]
     assert read(tmp_path, tables, members) == [
-        Row(sample_id="train/000000", member=members[1], label=4.5, label_sigma=1.25, central_box=BOX, official="train"),
-        Row(sample_id="valid/000001", member=members[3], label=30.0, label_sigma=0.0, central_box=BOX, official="validation"),
-        Row(sample_id="test/000002", member=members[5], label=96.5, label_sigma=3.0, central_box=BOX, official="test"),
+        ManifestRow(sample_id="train/000000", member=members[1], label=4.5, label_sigma=1.25, central_box=BOX, official="train"),
+        ManifestRow(sample_id="valid/000001", member=members[3], label=30.0, label_sigma=0.0, central_box=BOX, official="validation"),
+        ManifestRow(sample_id="test/000002", member=members[5], label=96.5, label_sigma=3.0, central_box=BOX, official="test"),
     ]
     roles = [row.official for row in read(tmp_path, tables, members, {"train_on_validation": True})]
     assert roles == ["train", "train", "test"]
@@ -86,9 +86,9 @@ def test_absurd_labels_are_left_to_cleaning(tmp_path, average):
 def test_dirt(tmp_path):
     tables = [[line(0), line(0), line(1)], [line(9)], []]
     members = [*pair("train", 0), *pair("train", 5), f"copy/{pair('train', 0)[1]}", pair("train", 9)[1]]
-    found = read(tmp_path, tables, members)
-    assert [row.sample_id for row in found if isinstance(row, Row)] == ["train/000000"]
-    assert [(row.member, row.reason) for row in found if isinstance(row, Reject)] == [
+    results = read(tmp_path, tables, members)
+    assert [row.sample_id for row in results if isinstance(row, ManifestRow)] == ["train/000000"]
+    assert [(row.member, row.reason) for row in results if isinstance(row, Reject)] == [
         (f"{TOP}/gt_avg_train.csv line 3", "duplicate_row"),
         (members[2], "not_listed"),
         (members[3], "not_listed"),
@@ -103,9 +103,9 @@ def test_the_ignore_list(tmp_path):
     tables = [[line(0), line(1)], [], [line(2)]]
     members = [*pair("train", 0), *pair("train", 1), *pair("test", 2)]
     for content in ("img_name\n000001.jpg\n", "000001.jpg\n", "000001\n"):  # as both published ones have it, and as ids
-        found = read(tmp_path, tables, members, {"ignore_list": "ignore_list.csv"}, ignore_list=content)
-        assert [row.sample_id for row in found if isinstance(row, Row)] == ["train/000000", "test/000002"]
-        assert [(row.member, row.reason) for row in found if isinstance(row, Reject)] == [(members[3], "ignored")]
+        results = read(tmp_path, tables, members, {"ignore_list": "ignore_list.csv"}, ignore_list=content)
+        assert [row.sample_id for row in results if isinstance(row, ManifestRow)] == ["train/000000", "test/000002"]
+        assert [(row.member, row.reason) for row in results if isinstance(row, Reject)] == [(members[3], "ignored")]
     for content in ("img_name\n000009.jpg\n", "img_name\nsomeone.jpg\n"):
         with pytest.raises(ArchiveError, match=r"ignore_list\.csv, line 2: .* correct options\.ignore_list"):
             read(tmp_path, tables, members, {"ignore_list": "ignore_list.csv"}, ignore_list=content)
@@ -150,12 +150,12 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("appa_real", tmp_path, Draw(pictures=100, subjects=6), 3, workers=1)
+    write("appa_real", tmp_path, DrawSettings(pictures=100, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
         for faces in ("cropped", "original"):
-            found = list(appa_real.rows(archive, {"faces": faces}))
-            kept = [row for row in found if isinstance(row, Row)]
-            assert [row.reason for row in found if isinstance(row, Reject)] == ["file_missing"]
+            results = list(appa_real.rows(archive, {"faces": faces}))
+            kept = [row for row in results if isinstance(row, ManifestRow)]
+            assert [row.reason for row in results if isinstance(row, Reject)] == ["file_missing"]
             roles = Counter(row.official for row in kept)
             assert roles.total() == 99
             assert 53 <= roles["train"] <= 55

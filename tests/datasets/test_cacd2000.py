@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from agecascade.datasets import cacd2000
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Dataset, Draw
+from agecascade.params import Dataset, DrawSettings
 from agecascade.synthetic import write
-from publishers import read_rows, write_folder, write_tar, write_zip
+from publishers import rows_of, write_folder, write_tar, write_zip
 
 META = {"metadata": "celebrity2000_meta.mat"}
 # Robin Williams is first of 1951 in the publisher's file
@@ -43,7 +43,7 @@ def changed(**fields):
     return TABLE | {key: [value, *TABLE[key][1:]] for key, value in fields.items()}
 
 
-read = partial(read_rows, "cacd2000")
+read = partial(rows_of, "cacd2000")
 
 
 def published(folder, table=TABLE, names=TABLE["name"]):
@@ -54,22 +54,24 @@ def published(folder, table=TABLE, names=TABLE["name"]):
 
 def test_rows_by_name_alone(tmp_path):
     write_tar(tmp_path / "CACD2000.tar.gz", {f"CACD2000/{name}": b"" for name in [*TABLE["name"], "readme.txt"]})
-    found = read(tmp_path)
-    assert found[1] == Row(sample_id="35_J.J._Abrams_0003", member="CACD2000/35_J.J._Abrams_0003.jpg", subject="J.J._Abrams", label=35.0)
-    assert [(row.subject, row.label) for row in found[2:]] == [("50_Cent", 31.0), ("Mélanie_Laurent", 28.0)]
-    assert len(found) == 4
+    results = read(tmp_path)
+    assert results[1] == ManifestRow(
+        sample_id="35_J.J._Abrams_0003", member="CACD2000/35_J.J._Abrams_0003.jpg", subject="J.J._Abrams", label=35.0
+    )
+    assert [(row.subject, row.label) for row in results[2:]] == [("50_Cent", 31.0), ("Mélanie_Laurent", 28.0)]
+    assert len(results) == 4
 
 
 def test_the_list_of_celebrities_gives_identities_and_the_split(tmp_path):
-    found = read(published(tmp_path), META)
-    assert found[0] == Row(
+    results = read(published(tmp_path), META)
+    assert results[0] == ManifestRow(
         sample_id="53_Robin_Williams_0001",
         member="CACD2000/53_Robin_Williams_0001.jpg",
         subject="1",
         label=53.0,
         official="validation",
     )
-    assert [(row.subject, row.official) for row in found] == [("1", "validation"), ("702", "test"), ("1001", "test"), ("1990", "train")]
+    assert [(row.subject, row.official) for row in results] == [("1", "validation"), ("702", "test"), ("1001", "test"), ("1990", "train")]
 
 
 @pytest.mark.parametrize(("rank", "role"), [(1, "validation"), (2, "validation"), (3, "test"), (5, "test"), (6, "train"), (0, None)])
@@ -80,7 +82,7 @@ def test_the_split_by_rank(tmp_path, rank, role):
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_accents_are_found_however_they_are_packed(tmp_path, form):
     row = read(published(tmp_path, names=[unicodedata.normalize(form, name) for name in TABLE["name"]]), META)[3]
-    assert isinstance(row, Row)
+    assert isinstance(row, ManifestRow)
     assert (row.sample_id, row.subject) == ("28_Mélanie_Laurent_0004", "1990")
     assert row.member == unicodedata.normalize(form, "CACD2000/28_Mélanie_Laurent_0004.jpg")
 
@@ -114,19 +116,19 @@ def test_names_that_do_not_parse(tmp_path, name):
 def test_rows_that_contradict_the_name_or_name_nobody_are_rejects(tmp_path, fields, reason):
     reject, *others = read(published(tmp_path, changed(**fields)), META)
     assert (reject.member, reject.reason) == ("CACD2000/53_Robin_Williams_0001.jpg", reason)
-    assert all(isinstance(row, Row) for row in others)
+    assert all(isinstance(row, ManifestRow) for row in others)
 
 
 def test_pictures_without_rows_rows_without_pictures_and_rows_twice(tmp_path):
     table = {key: [*values, values[1]] for key, values in TABLE.items()}  # 35_J.J._Abrams_0003 twice
     names = [*TABLE["name"][1:], "44_Nobody_0001.jpg"]
-    found = read(published(tmp_path, table, names), META)
-    assert [(reject.member, reject.reason) for reject in found if isinstance(reject, Reject)] == [
+    results = read(published(tmp_path, table, names), META)
+    assert [(reject.member, reject.reason) for reject in results if isinstance(reject, Reject)] == [
         ("celebrity2000_meta.mat row 5", "duplicate_row"),
         ("CACD2000/44_Nobody_0001.jpg", "not_listed"),
         ("53_Robin_Williams_0001.jpg", "file_missing"),
     ]
-    assert sum(isinstance(row, Row) for row in found) == 3
+    assert sum(isinstance(row, ManifestRow) for row in results) == 3
 
 
 def test_a_row_without_a_file_name_is_a_reject(tmp_path):
@@ -188,12 +190,12 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("cacd2000", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("cacd2000", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     info = cacd2000.INFO
     Dataset(reader="cacd2000", origin="publisher", **info.settings)
-    found = read(tmp_path, info.settings["options"])
-    rows = [row for row in found if isinstance(row, Row)]
-    assert [reject.reason for reject in found if isinstance(reject, Reject)] == ["file_missing"]
+    results = read(tmp_path, info.settings["options"])
+    rows = [row for row in results if isinstance(row, ManifestRow)]
+    assert [reject.reason for reject in results if isinstance(reject, Reject)] == ["file_missing"]
     assert len(rows) == 35
     assert {row.subject for row in rows} == {"1", "2", "3", "4", "5", "6"}
     assert all(14 <= row.label <= 62 for row in rows)

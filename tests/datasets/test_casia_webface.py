@@ -8,25 +8,25 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import casia_webface, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.catalogue import entry
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import ParamsError
-from agecascade.params import Clean, Draw
+from agecascade.params import Clean, DrawSettings
 from agecascade.synthetic import write
 from agecascade.synthetic.packing import archive_writer
 from images import picture
-from publishers import read_rows, write_zip
+from publishers import rows_of, write_zip
 
-read = partial(read_rows, "casia_webface")
+read = partial(rows_of, "casia_webface")
 
 
 def test_rows(tmp_path):
     names = ["CASIA-WebFace/0000045/001.jpg", "CASIA-WebFace/0000045/015.jpg", "CASIA-WebFace/6573868/001.jpg", "CASIA-WebFace/readme.txt"]
     assert read(write_zip(tmp_path / "CASIA-WebFace.zip", dict.fromkeys(names, b""))) == [
-        Row(sample_id="0000045/001", member=names[0], subject="0000045"),
-        Row(sample_id="0000045/015", member=names[1], subject="0000045"),
-        Row(sample_id="6573868/001", member=names[2], subject="6573868"),
+        ManifestRow(sample_id="0000045/001", member=names[0], subject="0000045"),
+        ManifestRow(sample_id="0000045/015", member=names[1], subject="0000045"),
+        ManifestRow(sample_id="6573868/001", member=names[2], subject="6573868"),
     ]
 
 
@@ -38,7 +38,7 @@ def test_insightfaces_records_are_read_too(tmp_path):
     assert [(row.sample_id, row.subject) for row in read(tmp_path)] == [("0/1", "0"), ("0/2", "0"), ("1/3", "1")]
     files = {path.name: path.read_bytes() for path in (tmp_path / "faces_webface_112x112").iterdir()}
     packed = write_zip(tmp_path / "faces.zip", {f"faces_webface_112x112/{name}": content for name, content in files.items()})
-    assert read(packed)[2] == Row(sample_id="1/3", member="faces_webface_112x112/train.rec/1/3.jpg", subject="1")
+    assert read(packed)[2] == ManifestRow(sample_id="1/3", member="faces_webface_112x112/train.rec/1/3.jpg", subject="1")
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_every_name_of_the_publishers_form(tmp_path_factory, person, number, top
 
 
 def test_the_drawn_archive_is_understood(tmp_path):
-    write("casia_webface", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("casia_webface", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     with open_archives(tmp_path) as archive:
-        found = list(reader("casia_webface").rows(archive, {}))
-        assert all(isinstance(row, Row) for row in found)
-        assert len({row.sample_id for row in found}) == 36
-        assert len({row.subject for row in found}) == 6
+        results = list(reader("casia_webface").rows(archive, {}))
+        assert all(isinstance(row, ManifestRow) for row in results)
+        assert len({row.sample_id for row in results}) == 36
+        assert len({row.subject for row in results}) == 6
         files = {"manifest": tmp_path / "m.parquet", "rejects": tmp_path / "r.parquet"}
         counts = clean(archive, reader("casia_webface"), Clean(), {}, name="casia_webface", **files)
     assert (counts["kept"], counts["rejected"]) == (35, {"truncated": 1})

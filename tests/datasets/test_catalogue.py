@@ -16,17 +16,18 @@ from typer.testing import CliRunner, Result
 from agecascade import params
 from agecascade.archives import open_archives
 from agecascade.cli import app
-from agecascade.datasets import READERS, catalogue, listing, reader
-from agecascade.datasets.base import Info, Reject, Row
+from agecascade.datasets import READERS, catalogue, reader
+from agecascade.datasets.base import Info, ManifestRow, Reject
 from agecascade.errors import ParamsError
 from agecascade.io.source import Source
+from agecascade.io.yaml_text import load_yaml
 from agecascade.params import Block, Dataset
-from agecascade.yaml_style import parsed
 from images import picture
-from places import ROOT
 from publishers import write_zip
 
-DOCS = ROOT / "docs" / "datasets.md"
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = ROOT / "docs" / "reference" / "datasets.md"
+ADDING = ROOT / "docs" / "how_to" / "add_a_data_set.md"
 ACCESS = {"direct", "by hand", "on request", "withdrawn", "your own"}
 STUDIED = ("grid", "detector", "protocol", "folds", "test", "validation", "options")  # what a reader must say itself
 
@@ -71,7 +72,7 @@ def test_every_entry_is_valid_and_whole(name):
     assert list(entry) == list(Dataset.model_fields)
     assert set(entry["clean"]) == set(params.Clean.model_fields)
     assert dataset.reader == name
-    assert parsed(listing.block(name)) == {name: entry}
+    assert load_yaml(catalogue.block(name)) == {name: entry}
     if dataset.grid is not None:  # a label outside the grid cannot be learnt
         assert dataset.clean.low is not None
         assert dataset.clean.high is not None
@@ -164,11 +165,11 @@ def test_drawn_faces_are_not_the_publishers(repository):
               (("drawn", "synthetic"), ("real", "publisher"))]  # fmt: skip
     (repository / "dvc.lock").write_text("schema: '2.0'\nstages:\n  check: {cmd: x}\n" + "".join(stages))
     assert call("two", "--json").exit_code == 0
-    (found,) = json.loads(call("two", "--json").output)
-    assert found["files"][0]["present"] == [str(repository / "data" / "raw" / "real" / "two.zip")]
+    (listed,) = json.loads(call("two", "--json").output)
+    assert listed["files"][0]["present"] == [str(repository / "data" / "raw" / "real" / "two.zip")]
 
 
-# --- how it is told
+# --- how it is printed
 
 
 @pytest.mark.usefixtures("two")
@@ -177,15 +178,15 @@ def test_the_table_fits_its_width_and_loses_nothing(repository):
     (repository / "archives" / "two.csv").write_bytes(b"")
     words = ["two", "The", "|", "both", "1,234", "age,", "years", "free", "direct", "two.zip,", "two.csv", "1", "of", "2"]
     for width in (60, 90, 200):
-        told = listing.table(catalogue.cards(), width)
-        assert max(map(len, told.splitlines())) <= max(width, 9 * listing.NARROWEST + 16)
-        assert all(word in told for word in words)
-    assert len(told.splitlines()) == 2
+        printed = catalogue.table(catalogue.cards(), width)
+        assert max(map(len, printed.splitlines())) <= max(width, 9 * catalogue.NARROWEST + 16)
+        assert all(word in printed for word in words)
+    assert len(printed.splitlines()) == 2
 
 
 @pytest.mark.usefixtures("two")
 def test_the_page_says_what_to_get_what_to_place_where_and_what_to_paste(repository):
-    told = call("two").output
+    printed = call("two").output
     for line in (
         "The two | both",
         "  cleaned   1,000 (DAA)",
@@ -196,18 +197,18 @@ def test_the_page_says_what_to_get_what_to_place_where_and_what_to_paste(reposit
         "  sizes: null   (list of whole number | null)",
         "Or let `agecascade study two` make a study of it; with --drawn on faces that it draws, with nothing downloaded.",
     ):
-        assert line in told.splitlines()
-    pasted = told[told.index("  two:\n") : told.index("Or let")]
-    assert parsed(pasted)["two"] == catalogue.entry("two")
+        assert line in printed.splitlines()
+    pasted = printed[printed.index("  two:\n") : printed.index("Or let")]
+    assert load_yaml(pasted)["two"] == catalogue.entry("two")
 
 
 @pytest.mark.usefixtures("two")
 def test_json_holds_everything(repository):
-    (found,) = json.loads(call("--json").output)
-    assert (found["name"], found["pictures"], found["kept"]) == ("two", 1234, {"DAA": 1000})
-    assert found["entry"] == catalogue.entry("two")
-    assert found["options"]["set"] == {"kind": "text", "default": "big"}
-    assert [file["file"] for file in found["files"]] == ["two.zip", "two.csv"]
+    (listed,) = json.loads(call("--json").output)
+    assert (listed["name"], listed["pictures"], listed["kept"]) == ("two", 1234, {"DAA": 1000})
+    assert listed["entry"] == catalogue.entry("two")
+    assert listed["options"]["set"] == {"kind": "text", "default": "big"}
+    assert [file["file"] for file in listed["files"]] == ["two.zip", "two.csv"]
 
 
 @pytest.mark.usefixtures("two")
@@ -222,31 +223,46 @@ def test_an_unknown_reader_is_one_line():
     assert (result.exit_code, result.stderr) == (1, "error: reader: unknown reader 'fgnett'; did you mean fgnet?\n")
 
 
+def test_a_renamed_reader_says_its_new_name():
+    with pytest.raises(ParamsError, match="reader: the reader csv is called csv_table now"):
+        reader("csv")
+
+
+def test_params_with_a_renamed_reader_say_the_new_name(repository):
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    name = next(iter(load_yaml(text)["datasets"]))
+    before = re.search(rf"^  {name}:\n    reader: \w+$", text, re.MULTILINE)
+    assert before is not None
+    (repository / "params.yaml").write_text(text.replace(before[0], f"  {name}:\n    reader: csv"))
+    with pytest.raises(ParamsError, match=rf"datasets\.{name}\.reader: .*the reader csv is called csv_table now"):
+        params.load(repository / "params.yaml")
+
+
 # --- the docs
 
 
 def block(heading: str, language: str) -> str:
-    """The first fenced block of that language below a heading of the docs."""
-    below = DOCS.read_text(encoding="utf-8").split(f"## {heading}\n", 1)[1]
-    found = re.search(rf"^```{language}\n(.*?)^```$", below, re.MULTILINE | re.DOTALL)
-    assert found is not None
-    return found[1]
+    """The first fenced block of that language below a heading of the how-to."""
+    below = ADDING.read_text(encoding="utf-8").split(f"## {heading}\n", 1)[1]
+    match = re.search(rf"^```{language}\n(.*?)^```$", below, re.MULTILINE | re.DOTALL)
+    assert match is not None
+    return match[1]
 
 
 def test_the_table_in_the_docs_is_what_the_command_prints():
-    text = DOCS.read_text(encoding="utf-8")
+    text = TABLE.read_text(encoding="utf-8")
     table = text.split("<!-- agecascade datasets --markdown -->\n", 1)[1].split("<!-- end -->", 1)[0]
     printed = call("--markdown")
     assert printed.exit_code == 0
-    assert table == printed.output, "run: agecascade datasets --markdown, and put what it prints into docs/datasets.md"
+    assert table == printed.output, "run: agecascade datasets --markdown, and put what it prints into docs/reference/datasets.md"
 
 
-def test_the_docs_keep_a_place_for_the_counts():
-    assert "\n## Counts on the real archives\n" in DOCS.read_text(encoding="utf-8")
+def test_the_docs_keep_the_counts_on_real_archives():
+    assert "| FG-NET, 0 to 69 years | 1,002 | 1,002 |" in (ROOT / "docs" / "results" / "datasets.md").read_text(encoding="utf-8")
 
 
 def test_the_reader_of_the_docs_is_short_and_runs(tmp_path, monkeypatch):
-    code = block("Adding a data set", "python")
+    code = block("The file", "python")
     assert len([line for line in code.splitlines() if line]) <= 30
     (tmp_path / "villagers.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
@@ -256,7 +272,7 @@ def test_the_reader_of_the_docs_is_short_and_runs(tmp_path, monkeypatch):
     write_zip(tmp_path / "villagers.zip", {"faces/anna_034.jpg": picture(), "faces/bert.jpg": picture()})
     with open_archives(tmp_path / "villagers.zip") as archive:
         row, reject = reader("villagers").rows(archive, {})
-    assert isinstance(row, Row)
+    assert isinstance(row, ManifestRow)
     assert (row.sample_id, row.subject, row.label) == ("anna_034", "anna", 34.0)
     assert isinstance(reject, Reject)
     assert reject.reason == "name_does_not_parse"
@@ -267,10 +283,10 @@ def test_the_reader_of_the_docs_is_short_and_runs(tmp_path, monkeypatch):
 
 def test_the_test_of_the_docs_passes(tmp_path, monkeypatch, repository):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "villagers.py").write_text(block("Adding a data set", "python"))
+    (tmp_path / "villagers.py").write_text(block("The file", "python"))
     monkeypatch.setitem(READERS, "villagers", "villagers")
     tested: dict = {}
-    exec(block("Its test", "python"), tested)
+    exec(block("The test", "python"), tested)
     (name,) = [name for name in tested if name.startswith("test_")]
     shutil.rmtree(tmp_path / "raw", ignore_errors=True)
     (tmp_path / "raw").mkdir()

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import io
 from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openpyxl import Workbook
 
 from agecascade.archives import open_archives
 from agecascade.datasets import cfd
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic import write
-from publishers import read_rows, workbook, write_zip
+from publishers import rows_of, write_zip
 
 TOP = "CFD Version 3.0"
 NORMING = f"{TOP}/CFD 3.0 Norming Data and Codebook.xlsx"
@@ -20,10 +22,19 @@ SHEET = "CFD U.S. Norming Data"
 HEADER = ["Model", "EthnicitySelf", "GenderSelf", "AgeSelf", "Attractive"]
 
 
-def norming_data(rows, header=HEADER, sheet=SHEET, above=7):
-    """The codebook, and the sheet with its title, the columns' codes in row `above`, their names, and a row that explains them."""
-    title = [["Chicago Face Database"], *[[]] * (above - 2)]
-    return workbook({"Codebook": [], sheet: [*title, ["VarID"], header, [None, "A, B, L, W", "F, M", "years", "1 to 7"], *rows]})
+def workbook(rows, header=HEADER, sheet=SHEET, above=7):
+    """The codebook, and the sheet with its title, the columns' codes, their names, and a row that explains them."""
+    book = Workbook()
+    book["Sheet"].title = "Codebook"
+    filled = book.create_sheet(sheet)
+    filled.cell(1, 1, "Chicago Face Database")
+    filled.cell(above, 1, "VarID")
+    for below, row in enumerate([header, [None, "A, B, L, W", "F, M", "years", "1 to 7"], *rows], start=above + 1):
+        for column, value in enumerate(row, start=1):
+            filled.cell(below, column, value)
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
 
 
 def face(model="WF-001", number="003", expression="N", folder="CFD"):
@@ -32,9 +43,9 @@ def face(model="WF-001", number="003", expression="N", folder="CFD"):
 
 def read(folder, rows, members, content=None, options=None, **layout):
     files = dict.fromkeys(members, b"")
-    files[NORMING] = norming_data(rows, **layout) if content is None else content
+    files[NORMING] = workbook(rows, **layout) if content is None else content
     write_zip(folder / "cfd.zip", files)
-    return read_rows("cfd", folder, options)
+    return rows_of("cfd", folder, options)
 
 
 def norm(model="WF-001", rating=3.5):
@@ -44,8 +55,8 @@ def norm(model="WF-001", rating=3.5):
 def test_rows(tmp_path):
     members = [face(), face("BM-243", "219")]
     assert read(tmp_path, [norm(), norm("BM-243", 4)], members) == [
-        Row(sample_id="CFD-WF-001-003-N", member=members[0], subject="WF-001", label=3.5, gender="female", ethnicity="White"),
-        Row(sample_id="CFD-BM-243-219-N", member=members[1], subject="BM-243", label=4.0, gender="male", ethnicity="Black"),
+        ManifestRow(sample_id="CFD-WF-001-003-N", member=members[0], subject="WF-001", label=3.5, gender="female", ethnicity="White"),
+        ManifestRow(sample_id="CFD-BM-243-219-N", member=members[1], subject="BM-243", label=4.0, gender="male", ethnicity="Black"),
     ]
 
 
@@ -68,7 +79,7 @@ def test_ethnicities(tmp_path, letter, ethnicity):
 )
 def test_pictures_that_were_not_rated(tmp_path, member, reason):
     row, reject = read(tmp_path, [norm()], [face(), member])
-    assert isinstance(row, Row)
+    assert isinstance(row, ManifestRow)
     assert (reject.member, reject.reason) == (member, reason)
 
 
@@ -86,9 +97,9 @@ def test_absurd_labels_are_left_to_cleaning(tmp_path, rating):
 
 def test_dirt(tmp_path):
     rows = [norm(), norm(rating=5), norm("LM-202"), [None, None, None, None, 4.5]]
-    found = read(tmp_path, rows, [face(), face(number="004")])
-    assert [row.label for row in found if isinstance(row, Row)] == [3.5]
-    assert [(row.member, row.reason) for row in found if isinstance(row, Reject)] == [
+    results = read(tmp_path, rows, [face(), face(number="004")])
+    assert [row.label for row in results if isinstance(row, ManifestRow)] == [3.5]
+    assert [(row.member, row.reason) for row in results if isinstance(row, Reject)] == [
         (f"{NORMING} row 11", "duplicate_row"),
         (f"{NORMING} row 13", "name_missing"),
         (face(number="004"), "duplicate_picture"),
@@ -120,8 +131,8 @@ def test_faults_of_the_spreadsheet(tmp_path):
 )
 def test_every_model_finds_its_rating(tmp_path_factory, table, number):
     rows = [norm(model, rating) for model, rating in table.items()]
-    found = read(tmp_path_factory.mktemp("set"), rows, [face(model, number) for model in table])
-    assert {row.subject: row.label for row in found} == pytest.approx(table)
+    results = read(tmp_path_factory.mktemp("set"), rows, [face(model, number) for model in table])
+    assert {row.subject: row.label for row in results} == pytest.approx(table)
 
 
 def test_sources():
@@ -133,11 +144,11 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("cfd", tmp_path, Draw(pictures=36, subjects=6), 3, workers=1)
+    write("cfd", tmp_path, DrawSettings(pictures=36, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
-        found = list(cfd.rows(archive, {}))
-    kept = [row for row in found if isinstance(row, Row)]
-    assert Counter(row.reason for row in found if isinstance(row, Reject)) == {"other_expression": 4}
+        results = list(cfd.rows(archive, {}))
+    kept = [row for row in results if isinstance(row, ManifestRow)]
+    assert Counter(row.reason for row in results if isinstance(row, Reject)) == {"other_expression": 4}
     assert len({row.subject for row in kept}) == len(kept) == 32
     assert all(1 <= row.label <= 7 for row in kept)
     assert len({row.label for row in kept}) > 10

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import chalearn2015
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic import write
-from publishers import read_rows, write_zip
+from publishers import rows_of, write_zip
 
 SIDES = ("Train", "Validation", "Test")
 
@@ -23,16 +23,16 @@ def read(folder, tables, members, options=None):
         content = lines if isinstance(lines, bytes) else "\n".join(lines).encode()
         (folder / f"{side}.csv").write_bytes(content)
     write_zip(folder / "Train.zip", dict.fromkeys([*members, "readme.txt"], b""))
-    return read_rows("chalearn2015", folder, options)
+    return rows_of("chalearn2015", folder, options)
 
 
 def test_rows(tmp_path):
     tables = [["image_1.jpg;20.5;3.25"], ["image_2.jpg;40;0"], ["image_3.jpg;61;5.5"]]
     members = ["Train/image_1.jpg", "Validation/image_2.jpg", "Test/image_3.jpg"]
     expected = [
-        Row(sample_id="train/image_1", member=members[0], label=20.5, label_sigma=3.25, official="train"),
-        Row(sample_id="validation/image_2", member=members[1], label=40.0, label_sigma=0.0, official="validation"),
-        Row(sample_id="test/image_3", member=members[2], label=61.0, label_sigma=5.5, official="test"),
+        ManifestRow(sample_id="train/image_1", member=members[0], label=20.5, label_sigma=3.25, official="train"),
+        ManifestRow(sample_id="validation/image_2", member=members[1], label=40.0, label_sigma=0.0, official="validation"),
+        ManifestRow(sample_id="test/image_3", member=members[2], label=61.0, label_sigma=5.5, official="test"),
     ]
     assert read(tmp_path, tables, members) == expected
     tested = [
@@ -52,9 +52,9 @@ def test_both_separators_with_and_without_a_header(tmp_path, line, header, endin
 
 def test_a_name_on_two_sides_is_told_by_the_folder_only(tmp_path):
     tables = [["image_1.jpg;20;1"], ["image_1.jpg;30;1"], []]
-    found = read(tmp_path, tables, ["valid_images/image_1.jpg", "image_1.jpg"])
-    assert [(row.label, row.official) for row in found if isinstance(row, Row)] == [(30, "validation")]
-    assert [(row.member, row.reason) for row in found if isinstance(row, Reject)] == [
+    results = read(tmp_path, tables, ["valid_images/image_1.jpg", "image_1.jpg"])
+    assert [(row.label, row.official) for row in results if isinstance(row, ManifestRow)] == [(30, "validation")]
+    assert [(row.member, row.reason) for row in results if isinstance(row, Reject)] == [
         ("image_1.jpg", "not_listed"),
         ("train/image_1.jpg", "file_missing"),
     ]
@@ -85,9 +85,9 @@ def test_absurd_labels_are_left_to_cleaning(tmp_path, mean):
 
 def test_dirt(tmp_path):
     tables = [["image_1.jpg;20;1", "image_1.jpg;30;1", "image_2.jpg;20", "image_3.jpg;9;1"], [], []]
-    found = read(tmp_path, tables, ["Train/image_1.jpg", "Train/other.jpg", "again/Train/image_1.jpg"])
-    assert [row.label for row in found if isinstance(row, Row)] == [20]
-    assert [(row.member, row.reason) for row in found if isinstance(row, Reject)] == [
+    results = read(tmp_path, tables, ["Train/image_1.jpg", "Train/other.jpg", "again/Train/image_1.jpg"])
+    assert [row.label for row in results if isinstance(row, ManifestRow)] == [20]
+    assert [(row.member, row.reason) for row in results if isinstance(row, Reject)] == [
         ("Train.csv line 2", "duplicate_row"),
         ("Train.csv line 3", "row_damaged"),
         ("Train/other.jpg", "not_listed"),
@@ -132,11 +132,11 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("chalearn2015", tmp_path, Draw(pictures=100, subjects=6), 3, workers=1)
+    write("chalearn2015", tmp_path, DrawSettings(pictures=100, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
-        found = list(chalearn2015.rows(archive, {}))
-    kept = [row for row in found if isinstance(row, Row)]
-    assert [row.reason for row in found if isinstance(row, Reject)] == ["file_missing"]
+        results = list(chalearn2015.rows(archive, {}))
+    kept = [row for row in results if isinstance(row, ManifestRow)]
+    assert [row.reason for row in results if isinstance(row, Reject)] == ["file_missing"]
     roles = Counter(row.official for row in kept)
     assert roles.total() == 99
     assert 51 <= roles["train"] <= 53

@@ -12,8 +12,8 @@ import pytest
 
 from agecascade.archives import open_archives
 from agecascade.datasets import READERS, cleaning, reader
-from agecascade.datasets.base import Reject, Row
-from agecascade.datasets.row_store import Ledger
+from agecascade.datasets.base import ManifestRow, Reject
+from agecascade.datasets.row_store import RowStore
 from agecascade.errors import ArchiveError, ParamsError, RejectRateError
 from agecascade.params import Clean
 from agecascade.schema import MANIFEST, REJECTS
@@ -28,8 +28,8 @@ def listing(*rows):
     return SimpleNamespace(sources=lambda options: [], rows=lambda archive, options: iter(rows))
 
 
-def row(name="a", **fields) -> Row:
-    return Row(sample_id=name, member=f"{name}.jpg", **fields)
+def row(name="a", **fields) -> ManifestRow:
+    return ManifestRow(sample_id=name, member=f"{name}.jpg", **fields)
 
 
 def cleaned(folder, rows, pictures=None, workers=1, **settings):
@@ -99,12 +99,14 @@ def test_only_rows_that_may_stay_are_decoded(tmp_path, monkeypatch):
 
 def test_a_central_box_is_of_the_pictures_size(tmp_path):
     wide = picture(width=36, height=18)
-    (found,) = cleaned(tmp_path, [row(central_box=1 / 1.8)], {"a.jpg": wide}).manifest["box"].to_pylist()
-    assert found == pytest.approx([8, 4, 28, 14], abs=1e-5)
+    (results,) = cleaned(tmp_path, [row(central_box=1 / 1.8)], {"a.jpg": wide}).manifest["box"].to_pylist()
+    assert results == pytest.approx([8, 4, 28, 14], abs=1e-5)
 
 
 def test_the_second_of_two_ids_is_a_reject(tmp_path):
-    result = cleaned(tmp_path, [Row(sample_id="x", member="1.jpg", label=1.0), Row(sample_id="x", member="2.jpg", label=2.0)])
+    result = cleaned(
+        tmp_path, [ManifestRow(sample_id="x", member="1.jpg", label=1.0), ManifestRow(sample_id="x", member="2.jpg", label=2.0)]
+    )
     assert reasons(result) == {"2.jpg": "duplicate_id"}
     assert result.manifest["label"].to_pylist() == [1.0]
 
@@ -185,15 +187,15 @@ def _parquet(table: pa.Table) -> bytes:
 def test_batches_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(cleaning, "BATCH_BYTES", 2000)
     pictures = {f"{i}.jpg": os.urandom(900) for i in range(10)}
-    with open_archives(write_zip(tmp_path / "set.zip", pictures)) as archive, Ledger() as ledger:
+    with open_archives(write_zip(tmp_path / "set.zip", pictures)) as archive, RowStore() as store:
         for name in pictures:
-            assert ledger.add(row(name[:-4]))
-        sizes = [len(batch) for batch in cleaning._batches(archive, ledger)]
+            assert store.add(row(name[:-4]))
+        sizes = [len(batch) for batch in cleaning._batches(archive, store)]
     assert sizes == [3, 3, 3, 1]
 
 
 def test_two_faces_of_one_picture_are_two_rows(tmp_path):
-    rows = [Row(sample_id=name, member="couple.jpg", box=box) for name, box in (("ann", (0.0, 0, 5, 5)), ("bob", (5.0, 0, 10, 5)))]
+    rows = [ManifestRow(sample_id=name, member="couple.jpg", box=box) for name, box in (("ann", (0.0, 0, 5, 5)), ("bob", (5.0, 0, 10, 5)))]
     result = cleaned(tmp_path, rows)
     assert result.manifest["sample_id"].to_pylist() == ["ann", "bob"]
     assert result.manifest["box"].to_pylist() == [[0, 0, 5, 5], [5, 0, 10, 5]]
@@ -208,8 +210,8 @@ def test_excluded_rows_are_rejects_with_their_reason(tmp_path):
     listed = tmp_path / "doubtful.csv"
     listed.write_text("\ufeffsample_id,reason\na,the label is 40 years off\nb,\nnobody,gone\n", encoding="utf-8")
     result = cleaned(tmp_path, [row("a"), row("b"), row("c")], exclude=str(listed))
-    told = {reject["member"]: reject["detail"] for reject in result.rejects.to_pylist()}
-    assert told == {"a.jpg": "the label is 40 years off", "b.jpg": f"{listed} lists it"}
+    details = {reject["member"]: reject["detail"] for reject in result.rejects.to_pylist()}
+    assert details == {"a.jpg": "the label is 40 years off", "b.jpg": f"{listed} lists it"}
     assert result.manifest["sample_id"].to_pylist() == ["c"]
 
 

@@ -8,7 +8,7 @@ from agecascade.datasets import fgnet, reader
 from agecascade.datasets.base import Reject
 from agecascade.errors import ParamsError
 from agecascade.params import Clean
-from publishers import outcome, read_rows, write_zip
+from publishers import outcome, rows_of, write_zip
 
 POINTS = [(float(i), i + 0.5) for i in range(68)]
 
@@ -25,7 +25,7 @@ def pts(points=POINTS, version=1, count=None) -> bytes:
 
 
 def read(tmp_path, files):
-    return read_rows("fgnet", write_zip(tmp_path / "FGNET.zip", files))
+    return rows_of("fgnet", write_zip(tmp_path / "FGNET.zip", files))
 
 
 def test_rows_with_five_points_before_the_68(tmp_path):

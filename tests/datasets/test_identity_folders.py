@@ -7,25 +7,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agecascade.datasets import READERS, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
-from publishers import read_rows, write_tar, write_zip
+from publishers import rows_of, write_tar, write_zip
 
-read = partial(read_rows, "identity_folders")
+read = partial(rows_of, "identity_folders")
 
 
 def test_the_last_folder_is_the_identity(tmp_path):
     names = ["train/n000002/0001_01.jpg", "train/n000002/0002_01.jpg", "train/n000003/0001_01.png", "train/list.txt"]
     assert read(write_tar(tmp_path / "vggface2_train.tar.gz", dict.fromkeys(names, b""))) == [
-        Row(sample_id="n000002/0001_01", member=names[0], subject="n000002"),
-        Row(sample_id="n000002/0002_01", member=names[1], subject="n000002"),
-        Row(sample_id="n000003/0001_01", member=names[2], subject="n000003"),
+        ManifestRow(sample_id="n000002/0001_01", member=names[0], subject="n000002"),
+        ManifestRow(sample_id="n000002/0002_01", member=names[1], subject="n000002"),
+        ManifestRow(sample_id="n000003/0001_01", member=names[2], subject="n000003"),
     ]
 
 
 def test_a_picture_outside_every_folder_is_a_reject(tmp_path):
-    found = read(write_zip(tmp_path / "set.zip", dict.fromkeys(["a.jpg", "1/a.jpg", "2/a.jpg"], b"")))
-    assert [(reject.member, reject.reason) for reject in found if isinstance(reject, Reject)] == [("a.jpg", "name_does_not_parse")]
+    results = read(write_zip(tmp_path / "set.zip", dict.fromkeys(["a.jpg", "1/a.jpg", "2/a.jpg"], b"")))
+    assert [(reject.member, reject.reason) for reject in results if isinstance(reject, Reject)] == [("a.jpg", "name_does_not_parse")]
 
 
 def test_any_names_packed_in_any_way(tmp_path):
@@ -33,8 +33,8 @@ def test_any_names_packed_in_any_way(tmp_path):
     inner = write_zip(tmp_path / "people.zip", {"Ann/1.jpg": b"", "Bob/1.jpg": b""})
     files["people.zip"] = inner.read_bytes()
     inner.unlink()
-    found = read(write_tar(tmp_path / "faces.tgz", files))
-    assert [(row.sample_id, row.subject) for row in found] == [
+    results = read(write_tar(tmp_path / "faces.tgz", files))
+    assert [(row.sample_id, row.subject) for row in results] == [
         ("Zo\xeb K/a b", "Zo\xeb K"),
         ("Ann/1", "Ann"),
         ("Bob/1", "Bob"),
@@ -50,9 +50,9 @@ def test_any_names_packed_in_any_way(tmp_path):
 )
 def test_people_of_any_name(tmp_path_factory, people, top):
     names = [f"{top}{person}/{number}.jpg" for person in sorted(people) for number in (1, 2)]
-    found = read(write_zip(tmp_path_factory.mktemp("set") / "set.zip", dict.fromkeys(names, b"")))
-    assert [row.member for row in found] == names
-    assert {row.subject for row in found} == people
+    results = read(write_zip(tmp_path_factory.mktemp("set") / "set.zip", dict.fromkeys(names, b"")))
+    assert [row.member for row in results] == names
+    assert {row.subject for row in results} == people
 
 
 def test_all_pictures_in_one_folder_are_another_data_set(tmp_path):

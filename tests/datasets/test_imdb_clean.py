@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agecascade.datasets import imdb_clean
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Dataset, Draw
+from agecascade.params import Dataset, DrawSettings
 from agecascade.synthetic import write
-from publishers import read_rows, write_tar, write_zip
+from publishers import rows_of, write_tar, write_zip
 
 HEADER = "filename,age,gender,x_min,y_min,x_max,y_max,head_roll,head_yaw,head_pitch"
 # as published
@@ -29,7 +29,7 @@ def tables(train=(TRAIN,), valid=(VALID,), test=(TEST,), header=HEADER, suffix="
     return {f"imdb_{part}_new{suffix}.csv": "".join(f"{line}{end}" for line in [header, *lines]).encode() for part, lines in named.items()}
 
 
-read = partial(read_rows, "imdb_clean")
+read = partial(rows_of, "imdb_clean")
 
 
 def published(folder, files=None, pictures=(DEPP, OTHER, THIRD)):
@@ -42,8 +42,8 @@ def published(folder, files=None, pictures=(DEPP, OTHER, THIRD)):
 
 
 def test_rows(tmp_path):
-    found = read(published(tmp_path))
-    assert found[0] == Row(
+    results = read(published(tmp_path))
+    assert results[0] == ManifestRow(
         sample_id=DEPP.removesuffix(".jpg"),
         member=f"imdb/{DEPP}",
         subject="nm0000313",
@@ -52,7 +52,7 @@ def test_rows(tmp_path):
         box=(139.0, 71.0, 184.0, 137.0),
         official="train",
     )
-    assert [(row.subject, row.gender, row.official) for row in found[1:]] == [
+    assert [(row.subject, row.gender, row.official) for row in results[1:]] == [
         ("nm2679438", "female", "validation"),
         ("nm0000100", "male", "test"),
     ]
@@ -70,9 +70,9 @@ def test_the_publishers_own_crops_have_their_own_tables(tmp_path):
     moved = TRAIN.replace("139,71,184,137", "300,310,690,700")
     files = tables(train=[moved], suffix="_1024") | dict.fromkeys((DEPP, OTHER, THIRD), b"")
     path = write_zip(tmp_path / "mine.zip", {f"imdb-clean-1024/{name}": content for name, content in files.items()})
-    found = read(path, {"pictures": "clean_1024"})
-    assert found[0].box == (300, 310, 690, 700)
-    assert [row.official for row in found] == ["train", "validation", "test"]
+    results = read(path, {"pictures": "clean_1024"})
+    assert results[0].box == (300, 310, 690, 700)
+    assert [row.official for row in results] == ["train", "validation", "test"]
 
 
 @pytest.mark.parametrize(
@@ -95,20 +95,20 @@ def test_rows_that_cannot_be_used_are_rejects(tmp_path, line, reason):
 
 
 def test_labels_are_given_as_published(tmp_path):
-    found = read(published(tmp_path, tables(train=[TRAIN.replace(",61,", ",-7,")], test=[TEST.replace(",48,M", ",2005,X")])))
-    assert [(row.label, row.gender) for row in found] == [(-7, "male"), (20, "female"), (2005, None)]
+    results = read(published(tmp_path, tables(train=[TRAIN.replace(",61,", ",-7,")], test=[TEST.replace(",48,M", ",2005,X")])))
+    assert [(row.label, row.gender) for row in results] == [(-7, "male"), (20, "female"), (2005, None)]
 
 
 def test_pictures_and_rows_without_each_other_and_rows_twice(tmp_path):
     gone = TRAIN.replace("13/nm0000313", "14/nm0000314")
-    found = read(published(tmp_path, tables(train=[TRAIN, gone, ",1,M,0,0,1,1,0,0,0"], valid=[VALID, TRAIN], test=[])))
-    assert [(reject.member, reject.reason) for reject in found if isinstance(reject, Reject)] == [
+    results = read(published(tmp_path, tables(train=[TRAIN, gone, ",1,M,0,0,1,1,0,0,0"], valid=[VALID, TRAIN], test=[])))
+    assert [(reject.member, reject.reason) for reject in results if isinstance(reject, Reject)] == [
         ("imdb_train_new.csv line 4", "file_missing"),
         ("imdb_valid_new.csv line 3", "duplicate_row"),
         (f"imdb/{THIRD}", "not_listed"),
         ("14/nm0000314_rm1851819008_1949-12-4_2010.jpg", "file_missing"),
     ]
-    assert [row.official for row in found if isinstance(row, Row)] == ["train", "validation"]
+    assert [row.official for row in results if isinstance(row, ManifestRow)] == ["train", "validation"]
 
 
 def test_faults_of_the_tables_are_one_clear_line(tmp_path):
@@ -149,14 +149,14 @@ def test_every_row_of_the_publishers_form_is_taken_apart(tmp_path_factory, perso
 
 
 def test_sources():
-    found = imdb_clean.sources({})
-    assert [source.file for source in found] == [f"imdb_{i}.tar" for i in range(10)] + [
+    results = imdb_clean.sources({})
+    assert [source.file for source in results] == [f"imdb_{i}.tar" for i in range(10)] + [
         "imdb_train_new.csv",
         "imdb_valid_new.csv",
         "imdb_test_new.csv",
     ]
-    assert found[3].url == "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/static/imdb_3.tar"
-    assert found[10].url.endswith("/csvs/imdb_train_new.csv")
+    assert results[3].url == "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/static/imdb_3.tar"
+    assert results[10].url.endswith("/csvs/imdb_train_new.csv")
     assert imdb_clean.sources({"pictures": "crop"})[0].file == "imdb_crop.tar"
     (own,) = imdb_clean.sources({"pictures": "clean_1024", "file": "mine.tar"})
     assert (own.file, own.url) == ("mine.tar", None)
@@ -166,11 +166,11 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("imdb_clean", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("imdb_clean", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     Dataset(reader="imdb_clean", origin="publisher", **imdb_clean.INFO.settings)
-    found = read(tmp_path)
-    rows = [row for row in found if isinstance(row, Row)]
-    rejects = Counter(reject.reason for reject in found if isinstance(reject, Reject))
+    results = read(tmp_path)
+    rows = [row for row in results if isinstance(row, ManifestRow)]
+    rejects = Counter(reject.reason for reject in results if isinstance(reject, Reject))
     assert rejects == {"not_listed": 4, "file_missing": 1}
     assert len(rows) == 36 - 5
     assert len({row.subject for row in rows}) == 6

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agecascade.datasets import imdb_wiki
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.imdb_wiki import age_at_mid_year
 from agecascade.errors import ArchiveError, ParamsError
-from publishers import mat, read_rows, write_tar, write_zip
+from publishers import mat, rows_of, write_tar, write_zip
 
 
 def serial(year, month, day) -> float:
@@ -38,7 +38,7 @@ def changed(**fields):
     return TABLE | {key: [value, *TABLE[key][1:]] for key, value in fields.items()}
 
 
-read = partial(read_rows, "imdb_wiki")
+read = partial(rows_of, "imdb_wiki")
 
 
 def crop(folder, table, order=("mat", "pictures")):
@@ -49,7 +49,7 @@ def crop(folder, table, order=("mat", "pictures")):
 @pytest.mark.parametrize("order", [("mat", "pictures"), ("pictures", "mat")])
 def test_rows(tmp_path, order):
     assert read(crop(tmp_path, TABLE, order)) == [
-        Row(
+        ManifestRow(
             sample_id="00/nm01_rm1_1970-3-1_2000",
             member="imdb_crop/00/nm01_rm1_1970-3-1_2000.jpg",
             subject="7",
@@ -58,7 +58,7 @@ def test_rows(tmp_path, order):
             central_box=pytest.approx(1 / 1.8),
             face_score=3.5,
         ),
-        Row(
+        ManifestRow(
             sample_id="01/nm02_rm2_1970-10-1_2000",
             member="imdb_crop/01/nm02_rm2_1970-10-1_2000.jpg",
             subject="12345",

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agecascade.datasets import megaage_asian
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Dataset, Draw
+from agecascade.params import Dataset, DrawSettings
 from agecascade.synthetic import write
-from publishers import read_rows, write_folder, write_tar, write_zip
+from publishers import rows_of, write_folder, write_tar, write_zip
 
 LISTS = {"train_name": "1.jpg\n2.jpg\n", "train_age": "18\n70\n", "test_name": "1.jpg\n", "test_age": "0\n"}
 PICTURES = ["train/1.jpg", "train/2.jpg", "test/1.jpg"]
@@ -23,7 +23,7 @@ def files(lists=LISTS, pictures=PICTURES, top="megaage_asian/"):
     }
 
 
-read = partial(read_rows, "megaage_asian")
+read = partial(rows_of, "megaage_asian")
 
 
 def packed(folder, lists=LISTS, pictures=PICTURES):
@@ -32,9 +32,9 @@ def packed(folder, lists=LISTS, pictures=PICTURES):
 
 def test_rows(tmp_path):
     assert read(packed(tmp_path)) == [
-        Row(sample_id="train/1", member="megaage_asian/train/1.jpg", label=18.0, official="train"),
-        Row(sample_id="train/2", member="megaage_asian/train/2.jpg", label=70.0, official="train"),
-        Row(sample_id="test/1", member="megaage_asian/test/1.jpg", label=0.0, official="test"),
+        ManifestRow(sample_id="train/1", member="megaage_asian/train/1.jpg", label=18.0, official="train"),
+        ManifestRow(sample_id="train/2", member="megaage_asian/train/2.jpg", label=70.0, official="train"),
+        ManifestRow(sample_id="test/1", member="megaage_asian/test/1.jpg", label=0.0, official="test"),
     ]
 
 
@@ -75,15 +75,15 @@ def test_labels_are_given_as_published(tmp_path):
 
 def test_pictures_and_lines_without_each_other(tmp_path):
     lists = LISTS | {"train_name": "1.jpg\n\n1.jpg\n9.jpg\n", "train_age": "18\n1\n2\n3\n"}
-    found = read(packed(tmp_path, lists, ["train/1.jpg", "train/2.jpg", "test/1.jpg", "valid/1.jpg"]))
-    assert [(reject.member, reject.reason) for reject in found if isinstance(reject, Reject)] == [
+    results = read(packed(tmp_path, lists, ["train/1.jpg", "train/2.jpg", "test/1.jpg", "valid/1.jpg"]))
+    assert [(reject.member, reject.reason) for reject in results if isinstance(reject, Reject)] == [
         ("megaage_asian/list/train_name.txt line 2", "file_missing"),
         ("megaage_asian/list/train_name.txt line 3", "duplicate_row"),
         ("megaage_asian/train/2.jpg", "not_listed"),
         ("megaage_asian/valid/1.jpg", "not_listed"),
         ("train/9.jpg", "file_missing"),
     ]
-    assert [(row.sample_id, row.label) for row in found if isinstance(row, Row)] == [("train/1", 18), ("test/1", 0)]
+    assert [(row.sample_id, row.label) for row in results if isinstance(row, ManifestRow)] == [("train/1", 18), ("test/1", 0)]
 
 
 def test_a_list_in_another_encoding_or_missing_is_one_clear_error(tmp_path):
@@ -101,8 +101,8 @@ def test_lines_belong_to_pictures_by_their_place(tmp_path_factory, train, test):
         names = [f"{n}.jpg" for n in range(len(ages), 0, -1)]
         lists |= {f"{side}_name": "\n".join(names), f"{side}_age": "\n".join(map(str, ages))}
         pictures += [f"{side}/{name}" for name in names]
-    found = read(packed(tmp_path_factory.mktemp("set"), lists, sorted(pictures)))
-    assert {row.sample_id: (row.label, row.official) for row in found} == {
+    results = read(packed(tmp_path_factory.mktemp("set"), lists, sorted(pictures)))
+    assert {row.sample_id: (row.label, row.official) for row in results} == {
         f"{side}/{len(ages) - i}": (age, side) for side, ages in (("train", train), ("test", test)) for i, age in enumerate(ages)
     }
 
@@ -116,10 +116,10 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("megaage_asian", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("megaage_asian", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     Dataset(reader="megaage_asian", origin="publisher", **megaage_asian.INFO.settings)
     rows = read(tmp_path)
-    assert all(isinstance(row, Row) for row in rows)
+    assert all(isinstance(row, ManifestRow) for row in rows)
     assert [row.official for row in rows].count("test") == 3
     assert [row.official for row in rows].count("train") == 33
     assert all(0 <= row.label <= 70 for row in rows)

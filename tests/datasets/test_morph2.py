@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agecascade.datasets import morph2
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Dataset, Draw
+from agecascade.params import Dataset, DrawSettings
 from agecascade.synthetic import write
-from publishers import read_rows, write_folder, write_tar, write_zip
+from publishers import rows_of, write_folder, write_tar, write_zip
 
 CSV = "morph_2008_nonCommercial.csv"
 TABLE = {"table": CSV}
@@ -26,7 +26,7 @@ LINES = [
 PARTIAL = {"setting": "partial"}
 
 
-read = partial(read_rows, "morph2")
+read = partial(rows_of, "morph2")
 
 
 def album(folder, lines=None, names=(FIRST, SECOND, THIRD), header=HEADER, end="\n", **lists):
@@ -40,11 +40,11 @@ def album(folder, lines=None, names=(FIRST, SECOND, THIRD), header=HEADER, end="
 
 
 def test_rows_by_name_alone(tmp_path):
-    found = read(album(tmp_path))
-    assert found[0] == Row(
+    results = read(album(tmp_path))
+    assert results[0] == ManifestRow(
         sample_id="009055_1M54", member=f"MORPH_nonCommercial/Album2/{FIRST}", subject="009055", label=54.0, gender="male"
     )
-    assert [(row.subject, row.label, row.gender) for row in found[1:]] == [("122148", 45, "male"), ("224970", 26, "female")]
+    assert [(row.subject, row.label, row.gender) for row in results[1:]] == [("122148", 45, "male"), ("224970", 26, "female")]
 
 
 def test_the_albums_table_adds_the_race(tmp_path):
@@ -91,14 +91,14 @@ def test_a_row_that_contradicts_the_name_or_has_no_label_is_a_reject(tmp_path, c
 
 
 def test_pictures_and_rows_without_each_other_and_rows_twice(tmp_path):
-    found = read(album(tmp_path, [LINES[1], LINES[1], LINES[2], "1,1,,,W,M,,30,0,,"], names=(FIRST, SECOND)), TABLE)
-    assert [(reject.member, reject.reason) for reject in found if isinstance(reject, Reject)] == [
+    results = read(album(tmp_path, [LINES[1], LINES[1], LINES[2], "1,1,,,W,M,,30,0,,"], names=(FIRST, SECOND)), TABLE)
+    assert [(reject.member, reject.reason) for reject in results if isinstance(reject, Reject)] == [
         (f"MORPH_nonCommercial/{CSV} line 3", "duplicate_row"),
         (f"MORPH_nonCommercial/{CSV} line 5", "file_missing"),
         (f"MORPH_nonCommercial/Album2/{FIRST}", "not_listed"),
         ("224970_01F26", "file_missing"),
     ]
-    assert [row.subject for row in found if isinstance(row, Row)] == ["122148"]
+    assert [row.subject for row in results if isinstance(row, ManifestRow)] == ["122148"]
 
 
 def test_a_byte_order_mark_quotes_and_crlf(tmp_path):
@@ -129,9 +129,9 @@ TABS = "database\tfilename\tfold\tage\nmorph\t{}\t0\t25\n"
 @pytest.mark.parametrize("form", [SPACES, COMMAS, TABS])
 def test_the_partial_setting(tmp_path, form):
     lists = {"Setting_1_fold0_train": form.format(FIRST), "Setting_1_fold0_test": form.format("330001_00M20.JPG")}
-    found = read(album(tmp_path, LINES, **lists), PARTIAL | TABLE)
-    assert [(row.subject, row.official, row.ethnicity) for row in found if isinstance(row, Row)] == [("009055", "train", "White")]
-    assert [(reject.member, reject.reason) for reject in found if isinstance(reject, Reject)] == [
+    results = read(album(tmp_path, LINES, **lists), PARTIAL | TABLE)
+    assert [(row.subject, row.official, row.ethnicity) for row in results if isinstance(row, ManifestRow)] == [("009055", "train", "White")]
+    assert [(reject.member, reject.reason) for reject in results if isinstance(reject, Reject)] == [
         (f"MORPH_nonCommercial/Album2/{SECOND}", "not_in_setting"),
         (f"MORPH_nonCommercial/Album2/{THIRD}", "not_in_setting"),
         ("330001_00M20", "file_missing"),
@@ -171,7 +171,7 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("morph2", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("morph2", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     Dataset(reader="morph2", origin="publisher", **morph2.INFO.settings)
     rows = read(tmp_path)
     assert len(rows) == 36
@@ -179,7 +179,7 @@ def test_the_drawn_archive(tmp_path):
     assert all(16 <= row.label <= 80 for row in rows)
     listed = read(tmp_path, TABLE)
     assert [reject.reason for reject in listed if isinstance(reject, Reject)] == ["labels_disagree"]
-    assert {row.ethnicity for row in listed if isinstance(row, Row)} <= {"White", "Black", "Hispanic"}
-    partial = Counter(row.official if isinstance(row, Row) else row.reason for row in read(tmp_path, PARTIAL))
+    assert {row.ethnicity for row in listed if isinstance(row, ManifestRow)} <= {"White", "Black", "Hispanic"}
+    partial = Counter(row.official if isinstance(row, ManifestRow) else row.reason for row in read(tmp_path, PARTIAL))
     assert partial["train"] > partial["test"] > 0
     assert partial.total() == 36

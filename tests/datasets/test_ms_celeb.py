@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import ms_celeb, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.catalogue import entry
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Clean, Draw
+from agecascade.params import Clean, DrawSettings
 from agecascade.synthetic import write
 from agecascade.synthetic.packing import archive_writer
 from images import picture
-from publishers import read_rows, write_folder, write_zip
+from publishers import rows_of, write_folder, write_zip
 
-read = partial(read_rows, "ms_celeb")
+read = partial(rows_of, "ms_celeb")
 
 
 def records(labels):
@@ -45,7 +45,7 @@ def published(folder, names=("0/1.jpg", "0/2.jpg", "1/3.jpg")):
 def test_loose_records_and_records_in_a_zip(tmp_path):
     faces = published(tmp_path / "faces_emore")
     expected = [("0/1", "0"), ("0/2", "0"), ("1/3", "1")]
-    assert read(faces) == [Row(sample_id=name, member=f"{name}.jpg", subject=subject) for name, subject in expected]
+    assert read(faces) == [ManifestRow(sample_id=name, member=f"{name}.jpg", subject=subject) for name, subject in expected]
     files = {f"faces_emore/{path.name}": path.read_bytes() for path in sorted(faces.iterdir())}
     assert [row.sample_id for row in read(write_zip(tmp_path / "faces_emore.zip", files))] == [name for name, _ in expected]
     (faces / "train.idx").unlink()
@@ -100,13 +100,13 @@ def test_any_labels(tmp_path_factory, labels):
 
 
 def test_the_drawn_archive_is_understood(tmp_path):
-    write("ms_celeb", tmp_path, Draw(pictures=36, subjects=6), 1, workers=1)
+    write("ms_celeb", tmp_path, DrawSettings(pictures=36, subjects=6), 1, workers=1)
     assert {path.name for path in tmp_path.iterdir()} == {"train.rec", "train.idx", "property"}
     assert (tmp_path / "property").read_text() == "6,112,112"
     with open_archives(tmp_path) as archive:
-        found = list(reader("ms_celeb").rows(archive, {}))
-        assert [row.sample_id.split("/")[1] for row in found] == [str(number) for number in range(1, 37)]
-        assert len({row.subject for row in found}) == 6
+        results = list(reader("ms_celeb").rows(archive, {}))
+        assert [row.sample_id.split("/")[1] for row in results] == [str(number) for number in range(1, 37)]
+        assert len({row.subject for row in results}) == 6
         files = {"manifest": tmp_path / "m.parquet", "rejects": tmp_path / "r.parquet"}
         counts = clean(archive, reader("ms_celeb"), Clean(), {}, name="ms_celeb", **files)
     assert (counts["kept"], counts["rejected"], counts["subjects"]) == (36, {}, 6)
@@ -114,7 +114,7 @@ def test_the_drawn_archive_is_understood(tmp_path):
 
 def test_the_drawn_files_are_the_same_whatever_the_workers(tmp_path):
     for folder, seed, workers in (("one", 5, 1), ("two", 5, 2), ("other", 6, 1)):
-        write("ms_celeb", tmp_path / folder, Draw(pictures=36, subjects=4), seed, workers)
+        write("ms_celeb", tmp_path / folder, DrawSettings(pictures=36, subjects=4), seed, workers)
     one, two, other = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two", "other"))
     assert one == two
     assert one["train.rec"] != other["train.rec"]

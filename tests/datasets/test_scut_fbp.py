@@ -1,22 +1,33 @@
 from __future__ import annotations
 
+import io
 import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openpyxl import Workbook
 
 from agecascade.archives import open_archives
 from agecascade.datasets import scut_fbp
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic import write
-from agecascade.synthetic.spreadsheet import spreadsheet
-from publishers import read_rows, workbook, write_zip
+from agecascade.synthetic.packing import spreadsheet
+from publishers import rows_of, write_zip
 
 HEADER = ["Image", "Attractiveness label", "Standard deviation"]
 RATINGS = "Rating_Collection/Attractiveness label.xlsx"
+
+
+def workbook(rows):
+    book = Workbook()
+    for row in rows:
+        book["Sheet"].append(row)
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
 
 
 def picture_of(number):
@@ -26,15 +37,15 @@ def picture_of(number):
 def read(folder, rows, numbers, header=HEADER, content=None):
     files = dict.fromkeys([picture_of(number) for number in numbers], b"")
     files["Rating_Collection/AttractiveData.xlsx"] = b"not read"
-    files[RATINGS] = workbook({"Sheet": [header, *rows]}) if content is None else content
+    files[RATINGS] = workbook([header, *rows]) if content is None else content
     write_zip(folder / "SCUT-FBP.zip", files)
-    return read_rows("scut_fbp", folder)
+    return rows_of("scut_fbp", folder)
 
 
 def test_rows(tmp_path):
     assert read(tmp_path, [[1, 2.6933333, 0.56], [2, 4, 0]], [1, 2]) == [
-        Row(sample_id="SCUT-FBP-1", member=picture_of(1), label=2.6933333, label_sigma=0.56, gender="female", ethnicity="Asian"),
-        Row(sample_id="SCUT-FBP-2", member=picture_of(2), label=4.0, label_sigma=0.0, gender="female", ethnicity="Asian"),
+        ManifestRow(sample_id="SCUT-FBP-1", member=picture_of(1), label=2.6933333, label_sigma=0.56, gender="female", ethnicity="Asian"),
+        ManifestRow(sample_id="SCUT-FBP-2", member=picture_of(2), label=4.0, label_sigma=0.0, gender="female", ethnicity="Asian"),
     ]
 
 
@@ -68,9 +79,9 @@ def test_absurd_labels_are_left_to_cleaning(tmp_path, mean):
 
 
 def test_dirt(tmp_path):
-    found = read(tmp_path, [[1, 3, 1], [1, 4, 1], [], [2, 3, 1]], [1, 5])
-    assert [row.label for row in found if isinstance(row, Row)] == [3]
-    assert [(row.member, row.reason) for row in found if isinstance(row, Reject)] == [
+    results = read(tmp_path, [[1, 3, 1], [1, 4, 1], [], [2, 3, 1]], [1, 5])
+    assert [row.label for row in results if isinstance(row, ManifestRow)] == [3]
+    assert [(row.member, row.reason) for row in results if isinstance(row, Reject)] == [
         (f"{RATINGS} row 3", "duplicate_row"),
         (picture_of(5), "not_listed"),
         ("scut-fbp-2", "file_missing"),
@@ -92,8 +103,8 @@ def test_faults_of_the_spreadsheet(tmp_path):
 @settings(max_examples=15, deadline=None)
 @given(table=st.dictionaries(st.integers(1, 500), st.tuples(st.floats(1, 5), st.floats(0, 2)), min_size=1, max_size=5))
 def test_every_row_is_read_as_written(tmp_path_factory, table):
-    found = read(tmp_path_factory.mktemp("set"), [[number, *cells] for number, cells in table.items()], list(table))
-    assert {row.sample_id: (row.label, row.label_sigma) for row in found} == {
+    results = read(tmp_path_factory.mktemp("set"), [[number, *cells] for number, cells in table.items()], list(table))
+    assert {row.sample_id: (row.label, row.label_sigma) for row in results} == {
         f"SCUT-FBP-{number}": pytest.approx(cells, rel=1e-12) for number, cells in table.items()
     }
 
@@ -114,9 +125,9 @@ def test_drawn_spreadsheets_keep_no_dates():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("scut_fbp", tmp_path, Draw(pictures=36, subjects=6), 3, workers=1)
+    write("scut_fbp", tmp_path, DrawSettings(pictures=36, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
-        found = list(scut_fbp.rows(archive, {}))
-    assert len(found) == 36
-    assert all(isinstance(row, Row) and 1 <= row.label <= 5 and 0 < row.label_sigma < 1.5 for row in found)
-    assert len({row.label for row in found}) > 10
+        results = list(scut_fbp.rows(archive, {}))
+    assert len(results) == 36
+    assert all(isinstance(row, ManifestRow) and 1 <= row.label <= 5 and 0 < row.label_sigma < 1.5 for row in results)
+    assert len({row.label for row in results}) > 10

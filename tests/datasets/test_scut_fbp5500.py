@@ -1,24 +1,38 @@
 from __future__ import annotations
 
+import io
 from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openpyxl import Workbook
 
 from agecascade.archives import open_archives
 from agecascade.datasets import scut_fbp5500
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Draw
+from agecascade.params import DrawSettings
 from agecascade.synthetic import write
-from publishers import read_rows, workbook, write_zip
+from publishers import rows_of, write_zip
 
 TOP = "SCUT-FBP5500_v2"
 LISTS = f"{TOP}/train_test_files"
 HEADER = ["Rater", "Filename", "Rating", "original Rating"]
 LABELS = {"AF1": 2.5, "AM1": 3.0, "CF1": 4.0, "CM1": 1.5, "CM2": 2.0}
+
+
+def workbook(sheets):
+    book = Workbook()
+    book.remove(book["Sheet"])
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
 
 
 def ratings(of):
@@ -47,13 +61,13 @@ def published(labels, folds=None, sheets=None):
 
 def read(folder, members, options=None):
     write_zip(folder / "SCUT-FBP5500_v2.zip", members)
-    return read_rows("scut_fbp5500", folder, options)
+    return rows_of("scut_fbp5500", folder, options)
 
 
 def test_rows(tmp_path):
     sheets = {"ALL": ratings({**{name: [3] for name in LABELS}, "AF1": [2, 2, 3, 3], "CM1": [1, 2]})}
-    found = read(tmp_path, published(LABELS, sheets=sheets))
-    assert found[0] == Row(
+    results = read(tmp_path, published(LABELS, sheets=sheets))
+    assert results[0] == ManifestRow(
         sample_id="AF1",
         member=f"{TOP}/Images/AF1.jpg",
         label=2.5,
@@ -62,7 +76,7 @@ def test_rows(tmp_path):
         ethnicity="Asian",
         official="fold1",
     )
-    assert found[3] == Row(
+    assert results[3] == ManifestRow(
         sample_id="CM1",
         member=f"{TOP}/Images/CM1.jpg",
         label=1.5,
@@ -71,12 +85,12 @@ def test_rows(tmp_path):
         ethnicity="Caucasian",
         official="fold4",
     )
-    assert [(row.sample_id, row.label_sigma, row.official) for row in found[1:3]] == [("AM1", 0, "fold2"), ("CF1", 0, "fold3")]
+    assert [(row.sample_id, row.label_sigma, row.official) for row in results[1:3]] == [("AM1", 0, "fold2"), ("CF1", 0, "fold3")]
 
 
 def test_sixty_to_forty(tmp_path):
-    found = read(tmp_path, published(LABELS), {"split": "60_40"})
-    assert [row.official for row in found] == ["train", "train", "train", "test", "test"]
+    results = read(tmp_path, published(LABELS), {"split": "60_40"})
+    assert [row.official for row in results] == ["train", "train", "train", "test", "test"]
 
 
 @pytest.mark.parametrize("titles", [["ALL"], ["Asian_Female", "Caucasian_Male"], ["Asian_Female", "Caucasian_Male", "ALL"], ["All"]])
@@ -84,8 +98,8 @@ def test_ratings_stand_in_one_sheet_or_in_one_for_each_group(tmp_path, titles):
     groups = {"Asian_Female": {"AF1": [2, 4]}, "Caucasian_Male": {"CM1": [1, 1]}}
     every = {"AF1": [2, 4], "CM1": [1, 1]}
     sheets = {title: ratings(groups.get(title, every)) for title in titles}
-    found = read(tmp_path, published({"AF1": 3, "CM1": 1}, sheets=sheets))
-    assert {row.sample_id: row.label_sigma for row in found} == {"AF1": 1.0, "CM1": 0.0}
+    results = read(tmp_path, published({"AF1": 3, "CM1": 1}, sheets=sheets))
+    assert {row.sample_id: row.label_sigma for row in results} == {"AF1": 1.0, "CM1": 0.0}
 
 
 def test_without_ratings_the_study_decides(tmp_path):
@@ -119,9 +133,9 @@ def test_dirt(tmp_path):
     members = published(LABELS, folds=[["AF1.jpg 2.5"], ["AM1.jpg 3"], ["AF9.jpg 2"], [], ["CM2.jpg 2"]])
     members[f"{LISTS}/All_labels.txt"] += b"\nAF1.jpg 5\nCF7.jpg 3"
     members[f"{TOP}/Images/AF8.jpg"] = b""
-    found = read(tmp_path, members)
-    assert {row.sample_id: row.label for row in found if isinstance(row, Row)} == {"AF1": 2.5, "AM1": 3, "CM2": 2}
-    assert [(row.member, row.reason) for row in found if isinstance(row, Reject)] == [
+    results = read(tmp_path, members)
+    assert {row.sample_id: row.label for row in results if isinstance(row, ManifestRow)} == {"AF1": 2.5, "AM1": 3, "CM2": 2}
+    assert [(row.member, row.reason) for row in results if isinstance(row, Reject)] == [
         (f"{LISTS}/All_labels.txt line 6", "duplicate_row"),
         (f"{TOP}/Images/CF1.jpg", "not_in_official_split"),
         (f"{TOP}/Images/CM1.jpg", "not_in_official_split"),
@@ -150,9 +164,9 @@ def test_faults_of_the_tables(tmp_path):
 @given(of=st.dictionaries(st.from_regex(r"[AC][FM][1-9][0-9]{0,3}", fullmatch=True), st.lists(st.integers(1, 5), min_size=1), min_size=1))
 def test_every_deviation_is_that_of_the_raters(tmp_path_factory, of):
     members = published({name: np.mean(values) for name, values in of.items()}, sheets={"ALL": ratings(of)})
-    found = read(tmp_path_factory.mktemp("set"), members)
-    assert {row.sample_id for row in found} == of.keys()
-    for row in found:
+    results = read(tmp_path_factory.mktemp("set"), members)
+    assert {row.sample_id for row in results} == of.keys()
+    for row in results:
         assert row.label == pytest.approx(np.mean(of[row.sample_id]))
         assert row.label_sigma == pytest.approx(np.std(of[row.sample_id]), abs=1e-7)
 
@@ -166,10 +180,10 @@ def test_sources():
 
 
 def test_the_drawn_archive(tmp_path):
-    write("scut_fbp5500", tmp_path, Draw(pictures=36, subjects=6), 3, workers=1)
+    write("scut_fbp5500", tmp_path, DrawSettings(pictures=36, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
         folds, sides = (list(scut_fbp5500.rows(archive, {"split": split})) for split in ("folds", "60_40"))
-    assert all(isinstance(row, Row) and 1 <= row.label <= 5 and 0 < row.label_sigma < 1.5 for row in folds)
+    assert all(isinstance(row, ManifestRow) and 1 <= row.label <= 5 and 0 < row.label_sigma < 1.5 for row in folds)
     assert Counter(row.official for row in folds) == {"fold1": 8, "fold2": 7, "fold3": 7, "fold4": 7, "fold5": 7}
     assert Counter(row.official for row in sides) == {"train": 22, "test": 14}
     assert {row.gender for row in folds} == {"female", "male"}

@@ -3,10 +3,12 @@ from __future__ import annotations
 import io
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets.base import Reject
-from agecascade.datasets.tables import Table, find, join, number, sheet_rows, text_lines, text_rows
+from agecascade.datasets.tables import PathSuffixes, Table, find, join, number, sheet_rows, text_lines, text_rows
 from agecascade.errors import ArchiveError
 from publishers import write_zip
 
@@ -55,8 +57,8 @@ def sheet(*lines, title="Scores") -> bytes:
 
 def test_sheet_rows():
     content = sheet(["a title"], ["Image", " Mean "], [1, 2.5], [None, None], [2, "n/a"])
-    found = list(sheet_rows(Table("scores.xlsx", content), ["Image", "Mean"], "Scores", header=2))
-    assert found == [(3, {"Image": 1, "Mean": 2.5}), (5, {"Image": 2, "Mean": "n/a"})]
+    rows_read = list(sheet_rows(Table("scores.xlsx", content), ["Image", "Mean"], "Scores", header=2))
+    assert rows_read == [(3, {"Image": 1, "Mean": 2.5}), (5, {"Image": 2, "Mean": "n/a"})]
     with pytest.raises(ArchiveError, match="unknown column 'Median'"):
         list(sheet_rows(Table("scores.xlsx", content), ["Median"], header=2))
     with pytest.raises(ArchiveError, match=r"unknown sheet 'Score'; did you mean Scores"):
@@ -81,10 +83,22 @@ def test_find(tmp_path):
 def test_join(tmp_path):
     path = write_zip(tmp_path / "set.zip", {"a/1.jpg": b"", "b/1.jpg": b"", "a/2.jpg": b"", "a/readme.txt": b""})
     with open_archives(path) as archive:
-        found = list(join(archive, {"1": "one", "3": "three"}, lambda name: name[-5]))
-    assert [(item[0].name, item[1]) for item in found if not isinstance(item, Reject)] == [("a/1.jpg", "one")]
-    assert [(item.member, item.reason) for item in found if isinstance(item, Reject)] == [
+        results = list(join(archive, {"1": "one", "3": "three"}, lambda name: name[-5]))
+    assert [(item[0].name, item[1]) for item in results if not isinstance(item, Reject)] == [("a/1.jpg", "one")]
+    assert [(item.member, item.reason) for item in results if isinstance(item, Reject)] == [
         ("b/1.jpg", "duplicate_picture"),
         ("a/2.jpg", "not_listed"),
         ("3", "file_missing"),
     ]
+
+
+parts = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join)
+
+
+@settings(max_examples=30)
+@given(paths=st.lists(parts, unique=True, max_size=12), members=st.lists(parts, min_size=1, max_size=20))
+def test_path_suffixes_are_those_of_a_search_through_all_paths(paths, members):
+    suffixes = PathSuffixes(paths)
+    for member in members:
+        fitting = [path for path in paths if f"/{member}".endswith(f"/{path}") or f"/{path}".endswith(f"/{member}")]
+        assert suffixes.path_of(member) in ([*fitting, None] if len(fitting) > 1 else fitting or [None])

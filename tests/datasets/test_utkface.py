@@ -4,10 +4,10 @@ import pytest
 
 from agecascade.archives import open_archives
 from agecascade.datasets import reader, utkface
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Clean
-from publishers import outcome, read_rows, write_tar
+from publishers import outcome, rows_of, write_tar
 
 OFFICIAL = {"official": {"train": "UTK_train_coral.csv", "test": "UTK_test_coral.csv"}}
 
@@ -16,14 +16,14 @@ def read(folder, names, options=None, **loose):
     write_tar(folder / "UTKFace.tar.gz", dict.fromkeys(names, b""))
     for file, content in loose.items():
         (folder / f"{file}.csv").write_text(content)
-    return read_rows("utkface", folder, options)
+    return rows_of("utkface", folder, options)
 
 
 def test_rows(tmp_path):
     names = ["UTKFace/100_1_0_20170112213500903.jpg.chip.jpg", "UTKFace/1_0_3_20170109150557335.jpg"]
     assert read(tmp_path, names) == [
-        Row(sample_id="100_1_0_20170112213500903", member=names[0], label=100.0, gender="female", ethnicity="White"),
-        Row(sample_id="1_0_3_20170109150557335", member=names[1], label=1.0, gender="male", ethnicity="Indian"),
+        ManifestRow(sample_id="100_1_0_20170112213500903", member=names[0], label=100.0, gender="female", ethnicity="White"),
+        ManifestRow(sample_id="1_0_3_20170109150557335", member=names[1], label=1.0, gender="male", ethnicity="Indian"),
     ]
 
 
@@ -63,9 +63,9 @@ def test_the_official_split(tmp_path):
     names = [f"{age}_0_0_2017011221350090{i}.webp" for i, age in enumerate([21, 30, 60, 70])]
     train = ",filename,age,database\n1,21_0_0_20170112213500900.jpg,21,utk\n4,55_0_0_20170112213500955.jpg,55,utk\n"
     test = ",file,age\n2,30_0_0_20170112213500901.jpg.chip.jpg,9\n3,60_0_0_20170112213500902.jpg.chip.jpg,39\n"
-    found = read(tmp_path, names, OFFICIAL, UTK_train_coral=train, UTK_test_coral=test, other="x")
-    assert [(row.label, row.official) for row in found if isinstance(row, Row)] == [(21, "train"), (30, "test"), (60, "test")]
-    assert [(reject.member, reject.reason) for reject in found if isinstance(reject, Reject)] == [
+    results = read(tmp_path, names, OFFICIAL, UTK_train_coral=train, UTK_test_coral=test, other="x")
+    assert [(row.label, row.official) for row in results if isinstance(row, ManifestRow)] == [(21, "train"), (30, "test"), (60, "test")]
+    assert [(reject.member, reject.reason) for reject in results if isinstance(reject, Reject)] == [
         (names[3], "not_in_official_split"),
         ("55_0_0_20170112213500955", "picture_missing"),
     ]
@@ -111,9 +111,9 @@ def raw(mirror, tmp_path):
 
 def test_the_real_names_and_split(raw):
     with open_archives(raw) as archive:
-        found = list(reader("utkface").rows(archive, OFFICIAL))
-    roles = [row.official for row in found if isinstance(row, Row)]
-    reasons = [reject.reason for reject in found if isinstance(reject, Reject)]
+        results = list(reader("utkface").rows(archive, OFFICIAL))
+    roles = [row.official for row in results if isinstance(row, ManifestRow)]
+    reasons = [reject.reason for reject in results if isinstance(reject, Reject)]
     assert (roles.count("train"), roles.count("test")) == (11223, 3287)
     assert {reason: reasons.count(reason) for reason in set(reasons)} == {
         "name_does_not_parse": 3,

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from agecascade.archives import open_archives
 from agecascade.datasets import reader, vggface2
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.catalogue import entry
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.params import Clean, Draw
+from agecascade.params import Clean, DrawSettings
 from agecascade.synthetic import write
-from publishers import read_rows, write_folder, write_tar, write_zip
+from publishers import rows_of, write_folder, write_tar, write_zip
 
 META = """Class_ID, Name, Sample_Num, Flag, Gender
 n000002, "A_Fine_Frenzy", 315, 1, f
@@ -29,20 +29,20 @@ def read(folder, names, options=None, **loose):
     write_tar(folder / "vggface2_train.tar.gz", dict.fromkeys(names, b""))
     files = {"train_list": "train_list.txt", "test_list": "test_list.txt", "meta": "identity_meta.csv"}
     write_folder(folder, {files[name]: content if isinstance(content, bytes) else content.encode() for name, content in loose.items()})
-    return read_rows("vggface2", folder, options)
+    return rows_of("vggface2", folder, options)
 
 
-def rejects(found):
-    return {reject.member: reject.reason for reject in found if isinstance(reject, Reject)}
+def rejects(results):
+    return {reject.member: reject.reason for reject in results if isinstance(reject, Reject)}
 
 
 def test_every_picture_with_its_folder_as_the_subject(tmp_path):
-    found = read(tmp_path, [*NAMES[:2], "test/n000001/0012_01.jpg", "VGG-Face2/data/train/n009278/0999_03.JPG"])
-    assert found == [
-        Row(sample_id="n000002/0001_01", member=NAMES[0], subject="n000002", official="train"),
-        Row(sample_id="n000002/0003_02", member=NAMES[1], subject="n000002", official="train"),
-        Row(sample_id="n000001/0012_01", member="test/n000001/0012_01.jpg", subject="n000001", official="test"),
-        Row(sample_id="n009278/0999_03", member="VGG-Face2/data/train/n009278/0999_03.JPG", subject="n009278", official="train"),
+    results = read(tmp_path, [*NAMES[:2], "test/n000001/0012_01.jpg", "VGG-Face2/data/train/n009278/0999_03.JPG"])
+    assert results == [
+        ManifestRow(sample_id="n000002/0001_01", member=NAMES[0], subject="n000002", official="train"),
+        ManifestRow(sample_id="n000002/0003_02", member=NAMES[1], subject="n000002", official="train"),
+        ManifestRow(sample_id="n000001/0012_01", member="test/n000001/0012_01.jpg", subject="n000001", official="test"),
+        ManifestRow(sample_id="n009278/0999_03", member="VGG-Face2/data/train/n009278/0999_03.JPG", subject="n009278", official="train"),
     ]
 
 
@@ -59,17 +59,17 @@ def test_names_that_do_not_parse(tmp_path, name):
 
 
 def test_gender_comes_from_the_table_whatever_commas_its_names_hold(tmp_path):
-    found = read(
+    results = read(
         tmp_path, [*NAMES, "train/n000005/0001_01.jpg", "train/n000006/0001_01.jpg"], {"identities": "identity_meta.csv"}, meta=META
     )
-    assert [row.gender for row in found] == ["female", "female", "male", "male", None, None]
+    assert [row.gender for row in results] == ["female", "female", "male", "male", None, None]
 
 
 def test_a_list_restricts_and_what_is_wrong_with_it_is_told(tmp_path):
     listed = "\ufeffn000002/0001_01.jpg\r\nn000003/0001_01.jpg\n\nn000003/0001_01.jpg\nn000009/0001_01.jpg\nnan\nn000002/0001_01.jpg.part\n"
-    found = read(tmp_path, NAMES, {"lists": ["train_list.txt"]}, train_list=listed)
-    assert [row.sample_id for row in found if isinstance(row, Row)] == ["n000002/0001_01", "n000003/0001_01"]
-    assert rejects(found) == {
+    results = read(tmp_path, NAMES, {"lists": ["train_list.txt"]}, train_list=listed)
+    assert [row.sample_id for row in results if isinstance(row, ManifestRow)] == ["n000002/0001_01", "n000003/0001_01"]
+    assert rejects(results) == {
         "train_list.txt line 6": "name_does_not_parse",
         "train_list.txt line 7": "name_does_not_parse",
         "n000003/0001_01": "duplicate_row",
@@ -81,19 +81,19 @@ def test_a_list_restricts_and_what_is_wrong_with_it_is_told(tmp_path):
 
 def test_two_lists(tmp_path):
     options = {"lists": ["train_list.txt", "test_list.txt"]}
-    found = read(tmp_path, NAMES, options, train_list=NAMES[0], test_list="n000003/0001_01.jpg")
-    assert [row.sample_id for row in found if isinstance(row, Row)] == ["n000002/0001_01", "n000003/0001_01"]
-    assert found[1].detail == "train_list.txt and test_list.txt do not name it"
+    results = read(tmp_path, NAMES, options, train_list=NAMES[0], test_list="n000003/0001_01.jpg")
+    assert [row.sample_id for row in results if isinstance(row, ManifestRow)] == ["n000002/0001_01", "n000003/0001_01"]
+    assert results[1].detail == "train_list.txt and test_list.txt do not name it"
 
 
 def test_rows_of_people_that_do_not_parse_or_stand_twice(tmp_path):
-    found = read(tmp_path, NAMES[:1], {"identities": "identity_meta.csv"}, meta=META + "n000002, Other, 1, 1, m\nn000007, m\n\n")
-    assert rejects(found) == {"identity_meta.csv line 6": "duplicate_id", "identity_meta.csv line 7": "row_does_not_parse"}
-    assert found[-1].gender == "female"
+    results = read(tmp_path, NAMES[:1], {"identities": "identity_meta.csv"}, meta=META + "n000002, Other, 1, 1, m\nn000007, m\n\n")
+    assert rejects(results) == {"identity_meta.csv line 6": "duplicate_id", "identity_meta.csv line 7": "row_does_not_parse"}
+    assert results[-1].gender == "female"
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "message"),
     [
         ({"train_list": NAMES[0], "meta": "Class_ID, Name, Gender\n"}, "identity_meta.csv has the columns Class_ID, Name, Gender, not"),
         ({"train_list": NAMES[0], "meta": ""}, "identity_meta.csv has the columns , not"),
@@ -102,14 +102,14 @@ def test_rows_of_people_that_do_not_parse_or_stand_twice(tmp_path):
         ({"meta": META}, "lacks train_list.txt"),
     ],
 )
-def test_tables_that_are_none(tmp_path, files, told):
-    with pytest.raises(ArchiveError, match=told):
+def test_tables_that_are_none(tmp_path, files, message):
+    with pytest.raises(ArchiveError, match=message):
         read(tmp_path, NAMES, ALL, **files)
 
 
 def test_a_picture_that_stands_twice_is_cleanings_to_reject(tmp_path):
-    found = read(tmp_path, [NAMES[0], NAMES[0].replace(".jpg", ".png")], {"lists": ["train_list.txt"]}, train_list="n000002/0001_01.jpg")
-    assert [row.sample_id for row in found] == ["n000002/0001_01"] * 2
+    results = read(tmp_path, [NAMES[0], NAMES[0].replace(".jpg", ".png")], {"lists": ["train_list.txt"]}, train_list="n000002/0001_01.jpg")
+    assert [row.sample_id for row in results] == ["n000002/0001_01"] * 2
 
 
 @settings(max_examples=30)
@@ -122,28 +122,28 @@ def test_a_list_of_any_pictures(tmp_path_factory, pictures, data):
     listed = data.draw(st.lists(st.sampled_from(names), unique=True))
     folder = tmp_path_factory.mktemp("set")
     more = ["n999999/9999_99"]
-    found = read(
+    results = read(
         folder,
         [f"train/{name}.jpg" for name in sorted(there | set(more))],
         {"lists": ["train_list.txt"]},
         train_list="".join(f"{name}.jpg\n" for name in [*listed, *more]),
     )
     wanted = {*listed, *more}
-    assert {row.sample_id for row in found if isinstance(row, Row)} == wanted & (there | set(more))
-    assert {name for name, reason in rejects(found).items() if reason == "file_missing"} == wanted - there - set(more)
-    assert {name for name, reason in rejects(found).items() if reason == "not_listed"} == {f"train/{name}.jpg" for name in there - wanted}
+    assert {row.sample_id for row in results if isinstance(row, ManifestRow)} == wanted & (there | set(more))
+    assert {name for name, reason in rejects(results).items() if reason == "file_missing"} == wanted - there - set(more)
+    assert {name for name, reason in rejects(results).items() if reason == "not_listed"} == {f"train/{name}.jpg" for name in there - wanted}
 
 
 def test_the_drawn_archive_is_understood(tmp_path):
-    write("vggface2", tmp_path, Draw(pictures=36, subjects=6), 3, workers=1)
+    write("vggface2", tmp_path, DrawSettings(pictures=36, subjects=6), 3, workers=1)
     assert {path.name for path in tmp_path.iterdir()} == {"vggface2_train.tar.gz", "train_list.txt", "identity_meta.csv"}
     with open_archives(tmp_path) as archive:
-        found = list(reader("vggface2").rows(archive, {}))
-        assert len({row.subject for row in found}) == 6
-        assert len({row.sample_id for row in found}) == 36
-        found = list(reader("vggface2").rows(archive, ALL))
-        assert list(rejects(found).values()) == ["not_listed"]
-        assert {row.gender for row in found if isinstance(row, Row)} == {"female", "male"}
+        results = list(reader("vggface2").rows(archive, {}))
+        assert len({row.subject for row in results}) == 6
+        assert len({row.sample_id for row in results}) == 36
+        results = list(reader("vggface2").rows(archive, ALL))
+        assert list(rejects(results).values()) == ["not_listed"]
+        assert {row.gender for row in results if isinstance(row, ManifestRow)} == {"female", "male"}
         counts = clean(
             archive, reader("vggface2"), Clean(), {}, name="vggface2", manifest=tmp_path / "m.parquet", rejects=tmp_path / "r.parquet"
         )

@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 
 from agecascade.errors import FaceError
 from agecascade.faces.crops import decode_image, encode_image
+from images import noise
 
 RED = np.full((24, 40, 3), (250, 20, 10), np.uint8)
 
@@ -39,10 +40,10 @@ def test_red_stays_red_for_those_who_read(encoding: str) -> None:
 
 
 def test_png_loses_nothing_and_quality_costs_bytes() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(decode_image(encode_image(noise, "png", 1)), noise)
+    pixels = noise(0, 50, 60)
+    np.testing.assert_array_equal(decode_image(encode_image(pixels, "png", 1)), pixels)
     for encoding in ("jpeg", "webp"):
-        assert len(encode_image(noise, encoding, 40)) < len(encode_image(noise, encoding, 90))
+        assert len(encode_image(pixels, encoding, 40)) < len(encode_image(pixels, encoding, 90))
 
 
 @pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
@@ -158,7 +159,7 @@ def test_a_picture_is_turned_upright(suffix: str, alpha: bool, orientation: int)
 
 @pytest.mark.parametrize("encoding", ["jpeg", "png", "webp"])
 def test_half_a_picture_is_none(encoding: str) -> None:
-    data = encode_image(np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8), encoding, 95)
+    data = encode_image(noise(0, 50, 60), encoding, 95)
     with pytest.raises(FaceError, match=f"no picture in {len(data) // 2} bytes, or a truncated one"):
         decode_image(data[: len(data) // 2])
 

@@ -22,7 +22,7 @@ BOX = np.array([1.0, 2, 30, 40])
 
 
 def first(name: str, image: np.ndarray, annotation: Annotation) -> list[Face]:
-    return detectors.create(name)([image], [annotation])[0]
+    return detectors.create_detector(name)([image], [annotation])[0]
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +33,13 @@ def yunet(mirror: Path) -> YuNet:
 @pytest.fixture(scope="module")
 def portraits(mirror: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Every fiftieth FG-NET picture with the centres of its eyes (2, 2): points 31 and 36 of the publisher's 68."""
-    found = []
+    result = []
     with zipfile.ZipFile(mirror / "FGNET.zip") as archive:
         for name in sorted(name for name in archive.namelist() if name.lower().endswith(".jpg"))[::50]:
             text = archive.read(f"FGNET/points/{Path(name).stem.lower()}.pts").decode()
             points = np.array(text.split("{")[1].split("}")[0].split(), dtype=float).reshape(-1, 2)
-            found.append((decode_image(archive.read(name)), points[[31, 36]]))
-    return found
+            result.append((decode_image(archive.read(name)), points[[31, 36]]))
+    return result
 
 
 def test_annotation_takes_the_landmarks_before_the_box() -> None:
@@ -79,14 +79,14 @@ def test_whole_is_the_picture_itself() -> None:
 def test_each_picture_has_its_own_answer(name: str) -> None:
     images = [BLANK, BLANK[:10, :20], BLANK[:, :5]]
     annotations = [Annotation(box=BOX + i) for i in range(3)]
-    together = detectors.create(name)(images, annotations)
+    together = detectors.create_detector(name)(images, annotations)
     for answer, image, annotation in zip(together, images, annotations, strict=True):
         np.testing.assert_array_equal(answer[0].box, first(name, image, annotation)[0].box)
 
 
 def test_an_unknown_detector_is_named_with_the_nearest() -> None:
     with pytest.raises(FaceError, match=r"unknown detector 'yunnet'; did you mean yunet\?"):
-        detectors.create("yunnet")
+        detectors.create_detector("yunnet")
 
 
 def test_a_detector_is_made_once_in_each_thread_for_each_setting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_a_detector_is_made_once_in_each_thread_for_each_setting(monkeypatch: py
 
     def work() -> None:
         for detection in settings:
-            detectors.create("fake", detection)
+            detectors.create_detector("fake", detection)
 
     work()
     thread = threading.Thread(target=work)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agecascade.faces.fingerprints import BITS, MEAN_FACE, MIRRORED, SIDE, coefficients, digest, perceptual_hash, thumbnail
+from agecascade.faces.fingerprints import BITS, MEAN_FACE, MIRRORED, SIDE, coefficients, file_digest, hash_thumbnail, perceptual_hash
 
 
 def smooth(seed: int, side: int = 96) -> np.ndarray:
@@ -22,7 +22,7 @@ def smooth(seed: int, side: int = 96) -> np.ndarray:
 
 
 def hash_of(image: np.ndarray) -> int:
-    return int(perceptual_hash(thumbnail(image)[None])[0])
+    return int(perceptual_hash(hash_thumbnail(image)[None])[0])
 
 
 def differing(one: int, other: int) -> int:
@@ -79,15 +79,15 @@ def test_a_mirrored_picture_turns_the_odd_columns_over(seed: int):
 
 
 def test_hashes_leave_the_sign_free():
-    found = perceptual_hash(np.stack([thumbnail(smooth(seed)) for seed in range(40)]))
-    assert found.min() >= 0
+    result = perceptual_hash(np.stack([hash_thumbnail(smooth(seed)) for seed in range(40)]))
+    assert result.min() >= 0
     assert BITS == 63
-    used = np.bitwise_or.reduce(found) & ~np.bitwise_and.reduce(found)
+    used = np.bitwise_or.reduce(result) & ~np.bitwise_and.reduce(result)
     assert int(used).bit_count() > 50
 
 
 def test_a_picture_does_not_depend_on_its_neighbours():
-    pictures = np.stack([thumbnail(smooth(seed)) for seed in range(7)])
+    pictures = np.stack([hash_thumbnail(smooth(seed)) for seed in range(7)])
     assert perceptual_hash(pictures).tolist() == [int(perceptual_hash(picture[None])[0]) for picture in pictures]
 
 
@@ -97,4 +97,4 @@ def test_mean_face_is_shorter_than_its_faces():
 
 def test_digest_is_the_start_of_blake2b():
     for data in (b"", b"a", bytes(range(256))):
-        assert struct.pack("<q", digest(data)) == hashlib.blake2b(data).digest()[:8]
+        assert struct.pack("<q", file_digest(data)) == hashlib.blake2b(data).digest()[:8]

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from agecascade.features import bif
-from agecascade.features.extraction import bif_features
+from agecascade.features.bif import bif_features
+from images import noise_batch
 
 
 def slowly(picture: np.ndarray) -> np.ndarray:
@@ -45,8 +46,8 @@ def slowly(picture: np.ndarray) -> np.ndarray:
 def test_they_are_what_the_slow_computation_says():
     picture = np.random.default_rng(0).random((60, 44)).astype(np.float32)
     picture[20:40] *= 0.3
-    found = bif.Bif()(torch.from_numpy(picture[None])).numpy()[0]
-    np.testing.assert_allclose(found, slowly(picture), rtol=1e-4, atol=1e-5)
+    result = bif.Bif()(torch.from_numpy(picture[None])).numpy()[0]
+    np.testing.assert_allclose(result, slowly(picture), rtol=1e-4, atol=1e-5)
 
 
 def test_there_are_as_many_as_the_paper_counts():
@@ -65,10 +66,10 @@ def test_filters_see_their_own_orientation_most_and_no_brightness():
 
 
 def test_batches_do_not_change_them(monkeypatch: pytest.MonkeyPatch):
-    pictures = np.random.default_rng(0).integers(0, 255, (7, 64, 64, 3), np.uint8)
+    pictures = noise_batch(7, 64)
     whole = np.concatenate(list(bif_features(pictures)))
     monkeypatch.setattr(bif, "CHUNK", 3)
-    monkeypatch.setattr("agecascade.features.extraction.BATCH", 4)
+    monkeypatch.setattr("agecascade.features.bif.BATCH", 4)
     parts = list(bif_features(pictures))
     assert [len(part) for part in parts] == [4, 3]
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-5, atol=1e-6)
@@ -79,14 +80,14 @@ def test_batches_do_not_change_them(monkeypatch: pytest.MonkeyPatch):
 def test_pictures_become_grey_and_of_the_papers_size():
     picture = np.zeros((1, 120, 120, 3), np.uint8)
     picture[..., 1] = 100
-    prepared = bif.prepared(picture)
+    prepared = bif.prepare(picture)
     assert prepared.shape == (1, 60, 44)
     np.testing.assert_allclose(prepared, 59 / 255, atol=1e-6)  # 0.587 of 100
-    assert bif.prepared(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 60, 44)
+    assert bif.prepare(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 60, 44)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_gpu_computes_the_same():
-    pictures = np.random.default_rng(0).integers(0, 255, (5, 60, 60, 3), np.uint8)
+    pictures = noise_batch(5, 60)
     here, there = (np.concatenate(list(bif_features(pictures, device=device))) for device in ("cpu", "cuda"))
     np.testing.assert_allclose(there, here, rtol=1e-3, atol=1e-3)

@@ -21,18 +21,18 @@ from ruamel.yaml import YAML
 from agecascade import model_folder, models, params
 from agecascade.errors import ParamsError, RegressorError
 from agecascade.features import Features, load_features, write_features
-from agecascade.features.extraction import network_features
-from agecascade.features.layers import layer, layer_names
+from agecascade.features.layers import layer, layer_names, network_features
 from agecascade.io.files import write_table
 from agecascade.loading import Faces
 from agecascade.params import Normalisation
 from agecascade.schema import features_schema
-from agecascade.training.cascade import initialise
+from agecascade.training.initial_weights import initialise
 from aligned_parts import aligned
-from places import ROOT, sample_params
+from images import noise_batch
 
+ROOT = Path(__file__).resolve().parents[2]
 CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
-IMAGES = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), np.uint8)
+IMAGES = noise_batch(6, 32)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def network() -> models.PooledNetwork:
     return models.create("tinyagenet", outputs=5).eval()
 
 
-def found(network: models.PooledNetwork, *settings, images: np.ndarray = IMAGES) -> np.ndarray:
+def features_of(network: models.PooledNetwork, *settings, images: np.ndarray = IMAGES) -> np.ndarray:
     return np.concatenate(list(network_features(network, images, 32, CHANNELS, *settings)))
 
 
@@ -70,7 +70,7 @@ def test_pooled_features_are_those_of_the_head(network):
     pixels = torch.from_numpy((IMAGES / 255 - 0.5) / 0.25).float().permute(0, 3, 1, 2)
     with torch.inference_mode():
         expected = (network.features(pixels) + network.features(pixels.flip(3))) / 2
-    np.testing.assert_allclose(found(network), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(features_of(network), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_pooled_features_are_those_of_the_head(network):
     ],
 )
 def test_each_layer_is_what_it_says(network, name, reduce, blocks, expected):
-    np.testing.assert_allclose(found(network, name, reduce), expected(maps(network, blocks)), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(features_of(network, name, reduce), expected(maps(network, blocks)), rtol=1e-3, atol=1e-5)
 
 
 def test_the_first_layer_is_the_first_convolution_as_the_network_uses_it(network):
@@ -94,8 +94,8 @@ def test_the_first_layer_is_the_first_convolution_as_the_network_uses_it(network
     with torch.inference_mode():
         views = [torch.relu(norm(convolution(view))) for view in (pixels, pixels.flip(3))]
     expected = torch.stack([view.mean((2, 3)) for view in views]).mean(0)
-    np.testing.assert_allclose(found(network, "first"), expected, rtol=1e-3, atol=1e-5)
-    assert found(network, "first", "flatten").shape == (6, 16 * 32 * 32)
+    np.testing.assert_allclose(features_of(network, "first"), expected, rtol=1e-3, atol=1e-5)
+    assert features_of(network, "first", "flatten").shape == (6, 16 * 32 * 32)
 
 
 def test_a_layer_that_does_not_exist_lists_those_that_do(network):
@@ -107,23 +107,23 @@ def test_a_layer_that_does_not_exist_lists_those_that_do(network):
 
 def test_a_picture_and_its_mirror_image_have_the_same(network):
     for name in ("pooled", "first", "block2"):
-        np.testing.assert_allclose(found(network, name), found(network, name, images=IMAGES[:, :, ::-1]), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(features_of(network, name), features_of(network, name, images=IMAGES[:, :, ::-1]), rtol=1e-3, atol=1e-4)
 
 
 def test_l2_makes_them_of_length_one(network):
-    plain, unit = found(network), found(network, "pooled", "average", "l2")
+    plain, unit = features_of(network), features_of(network, "pooled", "average", "l2")
     np.testing.assert_allclose(unit, plain / np.linalg.norm(plain, axis=1, keepdims=True), rtol=1e-5)
 
 
 def test_half_precision_is_near_and_comes_as_single(network):
-    plain, half = found(network), found(network, "pooled", "average", "none", True)
+    plain, half = features_of(network), features_of(network, "pooled", "average", "none", True)
     assert half.dtype == np.float32
     assert 0 < np.abs(half - plain).max() < 0.05 * np.abs(plain).max()
 
 
 def test_the_network_is_left_as_it_was(network):
     network.train()
-    found(network, "first")
+    features_of(network, "first")
     assert network.training
     assert not any(module._forward_hooks for module in network.modules())
     network.eval()
@@ -190,7 +190,7 @@ def test_memory_stays_flat(tmp_path: Path):
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     """A working folder with the sample's params, twelve aligned faces and the networks of `scratch`."""
-    content = sample_params()
+    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
     content["features"] = {
         "deep": {"dataset": "sample_fgnet", "step": "scratch", "layer": "block2", "reduce": "max", "normalise": "l2", "half": True},
         "bif": {"dataset": "sample_fgnet", "step": "scratch", "extractor": "bif"},
@@ -254,7 +254,7 @@ def test_a_step_with_several_folds_is_named_by_its_key(work: Path):
     ],
 )
 def test_what_params_cannot_say(entry: dict, message: str):
-    content = sample_params()
+    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
     content["features"] = {"f": {"dataset": "sample_fgnet", **entry}}
     content["regressors"] = {}
     with pytest.raises(ParamsError, match=message):

@@ -12,15 +12,14 @@ from agecascade import params, regressors
 from agecascade.archives import open_archives
 from agecascade.datasets import reader
 from agecascade.datasets.cleaning import clean
-from agecascade.faces.aligning import align
+from agecascade.faces.align import align
 from agecascade.features import Features, load_features, write_features
-from agecascade.features.bif import HEIGHT, SIZE
-from agecascade.features.extraction import bif_features
+from agecascade.features.bif import HEIGHT, SIZE, bif_features
+from agecascade.io.yaml_text import load_yaml
 from agecascade.loading import load_faces
 from agecascade.splits import split
-from agecascade.yaml_style import parsed
-from places import ROOT
 
+ROOT = Path(__file__).resolve().parents[2]
 ARCHIVE = "FGNET.zip"
 COMPUTE = params.Compute(workers=2)
 
@@ -31,12 +30,12 @@ def fgnet(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Featu
     work = tmp_path_factory.mktemp("fgnet")
     (work / "raw").mkdir()
     (work / "raw" / ARCHIVE).symlink_to((mirror / ARCHIVE).resolve())
-    study = parsed((ROOT / "studies" / "fgnet.yaml").read_text())
+    study = load_yaml((ROOT / "studies" / "fgnet.yaml").read_text())
     settings = params.Dataset.model_validate(dict(study["datasets"]["fgnet"]))
     manifest = work / "manifest.parquet"
     with open_archives(work / "raw") as archive:
-        kept = {"manifest": manifest, "rejects": work / "rejects.parquet", "workers": 2}
-        clean(archive, reader("fgnet"), settings.clean, settings.options, name="fgnet", **kept)
+        outputs = {"manifest": manifest, "rejects": work / "rejects.parquet", "workers": 2}
+        clean(archive, reader("fgnet"), settings.clean, settings.options, name="fgnet", **outputs)
         align(archive, manifest, params.Align(size=64, encoding="png"), settings.detector, work / "aligned", COMPUTE, work / "work")
     faces = load_faces(work / "aligned", HEIGHT)
     write_features(work / "bif.parquet", faces, bif_features(faces.images, "l2"), 1.0)

@@ -34,19 +34,19 @@ def test_results_come_in_the_order_of_the_items() -> None:
 
 
 def test_a_slow_reader_is_waited_for() -> None:
-    asked = 0
+    drawn = 0
 
     def items() -> Iterator[int]:
-        nonlocal asked
+        nonlocal drawn
         for item in range(1000):
-            asked += 1
+            drawn += 1
             yield item
 
     for read, result in enumerate(ordered(lambda item: item, items(), LOCAL)):
         assert result == read
         if read < 100:
             time.sleep(0.002)
-            assert asked - read <= UNREAD * LOCAL.workers
+            assert drawn - read <= UNREAD * LOCAL.workers
 
 
 def test_what_the_items_raise_is_raised_after_the_results_before_it() -> None:

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from agecascade.errors import TrainingError
-from agecascade.loading import OnDevice, Pictures, Stored, digest, load_faces, order, resized
+from agecascade.loading import OnDevice, Pictures, Stored, images_digest, load_faces, order, resized
 from agecascade.loading.pictures import on_device
 from aligned_parts import write_part
+from images import noise_batch
 
 
 def test_pictures_labels_and_ids_stay_together_over_parts(tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 255, (5, 16, 16, 3), np.uint8)
+    images = noise_batch(5, 16)
     write_part(tmp_path, 0, images[:3], [1.0, None, 3.0], [0.5, None, None])
     write_part(tmp_path, 1, images[3:], [4.0, 5.0], [None, 2.0])
     faces = load_faces(tmp_path, 16)
@@ -38,7 +39,7 @@ def test_a_folder_without_any_subject(tmp_path: Path) -> None:
 
 
 def test_another_size_is_resampled(tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 255, (1, 16, 16, 3), np.uint8)
+    images = noise_batch(1, 16)
     write_part(tmp_path, 0, images, [1.0], [None])
     halved = load_faces(tmp_path, 8).images[0]
     expected = images[0].reshape(8, 2, 8, 2, 3).mean(axis=(1, 3))
@@ -53,7 +54,7 @@ def test_an_empty_folder_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["stored", "device"])
 def test_parts_of_pictures_are_indices(kind: str) -> None:
-    images = np.random.default_rng(0).integers(0, 255, (6, 8, 8, 3), np.uint8)
+    images = noise_batch(6, 8)
     pictures: Pictures = Stored(images) if kind == "stored" else OnDevice(torch.from_numpy(images))
     part = pictures.take(np.array([5, 1, 3])).take(np.array([True, False, True]))
     assert part.shape == (2, 8, 8, 3)
@@ -77,21 +78,21 @@ def test_orders_of_kept_pictures_are_the_generators_permutation() -> None:
 
 
 def test_digests_tell_pictures_and_orders_apart() -> None:
-    images = np.random.default_rng(0).integers(0, 255, (3, 4, 4, 3), np.uint8)
+    images = noise_batch(3, 4)
     pictures = Stored(images, "a")
-    assert digest(pictures) == digest(Stored(images, "a"))
+    assert images_digest(pictures) == images_digest(Stored(images, "a"))
     others = [Stored(images, "b"), pictures.take(np.array([0, 2, 1])), pictures.take(np.array([0, 1]))]
-    assert len({digest(pictures), *map(digest, others)}) == 4
-    assert digest(images) != digest(images[::-1])
+    assert len({images_digest(pictures), *map(images_digest, others)}) == 4
+    assert images_digest(images) != images_digest(images[::-1])
 
 
 def test_a_device_takes_them_whole_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agecascade.loading.pictures.CHUNK_BYTES", 500)
-    images = np.random.default_rng(0).integers(0, 255, (7, 8, 8, 3), np.uint8)
-    found = on_device(Stored(images, "a").take(np.arange(1, 7)), torch.device("cpu"))
-    assert isinstance(found, OnDevice)
-    np.testing.assert_array_equal(found, images[1:])
-    assert found.digest != OnDevice(torch.from_numpy(images), "a").digest
+    images = noise_batch(7, 8)
+    loaded = on_device(Stored(images, "a").take(np.arange(1, 7)), torch.device("cpu"))
+    assert isinstance(loaded, OnDevice)
+    np.testing.assert_array_equal(loaded, images[1:])
+    assert loaded.digest != OnDevice(torch.from_numpy(images), "a").digest
 
 
 def test_a_device_that_is_too_small_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from agecascade.loading import Faces, load_faces, order
-from agecascade.loading.shards import Shards
-from agecascade.loading.streaming import Streamed
+from agecascade.loading.streaming import Shards, Streamed
 from aligned_parts import write_part
+from images import noise_batch
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    images = np.random.default_rng(0).integers(0, 255, (90, 16, 16, 3), np.uint8)
+    images = noise_batch(90, 16)
     for number in range(3):
         write_part(tmp_path / "aligned", number, images[number * 30 : number * 30 + 30], [1.0] * 30, [None] * 30)
     return tmp_path / "aligned"
@@ -32,8 +32,8 @@ def streamed(folder: Path, window_bytes: int = 20_000) -> Streamed:
 
 
 def test_data_sets_above_the_budget_are_streamed(folder: Path, tmp_path: Path) -> None:
-    found = load_faces(folder, 16, cache=tmp_path / "cache", cache_gib=1e-6)
-    assert isinstance(found.images, Streamed)
+    loaded = load_faces(folder, 16, cache=tmp_path / "cache", cache_gib=1e-6)
+    assert isinstance(loaded.images, Streamed)
     assert not (tmp_path / "cache").exists()
 
 

@@ -26,11 +26,11 @@ def test_each_is_the_best_by_its_own_measure(weights: list[float]) -> None:
     distribution = torch.tensor([weights], dtype=torch.float64)
     distribution /= distribution.sum()
     mass, grid = distribution[0].numpy(), GRID.numpy()
-    found = {name: decoded(distribution, GRID, name).item() for name in DECODINGS}
+    result = {name: decoded(distribution, GRID, name).item() for name in DECODINGS}
     fine = np.linspace(1, 8, 701)
-    assert mass @ np.abs(grid - found["median"]) <= (np.abs(grid[None] - fine[:, None]) @ mass).min() + 1e-12
-    assert mass @ np.square(grid - found["expectation"]) <= (np.square(grid[None] - fine[:, None]) @ mass).min() + 1e-12
-    assert mass[grid == found["mode"]].item() == mass.max()
+    assert mass @ np.abs(grid - result["median"]) <= (np.abs(grid[None] - fine[:, None]) @ mass).min() + 1e-12
+    assert mass @ np.square(grid - result["expectation"]) <= (np.square(grid[None] - fine[:, None]) @ mass).min() + 1e-12
+    assert mass[grid == result["mode"]].item() == mass.max()
 
 
 def test_rounding_does_not_lead_beyond_the_grid() -> None:

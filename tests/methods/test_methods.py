@@ -18,7 +18,7 @@ from agecascade.methods.base import Method
 from agecascade.methods.classification import Identity, nearest_bin
 from agecascade.methods.moments import LOWEST, UnimodalConcentrated
 from agecascade.models.heads import LAYERS
-from tensors import batch
+from tensors import outputs_and_labels
 
 GRID = torch.arange(0.0, 101.0, dtype=torch.float64)
 
@@ -45,19 +45,19 @@ def test_expectation_by_hand() -> None:
 
 
 def test_dldl_v2_against_scipy() -> None:
-    outputs, label, sigma = batch(5)
+    outputs, label, sigma = outputs_and_labels(5, GRID)
     target = norm.pdf(GRID.numpy()[None, :], label.numpy()[:, None], sigma.numpy()[:, None])
     target /= target.sum(axis=1, keepdims=True)
-    found = softmax(outputs.numpy(), axis=1)
-    kl = rel_entr(target, found).sum(axis=1).mean()
-    er = np.abs(found @ GRID.numpy() - label.numpy()).mean()
+    result = softmax(outputs.numpy(), axis=1)
+    kl = rel_entr(target, result).sum(axis=1).mean()
+    er = np.abs(result @ GRID.numpy() - label.numpy()).mean()
     terms = methods.create("dldl_v2", GRID, lambda_er=0.3).terms(outputs, label, sigma)
     assert terms["kl"].item() == pytest.approx(kl, rel=1e-10)
     assert terms["er"].item() == pytest.approx(0.3 * er, rel=1e-10)
 
 
 def test_dex_against_numpy_and_ties() -> None:
-    outputs, label, sigma = batch(5)
+    outputs, label, sigma = outputs_and_labels(5, GRID)
     rows = np.arange(len(label))
     expected = -np.log(softmax(outputs.numpy(), axis=1)[rows, np.rint(label.numpy()).astype(int)]).mean()
     assert methods.create("dex", GRID).loss(outputs, label, sigma).item() == pytest.approx(expected, rel=1e-10)
@@ -75,7 +75,7 @@ def test_identity_is_cross_entropy_and_argmax() -> None:
 
 
 def test_released_reduction_divides_by_the_bins() -> None:
-    outputs, label, sigma = batch(5)
+    outputs, label, sigma = outputs_and_labels(5, GRID)
     printed = methods.create("dldl_v2", GRID).terms(outputs, label, sigma)
     released = methods.create("dldl_v2", GRID, kl_reduction="batch_and_bins").terms(outputs, label, sigma)
     assert released["kl"].item() == pytest.approx(printed["kl"].item() / 101)
@@ -83,14 +83,14 @@ def test_released_reduction_divides_by_the_bins() -> None:
 
 
 def test_gradient_is_equation_17() -> None:
-    outputs, label, sigma = batch(1)
+    outputs, label, sigma = outputs_and_labels(1, GRID)
     outputs.requires_grad_(True)
     method = methods.create("dldl_v2", GRID, lambda_er=0.7)
     method.loss(outputs, label, sigma).backward()
-    found = torch.softmax(outputs.detach(), dim=1)
+    result = torch.softmax(outputs.detach(), dim=1)
     target = torch.softmax(-0.5 * ((GRID - label[:, None]) / 2.0) ** 2, dim=1)
-    value = (found @ GRID)[:, None]
-    expected = found - target + 0.7 * torch.sign(value - label[:, None]) * found * (GRID - value)
+    value = (result @ GRID)[:, None]
+    expected = result - target + 0.7 * torch.sign(value - label[:, None]) * result * (GRID - value)
     torch.testing.assert_close(outputs.grad, expected, rtol=1e-9, atol=1e-12)
 
 
@@ -109,7 +109,7 @@ def test_gradients_in_double_precision(name: str, grid: list[float], smoothing: 
 @given(label=st.floats(0, 100), sigma=st.floats(0, 30), name=st.sampled_from(sorted(methods.METHODS)))
 def test_losses_are_finite_and_values_stay_on_the_grid(label: float, sigma: float, name: str) -> None:
     method = methods.create(name, GRID)
-    outputs = 10 * batch(1)[0][:, : method.outputs]
+    outputs = 10 * outputs_and_labels(1, GRID)[0][:, : method.outputs]
     loss = method.loss(outputs, torch.tensor([label], dtype=torch.float64), torch.tensor([sigma], dtype=torch.float64))
     assert math.isfinite(loss.item())
     assert loss.item() > lowest(method)
@@ -175,16 +175,16 @@ def test_counting_is_for_methods_that_ask_thresholds() -> None:
 
 
 def test_label_smoothing_against_scipy() -> None:
-    outputs, label, sigma = batch(5)
+    outputs, label, sigma = outputs_and_labels(5, GRID)
     target = norm.pdf(GRID.numpy()[None, :], label.numpy()[:, None], sigma.numpy()[:, None])
     target = 0.9 * target / target.sum(axis=1, keepdims=True) + 0.1 / len(GRID)
-    found = softmax(outputs.numpy(), axis=1)
+    result = softmax(outputs.numpy(), axis=1)
     for name in ("dldl", "dldl_v2"):
         method = methods.create(name, GRID)
         method.label_smoothing = 0.1
-        assert method.terms(outputs, label, sigma)["kl"].item() == pytest.approx(rel_entr(target, found).sum(axis=1).mean())
+        assert method.terms(outputs, label, sigma)["kl"].item() == pytest.approx(rel_entr(target, result).sum(axis=1).mean())
     hard = 0.9 * np.eye(len(GRID))[nearest_bin(label, GRID).numpy()] + 0.1 / len(GRID)
     for method, labels in ((methods.create("dex", GRID), label), (Identity(GRID), nearest_bin(label, GRID))):
         method.label_smoothing = 0.1
-        expected = -(hard * np.log(found)).sum(axis=1).mean()
+        expected = -(hard * np.log(result)).sum(axis=1).mean()
         assert method.terms(outputs, labels, sigma)["cross_entropy"].item() == pytest.approx(expected)

@@ -15,21 +15,22 @@ import pytest
 from agecascade import methods, metrics, model_folder, params
 from agecascade.errors import ModelError, ParamsError, TrainingError
 from agecascade.estimator import Estimator
-from agecascade.evaluation import report
+from agecascade.evaluation.evaluate import evaluated_rows
 from agecascade.evaluation.tables import mae_table, to_markdown
 from agecascade.loading import Faces
 from agecascade.params import Params
 from agecascade.tracking import Tracker
-from agecascade.training.cascade import initialise, jobs_of, train_step
-from places import sample_params
-from small_sets import random_faces, rolled_splits
+from agecascade.training.cascade import train_step
+from agecascade.training.initial_weights import initialise
+from agecascade.training.jobs import jobs_of
 
+ROOT = Path(__file__).resolve().parents[2]
 STEP = "target_from_scratch"
 REGRESSIONS = ("mr_l1", "mr_l2", "smooth_l1")
 
 
 def study(step: dict[str, Any] | None = None, **changes: Any) -> Params:
-    content = sample_params()
+    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
     content |= {"image_size": 32, "compute": {"backend": "local", "workers": 1}, **changes}
     for entry in [*content["cascade"].values(), *content["pretrain"].values()]:
         entry |= {"epochs": 1, "batch_size": 8}
@@ -39,12 +40,17 @@ def study(step: dict[str, Any] | None = None, **changes: Any) -> Params:
 
 @pytest.fixture
 def faces() -> Faces:
-    return random_faces()
+    random = np.random.default_rng(0)
+    label = random.integers(0, 70, 24).astype(float)
+    images = random.integers(0, 255, (24, 32, 32, 3), np.uint8)
+    return Faces(np.array([f"p{i:02d}" for i in range(24)]), images, label, np.full(24, np.nan), np.array([f"s{i % 4}" for i in range(24)]))
 
 
 @pytest.fixture
 def splits(faces: Faces) -> pd.DataFrame:
-    return rolled_splits(faces)
+    roles = np.array(["train"] * 12 + ["validation"] * 4 + ["test"] * 8)
+    parts = [pd.DataFrame({"sample_id": faces.sample_id, "fold": fold, "role": np.roll(roles, 8 * fold)}) for fold in range(2)]
+    return pd.concat(parts, ignore_index=True)
 
 
 def train(settings: Params, faces: Faces, splits: pd.DataFrame, root: Path, step: str = STEP) -> Path:
@@ -122,8 +128,8 @@ def test_every_method_learns_over_any_grid(faces: Faces, splits: pd.DataFrame, t
         _, method, card = model_folder.load(folder / row.name / "fold0")
         assert card.grid == expected
         assert card.outputs == method.outputs
-    told = pq.read_schema(tmp_path / "predictions" / STEP / "dldl_v2-tinyagenet-s0.parquet").metadata
-    assert told.get(b"groups") == (json.dumps(GROUPS).encode() if grouped else None)
+    metadata = pq.read_schema(tmp_path / "predictions" / STEP / "dldl_v2-tinyagenet-s0.parquet").metadata
+    assert metadata.get(b"groups") == (json.dumps(GROUPS).encode() if grouped else None)
 
 
 def test_groups_are_evaluated_as_groups(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
@@ -132,7 +138,7 @@ def test_groups_are_evaluated_as_groups(faces: Faces, splits: pd.DataFrame, tmp_
     content["cascade"] = {STEP: content["cascade"][STEP]}
     settings = params.check(content)
     train(settings, replace(faces, label=np.resize(GROUPS, 24), grouped=True), splits, tmp_path)
-    (result,) = report.gather(settings, tmp_path / "predictions")
+    (result,) = evaluated_rows(settings, tmp_path / "predictions")
     frame = result.predictions
     assert set(frame["prediction"]) <= {(first + second) / 2 for first in GROUPS for second in GROUPS}  # of a picture and its mirror image
     assert result.row.summary["accuracy"] == metrics.accuracy(frame["prediction"], frame["label"], GROUPS)
@@ -161,7 +167,7 @@ def test_the_released_schedule_is_two_steps(faces: Faces, splits: pd.DataFrame, 
     assert (card.method, card.method_options.get("lambda_er")) == (first.get("method", "dldl_v2"), None if "method" in first else 0.0)
     assert model_folder.read_card(after).method_options["lambda_er"] == 1.0
     assert list(pd.read_csv(before / "history.csv").columns)[3:4] == ["kl"]
-    assert model_folder.digest(before) == model_folder.digest(after)  # no epoch in the second: backbone and head go on
+    assert model_folder.model_digest(before) == model_folder.model_digest(after)  # no epoch in the second: backbone and head go on
 
 
 @pytest.mark.parametrize("second", ["ranking", "smooth_l1", "corn", "coral"])
@@ -172,7 +178,7 @@ def test_a_head_that_is_read_otherwise_starts_anew(faces: Faces, splits: pd.Data
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0] if not name.startswith("head."))
     assert weights[1]["head.bias"].shape == (model_folder.read_card(after).outputs,)
     assert weights[1]["head.bias"].shape != weights[0]["head.bias"].shape
-    assert [result.row.method for result in report.gather(settings, tmp_path / "predictions")] == ["dldl_v2", second]
+    assert [result.row.method for result in evaluated_rows(settings, tmp_path / "predictions")] == ["dldl_v2", second]
 
 
 def test_a_tracker_is_told_the_method_and_lambda_of_the_step(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import torch
 
 from agecascade import methods
 from agecascade.errors import ModelError
+from agecascade.model_folder import describe
 from agecascade.params import SCRATCH, Params, Row, read_yaml
-from agecascade.training.cascade import require_rows
-from agecascade.training.fold import describe
+from agecascade.training.initial_weights import require_rows
 
 GRID = torch.arange(0.0, 5.0)
 SHARED = {"lambda_er": 0.5, "kl_reduction": "batch_and_bins", "decoding": "median"}

@@ -54,9 +54,9 @@ def test_training_is_the_printed_form(templates: str, variance: str) -> None:
     features, styled = maps_of(head)
     inputs = [features, *([] if styled is None else [styled])]
     weight = torch.randn(len(features), AGES)  # a gradient of its own for each age
-    found, expected = head(features, styled), literal_estimates(literal, features, styled)
-    torch.testing.assert_close(found, expected, **EXACT)
-    gradients = torch.autograd.grad((found * weight).sum(), [*inputs, *head.parameters()])
+    result, expected = head(features, styled), literal_estimates(literal, features, styled)
+    torch.testing.assert_close(result, expected, **EXACT)
+    gradients = torch.autograd.grad((result * weight).sum(), [*inputs, *head.parameters()])
     printed = torch.autograd.grad((expected * weight).sum(), [*inputs, *literal.parameters()])
     for ours, theirs in zip(gradients, printed, strict=True):
         torch.testing.assert_close(ours, theirs, **EXACT)
@@ -76,10 +76,10 @@ def test_evaluation_is_the_printed_form(templates: str, variance: str) -> None:
     head.store(styled)
     literal = copy.deepcopy(head)
     weight = torch.randn(len(features), AGES)
-    found, expected = head(features), literal_estimates(literal, features, styled)
-    torch.testing.assert_close(found, expected, **EXACT)
+    result, expected = head(features), literal_estimates(literal, features, styled)
+    torch.testing.assert_close(result, expected, **EXACT)
     decoders = [list(one.decoder.parameters()) for one in (head, literal)]
-    gradients = torch.autograd.grad((found * weight).sum(), [features, *decoders[0]])
+    gradients = torch.autograd.grad((result * weight).sum(), [features, *decoders[0]])
     for ours, theirs in zip(gradients, torch.autograd.grad((expected * weight).sum(), [features, *decoders[1]]), strict=True):
         torch.testing.assert_close(ours, theirs, **EXACT)
 
@@ -91,9 +91,9 @@ def test_running_statistics_are_those_of_all_maps_by_hand() -> None:
     head.decoder.conv.register_forward_hook(lambda _, __, output: maps.append(output))
     literal_estimates(copy.deepcopy(head), features)
     head(features)
-    found = maps[0].transpose(0, 1).flatten(1)  # (C', B K n): the copy hooks into the same list
-    torch.testing.assert_close(head.decoder.norm.running_mean, 0.1 * found.mean(1), **EXACT)
-    torch.testing.assert_close(head.decoder.norm.running_var, 0.9 + 0.1 * found.var(1), **EXACT)
+    result = maps[0].transpose(0, 1).flatten(1)  # (C', B K n): the copy hooks into the same list
+    torch.testing.assert_close(head.decoder.norm.running_mean, 0.1 * result.mean(1), **EXACT)
+    torch.testing.assert_close(head.decoder.norm.running_var, 0.9 + 0.1 * result.var(1), **EXACT)
     assert head.decoder.norm.num_batches_tracked == 1
 
 
@@ -101,10 +101,10 @@ def test_running_statistics_are_those_of_all_maps_by_hand() -> None:
 def test_rectified_means_by_chunks(chunk: int) -> None:
     weights, maps = torch.randn(7, 3, requires_grad=True), torch.randn(11, 3, 6, requires_grad=True)
     plain = torch.relu(torch.einsum("ki,min->mkn", weights, maps)).mean(2)
-    found = rectified_means(weights, maps, chunk)
-    torch.testing.assert_close(found, plain, **EXACT)
+    result = rectified_means(weights, maps, chunk)
+    torch.testing.assert_close(result, plain, **EXACT)
     weight = torch.randn_like(plain)
-    ours, theirs = (torch.autograd.grad((means * weight).sum(), (weights, maps)) for means in (found, plain))
+    ours, theirs = (torch.autograd.grad((means * weight).sum(), (weights, maps)) for means in (result, plain))
     torch.testing.assert_close(ours, theirs, **EXACT)
     assert torch.autograd.gradcheck(lambda *inputs: rectified_means(*inputs, chunk), (weights, maps))
 
@@ -112,15 +112,15 @@ def test_rectified_means_by_chunks(chunk: int) -> None:
 def test_single_channel_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     head = head_of("single_channel")
     features, styled = maps_of(head)
-    found = []
+    result = []
     for chunk in (1, 2500, 1 << 30):  # one channel at a time, two of five, all
         one = copy.deepcopy(head)
         monkeypatch.setattr(daa_factorised, "CHANNEL_CPU_CHUNK", chunk)
         outputs = one(features, styled)
         gradients = torch.autograd.grad(outputs.square().sum(), [features, styled, *one.parameters()])
-        found.append([outputs, *gradients, *one.decoder.norm.buffers()])
-    for other in found[1:]:
-        torch.testing.assert_close(other, found[0], **EXACT)
+        result.append([outputs, *gradients, *one.decoder.norm.buffers()])
+    for other in result[1:]:
+        torch.testing.assert_close(other, result[0], **EXACT)
 
 
 class Largest(TorchDispatchMode):
@@ -201,18 +201,18 @@ def test_a_head_without_styles_is_of_no_use() -> None:
 
 
 def test_binary_codes_by_hand() -> None:
-    found = binary_codes(100)
-    assert found.shape == (100, 8)
-    assert found[0].tolist() == [0, 0, 0, 0, 0, 0, 0, 1]  # age 0 is 1
-    assert found[5].tolist() == pytest.approx([0, 0, 0, 0, 0, 2**-0.5, 2**-0.5, 0])  # age 5 is 6 = 0b110
-    assert found[99].tolist() == pytest.approx([0, 3**-0.5, 3**-0.5, 0, 0, 3**-0.5, 0, 0])  # age 99 is 100 = 0b1100100
-    assert len(found.unique(dim=0)) == 100
+    result = binary_codes(100)
+    assert result.shape == (100, 8)
+    assert result[0].tolist() == [0, 0, 0, 0, 0, 0, 0, 1]  # age 0 is 1
+    assert result[5].tolist() == pytest.approx([0, 0, 0, 0, 0, 2**-0.5, 2**-0.5, 0])  # age 5 is 6 = 0b110
+    assert result[99].tolist() == pytest.approx([0, 3**-0.5, 3**-0.5, 0, 0, 3**-0.5, 0, 0])  # age 99 is 100 = 0b1100100
+    assert len(result.unique(dim=0)) == 100
 
 
 def test_decimal_codes_by_hand() -> None:
-    found = decimal_codes(101)
-    assert (found[[0, 41, 100]] * 9).tolist() == [pytest.approx(row) for row in ([0, 0, 1], [0, 4, 2], [1, 0, 1])]
-    assert len(found.unique(dim=0)) == 101
+    result = decimal_codes(101)
+    assert (result[[0, 41, 100]] * 9).tolist() == [pytest.approx(row) for row in ([0, 0, 1], [0, 4, 2], [1, 0, 1])]
+    assert len(result.unique(dim=0)) == 101
 
 
 def test_bits_run_out() -> None:

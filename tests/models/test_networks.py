@@ -12,15 +12,17 @@ from torch import Tensor, nn
 
 from agecascade import methods, model_folder, models, params
 from agecascade.errors import ModelError
-from agecascade.features.extraction import network_features
+from agecascade.features.layers import network_features
+from agecascade.inference import batched_features
+from agecascade.model_folder import find_model
 from agecascade.models.base import Network
 from agecascade.models.counting import cost
 from agecascade.training import memory
-from agecascade.training.cascade import find_model, initialise
-from agecascade.training.fold import Job, from_init
-from agecascade.training.inference import batched_features
-from agecascade.training.loop import Samples, train
-from agecascade.training.trainable import Freeze
+from agecascade.training.initial_weights import initialise
+from agecascade.training.jobs import Job, from_init
+from agecascade.training.loop import train
+from agecascade.training.optimisers import Freeze
+from agecascade.training.samples import Samples
 from brightness import AGES, AUGMENTER, recipe, samples
 from places import sample_params
 
@@ -63,10 +65,10 @@ TABLE_6 = {
 
 @pytest.mark.parametrize("name", TABLE_6)
 def test_table_6_of_dldl_v2(name: str) -> None:
-    found = cost(outline(name, pooling="hybrid" if name in ("thinagenet", "tinyagenet") else "average"), 224)
+    result = cost(outline(name, pooling="hybrid" if name in ("thinagenet", "tinyagenet") else "average"), 224)
     millions, billions = TABLE_6[name]
-    assert found.parameters / 1e6 == pytest.approx(millions, rel=0.01, abs=0.05)  # abs: the digits that it prints
-    assert found.operations / 1e9 == pytest.approx(billions, rel=0.01)
+    assert result.parameters / 1e6 == pytest.approx(millions, rel=0.01, abs=0.05)  # abs: the digits that it prints
+    assert result.operations / 1e9 == pytest.approx(billions, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_sizes_that_a_network_cannot_take_are_named_before_training() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("resnet_18", "unknown backbone 'resnet_18'; did you mean resnet18"),
         ("timm/resnet_18", "unknown network of timm 'resnet_18'; did you mean resnet18"),
@@ -180,8 +182,8 @@ def test_sizes_that_a_network_cannot_take_are_named_before_training() -> None:
         ("thinagenet:0", "thinagenet: wants a share"),
     ],
 )
-def test_unknown_networks_are_told_with_the_nearest(name: str, told: str) -> None:
-    with pytest.raises(ModelError, match=told):
+def test_unknown_networks_raise_with_the_nearest(name: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
         models.create(name)
 
 
@@ -232,8 +234,8 @@ def test_a_head_on_maps_goes_through_the_stages(tmp_path: Path, monkeypatch: pyt
     pictures = np.zeros((3, 32, 32, 3), np.uint8)
     (pooled,) = network_features(network, pictures, 32, card.channels)
     assert pooled.shape == (3, 128)
-    (found,) = batched_features(network, pictures, 32, card.channels)
-    assert found.shape == (3, 128, 2, 2)
+    (result,) = batched_features(network, pictures, 32, card.channels)
+    assert result.shape == (3, 128, 2, 2)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "c3ae", SMALL, "timm/swin_tiny_patch4_window7_224"])
@@ -289,10 +291,10 @@ def agree(name: str, size: int, folder: Path) -> None:
         batch = {0: torch.export.Dim("batch")}
         torch.onnx.export(network, (images[:2],), folder / "network.onnx", dynamo=True, dynamic_shapes=(batch,), verbose=False)
     session = onnxruntime.InferenceSession(folder / "network.onnx")
-    (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    (result,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
     with torch.no_grad():
         expected: Tensor = network(images)
-    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    np.testing.assert_allclose(result, expected.numpy(), rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
 def settled(network: Network, size: int) -> None:

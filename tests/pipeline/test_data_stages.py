@@ -89,7 +89,7 @@ def test_each_synthetic_data_set_has_a_seed_of_its_own(monkeypatch):
         drawn.append((reader, seed))
 
     monkeypatch.setattr(synthetic, "write", write, raising=False)
-    draw = params.Draw(pictures=4, subjects=2)
+    draw = params.DrawSettings(pictures=4, subjects=2)
     dataset = Dataset(reader="agedb", origin="synthetic", draw=draw, detector="annotation", protocol="random")
     for seed in (0, 0, 1):
         everything = SimpleNamespace(seed=seed, datasets={"one": dataset, "two": dataset}, compute=SimpleNamespace(workers=1))

@@ -10,19 +10,13 @@ from ruamel.yaml import YAML
 
 from agecascade import params, study
 from agecascade.errors import ParamsError, RegressorError
-from agecascade.features.checking import require as require_features
-from agecascade.regressors.regress import require as require_regressors
+from agecascade.features.layers import check_features
+from agecascade.regressors.regress import check_regressors
 from places import ROOT
 
 
 def content_of(name: str) -> Any:
     return YAML(typ="safe", pure=True).load(study.render(name, ROOT))
-
-
-def require(study_params: params.Params) -> None:
-    """Check both blocks, in the order of the stage check."""
-    require_features(study_params)
-    require_regressors(study_params)
 
 
 def changed(features: dict[str, Any], regressors: dict[str, Any], **settings: Any) -> params.Params:
@@ -37,7 +31,8 @@ def changed(features: dict[str, Any], regressors: dict[str, Any], **settings: An
 def test_every_committed_study_passes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     checked = params.check(content_of(name))
     monkeypatch.chdir(tmp_path)  # a folder without data
-    require(checked)
+    check_features(checked)
+    check_regressors(checked)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -57,13 +52,13 @@ def test_every_committed_study_passes(name: str, tmp_path: Path, monkeypatch: py
 )
 def test_errors_name_the_regressor_and_the_option(regressors: dict, message: str):
     with pytest.raises(RegressorError, match=message):
-        require(changed({}, regressors))
+        check_regressors(changed({}, regressors))
 
 
 def test_a_study_without_sigma_must_set_it_for_regressors_that_need_it():
-    require(changed({}, {"ohrank": {}, "bfgs_ldl": {"options": {"sigma": 1.0}}}, sigma=None))
+    check_regressors(changed({}, {"ohrank": {}, "bfgs_ldl": {"options": {"sigma": 1.0}}}, sigma=None))
     with pytest.raises(RegressorError, match=r"^regressors\.bfgs_ldl\.options\.sigma: .*found None$"):
-        require(changed({}, {"bfgs_ldl": {}}, sigma=None))
+        check_regressors(changed({}, {"bfgs_ldl": {}}, sigma=None))
 
 
 @pytest.mark.parametrize(
@@ -79,14 +74,14 @@ def test_a_study_without_sigma_must_set_it_for_regressors_that_need_it():
 )
 def test_errors_name_the_features_that_no_network_has(features: dict, message: str):
     with pytest.raises(ParamsError, match=message):
-        require(changed(features, {}))
+        check_features(changed(features, {}))
 
 
 def test_known_layers_are_those_of_the_main_rows_backbone():
     for backbone, layer in (("resnet18", "layer1"), ("vgg16_512_256", "first"), ("mobilenet_v2", "global_max")):
-        require(changed({"layer": layer}, {}, backbone=backbone, image_size=64))
+        check_features(changed({"layer": layer}, {}, backbone=backbone, image_size=64))
     with pytest.raises(ParamsError, match=r"^features\.f\.layer: unknown layer 'block1'; this network has .*, stem, layer1, "):
-        require(changed({"layer": "block1"}, {}, backbone="resnet18"))
+        check_features(changed({"layer": "block1"}, {}, backbone="resnet18"))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +100,7 @@ def test_features_of_a_step_with_several_folds_are_an_error(dataset: dict, sever
     content["regressors"] = {}
     checked = params.check(content)
     if not several:
-        require(checked)
+        check_features(checked)
         return
     with pytest.raises(ParamsError, match=r"^features\.agedb\.step: agedb has several folds"):
-        require(checked)
+        check_features(checked)

@@ -11,7 +11,9 @@ from agecascade import methods, models
 from agecascade.augmentation import Augmenter
 from agecascade.models.base import Network
 from agecascade.params import Augment, Normalisation, Recipe, Schedule
-from agecascade.training.loop import Record, Samples, train
+from agecascade.training.epochs import Record
+from agecascade.training.loop import train
+from agecascade.training.samples import Samples
 
 CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
 AUGMENTER = Augmenter(Augment(flip=0.5, gray=0.0, downscale=1.0, rotation=5.0, jitter=0.0), CHANNELS)

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from agecascade import models
-from agecascade.faces.alignment import TEMPLATE
+from agecascade.faces.crops import TEMPLATE
 
 SIZE = 32
 GRID = [float(age) for age in range(0, 71, 10)]

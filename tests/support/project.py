@@ -17,11 +17,11 @@ from ruamel.yaml import YAML
 
 from agecascade import params
 from agecascade.schema import ALIGNED, SPLITS
-from agecascade.training.cascade import initialise
+from agecascade.training.initial_weights import initialise
 from places import ROOT, sample_params
 
 STEP = "target_from_scratch"
-WHOLE = bool(os.environ.get("AGECASCADE_WHOLE"))  # README: the slow tests in full
+WHOLE = bool(os.environ.get("AGECASCADE_WHOLE"))  # CONTRIBUTING.md: the slow tests in full
 
 
 def repeated(times: int, *, whole: int) -> int:

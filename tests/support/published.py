@@ -10,6 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from agecascade import models
+from agecascade.models.base import Network
+from agecascade.params import Normalisation
+
+FACES = Normalisation(mean=[129.1863 / 255, 104.7624 / 255, 93.5940 / 255], std=[1 / 255] * 3)
+FACES2 = Normalisation(mean=[131.0912 / 255, 103.8827 / 255, 91.4953 / 255], std=[1 / 255] * 3)
+PICTURES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)  # RGB
+
 STAGES = (3, 4, 6, 3)
 State = dict[str, Tensor]
 
@@ -139,3 +147,14 @@ def write_pickle(path: Path, state: State, protocol: int = 2) -> None:
     """As the `.pkl` files are written: a dict of arrays."""
     content = {name: np.array(tensor.numpy(), order="C") for name, tensor in state.items()}
     path.write_bytes(pickle.dumps(content, protocol=protocol))
+
+
+def network(backbone: str) -> Network:
+    torch.manual_seed(1)
+    return models.create(backbone, outputs=3, pooling="average").eval()
+
+
+def caffe_pictures(mean: list[float], bgr: bool = True) -> torch.Tensor:
+    """What Caffe's networks are given: 0..255 in blue, green, red, less their mean."""
+    pictures = torch.from_numpy(PICTURES[..., ::-1].copy() if bgr else PICTURES)
+    return (pictures.float() - torch.tensor(mean)).permute(0, 3, 1, 2)

@@ -18,7 +18,7 @@ from scipy.io import savemat
 
 from agecascade.archives import Archive, open_archives
 from agecascade.datasets import reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import AgecascadeError
 from agecascade.params import Clean
@@ -75,8 +75,8 @@ def workbook(sheets: Mapping[str, Sequence[Sequence[Any]]]) -> bytes:
     return file.getvalue()
 
 
-def read_rows(name: str, path: Path, options: Mapping[str, Any] | None = None) -> list[Row | Reject]:
-    """All rows and rejects that the reader of this name yields for the archive or folder of archives."""
+def rows_of(name: str, path: Path, options: Mapping[str, Any] | None = None) -> list[ManifestRow | Reject]:
+    """All rows and rejects that the reader `name` gives of an archive, or of a folder of archives."""
     with open_archives(path) as archive:
         return list(reader(name).rows(archive, options or {}))
 

@@ -1,18 +1,19 @@
-"""Tensors in double precision for the tests of losses."""
+"""Tensors in double precision, and random outputs of networks, for tests of losses."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 
-def numbers(*values: float) -> torch.Tensor:
-    """(len(values),) in double precision."""
+def doubles(*values: float) -> Tensor:
+    """The values as a tensor (N,) in double precision."""
     return torch.tensor(values, dtype=torch.float64)
 
 
-def batch(count: int = 6, outputs: int = 101, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Random outputs (count, outputs), labels (count,) in 0..100 and sigmas (count,) of 2."""
+def outputs_and_labels(count: int, grid: Tensor, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs (count, K) of a network, labels (count,) within 0..100 and a sigma of 2 for each, all drawn from a seed."""
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randn(count, outputs, dtype=torch.float64, generator=generator)
+    outputs = torch.randn(count, len(grid), dtype=torch.float64, generator=generator)
     label = 100 * torch.rand(count, dtype=torch.float64, generator=generator)
-    return drawn, label, torch.full((count,), 2.0, dtype=torch.float64)
+    return outputs, label, torch.full((count,), 2.0, dtype=torch.float64)

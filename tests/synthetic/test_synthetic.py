@@ -18,21 +18,20 @@ from scipy.io import loadmat
 
 from agecascade.archives import open_archives
 from agecascade.datasets import READERS, reader
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.fgnet import parse_points
 from agecascade.errors import ParamsError
-from agecascade.faces import alignment
-from agecascade.params import Draw
-from agecascade.synthetic import write
-from agecascade.synthetic.aging import looks
-from agecascade.synthetic.camera import develop
+from agecascade.faces import crops
+from agecascade.params import DrawSettings
+from agecascade.synthetic import LAYOUTS, data_set_seed, write
+from agecascade.synthetic.camera import TEMPLATE, Style, develop, take
+from agecascade.synthetic.curves import similarity
 from agecascade.synthetic.drawing import draw
-from agecascade.synthetic.identity import person
-from agecascade.synthetic.markup import FIVE
-from agecascade.synthetic.rendering import Seeds
-from agecascade.synthetic.view import TEMPLATE, Style, similarity, take
+from agecascade.synthetic.geometry import FIVE
+from agecascade.synthetic.people import looks, person
+from agecascade.synthetic.plan import Seeds
 
-DRAW = Draw(pictures=40, subjects=6)
+DRAW = DrawSettings(pictures=40, subjects=6)
 
 
 def members(folder: Path) -> dict[str, bytes]:
@@ -45,7 +44,7 @@ def members(folder: Path) -> dict[str, bytes]:
         return {info.name: archive.extractfile(info).read() for info in archive.getmembers()}  # type: ignore[union-attr]
 
 
-def written(tmp_path: Path, name: str, draw: Draw = DRAW, seed: int = 0) -> dict[str, bytes]:
+def written(tmp_path: Path, name: str, draw: DrawSettings = DRAW, seed: int = 0) -> dict[str, bytes]:
     write(name, tmp_path, draw, seed, workers=1)
     return members(tmp_path)
 
@@ -64,7 +63,7 @@ def picture(seed: int, age: float, style: Style) -> tuple[np.ndarray, np.ndarray
 
 @pytest.mark.parametrize("name", sorted(READERS))
 def test_same_seed_same_bytes_whatever_the_workers(tmp_path, name):
-    few = Draw(pictures=36, subjects=4)  # two batches
+    few = DrawSettings(pictures=36, subjects=4)  # two batches
     for folder, seed, workers in (("one", 5, 1), ("two", 5, 2), ("other", 6, 1)):
         write(name, tmp_path / folder, few, seed, workers)
     one, two, other = ({path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()} for folder in ("one", "two", "other"))
@@ -76,9 +75,9 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path, name):
 @pytest.mark.parametrize("name", ["agedb", "fgnet", "identity_folders", "imdb_wiki", "utkface"])
 def test_the_reader_understands_the_archive(tmp_path, name):
     write(name, tmp_path, DRAW, 1, workers=1)
-    found = list(reader(name).rows(open_archives(tmp_path), {"files": ["vggface2_train.tar.gz"]} if name == "identity_folders" else {}))
-    rows = [row for row in found if isinstance(row, Row)]
-    rejects = [row.reason for row in found if isinstance(row, Reject)]
+    results = list(reader(name).rows(open_archives(tmp_path), {"files": ["vggface2_train.tar.gz"]} if name == "identity_folders" else {}))
+    rows = [row for row in results if isinstance(row, ManifestRow)]
+    rejects = [row.reason for row in results if isinstance(row, Reject)]
     expected = {"agedb": 2, "utkface": 1}.get(name, 0)  # names that do not parse
     assert rejects == ["name_does_not_parse"] * expected
     assert len(rows) == DRAW.pictures - expected
@@ -114,7 +113,7 @@ def test_agedb_names_tell_subject_age_and_gender(tmp_path):
 
 
 def test_fgnet_letters_twins_of_one_age_and_marks_68_points(tmp_path):
-    files = written(tmp_path, "fgnet", Draw(pictures=60, subjects=4))
+    files = written(tmp_path, "fgnet", DrawSettings(pictures=60, subjects=4))
     images = [name for name in files if name.startswith("FGNET/images/")]
     assert len(images) == 60 == len(files) / 2
     stems = [re.fullmatch(r"FGNET/images/(\d{3}A\d{2})([a-z]?)\.JPG", name) for name in images]
@@ -146,7 +145,7 @@ def test_markup_is_the_one_of_fgnet(mirror):
 
 
 def test_whole_crops_and_aligned_faces_are_framed_alike():
-    assert np.allclose(TEMPLATE, alignment.TEMPLATE)
+    assert np.allclose(TEMPLATE, crops.TEMPLATE)
 
 
 def test_landmarks_lie_where_the_face_is_drawn():
@@ -202,7 +201,7 @@ def test_a_person_keeps_his_features_and_differs_from_others():
 
 def imdb(tmp_path: Path) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
     """The members and the struct's fields, (n,) each."""
-    files = written(tmp_path, "imdb_wiki", Draw(pictures=400, subjects=40))
+    files = written(tmp_path, "imdb_wiki", DrawSettings(pictures=400, subjects=40))
     table = loadmat(io.BytesIO(files["imdb_crop/imdb.mat"]))["imdb"]
     assert table.shape == (1, 1)
     return files, {name: table[name][0, 0][0] for name in table.dtype.names}
@@ -251,14 +250,14 @@ def test_unknown_reader_is_named_with_the_nearest(tmp_path):
 
 
 def test_interrupted_writing_leaves_the_earlier_archive(tmp_path, monkeypatch):
-    before = written(tmp_path, "agedb", Draw(pictures=3, subjects=1))
+    before = written(tmp_path, "agedb", DrawSettings(pictures=3, subjects=1))
 
     def broken(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("agecascade.synthetic.render", broken)
     with pytest.raises(KeyboardInterrupt):
-        write("agedb", tmp_path, Draw(pictures=4, subjects=1), 0, 1)
+        write("agedb", tmp_path, DrawSettings(pictures=4, subjects=1), 0, 1)
     assert members(tmp_path) == before
 
 
@@ -276,3 +275,12 @@ def test_yunet_finds_frontal_faces_at_the_right_place(mirror):
             error = np.hypot(*(eyes - true).T) / np.hypot(*(true[1] - true[0]))
             right += bool(error.max() < 0.15)
     assert right >= 0.99 * 150
+
+
+def test_every_reader_has_a_layout():
+    assert LAYOUTS.keys() == READERS.keys()
+
+
+def test_data_sets_of_one_study_are_drawn_with_different_seeds():
+    assert data_set_seed(0, "sample_imdb") == data_set_seed(0, "sample_imdb")
+    assert len({data_set_seed(seed, name) for seed in (0, 1) for name in ("sample_imdb", "sample_fgnet")}) == 4

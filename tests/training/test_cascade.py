@@ -18,20 +18,21 @@ from agecascade import model_folder, params
 from agecascade.errors import ModelError, TrainingError
 from agecascade.io.resume import ResumeCache
 from agecascade.loading import Faces
+from agecascade.model_folder import describe, find_model
 from agecascade.params import Params, Row
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
 from agecascade.training import cascade
-from agecascade.training.cascade import find_model, initialise, train_step
-from agecascade.training.fold import describe
-from agecascade.training.learner import Learner
-from places import sample_params
-from small_sets import random_faces, rolled_splits
+from agecascade.training.cascade import train_step
+from agecascade.training.initial_weights import initialise
+from agecascade.training.loop import NetworkTraining
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def study() -> Params:
-    content = sample_params()
+    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
     content |= {
         "image_size": 32,
         "compute": {"backend": "local", "workers": 1},
@@ -44,12 +45,18 @@ def study() -> Params:
 
 @pytest.fixture
 def faces() -> Faces:
-    return random_faces(sigma="mixed")
+    random = np.random.default_rng(0)
+    images = random.integers(0, 255, (24, 32, 32, 3), np.uint8)
+    label = random.integers(0, 70, 24).astype(float)
+    sigma = np.where(np.arange(24) % 2, 3.0, np.nan)
+    return Faces(np.array([f"p{i:02d}" for i in range(24)]), images, label, sigma, np.array([f"s{i % 4}" for i in range(24)]))
 
 
 @pytest.fixture
 def splits(faces: Faces) -> pd.DataFrame:
-    return rolled_splits(faces)
+    roles = np.array(["train"] * 12 + ["validation"] * 4 + ["test"] * 8)
+    parts = [pd.DataFrame({"sample_id": faces.sample_id, "fold": fold, "role": np.roll(roles, 8 * fold)}) for fold in range(2)]
+    return pd.concat(parts, ignore_index=True)
 
 
 @pytest.fixture
@@ -81,7 +88,7 @@ def test_a_step_writes_models_and_test_predictions_of_every_fold(
     assert list(zip(frame["sample_id"], frame["fold"], strict=True)) == list(zip(tested["sample_id"], tested["fold"], strict=True))
     assert frame["label_sigma"].isna().sum() == np.isnan(faces.sigma[[int(name[1:]) for name in frame["sample_id"]]]).sum()
     digests = json.loads(table.schema.metadata[b"models"])
-    assert digests["1"] == model_folder.digest(folder / "dldl_v2-tinyagenet-s0" / "fold1")
+    assert digests["1"] == model_folder.model_digest(folder / "dldl_v2-tinyagenet-s0" / "fold1")
     assert not any((tmp_path / "work").iterdir())
 
 
@@ -90,12 +97,12 @@ def test_a_row_ends_the_same_alone_as_in_a_comparison_whatever_the_workers(
 ) -> None:
     """A comparison's rows train side by side, a row alone has all workers to itself: their threads would round otherwise."""
     one_fold = splits[splits["fold"] == 0]
-    found = []
+    weights = []
     for methods, workers in ((["dex"], 2), ([], 2), ([], 4)):
         others = {"compare": study.compare.model_copy(update={"methods": methods}), "compute": params.Compute(workers=workers)}
-        models = trained(study.model_copy(update=others), "target_from_scratch", faces, one_fold, tracker, tmp_path / f"{len(found)}")
-        found.append((models / "dldl_v2-tinyagenet-s0" / "fold0" / "model.safetensors").read_bytes())
-    assert found[0] == found[1] == found[2]
+        models = trained(study.model_copy(update=others), "target_from_scratch", faces, one_fold, tracker, tmp_path / f"{len(weights)}")
+        weights.append((models / "dldl_v2-tinyagenet-s0" / "fold0" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] == weights[2]
 
 
 @pytest.mark.parametrize(
@@ -211,15 +218,15 @@ def test_an_interrupted_fold_goes_on_behind_its_last_epoch(
     content["cascade"]["target_from_scratch"] |= {"epochs": 3, "ema": 0.9, "select": "best"}
     longer = params.check(content)
     undisturbed = trained(longer, "target_from_scratch", faces, splits, tracker, tmp_path / "undisturbed")
-    real, epochs = Learner.end_epoch, [0]
+    real, epochs = NetworkTraining.end_epoch, [0]
 
-    def killed(self: Learner, record: dict[str, float]) -> None:
+    def killed(self: NetworkTraining) -> None:
         epochs[0] += 1
         if epochs[0] in (3, 6):  # the third epoch of each fold, or what comes next
             raise KeyboardInterrupt
-        real(self, record)
+        real(self)
 
-    monkeypatch.setattr(Learner, "end_epoch", killed)
+    monkeypatch.setattr(NetworkTraining, "end_epoch", killed)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             trained(longer, "target_from_scratch", faces, splits, tracker, tmp_path)
@@ -236,16 +243,16 @@ def test_an_interrupted_fold_goes_on_behind_its_last_epoch(
 def test_a_changed_param_starts_anew_and_forgets_what_was_begun(
     study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Learner.end_epoch
+    real = NetworkTraining.end_epoch
 
-    def killed(self: Learner, record: dict[str, float]) -> None:
-        real(self, record)
+    def killed(self: NetworkTraining) -> None:
+        real(self)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Learner, "end_epoch", killed)
+    monkeypatch.setattr(NetworkTraining, "end_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
         trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
-    monkeypatch.setattr(Learner, "end_epoch", real)
+    monkeypatch.setattr(NetworkTraining, "end_epoch", real)
     content = study.model_dump(by_alias=True)
     content["cascade"]["target_from_scratch"]["learning_rate"] = 3e-3
     changed = params.check(content)

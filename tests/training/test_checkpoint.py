@@ -16,9 +16,9 @@ from agecascade.errors import LossError, TrainingError
 from agecascade.params import Schedule
 from agecascade.training import loop
 from agecascade.training.checkpoint import Checkpoint
-from agecascade.training.learner import Learner
-from agecascade.training.loop import SPEED
-from agecascade.training.processes import Processes
+from agecascade.training.epochs import SPEED
+from agecascade.training.loop import NetworkTraining
+from agecascade.training.parallel import Processes
 from brightness import AGES, AUGMENTER, network, recipe, same_weights, samples, trained
 
 EVERYTHING = {"ema": 0.9, "select": "best", "schedule": Schedule(name="plateau", patience=0, factor=0.5), "gradient_clip": 1.0}
@@ -60,17 +60,17 @@ def test_killed_and_resumed_is_undisturbed(tmp_path: Path, changes: dict[str, An
         with pytest.raises(Killed):
             trained(options={**options, "checkpoint": Checkpoint(tmp_path), "progress": killing(after)}, **changes)
         torch.manual_seed(after)  # what a new process does
-    found, resumed = trained(options={**options, "checkpoint": Checkpoint(tmp_path)}, **changes)
-    assert same_weights(found, expected)
+    continued, resumed = trained(options={**options, "checkpoint": Checkpoint(tmp_path)}, **changes)
+    assert same_weights(continued, expected)
     assert comparable(resumed) == comparable(history)
 
 
 def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
     expected, _ = trained(options={"checkpoint": Checkpoint(tmp_path)}, **EVERYTHING)
-    told: list[int] = []
-    found, _ = trained(options={"checkpoint": Checkpoint(tmp_path), "progress": told.append}, **EVERYTHING)
-    assert same_weights(found, expected)
-    assert sum(told) == told[0] == 3 * 48
+    reported: list[int] = []
+    continued, _ = trained(options={"checkpoint": Checkpoint(tmp_path), "progress": reported.append}, **EVERYTHING)
+    assert same_weights(continued, expected)
+    assert sum(reported) == reported[0] == 3 * 48
 
 
 def test_random_numbers_go_on(tmp_path: Path) -> None:
@@ -112,19 +112,19 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path: Path)
     trained(options={"checkpoint": Checkpoint(tmp_path)}, epochs=1)
     data = samples()
     data.label[2] = np.nan
-    told = r"the loss is nan in epoch 2, batch \d of 3, on .*; the state after epoch 1 is in .*checkpoint\.pt"
-    with pytest.raises(TrainingError, match=told):
+    message = r"the loss is nan in epoch 2, batch \d of 3, on .*; the state after epoch 1 is in .*checkpoint\.pt"
+    with pytest.raises(TrainingError, match=message):
         trained(data=data, options={"checkpoint": Checkpoint(tmp_path)}, epochs=2)
 
 
-@pytest.mark.parametrize(("label", "told"), [(np.nan, "nan"), (np.inf, "(inf|nan)")])
-def test_a_validation_loss_that_is_no_number_is_not_saved_as_good(tmp_path: Path, label: float, told: str) -> None:
+@pytest.mark.parametrize(("label", "value"), [(np.nan, "nan"), (np.inf, "(inf|nan)")])
+def test_a_validation_loss_that_is_no_number_is_not_saved_as_good(tmp_path: Path, label: float, value: str) -> None:
     checkpoint = Checkpoint(tmp_path)
     trained(options={"checkpoint": checkpoint}, epochs=1)
     before, validation = checkpoint.path.read_bytes(), samples(seed=1)
     validation.label[3] = label
     learned = network(), methods.create("er", AGES), samples(), validation, recipe(epochs=2), AUGMENTER
-    message = rf"the validation loss is {told} in epoch 2; lower learning_rate.*; the state after epoch 1 is in .*checkpoint\.pt"
+    message = rf"the validation loss is {value} in epoch 2; lower learning_rate.*; the state after epoch 1 is in .*checkpoint\.pt"
     with pytest.raises(LossError, match=message):
         list(loop.train(*learned, seed=[1, 2], checkpoint=checkpoint))
     assert checkpoint.path.read_bytes() == before
@@ -137,7 +137,7 @@ def test_no_validation_pictures_give_no_loss_and_no_error() -> None:
 
 
 class OneOfTwo(Processes):
-    """A process of two whose other one is not there: it is told the state to go on from."""
+    """One process of two, without the other: it receives the state to continue from."""
 
     size = 2
 
@@ -154,19 +154,19 @@ def test_each_of_several_processes_goes_on_with_its_own_random_numbers(rank: int
         """A training with dropout, and its states after each epoch."""
         learned, states = network(), []
         learned.head = torch.nn.Sequential(torch.nn.Dropout(0.5), learned.head)
-        end = Learner.end_epoch
+        end = NetworkTraining.end_epoch
 
-        def kept(self: Learner, record: dict[str, float]) -> None:
-            end(self, record)
+        def recorded(self: NetworkTraining) -> None:
+            end(self)
             states.append(copy.deepcopy(self.state()))
 
         torch.manual_seed(7 if state is None else 8)  # a new process
         data = learned, methods.create("dldl_v2", AGES), samples(), samples(seed=1), recipe(), AUGMENTER
         with monkeypatch.context() as patched:
-            patched.setattr(Learner, "end_epoch", kept)
+            patched.setattr(NetworkTraining, "end_epoch", recorded)
             list(loop.train(*data, seed=[1, 2], processes=OneOfTwo(rank, state)))
         return states, learned
 
     states, expected = dropping(None)
-    _, found = dropping(states[0])
-    assert same_weights(found, expected)  # type: ignore[arg-type]
+    _, continued = dropping(states[0])
+    assert same_weights(continued, expected)  # type: ignore[arg-type]

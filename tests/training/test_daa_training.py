@@ -12,19 +12,19 @@ from agecascade import methods, model_folder, models, params
 from agecascade.augmentation import Augmenter
 from agecascade.conformal import widths
 from agecascade.errors import ModelError, ParamsError, TrainingError
-from agecascade.evaluation.daa import daa_styles
-from agecascade.features.extraction import network_features
+from agecascade.evaluation.evaluate import daa_styles
+from agecascade.features.layers import network_features
+from agecascade.inference import predict_values
 from agecascade.methods.daa import spread_over
+from agecascade.model_folder import describe
 from agecascade.models.base import Network
 from agecascade.models.daa import TEMPLATES, DaaNetwork
 from agecascade.params import Augment, Daa, Normalisation, Params, Recipe, Row, Schedule
 from agecascade.training.checkpoint import Checkpoint
-from agecascade.training.fold import describe
-from agecascade.training.inference import predict_values
-from agecascade.training.loop import Samples, train
-from agecascade.training.templates import draw, give_templates
-from places import ROOT
+from agecascade.training.loop import train
+from agecascade.training.samples import Samples, draw_templates, give_templates
 
+ROOT = Path(__file__).resolve().parents[2]
 CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
 AUGMENTER = Augmenter(Augment(flip=0.5, gray=0.0, downscale=1.0, rotation=0.0, jitter=0.0), CHANNELS)
 AGES = 11
@@ -125,8 +125,8 @@ def test_a_model_folder_holds_what_use_needs(templates: str, tmp_path: Path) -> 
     assert (styles is None) == (templates == "single_channel")
     if styles is not None:
         np.testing.assert_array_equal(styles[["age", "S", "T"]].T, [range(AGES), loaded.head.std, loaded.head.mean])  # type: ignore[list-item]
-    found, distribution = predict_values(loaded, method, samples().images, 32, CHANNELS)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    computed, distribution = predict_values(loaded, method, samples().images, 32, CHANNELS)
+    np.testing.assert_allclose(computed, expected, rtol=1e-6)
     assert distribution is not None
     assert (widths(distribution, np.arange(float(AGES))) > 0).all()
     (pooled,) = network_features(loaded, samples(3).images, 32, CHANNELS)
@@ -169,20 +169,20 @@ def test_what_does_not_go_together(changes: dict[str, object], message: str) -> 
 
 def test_templates_have_the_right_labels() -> None:
     label = np.random.default_rng(0).permutation(np.repeat(np.arange(20.0), 5)) + 0.2
-    rows = draw(label, np.arange(20.0), [3])
+    rows = draw_templates(label, np.arange(20.0), [3])
     np.testing.assert_array_equal(np.rint(label[rows]), np.arange(20))
-    np.testing.assert_array_equal(rows, draw(label, np.arange(20.0), [3]))
-    assert (rows != draw(label, np.arange(20.0), [4])).any()
+    np.testing.assert_array_equal(rows, draw_templates(label, np.arange(20.0), [3]))
+    assert (rows != draw_templates(label, np.arange(20.0), [4])).any()
 
 
 def test_an_age_without_a_picture() -> None:
     label = np.array([0.0, 1.0, 5.0, 6.0, 9.0])
     with pytest.raises(TrainingError, match=r"no training picture has a label of 2-4, 7-8, 10; set daa.nearest: true"):
-        draw(label, np.arange(11.0), [0])
-    taken = label[draw(label, np.arange(11.0), [0], nearest=True)]
+        draw_templates(label, np.arange(11.0), [0])
+    taken = label[draw_templates(label, np.arange(11.0), [0], nearest=True)]
     assert taken.tolist() == [0, 1, 1, 1, 5, 5, 6, 6, 9, 9, 9]  # the lower one of two that are as near
     with pytest.raises(TrainingError, match="there is no picture"):
-        draw(label[:0], np.arange(3.0), [0], nearest=True)
+        draw_templates(label[:0], np.arange(3.0), [0], nearest=True)
 
 
 def test_maps_too_small_name_the_sizes_that_do() -> None:
@@ -205,9 +205,9 @@ def test_loss_and_value_by_hand() -> None:
 def test_the_spread_of_the_estimates_is_the_distribution() -> None:
     grid = torch.tensor([0.0, 1.0, 3.0, 7.0], dtype=torch.float64)
     values = torch.tensor([[0.0, 2.0], [4.0, 8.0]], dtype=torch.float64)
-    found = spread_over(values, grid)
+    computed = spread_over(values, grid)
     expected = [[0.5, 0.25, 0.25, 0], [0, 0, 0.375, 0.625]]  # 4 is 3/4 of 3 and 1/4 of 7; 8 lies beyond
-    assert found.tolist() == [pytest.approx(row) for row in expected]
+    assert computed.tolist() == [pytest.approx(row) for row in expected]
     several = torch.rand(5, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 7
     torch.testing.assert_close(spread_over(several, grid) @ grid, several.mean(1))
 
@@ -225,5 +225,5 @@ def test_onnx_agrees_with_eager(templates: str, tmp_path: Path) -> None:
     torch.onnx.export(network, (images,), path, dynamo=True, dynamic_shapes=(batch,), input_names=["images"], verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count in (5, 2):
-        (found,) = session.run(None, {"images": images[:count].numpy()})
-        np.testing.assert_allclose(found, network(images[:count]).detach().numpy(), rtol=1e-4, atol=1e-4)
+        (computed,) = session.run(None, {"images": images[:count].numpy()})
+        np.testing.assert_allclose(computed, network(images[:count]).detach().numpy(), rtol=1e-4, atol=1e-4)

@@ -1,4 +1,4 @@
-"""A step that trains the head alone: the same outputs as fold by fold, each picture looked at once, and interruptions."""
+"""A step that trains the head alone: the same outputs as fold by fold, each picture extracted once, and interruptions."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from agecascade.loading import Faces
 from agecascade.params import Augment, Params
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
-from agecascade.training.cascade import initialise, train_step
+from agecascade.training.cascade import train_step
 from agecascade.training.frozen import HeadTrainings
-from places import sample_params
-from small_sets import random_faces
+from agecascade.training.initial_weights import initialise
 
+ROOT = Path(__file__).resolve().parents[2]
 STEP = "target_from_scratch"
 FOLDS = 3
 
 
 @pytest.fixture
 def study() -> Params:
-    content = sample_params()
+    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
     content |= {"image_size": 32, "augment": "none", "compute": {"backend": "local", "workers": 1}}
     content["compare"]["methods"] = ["dex"]
     content["cascade"][STEP] |= {"epochs": 2, "batch_size": 6, "trainable": "head"}
@@ -37,7 +37,10 @@ def study() -> Params:
 
 @pytest.fixture
 def faces() -> Faces:
-    return random_faces(30, sigma="mixed")
+    random = np.random.default_rng(0)
+    images = random.integers(0, 255, (30, 32, 32, 3), np.uint8)
+    label, sigma = random.integers(0, 70, 30).astype(float), np.where(np.arange(30) % 2, 3.0, np.nan)
+    return Faces(np.array([f"p{i:02d}" for i in range(30)]), images, label, sigma, np.array([f"s{i % 4}" for i in range(30)]))
 
 
 @pytest.fixture
@@ -59,14 +62,14 @@ def trained(study: Params, faces: Faces, splits: pd.DataFrame, root: Path) -> Pa
     return root / "models" / STEP
 
 
-def require_same(found: Any, expected: Any) -> None:
+def require_same(actual: Any, expected: Any) -> None:
     """Equal but for the last digits of numbers."""
     if isinstance(expected, dict):
-        assert set(found) == set(expected)
+        assert set(actual) == set(expected)
         for key, value in expected.items():
-            require_same(found[key], value)
+            require_same(actual[key], value)
     else:
-        assert found == (pytest.approx(expected, rel=1e-4, abs=1e-5) if isinstance(expected, float) else expected)
+        assert actual == (pytest.approx(expected, rel=1e-4, abs=1e-5) if isinstance(expected, float) else expected)
 
 
 def test_the_outputs_are_those_of_fold_by_fold(
@@ -97,20 +100,20 @@ def test_the_outputs_are_those_of_fold_by_fold(
 def test_rows_that_start_from_one_model_share_its_features(
     study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[int] = []
+    extracted: list[int] = []
     real = HeadTrainings._write_features
 
     def counted(self: Any, path: Path, network: Any, job: Any, rows: np.ndarray, mirror: bool) -> None:
-        looked.append(len(rows))
+        extracted.append(len(rows))
         real(self, path, network, job, rows, mirror)
 
     monkeypatch.setattr(HeadTrainings, "_write_features", counted)
     trained(study, faces, splits, tmp_path)
     tested = splits[splits["role"] != "train"]["sample_id"].nunique()
-    assert looked == [30, tested]  # two rows, three folds
+    assert extracted == [30, tested]  # two rows, three folds
 
 
-def test_an_interrupted_step_looks_at_no_picture_again(
+def test_an_interrupted_step_extracts_no_picture(
     study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = trained(study, faces, splits, tmp_path / "undisturbed")

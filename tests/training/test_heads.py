@@ -17,8 +17,10 @@ from agecascade.models.base import Backbone
 from agecascade.models.heads import PooledNetwork
 from agecascade.params import Augment, Normalisation, Recipe
 from agecascade.training import heads
-from agecascade.training.heads import Fold, Pictures, batchable, train_heads
-from agecascade.training.loop import SPEED, Samples, train
+from agecascade.training.epochs import SPEED
+from agecascade.training.heads import FeatureSamples, HeadFold, batchable, train_heads
+from agecascade.training.loop import train
+from agecascade.training.samples import Samples
 
 GRID = torch.arange(0.0, 21.0)
 CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
@@ -70,33 +72,33 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe.model_validate({**settings, "trainable": "head", **changes})
 
 
-def one_by_one(settings: Recipe, method: str) -> list[Fold]:
+def one_by_one(settings: Recipe, method: str) -> list[HeadFold]:
     data, augmenter = samples(), Augmenter(Augment.model_validate("none"), CHANNELS)
     trained = []
     for index, (network, (training, validation)) in enumerate(zip(networks(method), roles(), strict=True)):
         parts = [Samples(data.sample_id[r], data.images[r], data.label[r], data.sigma[r]) for r in (training, validation)]
         history = list(train(network, methods.create(method, GRID), *parts, settings, augmenter, seed=[7, index]))
-        trained.append(Fold(network.head, [7, index], training, validation, f"fold{index}", history))
+        trained.append(HeadFold(network.head, [7, index], training, validation, f"fold{index}", history))
     return trained
 
 
-def together(settings: Recipe, method: str) -> list[Fold]:
+def together(settings: Recipe, method: str) -> list[HeadFold]:
     data = samples()
     images = (data.images.astype(np.float32) / 255 - 0.5) / 0.25
     features = Averages()(torch.from_numpy(images).permute(0, 3, 1, 2)).flatten(1)
     parts = zip(networks(method), roles(), strict=True)
-    folds = [Fold(network.head, [7, index], *rows, f"fold{index}") for index, (network, rows) in enumerate(parts)]
-    pictures = Pictures(data.sample_id, features, torch.from_numpy(data.label), torch.from_numpy(data.sigma))
+    folds = [HeadFold(network.head, [7, index], *rows, f"fold{index}") for index, (network, rows) in enumerate(parts)]
+    pictures = FeatureSamples(data.sample_id, features, torch.from_numpy(data.label), torch.from_numpy(data.sigma))
     train_heads(folds, pictures, methods.create(method, GRID), settings)
     return folds
 
 
-def require_equal(found: list[Fold], expected: list[Fold], tolerance: float = 1e-5) -> None:
-    for ours, theirs in zip(found, expected, strict=True):
+def require_equal(actual: list[HeadFold], expected: list[HeadFold], tolerance: float = 1e-5) -> None:
+    for ours, theirs in zip(actual, expected, strict=True):
         for (name, value), (_, truth) in zip(ours.head.named_parameters(), theirs.head.named_parameters(), strict=True):
-            torch.testing.assert_close(value, truth, rtol=0, atol=tolerance, msg=lambda told, where=(ours.name, name): f"{where}: {told}")
-        assert [set(record) for record in ours.history] == [set(record) for record in theirs.history]
-        for record, true in zip(ours.history, theirs.history, strict=True):
+            torch.testing.assert_close(value, truth, rtol=0, atol=tolerance, msg=lambda text, where=(ours.name, name): f"{where}: {text}")
+        assert [set(record) for record in ours.records] == [set(record) for record in theirs.records]
+        for record, true in zip(ours.records, theirs.records, strict=True):
             numbers = {name: value for name, value in record.items() if name != SPEED}
             # losses and errors in years are ten times the weights and more
             assert numbers == pytest.approx({name: true[name] for name in numbers}, rel=10 * tolerance, abs=10 * tolerance), ours.name
@@ -129,8 +131,8 @@ def test_together_equals_one_by_one(method: str, name: str) -> None:
 
 def test_folds_stop_and_choose_by_themselves() -> None:
     stopped = together(recipe(**RECIPES["stopped"]), "dldl_v2")
-    assert len({len(fold.history) for fold in stopped}) > 1
-    rates = {tuple(record["learning_rate"] for record in fold.history) for fold in together(recipe(**RECIPES["plateau"]), "dldl_v2")}
+    assert len({len(fold.records) for fold in stopped}) > 1
+    rates = {tuple(record["learning_rate"] for record in fold.records) for fold in together(recipe(**RECIPES["plateau"]), "dldl_v2")}
     assert len(rates) > 1
 
 
@@ -139,7 +141,7 @@ def test_little_memory_means_fewer_at_once_and_the_same_heads(monkeypatch: pytes
     made: list[int] = []
     cohort = heads._Cohort
 
-    def counted(folds: list[Fold], *arguments: Any) -> Any:
+    def counted(folds: list[HeadFold], *arguments: Any) -> Any:
         made.append(len(folds))
         return cohort(folds, *arguments)
 
@@ -156,12 +158,12 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 
 
 def test_progress_counts_every_picture_once_an_epoch() -> None:
-    data, told = samples(), []
+    data, reported = samples(), []
     features = torch.rand(COUNT, 48)
-    pictures = Pictures(data.sample_id, features, torch.from_numpy(data.label), torch.from_numpy(data.sigma))
-    folds = [Fold(network.head, [0], *rows, "f") for network, rows in zip(networks(), roles(), strict=True)]
-    train_heads(folds, pictures, methods.create("er", GRID), recipe(early_stopping=1, learning_rate=0.5), told.append)
-    assert sum(told) == 4 * sum(training for training, _ in SIZES)
+    pictures = FeatureSamples(data.sample_id, features, torch.from_numpy(data.label), torch.from_numpy(data.sigma))
+    folds = [HeadFold(network.head, [0], *rows, "f") for network, rows in zip(networks(), roles(), strict=True)]
+    train_heads(folds, pictures, methods.create("er", GRID), recipe(early_stopping=1, learning_rate=0.5), reported.append)
+    assert sum(reported) == 4 * sum(training for training, _ in SIZES)
 
 
 @pytest.mark.parametrize(
@@ -177,8 +179,8 @@ def test_a_loss_that_is_no_number_names_what_it_is_of(part: int, message: str) -
     rows = roles()
     label = torch.from_numpy(data.label)
     label[int(rows[3][part][0])] = float("nan")
-    pictures = Pictures(data.sample_id, torch.rand(COUNT, 48), label, torch.from_numpy(data.sigma))
-    folds = [Fold(networks()[3].head, [0], *rows[3], "target/fold3")]
+    pictures = FeatureSamples(data.sample_id, torch.rand(COUNT, 48), label, torch.from_numpy(data.sigma))
+    folds = [HeadFold(networks()[3].head, [0], *rows[3], "target/fold3")]
     with pytest.raises(TrainingError, match=message):
         train_heads(folds, pictures, methods.create("dldl_v2", GRID), recipe(batch_size=14, epochs=1))
 

@@ -1,4 +1,4 @@
-"""Memory, asked before the first step."""
+"""The memory check before the first step."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from agecascade.errors import TrainingError
 from agecascade.models.base import Network
 from agecascade.training import memory
 from agecascade.training.learner import autocast
-from agecascade.training.processes import Processes
-from agecascade.training.trainable import Freeze
+from agecascade.training.optimisers import Freeze
+from agecascade.training.parallel import Processes
 from brightness import network, trained
 
 
@@ -42,9 +42,9 @@ def test_bytes_by_hand(trainable: str, precision: str, copies: int) -> None:
     Freeze(learning, trainable)
     count = sum(weight.numel() for weight in learning.parameters())
     learns = count if trainable == "all" else sum(weight.numel() for weight in learning.head.parameters())
-    with memory.room(learning, 8, 32, torch.device("cpu"), precision, copies):
-        kept = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 8, 32)
-        assert memory._under_way == [4 * (count - learns) + 4 * copies * learns + kept]
+    with memory.reserved_memory(learning, 8, 32, torch.device("cpu"), precision, copies):
+        saved = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 8, 32)
+        assert memory._reserved == [4 * (count - learns) + 4 * copies * learns + saved]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -52,24 +52,24 @@ def test_bytes_by_hand(trainable: str, precision: str, copies: int) -> None:
 def test_no_more_is_counted_than_torch_keeps_for_the_backward_pass(name: str, precision: str) -> None:
     learning = models.create(name, outputs=21)
     weights = {weight.untyped_storage().data_ptr() for weight in learning.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}
+    storages: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage
+            storages[storage.data_ptr()] = storage
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(torch.device("cpu"), precision):
         learning(torch.rand(4, 3, 64, 64))
     counted = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 4, 64)
-    assert 0 < counted <= sum(storage.nbytes() for storage in kept.values())
+    assert 0 < counted <= sum(storage.nbytes() for storage in storages.values())
 
 
 def test_what_torch_keeps_of_earlier_trainings_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 80 bytes other processes have 10, and torch took 60, of which 25 are in use."""
-    for name, told in {"mem_get_info": (10, 80), "memory_reserved": 60, "memory_allocated": 25}.items():
-        monkeypatch.setattr(torch.cuda, name, lambda device, told=told: told)
+    for name, value in {"mem_get_info": (10, 80), "memory_reserved": 60, "memory_allocated": 25}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
     assert (memory.free_bytes(torch.device("cuda")), memory.held_bytes(torch.device("cuda"))) == (45, 25)
 
 
@@ -90,23 +90,23 @@ def test_a_batch_that_cannot_fit_is_refused_before_the_first_step(monkeypatch: p
     with pytest.raises(TrainingError, match=r"a step of 48 pictures of 32 pixels needs at least \d\.\d GiB, and 0.0 GiB are free on cpu"):
         trained(batch_size=64)
     monkeypatch.undo()
-    with memory.room(network(), 64, 32, torch.device("cpu"), "fp32", copies=4):
+    with memory.reserved_memory(network(), 64, 32, torch.device("cpu"), "fp32", copies=4):
         pass
 
 
 def test_trainings_side_by_side_must_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
     one = network(), 64, 32, torch.device("cpu"), "fp32", 4
-    with memory.room(*one):
-        (needed,) = memory._under_way
+    with memory.reserved_memory(*one):
+        (needed,) = memory._reserved
     monkeypatch.setattr(memory, "free_bytes", lambda device: int(1.5 * needed))
     monkeypatch.setattr(memory, "held_bytes", lambda device: 0)
-    with memory.room(*one), pytest.raises(TrainingError, match=r"beside .* at its side, .* lower .* compute\.workers"):
-        memory.room(*one).__enter__()
-    with memory.room(*one):  # the other one is done
+    with memory.reserved_memory(*one), pytest.raises(TrainingError, match=r"beside .* at its side, .* lower .* compute\.workers"):
+        memory.reserved_memory(*one).__enter__()
+    with memory.reserved_memory(*one):  # the other one is done
         monkeypatch.setattr(memory, "held_bytes", lambda device: needed)  # by the one that is under way
-        with memory.room(*one):
-            assert memory._under_way == [needed, needed]
-    assert not memory._under_way
+        with memory.reserved_memory(*one):
+            assert memory._reserved == [needed, needed]
+    assert not memory._reserved
 
 
 @pytest.mark.parametrize("part", ["forward", "backward", "step"])
@@ -122,7 +122,7 @@ def test_memory_that_runs_out_in_a_step_is_said(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(owner, name, short)
     with pytest.raises(TrainingError, match=r"^cpu has too little memory for batches of 16; lower batch_size \(.*(allocate|out of) memory"):
         trained(epochs=1)
-    assert not memory._under_way
+    assert not memory._reserved
 
 
 def test_memory_that_runs_out_in_validation_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_memory_that_runs_out_in_validation_is_said(monkeypatch: pytest.MonkeyPa
 
 
 def test_other_errors_of_a_step_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="mat1 and mat2"), memory.told_if_short(torch.zeros(2, 3)):
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), memory.explain_shortage(torch.zeros(2, 3)):
         torch.zeros(2, 3) @ torch.zeros(2, 3)
 
 

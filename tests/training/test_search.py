@@ -12,44 +12,49 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from agecascade import model_folder, params, plots
+from agecascade import model_folder, params
 from agecascade.errors import LossError, ModelError, ParamsError, TrainingError
 from agecascade.loading import Faces
 from agecascade.params import Params
+from agecascade.plots.search import search_table
 from agecascade.training import search as module
-from agecascade.training.cascade import initialise, jobs_of
-from agecascade.training.search import pairs, search
-from agecascade.training.search_result import Found, read_winners
-from places import sample_params
-from small_sets import random_faces, rolled_splits
+from agecascade.training.initial_weights import initialise
+from agecascade.training.jobs import jobs_of, read_winners
+from agecascade.training.search import SearchResult, pairs, search
 
+ROOT = Path(__file__).resolve().parents[2]
 MAIN = "dldl_v2-tinyagenet-s0"
 
 
 def content(**step: Any) -> dict[str, Any]:
     """A study of one step, searched before it is trained."""
-    found = sample_params()
-    found["datasets"] = {"sample_fgnet": found["datasets"]["sample_fgnet"]}
-    found |= {"image_size": 32, "pretrain": {}, "features": {}, "regressors": {}, "screen": {}, "augment": "none"}
-    found["compute"] = {"backend": "local", "workers": 1}
-    recipe = {**found["cascade"]["target"], "init": "tuned", "learning_rate": "search", "batch_size": "search", "epochs": 2}
-    found["cascade"] = {"target": {**recipe, **step}}
+    study = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    study["datasets"] = {"sample_fgnet": study["datasets"]["sample_fgnet"]}
+    study |= {"image_size": 32, "pretrain": {}, "features": {}, "regressors": {}, "screen": {}, "augment": "none"}
+    study["compute"] = {"backend": "local", "workers": 1}
+    recipe = {**study["cascade"]["target"], "init": "tuned", "learning_rate": "search", "batch_size": "search", "epochs": 2}
+    study["cascade"] = {"target": {**recipe, **step}}
     grid = {"learning_rates": [0.01, 0.001], "batch_sizes": [6, 12], "folds": 2}
-    found["search"] = {"tuned": {"step": "target", "dataset": "sample_fgnet", "init": "scratch", **grid}}
-    return found
+    study["search"] = {"tuned": {"step": "target", "dataset": "sample_fgnet", "init": "scratch", **grid}}
+    return study
 
 
 @pytest.fixture
 def faces() -> Faces:
-    return random_faces(sigma="two")
+    random = np.random.default_rng(0)
+    images = random.integers(0, 255, (24, 32, 32, 3), np.uint8)
+    label = random.integers(0, 70, 24).astype(float)
+    return Faces(np.array([f"p{i:02d}" for i in range(24)]), images, label, np.full(24, 2.0), np.array([f"s{i % 4}" for i in range(24)]))
 
 
 @pytest.fixture
 def splits(faces: Faces) -> pd.DataFrame:
-    return rolled_splits(faces, validation=6, test=6, folds=3)
+    roles = np.array(["train"] * 12 + ["validation"] * 6 + ["test"] * 6)
+    parts = [pd.DataFrame({"sample_id": faces.sample_id, "fold": fold, "role": np.roll(roles, 6 * fold)}) for fold in range(3)]
+    return pd.concat(parts, ignore_index=True)
 
 
-def searched(study: Params, faces: Faces, splits: pd.DataFrame, root: Path) -> Found:
+def searched(study: Params, faces: Faces, splits: pd.DataFrame, root: Path) -> SearchResult:
     if not (root / "models").exists():
         initialise(study, root / "models" / "scratch")
     return search(study, "tuned", faces, splits, root / "models", root / "work")
@@ -57,13 +62,13 @@ def searched(study: Params, faces: Faces, splits: pd.DataFrame, root: Path) -> F
 
 @pytest.mark.parametrize("trainable", ["all", "head"])
 def test_every_pair_is_tried_in_the_first_folds(trainable: str, faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
-    found = searched(params.check(content(trainable=trainable)), faces, splits, tmp_path)
-    tried = set(found.table[["learning_rate", "batch_size", "fold"]].itertuples(index=False, name=None))
+    result = searched(params.check(content(trainable=trainable)), faces, splits, tmp_path)
+    tried = set(result.table[["learning_rate", "batch_size", "fold"]].itertuples(index=False, name=None))
     assert tried == {(rate, size, fold) for rate in (0.01, 0.001) for size in (6, 12) for fold in (0, 1)}
-    assert len(found.table) == 8
-    assert np.isfinite(found.table["validation_loss"]).all()
-    best = found.means.sort_values("validation_loss").iloc[0]
-    winner = found.winners["tinyagenet"]
+    assert len(result.table) == 8
+    assert np.isfinite(result.table["validation_loss"]).all()
+    best = result.means.sort_values("validation_loss").iloc[0]
+    winner = result.winners["tinyagenet"]
     assert (winner["learning_rate"], winner["batch_size"]) == (best["learning_rate"], best["batch_size"])
     assert not any((tmp_path / "work").iterdir())
 
@@ -72,12 +77,12 @@ def test_the_step_starts_with_the_winner_from_where_the_search_did(faces: Faces,
     study = params.check(content())
     initialise(study, tmp_path / "models" / "scratch")
     table = [["tinyagenet", 0.01, 6, 0, 3.0, 9.0], ["tinyagenet", 0.001, 12, 0, 2.0, 9.5]]
-    found = Found("tuned", pd.DataFrame(table, columns=module.COLUMNS))
-    found.write(tmp_path / "models" / "scratch", tmp_path / "models" / "tuned")
+    result = SearchResult("tuned", pd.DataFrame(table, columns=module.COLUMNS))
+    result.write(tmp_path / "models" / "scratch", tmp_path / "models" / "tuned")
     job = next(jobs_of(study, "target", faces, splits, tmp_path / "models"))
     assert (job.recipe.learning_rate, job.recipe.batch_size) == (0.001, 12)
     assert job.init.is_relative_to(tmp_path / "models" / "tuned")
-    assert model_folder.digest(job.init) == model_folder.digest(next((tmp_path / "models" / "scratch").rglob("fold0")))
+    assert model_folder.model_digest(job.init) == model_folder.model_digest(next((tmp_path / "models" / "scratch").rglob("fold0")))
     assert job.card.chain == ["target"]
 
 
@@ -95,9 +100,9 @@ def test_an_interrupted_search_goes_on(faces: Faces, splits: pd.DataFrame, tmp_p
     monkeypatch.setattr(module, "train", killed)
     with pytest.raises(KeyboardInterrupt):
         searched(study, faces, splits, tmp_path)
-    found = searched(study, faces, splits, tmp_path)
+    result = searched(study, faces, splits, tmp_path)
     assert len(started) == 4 + 5  # the fourth again, and the four others
-    pd.testing.assert_frame_equal(found.table, undisturbed.table)
+    pd.testing.assert_frame_equal(result.table, undisturbed.table)
 
 
 def test_a_pair_that_diverges_loses(faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,10 +114,10 @@ def test_a_pair_that_diverges_loses(faces: Faces, splits: pd.DataFrame, tmp_path
         return real(network, method, training, validation, recipe, *rest, **options)
 
     monkeypatch.setattr(module, "train", train)
-    found = searched(params.check(content()), faces, splits, tmp_path)
-    assert found.table["validation_loss"].isna().sum() == 4
-    assert found.winners["tinyagenet"]["learning_rate"] == 0.001
-    worthless = Found("tuned", found.table.assign(validation_loss=np.nan))
+    result = searched(params.check(content()), faces, splits, tmp_path)
+    assert result.table["validation_loss"].isna().sum() == 4
+    assert result.winners["tinyagenet"]["learning_rate"] == 0.001
+    worthless = SearchResult("tuned", result.table.assign(validation_loss=np.nan))
     with pytest.raises(TrainingError, match=r"search\.tuned: every trial of tinyagenet diverged; give lower learning_rates"):
         worthless.winners  # noqa: B018
 
@@ -178,8 +183,8 @@ def test_the_table_is_drawn_with_gaps(tmp_path: Path) -> None:
         }
     )
     means.loc[1, "validation_loss"] = np.nan
-    plots.search_table(tmp_path / "a.png", "tuned", means)
-    plots.search_table(tmp_path / "b.png", "tuned", means)
+    search_table(tmp_path / "a.png", "tuned", means)
+    search_table(tmp_path / "b.png", "tuned", means)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 

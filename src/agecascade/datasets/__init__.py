@@ -1,14 +1,15 @@
-"""One module per published data set: from the publisher's archive to manifest rows."""
+"""Registry of readers: one module per published data set, from the publisher's archive to manifest rows."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import cast
 
 from agecascade.datasets.base import Reader
 from agecascade.errors import ParamsError, unknown_name
+from agecascade.params.data import RENAMED_READERS, renamed_reader
 
-# name in params.yaml -> module that is a base.Reader; imported when asked for
+# name in params.yaml -> module that is a base.Reader; imported at its first use
 READERS = {
     "adience": "agecascade.datasets.adience",
     "afad": "agecascade.datasets.afad",
@@ -34,9 +35,9 @@ READERS = {
 
 
 def reader(name: str) -> Reader:
-    """The reader called `name`; raises ParamsError with the nearest known names."""
+    """The reader called `name`; raises ParamsError with the nearest known names, or with the new one of a reader that was renamed."""
+    if name in RENAMED_READERS:
+        raise ParamsError(f"reader: {renamed_reader(name)}")
     if name not in READERS:
         raise ParamsError(f"reader: {unknown_name('reader', name, READERS)}")
-    module: Any = import_module(READERS[name])
-    found: Reader = module
-    return found
+    return cast(Reader, import_module(READERS[name]))

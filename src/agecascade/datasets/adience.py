@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from agecascade.archives import Archive
 from agecascade.datasets import tables
-from agecascade.datasets.base import Info, Reject, Row, parse_options
+from agecascade.datasets.base import Info, ManifestRow, Reject, folder_and_file, label_study, parse_options
 from agecascade.io.source import Source
 from agecascade.params import Block
 
@@ -27,15 +27,10 @@ INFO = Info(
     paper="Eidinger et al., 2014",
     kept={"Cascaded fine-tuning": 17417},
     settings={
-        "options": {"pictures": "aligned", "labels": "exact", "groups": 8},
-        "grid": {"groups": True},
         # the archive shows 7,000 faces that no fold lists, and 2,063 listed ones have other labels
-        "clean": {"low": 0, "high": 100, "max_reject_rate": 0.4},
-        "detector": "whole",
-        "protocol": "official",
-        "folds": 5,
-        "test": 0.0,
-        "validation": 0.1,
+        **label_study(0, 100, detector="whole", protocol="official", folds=5, test=0.0, max_reject_rate=0.4),
+        "grid": {"groups": True},
+        "options": {"pictures": "aligned", "labels": "exact", "groups": 8},
     },
 )
 
@@ -76,7 +71,7 @@ class Options(Block):
     groups: Literal[8, 3] = 8  # 3: 0-12, 15-20, 25-100
 
 
-class _Entry(NamedTuple):
+class _FoldRow(NamedTuple):
     """A row of a fold's table."""
 
     fold: int
@@ -84,42 +79,38 @@ class _Entry(NamedTuple):
 
 
 def sources(options: Mapping[str, Any]) -> list[Source]:
-    """The archive of the chosen pictures and the five tables, which are to be asked for."""
+    """The archive of the chosen pictures and the five tables, which are handed out on request."""
     chosen = parse_options(Options, options)
     return [Source(file, instructions=_INSTRUCTIONS) for file in (f"{chosen.pictures}.tar.gz", *_FOLDS)]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every row of the tables, in the pictures' order, and a reject for every picture that no table lists.
 
     The label is the middle of the age group, the subject the Flickr album.
     """
     chosen = parse_options(Options, options)
     listed = _listed(archive, _PREFIXES[chosen.pictures])
-    for found in tables.join(archive, listed, _tail):
-        if isinstance(found, Reject):
-            yield from [found] * len(listed.get(found.member, [found]))  # as many as rows
+    for match in tables.join(archive, listed, folder_and_file):
+        if isinstance(match, Reject):
+            yield from [match] * len(listed.get(match.member, [match]))  # as many as rows
             continue
-        member, entries = found
+        member, entries = match
         for repeat, entry in enumerate(entries, start=1):
             yield _row(member.name, entry, repeat, chosen)
 
 
-def _listed(archive: Archive, prefix: str) -> dict[str, list[_Entry]]:
+def _listed(archive: Archive, prefix: str) -> dict[str, list[_FoldRow]]:
     """`<user_id>/<prefix>.<face_id>.<original_image>` -> its rows."""
-    listed: dict[str, list[_Entry]] = {}
+    listed: dict[str, list[_FoldRow]] = {}
     for fold, table in enumerate(tables.find(archive, *_FOLDS)):
         for _, cells in tables.text_rows(table, _COLUMNS, delimiter="\t"):
             name = f"{cells['user_id']}/{prefix}.{cells['face_id']}.{cells['original_image']}"
-            listed.setdefault(name, []).append(_Entry(fold, cells))
+            listed.setdefault(name, []).append(_FoldRow(fold, cells))
     return listed
 
 
-def _tail(member: str) -> str:
-    return "/".join(PurePosixPath(member).parts[-2:])
-
-
-def _row(member: str, entry: _Entry, repeat: int, chosen: Options) -> Row | Reject:
+def _row(member: str, entry: _FoldRow, repeat: int, chosen: Options) -> ManifestRow | Reject:
     age = entry.cells["age"]
     if age in ("None", ""):
         return Reject(member, "label_missing", "the publisher gives no age")
@@ -130,7 +121,7 @@ def _row(member: str, entry: _Entry, repeat: int, chosen: Options) -> Row | Reje
         group = next(broad for broad in _BROAD if broad[0] <= group[0] and group[1] <= broad[1])
     low, high = group
     stem = PurePosixPath(entry.cells["original_image"]).stem
-    return Row(
+    return ManifestRow(
         sample_id=f"{entry.cells['user_id']}/{entry.cells['face_id']}.{stem}" + (f"#{repeat}" if repeat > 1 else ""),
         member=member,
         subject=entry.cells["user_id"],

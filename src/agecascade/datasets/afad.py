@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
 from agecascade.io.source import Source
 from agecascade.params import Block
 
@@ -34,16 +34,7 @@ INFO = Info(
     access="by hand",
     page=PAGE,
     paper="Niu et al., 2016",
-    settings={
-        "grid": {"low": 0, "high": 100, "step": 1},
-        "clean": {"low": 0, "high": 100},
-        "detector": "whole",
-        "protocol": "random",  # subject_exclusive separates accounts
-        "folds": 1,
-        "test": 0.2,
-        "validation": 0.1,
-        "options": {},
-    },
+    settings=label_study(0, 100, detector="whole"),  # the protocol subject_exclusive separates accounts
 )
 
 
@@ -58,7 +49,7 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     return [Source(parse_options(Options, options).file, instructions=_INSTRUCTIONS)]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture, with the age and gender that its folders tell."""
     parse_options(Options, options)
     for member in archive.members(PICTURE_SUFFIXES):
@@ -68,7 +59,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
             continue
         path = PurePosixPath(match["id"]).with_suffix("")
         file = _FILE.fullmatch(path.name)
-        yield Row(
+        yield ManifestRow(
             sample_id=str(path),
             member=member.name,
             subject=file["number"] if file else None,

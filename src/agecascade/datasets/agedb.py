@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options, stem
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options, stem
 from agecascade.io.source import Source
 from agecascade.params import Block
 
@@ -22,16 +22,9 @@ INFO = Info(
     page="https://ibug.doc.ic.ac.uk/resources/agedb/",
     paper="Moschoglou et al., 2017",
     kept={"Cascaded fine-tuning": 16_488},
-    settings={
-        "options": {},
-        "grid": {"low": 0, "high": 101, "step": 1},
-        "clean": {"low": 0, "high": 101},
-        "detector": "yunet",  # photographs, cut more or less closely around the head
-        "protocol": "random",  # the paper's 80/20; subject_exclusive keeps every person on one side
-        "folds": 1,
-        "test": 0.2,
-        "validation": 0.1,
-    },
+    # the detector, for these are photographs, cut more or less closely around the head;
+    # the protocol is the paper's 80/20, and subject_exclusive keeps every person on one side
+    settings=label_study(0, 101, detector="yunet"),
 )
 
 _NAME = re.compile(r"(?P<number>\d+)_(?P<subject>.+)_(?P<age>\d{1,3})_(?P<gender>[fm])")
@@ -46,11 +39,11 @@ class Options(Block):
 
 
 def sources(options: Mapping[str, Any]) -> list[Source]:
-    """The one archive, which is to be asked for."""
+    """The one archive, which is handed out on request."""
     return [Source(parse_options(Options, options).file, instructions=_INSTRUCTIONS)]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture, with the age, gender and subject that its name tells."""
     parse_options(Options, options)
     for member in archive.members(PICTURE_SUFFIXES):
@@ -59,7 +52,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
         if match is None:
             yield Reject(member.name, "name_does_not_parse", f"{PurePosixPath(member.name).name} is not <n>_<Name>_<age>_<f|m>")
             continue
-        yield Row(
+        yield ManifestRow(
             sample_id=name,
             member=member.name,
             subject=match["subject"],

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from agecascade.archives import Archive
 from agecascade.datasets import tables
-from agecascade.datasets.base import Info, Reject, Row, parse_options
+from agecascade.datasets.base import Info, ManifestRow, Reject, folder_and_file, label_study, parse_options
 from agecascade.errors import ArchiveError
 from agecascade.io.source import Source
 from agecascade.params import Block
@@ -29,16 +29,14 @@ INFO = Info(
     page="https://chalearnlap.cvc.uab.cat/dataset/26/description/",
     paper="Agustsson et al., 2017",
     kept={"DLDL-v2": 5613 + 1978},
-    settings={
-        "options": {"label": "apparent", "faces": "cropped", "train_on_validation": True},  # as in DLDL-v2
-        "grid": {"low": 0, "high": 100, "step": 1},
-        "clean": {"low": 0, "high": 100},
-        "detector": "annotation",
-        "protocol": "official",
-        "folds": 1,
-        "test": 0.0,
-        "validation": 0.1,
-    },
+    settings=label_study(
+        0,
+        100,
+        detector="annotation",
+        protocol="official",
+        test=0.0,
+        options={"label": "apparent", "faces": "cropped", "train_on_validation": True},  # as in DLDL-v2
+    ),
 )
 
 _URL = "http://158.109.8.102/AppaRealAge/"
@@ -61,7 +59,7 @@ class Options(Block):
     ignore_list: str | None = None  # file of pictures to leave out, a name on each line; ignore_list.csv is the published one
 
 
-class _Entry(NamedTuple):
+class _RatingRow(NamedTuple):
     """A row of a table."""
 
     folder: str
@@ -71,36 +69,36 @@ class _Entry(NamedTuple):
 def sources(options: Mapping[str, Any]) -> list[Source]:
     """The archive and the ignore list, if one is wanted."""
     chosen = parse_options(Options, options)
-    found = [Source(chosen.file, url=_URL + _FILE, instructions=f"get {_FILE} from {INFO.page}")]
+    files = [Source(chosen.file, url=_URL + _FILE, instructions=f"get {_FILE} from {INFO.page}")]
     if chosen.ignore_list is not None:
         url = _IGNORED if chosen.ignore_list == PurePosixPath(_IGNORED).name else None
-        found.append(Source(chosen.ignore_list, url=url, instructions="`options.ignore_list` is your own file"))
-    return found
+        files.append(Source(chosen.ignore_list, url=url, instructions="`options.ignore_list` is your own file"))
+    return files
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture that a table lists, cropped or original, with its apparent or real age.
 
     Raises ArchiveError where a table is missing, or the ignore list is of another data set.
     """
     chosen = parse_options(Options, options)
-    listed: dict[str, _Entry] = {}
+    listed: dict[str, _RatingRow] = {}
     for folder, table in zip(_SIDES, tables.find(archive, *(f"gt_avg_{folder}.csv" for folder in _SIDES)), strict=True):
         for number, cells in tables.text_rows(table, _COLUMNS):
             name = f"{folder}/{cells['file_name'].lower()}" + (_FACE if chosen.faces == "cropped" else "")
             if name in listed:
                 yield Reject(f"{table.name} line {number}", "duplicate_row", f"{cells['file_name']} stands twice; the first is taken")
-            listed.setdefault(name, _Entry(folder, cells))
+            listed.setdefault(name, _RatingRow(folder, cells))
     ignored = _ignored(archive, chosen.ignore_list, listed) if chosen.ignore_list is not None else frozenset()
-    for found in tables.join(archive, listed, _tail):
-        if not isinstance(found, Reject):
-            yield _row(found[0].name, found[1], ignored, chosen)
-        elif found.reason != "not_listed" or _twin(_tail(found.member)) not in listed:
-            yield found
+    for match in tables.join(archive, listed, _key):
+        if not isinstance(match, Reject):
+            yield _row(match[0].name, match[1], ignored, chosen)
+        elif match.reason != "not_listed" or _twin(_key(match.member)) not in listed:
+            yield match
 
 
-def _tail(member: str) -> str:
-    return "/".join(PurePosixPath(member.lower()).parts[-2:])
+def _key(member: str) -> str:
+    return folder_and_file(member.lower())
 
 
 def _twin(name: str) -> str:
@@ -108,7 +106,7 @@ def _twin(name: str) -> str:
     return name.removesuffix(_FACE) if name.endswith(_FACE) else name + _FACE
 
 
-def _ignored(archive: Archive, file: str, listed: Mapping[str, _Entry]) -> frozenset[str]:
+def _ignored(archive: Archive, file: str, listed: Mapping[str, _RatingRow]) -> frozenset[str]:
     """The file names, without suffix, on the ignore list."""
     (table,) = tables.find(archive, file)
     known = {PurePosixPath(entry.cells["file_name"]).stem for entry in listed.values()}
@@ -123,7 +121,7 @@ def _ignored(archive: Archive, file: str, listed: Mapping[str, _Entry]) -> froze
     return frozenset(ignored)
 
 
-def _row(member: str, entry: _Entry, ignored: frozenset[str], chosen: Options) -> Row | Reject:
+def _row(member: str, entry: _RatingRow, ignored: frozenset[str], chosen: Options) -> ManifestRow | Reject:
     stem = PurePosixPath(entry.cells["file_name"]).stem
     if stem in ignored:
         return Reject(member, "ignored", f"{chosen.ignore_list} lists it")
@@ -134,7 +132,7 @@ def _row(member: str, entry: _Entry, ignored: frozenset[str], chosen: Options) -
     if chosen.label == "apparent" and (deviation is None or deviation < 0):
         return Reject(member, "deviation_missing", f"its apparent_age_std {entry.cells['apparent_age_std']!r} is no number from 0")
     role = _SIDES[entry.folder]
-    return Row(
+    return ManifestRow(
         sample_id=f"{entry.folder}/{stem}",
         member=member,
         label=label,

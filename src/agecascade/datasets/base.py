@@ -1,7 +1,8 @@
-"""What a reader of a published data set says and is asked."""
+"""Interface of readers: the rows and rejects that they give, the facts of a data set, and the helpers that they share."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -18,8 +19,8 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A picture and what its publisher says of it: the columns of schema.MANIFEST, and what only cleaning asks for."""
+class ManifestRow:
+    """A picture and what its publisher says of it: the columns of schema.MANIFEST, and further ones that only cleaning uses."""
 
     sample_id: str
     member: str
@@ -36,7 +37,7 @@ class Row:
     official: str | None = None
 
     central_box: float | None = None  # the box is this share of each side, at the picture's centre: cleaning knows the size
-    face_score: float | None = None  # the publisher's detector; -inf where it found no face
+    face_score: float | None = None  # the publisher's detector; -inf where it detected no face
     second_face_score: float | None = None  # null where there is no second face
 
 
@@ -51,19 +52,59 @@ class Reject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """What `agecascade datasets` tells of a data set, and how a study takes it unless told otherwise."""
+    """Facts of a data set, as `agecascade datasets` prints them, and the default settings of a study of it."""
 
     title: str  # as its authors call it
-    pictures: int | None  # as published; None where it differs from user to user
-    subjects: int | None = None  # None where the publisher does not tell them
+    pictures: int | None = None  # as published; None where it differs from user to user
+    subjects: int | None = None  # None where the publisher gives no number
     label: str  # "age, years", "apparent age, years", "age group, years", "attractiveness, 1 to 5", "identity"
     licence: str  # in a few words
     access: Literal["direct", "by hand", "on request", "withdrawn", "your own"]
-    page: str  # the address where a person reads about it or asks for it
-    paper: str  # authors and year
+    page: str = ""  # the address where a person reads about it or asks for it
+    paper: str = ""  # authors and year
     kept: Mapping[str, int] = field(default_factory=dict)  # pictures after cleaning, by the paper that counted them
     settings: Mapping[str, Any]  # its entry under `datasets` in params.yaml, less reader, origin and draw
     sigma: float = 2.0  # label units, where the data set gives no deviation (facts: DLDL-v2)
+
+
+def label_study(
+    low: float,
+    high: float,
+    *,
+    detector: str,
+    step: float = 1,
+    protocol: str = "random",
+    folds: int = 1,
+    test: float = 0.2,
+    validation: float = 0.1,
+    options: Mapping[str, Any] | None = None,
+    **clean: Any,
+) -> dict[str, Any]:
+    """INFO.settings of a data set with labels from `low` to `high`; `clean` are further keys of the clean block."""
+    return {
+        "grid": {"low": low, "high": high, "step": step},
+        "clean": {"low": low, "high": high, **clean},
+        "detector": detector,
+        "protocol": protocol,
+        "folds": folds,
+        "test": test,
+        "validation": validation,
+        "options": dict(options or {}),
+    }
+
+
+def identity_study(min_images: int, *, detector: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """INFO.settings of a data set of identities: no labels, and a random split, for the network is to know the same people again."""
+    return {
+        "grid": None,
+        "clean": {"min_images_per_identity": min_images},
+        "detector": detector,
+        "protocol": "random",
+        "folds": 1,
+        "test": 0.0,
+        "validation": 0.1,
+        "options": dict(options or {}),
+    }
 
 
 class Reader(Protocol):
@@ -74,7 +115,7 @@ class Reader(Protocol):
     def sources(self, options: Mapping[str, Any]) -> list[Source]:
         """The files to fetch. Raises ParamsError on options that the reader does not know."""
 
-    def rows(self, archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+    def rows(self, archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
         """Every picture the publisher lists, as a row or a reject. Raises ArchiveError where the archive is of another data set."""
 
 
@@ -93,6 +134,20 @@ def parse_options(kind: type[Options], options: Mapping[str, Any]) -> Options:
         raise ParamsError(f"options.{key}: {fault['msg']}, found {fault['input']!r}") from None
 
 
+def folder_and_file(member: str) -> str:
+    """The last two parts of a path, which many publishers' tables list."""
+    return "/".join(PurePosixPath(member).parts[-2:])
+
+
 def stem(member: str) -> str:
     """File name up to its first dot, without the spaces around it: publishers write `.jpg.chip.jpg`."""
     return PurePosixPath(member).name.split(".", 1)[0].strip()
+
+
+def identity_row(member: str, form: re.Pattern[str], otherwise: str) -> ManifestRow | Reject:
+    """The picture with its folder as the subject, where `<folder>/<file without suffix>` has the `form`."""
+    path = PurePosixPath(member)
+    sample_id = f"{path.parent.name}/{path.stem}"
+    if not form.fullmatch(sample_id):
+        return Reject(member, "name_does_not_parse", otherwise)
+    return ManifestRow(sample_id=sample_id, member=member, subject=path.parent.name)

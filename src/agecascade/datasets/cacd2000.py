@@ -7,10 +7,8 @@ trains on the 1,800 others and takes ranks 1 and 2 (80 celebrities) for validati
 
 from __future__ import annotations
 
-import io
 import re
 import unicodedata
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,19 +16,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import field_validator
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
-from agecascade.datasets.tables import Table, find, join
-from agecascade.errors import ArchiveError
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
+from agecascade.datasets.tables import Table, find, join_rows, mat_fields
 from agecascade.io.source import Source
 from agecascade.params import Block
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 PAGE = "https://bcsiriuschen.github.io/CARC/"
 
 _NAME = re.compile(r"(?P<age>\d{1,3})_(?P<name>.+)_(?P<number>\d+)")
-_STRUCT, _FIELDS = "celebrityImageData", ("name", "age", "identity", "rank")
 _FEATURES = "celebrity2000.mat"  # 4.4 GB of features in MATLAB 7.3's format, and nothing more than the other file
 
 INFO = Info(
@@ -42,16 +38,8 @@ INFO = Info(
     access="by hand",
     page=PAGE,
     paper="Chen, Chen and Hsu, 2014",
-    settings={
-        "grid": {"low": 0, "high": 100, "step": 1},
-        "clean": {"low": 0, "high": 100},
-        "detector": "yunet",
-        "protocol": "official",  # by rank, and so by celebrity
-        "folds": 1,
-        "test": 0.2,
-        "validation": 0.1,
-        "options": {"metadata": "celebrity2000_meta.mat"},
-    },
+    # the official split is by rank, and so by celebrity
+    settings=label_study(0, 100, detector="yunet", protocol="official", options={"metadata": "celebrity2000_meta.mat"}),
 )
 
 
@@ -69,7 +57,7 @@ class Options(Block):
         return name
 
 
-class _Listed(NamedTuple):
+class _MatRow(NamedTuple):
     """What the .mat file says of a picture."""
 
     age: float
@@ -78,15 +66,15 @@ class _Listed(NamedTuple):
 
 
 def sources(options: Mapping[str, Any]) -> list[Source]:
-    """The pictures and, where asked for, the list of celebrities."""
+    """The pictures and, where the options name it, the list of celebrities."""
     chosen = parse_options(Options, options)
-    found = [Source(chosen.file, instructions=f"get the original face images (3.5 GB) by hand from {PAGE} (for research only)")]
+    files = [Source(chosen.file, instructions=f"get the original face images (3.5 GB) by hand from {PAGE} (for research only)")]
     if chosen.metadata is not None:
-        found.append(Source(chosen.metadata, instructions=f"get the dataset metadata (celebrity2000_meta.mat) by hand from {PAGE}"))
-    return found
+        files.append(Source(chosen.metadata, instructions=f"get the dataset metadata (celebrity2000_meta.mat) by hand from {PAGE}"))
+    return files
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture, with the age and name that its file name tells, and the official role where the .mat file is given.
 
     Raises ArchiveError where that file is missing, damaged or lacks a field.
@@ -97,29 +85,24 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
             yield _row(member.name)
         return
     (table,) = find(archive, chosen.metadata)
-    listed, repeated = _listed(table)
+    listed, repeated = _entries(table)
     yield from repeated
-    for found in join(archive, listed, _file):
-        if isinstance(found, Reject):
-            yield found
-        else:
-            member, entry = found
-            yield _row(member.name, entry)
+    yield from join_rows(archive, listed, _file, _row)
 
 
-def _row(member: str, listed: _Listed | None = None) -> Row | Reject:
+def _row(member: str, listed: _MatRow | None = None) -> ManifestRow | Reject:
     name = PurePosixPath(_file(member)).stem  # names hold dots: 35_J.J._Abrams_0003.jpg
     match = _NAME.fullmatch(name)
     if match is None:
         return Reject(member, "name_does_not_parse", f"{name} is not <age>_<Name>_<number>")
     age = float(match["age"])
     if listed is None:
-        return Row(sample_id=name, member=member, subject=match["name"], label=age)
+        return ManifestRow(sample_id=name, member=member, subject=match["name"], label=age)
     if listed.age != age:
         return Reject(member, "labels_disagree", f"its name says {age:g} years, the .mat file {listed.age:g}")
     if not listed.identity >= 1:  # so that NaN is rejected
         return Reject(member, "subject_missing", f"the .mat file gives the identity {listed.identity:g}")
-    return Row(sample_id=name, member=member, subject=f"{listed.identity:.0f}", label=age, official=_role(listed.rank))
+    return ManifestRow(sample_id=name, member=member, subject=f"{listed.identity:.0f}", label=age, official=_role(listed.rank))
 
 
 def _role(rank: float) -> str | None:
@@ -135,10 +118,11 @@ def _file(member: str) -> str:
     return unicodedata.normalize("NFC", PurePosixPath(member).name)
 
 
-def _listed(table: Table) -> tuple[dict[str, _Listed], list[Reject]]:
+def _entries(table: Table) -> tuple[dict[str, _MatRow], list[Reject]]:
     """File name -> what is said of it, and the rows that name none or one that stands there already."""
-    fields = _load(table)
-    listed: dict[str, _Listed] = {}
+    hint = f"take celebrity2000_meta.mat of {PAGE}"
+    fields = mat_fields(table, "celebrityImageData", ["name"], ["age", "identity", "rank"], title="CACD2000", newer=hint)
+    listed: dict[str, _MatRow] = {}
     repeated = []
     numbers = zip(fields["age"].tolist(), fields["identity"].tolist(), fields["rank"].tolist(), strict=True)
     for row, (name, entry) in enumerate(zip(fields["name"], numbers, strict=True), start=1):
@@ -147,26 +131,5 @@ def _listed(table: Table) -> tuple[dict[str, _Listed], list[Reject]]:
         elif _file(name) in listed:
             repeated.append(Reject(f"{table.name} row {row}", "duplicate_row", f"{name} stands twice; the first is taken"))
         else:
-            listed[_file(name)] = _Listed(*entry)
+            listed[_file(name)] = _MatRow(*entry)
     return listed, repeated
-
-
-def _load(table: Table) -> dict[str, np.ndarray]:
-    """The fields that we need, each (N,); raises ArchiveError."""
-    import numpy as np
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        struct = loadmat(io.BytesIO(table.content), squeeze_me=True, variable_names=[_STRUCT])[_STRUCT]
-        fields = {name: np.atleast_1d(struct[name].item()) for name in _FIELDS}
-        for name in _FIELDS[1:]:
-            fields[name] = fields[name].astype(np.float64)
-    except NotImplementedError:
-        raise ArchiveError(f"{table.name} is of MATLAB 7.3; take celebrity2000_meta.mat of {PAGE}") from None
-    except (MatReadError, zlib.error, KeyError, ValueError, TypeError, AttributeError, EOFError, OSError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ArchiveError(f"{table.name} is no table of CACD2000 or is damaged ({reason}); fetch it again") from error
-    if len({len(field) for field in fields.values()}) != 1:
-        raise ArchiveError(f"{table.name}: its fields differ in length; fetch it again")
-    return fields

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
-from agecascade.datasets.identity_folders import identity_row
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, identity_row, identity_study, parse_options
 from agecascade.io.source import Source
 from agecascade.params import Block
 
@@ -30,16 +29,7 @@ INFO = Info(
     access="withdrawn",
     page="https://arxiv.org/abs/1411.7923",
     paper="Yi et al., 2014",
-    settings={
-        "grid": None,
-        "clean": {"min_images_per_identity": 10},
-        "detector": "yunet",  # the pictures show much besides the face
-        "protocol": "random",  # the network is to know the same people again
-        "folds": 1,
-        "test": 0.0,
-        "validation": 0.1,
-        "options": {},
-    },
+    settings=identity_study(10, detector="yunet"),  # the pictures show much besides the face
 )
 
 
@@ -54,7 +44,7 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     return [Source(parse_options(Options, options).file, instructions=_INSTRUCTIONS)]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture, with its folder, or its label in RecordIO, as the subject."""
     parse_options(Options, options)
     for member in archive.members(PICTURE_SUFFIXES):

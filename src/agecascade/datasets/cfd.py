@@ -1,7 +1,7 @@
 """Chicago Face Database 3.0: 597 people with a neutral face, their attractiveness rated from 1 to 7 (Ma et al., 2015).
 
 `CFD Version 3.0/Images/CFD/WF-001/CFD-WF-001-003-N.jpg` shows model WF-001; only neutral faces (N) were rated, in
-`CFD 3.0 Norming Data and Codebook.xlsx`. The extension sets CFD-MR and CFD-INDIA, asked otherwise, are left out.
+`CFD 3.0 Norming Data and Codebook.xlsx`. The extension sets CFD-MR and CFD-INDIA, whose raters answered another question, are left out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import Field
 
 from agecascade.archives import Archive
 from agecascade.datasets import tables
-from agecascade.datasets.base import Info, Reject, Row, parse_options, stem
+from agecascade.datasets.base import Info, ManifestRow, Reject, label_study, parse_options, stem
 from agecascade.io.source import Source
 from agecascade.params import Block
 
@@ -29,17 +29,8 @@ INFO = Info(
     page="https://www.chicagofaces.org",
     paper="Ma et al., 2015",
     kept={"DLDL-v2": 597},
-    settings={
-        "options": {},
-        "grid": {"low": 1, "high": 7, "step": 0.1},
-        # besides the 597 neutral faces the archive shows 610 others and the extension sets
-        "clean": {"low": 1, "high": 7, "max_reject_rate": 0.65},
-        "detector": "yunet",
-        "protocol": "random",
-        "folds": 1,  # 10 for ten-fold cross-validation
-        "test": 0.2,
-        "validation": 0.1,
-    },
+    # besides the 597 neutral faces the archive shows 610 others and the extension sets; folds: 10 is ten-fold cross-validation
+    settings=label_study(1, 7, step=0.1, detector="yunet", max_reject_rate=0.65),
     sigma=0.5,
 )
 
@@ -59,11 +50,11 @@ class Options(Block):
 
 
 def sources(options: Mapping[str, Any]) -> list[Source]:
-    """The archive, which is to be asked for."""
+    """The archive, which is handed out on request."""
     return [Source(parse_options(Options, options).file, instructions=_INSTRUCTIONS)]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every neutral face with its mean rating; other pictures are rejects. Raises ArchiveError where the spreadsheet is another."""
     chosen = parse_options(Options, options)
     (table,) = tables.find(archive, chosen.norming)
@@ -76,11 +67,8 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
             listed[model] = rating
         elif tables.number(rating) is not None:  # other rows without a model explain the columns
             yield Reject(f"{table.name} row {number}", "name_missing", "the row names no model")
-    for found in tables.join(archive, listed, _key):
-        if isinstance(found, Reject):
-            yield _explained(found) if found.reason == "not_listed" else found
-        else:
-            yield _row(found[0].name, found[1])
+    for row in tables.join_rows(archive, listed, _key, _row):
+        yield _explained(row) if isinstance(row, Reject) and row.reason == "not_listed" else row
 
 
 def _key(member: str) -> str:
@@ -102,12 +90,12 @@ def _explained(unlisted: Reject) -> Reject:
     return unlisted
 
 
-def _row(member: str, rating: Any) -> Row | Reject:
+def _row(member: str, rating: Any) -> ManifestRow | Reject:
     match = _NAME.fullmatch(stem(member))
     label = tables.number(rating)
     if label is None or match is None:
         return Reject(member, "label_missing", f"its rating {rating!r} is no number")
-    return Row(
+    return ManifestRow(
         sample_id=stem(member),
         member=member,
         subject=match["model"],

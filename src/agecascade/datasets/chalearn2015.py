@@ -7,12 +7,13 @@ without a header. A deviation of 0, where all guessed alike, is passed on as it 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from agecascade.archives import Archive
 from agecascade.datasets import tables
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
 from agecascade.errors import ArchiveError
 from agecascade.io.source import Source
 from agecascade.params import Block
@@ -26,17 +27,8 @@ INFO = Info(
     page="https://chalearnlap.cvc.uab.cat/dataset/18/description/",
     paper="Escalera et al., 2015",
     kept={"DLDL-v2": 2476 + 1136},
-    settings={
-        "options": {"test": None},  # as in DLDL-v2
-        "grid": {"low": 0, "high": 100, "step": 1},
-        # where the test pictures are at hand nevertheless, they are rejects
-        "clean": {"low": 0, "high": 100, "max_reject_rate": 0.3},
-        "detector": "yunet",
-        "protocol": "official",
-        "folds": 1,
-        "test": 0.0,
-        "validation": 0.1,
-    },
+    # no test pictures, as in DLDL-v2; where they are at hand nevertheless, they are rejects
+    settings=label_study(0, 100, detector="yunet", protocol="official", test=0.0, options={"test": None}, max_reject_rate=0.3),
 )
 
 _INSTRUCTIONS = f"register at {INFO.page} (for research only) and get it from there"
@@ -62,11 +54,11 @@ class Options(Block):
     @property
     def sides(self) -> dict[str, Side]:
         """The sides that are read, by name."""
-        found = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: side for name, side in found.items() if side is not None}
+        sides = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: side for name, side in sides.items() if side is not None}
 
 
-class _Entry(NamedTuple):
+class _GuessRow(NamedTuple):
     """A line of a table."""
 
     side: str
@@ -82,14 +74,14 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     return [Source(file, instructions=_INSTRUCTIONS) for file in files]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture of the sides that are read, with its mean guess; the others are rejects.
 
-    A picture's side is told by the folder that it lies in (`Train`, `Validation`, `Test` or the like) or, where there is
-    none, by the one table that lists its name. Raises ArchiveError where a table is missing or another.
+    A picture's side is that of the folder that it lies in (`Train`, `Validation`, `Test` or the like) or, where there is
+    none, that of the one table that lists its name. Raises ArchiveError where a table is missing or another.
     """
     chosen = parse_options(Options, options)
-    listed: dict[str, _Entry] = {}
+    listed: dict[str, _GuessRow] = {}
     for side, table in zip(chosen.sides, tables.find(archive, *(side.labels for side in chosen.sides.values())), strict=True):
         for number, entry in _entries(table, side):
             if isinstance(entry, Reject):
@@ -104,35 +96,34 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
 
     def key_of(member: str) -> str:
         path = PurePosixPath(member.lower())
-        told = [side for part in path.parts[-2::-1] for begin, side in _FOLDERS.items() if part.startswith(begin)]
-        if told:
-            return f"{told[0]}/{path.name}"
+        sides = [side for part in path.parts[-2::-1] for begin, side in _FOLDERS.items() if part.startswith(begin)]
+        if sides:
+            return f"{sides[0]}/{path.name}"
         known = sides_of.get(path.name, [])
         return known[0] if len(known) == 1 else member
 
-    for found in tables.join(archive, listed, key_of):
-        yield found if isinstance(found, Reject) else _row(found[0].name, found[1], tested="test" in chosen.sides)
+    yield from tables.join_rows(archive, listed, key_of, partial(_row, tested="test" in chosen.sides))
 
 
-def _entries(table: tables.Table, side: str) -> Iterator[tuple[int, _Entry | Reject]]:
+def _entries(table: tables.Table, side: str) -> Iterator[tuple[int, _GuessRow | Reject]]:
     """(line number, entry) of a table; raises ArchiveError where its first line has not three cells."""
     for place, (number, line) in enumerate(tables.text_lines(table)):
         cells = [cell.strip() for cell in line.split(";" if ";" in line else ",")]
         if len(cells) == 3 and (place > 0 or cells[0].lower().endswith(PICTURE_SUFFIXES)):
-            yield number, _Entry(side, *cells)
+            yield number, _GuessRow(side, *cells)
         elif place > 0:
             yield number, Reject(f"{table.name} line {number}", "row_damaged", f"{line[:60]!r} is not image, mean and deviation")
         elif len(cells) != 3:
             raise ArchiveError(f"{table.name}, line {number}: {line[:60]!r} is not image, mean and deviation; fetch the table again")
 
 
-def _row(member: str, entry: _Entry, tested: bool) -> Row | Reject:
+def _row(member: str, entry: _GuessRow, tested: bool) -> ManifestRow | Reject:
     mean, deviation = tables.number(entry.mean), tables.number(entry.deviation)
     if mean is None:
         return Reject(member, "label_missing", f"its mean {entry.mean!r} is no number")
     if deviation is None or deviation < 0:
         return Reject(member, "deviation_missing", f"its deviation {entry.deviation!r} is no number from 0")
-    return Row(
+    return ManifestRow(
         sample_id=f"{entry.side}/{PurePosixPath(entry.image).stem}",
         member=member,
         label=mean,

@@ -1,4 +1,4 @@
-"""From what a reader tells of an archive to the manifest: filters with reasons, and every picture checked once."""
+"""Cleaning: from the rows that a reader gives of an archive to the manifest; filters with reasons, every picture checked once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Reader, Reject, Row
+from agecascade.datasets.base import PICTURE_SUFFIXES, ManifestRow, Reader, Reject
 from agecascade.datasets.pictures import picture_fault, picture_size
-from agecascade.datasets.row_store import Ledger
+from agecascade.datasets.row_store import RowStore
 from agecascade.errors import ArchiveError, ParamsError, RejectRateError
 from agecascade.io.files import write_batches
 from agecascade.params import Clean
@@ -25,7 +25,7 @@ from agecascade.schema import MANIFEST, REJECTS
 BATCH_PICTURES = 512
 BATCH_BYTES = 64 * 2**20
 
-Batch = list[tuple[Row, bytes]]
+Batch = list[tuple[ManifestRow, bytes]]
 
 
 def clean(
@@ -41,23 +41,23 @@ def clean(
 ) -> dict[str, Any]:
     """Read, filter and check the data set `name`; writes `manifest` (schema.MANIFEST) and `rejects` (schema.REJECTS).
 
-    Returns what metrics/clean/<name>.json says. Rows are judged by their labels first, so that only pictures that may stay
+    Returns the content of metrics/clean/<name>.json. Rows are judged by their labels first, so that only pictures that may stay
     are decoded; each is read once. Memory does not grow with the number of pictures. Raises ArchiveError where the archive
     is damaged or of another data set, RejectRateError above `max_reject_rate`; then neither file is written.
     """
     excluded = exclusions(settings.exclude) if settings.exclude else {}
-    with Ledger() as ledger:
-        _list(reader, archive, options, settings, excluded, ledger, name)
-        _check_pictures(archive, settings, ledger, name, workers)
-        ledger.reject_missing()
+    with RowStore() as store:
+        _list(reader, archive, options, settings, excluded, store, name)
+        _check_pictures(archive, settings, store, name, workers)
+        store.reject_missing()
         for member, reason in archive.skipped.items():
-            ledger.reject(Reject(member, "unsafe_member", reason))
+            store.reject(Reject(member, "unsafe_member", reason))
         if settings.min_images_per_identity > 1:
-            ledger.reject_small_identities(settings.min_images_per_identity)
-        counts = ledger.counts()
+            store.reject_small_identities(settings.min_images_per_identity)
+        counts = store.counts()
         _check_rate(name, counts, settings.max_reject_rate)
-        write_batches(manifest, ledger.manifest(), MANIFEST)
-        write_batches(rejects, ledger.rejects(), REJECTS)
+        write_batches(manifest, store.manifest(), MANIFEST)
+        write_batches(rejects, store.rejects(), REJECTS)
     return counts
 
 
@@ -74,27 +74,27 @@ def exclusions(path: str) -> dict[str, str]:
 
 
 def _list(
-    reader: Reader, archive: Archive, options: Mapping[str, Any], settings: Clean, excluded: Mapping[str, str], ledger: Ledger, name: str
+    reader: Reader, archive: Archive, options: Mapping[str, Any], settings: Clean, excluded: Mapping[str, str], store: RowStore, name: str
 ) -> None:
-    """Enter every row, and reject those that a filter on what the publisher says of them leaves out."""
+    """Store every row, and reject those that a filter on the publisher's data leaves out."""
     empty = True
     for row in tqdm(reader.rows(archive, options), desc=f"read {name}", unit=" rows"):
         if isinstance(row, Reject):
-            ledger.reject(row)
+            store.reject(row)
             continue
         empty = False
-        if not ledger.add(row):
-            ledger.reject(Reject(row.member, "duplicate_id", f"{row.sample_id} stands twice; the first is taken"))
+        if not store.add(row):
+            store.reject(Reject(row.member, "duplicate_id", f"{row.sample_id} stands twice; the first is taken"))
         elif row.sample_id in excluded:
-            ledger.reject(Reject(row.member, "excluded", excluded[row.sample_id]), row)
+            store.reject(Reject(row.member, "excluded", excluded[row.sample_id]), row)
         elif fault := _fault(row, settings):
-            ledger.reject(Reject(row.member, *fault), row)
+            store.reject(Reject(row.member, *fault), row)
     if empty:
-        found = _told(ledger.counts()["rejected"])
-        raise ArchiveError(f"{archive.path}: no picture of {name} in it ({found or 'no pictures'}); it seems to be of another data set")
+        reasons = _reasons(store.counts()["rejected"])
+        raise ArchiveError(f"{archive.path}: no picture of {name} in it ({reasons or 'no pictures'}); it seems to be of another data set")
 
 
-def _fault(row: Row, settings: Clean) -> tuple[str, str] | None:
+def _fault(row: ManifestRow, settings: Clean) -> tuple[str, str] | None:
     """(reason, detail) of the first filter that rejects the row."""
     low, high = settings.low, settings.high
     if (row.label is None and (low is not None or high is not None)) or (row.label is not None and not np.isfinite(row.label)):
@@ -114,27 +114,27 @@ def _fault(row: Row, settings: Clean) -> tuple[str, str] | None:
     return None
 
 
-def _check_pictures(archive: Archive, settings: Clean, ledger: Ledger, name: str, workers: int) -> None:
+def _check_pictures(archive: Archive, settings: Clean, store: RowStore, name: str, workers: int) -> None:
     """Keep the listed rows whose pictures can be decoded, with their boxes; reject the others."""
-    total = ledger.listed()
+    total = store.listed()
     with joblib.Parallel(n_jobs=workers, prefer="threads") as parallel, tqdm(total=total, desc=f"clean {name}", unit=" pictures") as bar:
-        for batch in _batches(archive, ledger):
+        for batch in _batches(archive, store):
             shares = [batch[i::workers] for i in range(workers)]
             verdicts = parallel(joblib.delayed(_checked)(share, settings.max_megapixels) for share in shares)
             for row, verdict in (pair for share in verdicts for pair in share):
                 if isinstance(verdict, Reject):
-                    ledger.reject(verdict, row)
+                    store.reject(verdict, row)
                 else:
-                    ledger.keep(verdict)
+                    store.keep(verdict)
             bar.update(len(batch))
 
 
-def _batches(archive: Archive, ledger: Ledger) -> Iterator[Batch]:
+def _batches(archive: Archive, store: RowStore) -> Iterator[Batch]:
     """(row, picture) of the listed members, in batches of bounded memory."""
     batch: Batch = []
     size = 0
     for member in archive.members(PICTURE_SUFFIXES):
-        rows = ledger.wanted(member.name)
+        rows = store.wanted(member.name)
         if not rows:
             continue
         content = member.read()
@@ -147,12 +147,12 @@ def _batches(archive: Archive, ledger: Ledger) -> Iterator[Batch]:
         yield batch
 
 
-def _checked(batch: Batch, max_megapixels: float) -> list[tuple[Row, Row | Reject]]:
-    """Each row as listed, and as it is kept, with its box in pixels, or a reject where the picture is of no use."""
+def _checked(batch: Batch, max_megapixels: float) -> list[tuple[ManifestRow, ManifestRow | Reject]]:
+    """(listed row, verdict): the row with its box in pixels, or a reject where the picture cannot be used."""
     return [(row, _verdict(row, content, max_megapixels)) for row, content in batch]
 
 
-def _verdict(row: Row, content: bytes, max_megapixels: float) -> Row | Reject:
+def _verdict(row: ManifestRow, content: bytes, max_megapixels: float) -> ManifestRow | Reject:
     fault = picture_fault(content, max_megapixels)
     if fault is not None:
         return Reject(row.member, *fault)
@@ -167,13 +167,13 @@ def _check_rate(name: str, counts: Mapping[str, Any], highest: float) -> None:
     """Raise RejectRateError where too much, or all, was rejected."""
     rejected = sum(counts["rejected"].values())
     total = counts["kept"] + rejected
-    told = f"{name}: {rejected} of {total} rows rejected ({_told(counts['rejected'])})"
+    summary = f"{name}: {rejected} of {total} rows rejected ({_reasons(counts['rejected'])})"
     if not counts["kept"]:
-        raise RejectRateError(f"{told}, none is left; check datasets.{name}.clean and the archive")
+        raise RejectRateError(f"{summary}, none is left; check datasets.{name}.clean and the archive")
     if rejected > highest * total:
         key = f"datasets.{name}.clean.max_reject_rate = {highest:g}"
-        raise RejectRateError(f"{told}, more than {key} allows; check the archive and the filters, or raise it")
+        raise RejectRateError(f"{summary}, more than {key} allows; check the archive and the filters, or raise it")
 
 
-def _told(counts: Mapping[str, int]) -> str:
+def _reasons(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items(), key=lambda item: -item[1]))

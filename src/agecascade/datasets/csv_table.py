@@ -21,9 +21,8 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, field_validator
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
-from agecascade.datasets.path_suffixes import Tails, normal
-from agecascade.datasets.tables import Table, decoded, find, number
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
+from agecascade.datasets.tables import PathSuffixes, Table, decoded, find, normal_path, number
 from agecascade.errors import ArchiveError, unknown_name
 from agecascade.io.source import Source
 from agecascade.params import Block
@@ -35,22 +34,12 @@ _ROLES = {"train": "train", "training": "train", "val": "validation", "valid": "
 
 INFO = Info(
     title="A table of your own",
-    pictures=None,
     label="what the table holds",
     licence="your own",
     access="your own",
-    page="README.md",
+    page="docs/how_to/own_data.md",
     paper="yours",
-    settings={
-        "grid": {"low": 0, "high": 100, "step": 1},
-        "clean": {"low": 0, "high": 100},
-        "detector": "yunet",
-        "protocol": "random",
-        "folds": 1,
-        "test": 0.2,
-        "validation": 0.1,
-        "options": {},
-    },
+    settings=label_study(0, 100, detector="yunet"),
 )
 
 
@@ -92,11 +81,11 @@ class Options(Block):
             raise ValueError("no such encoding; common ones are utf-8-sig, utf-16, latin-1, cp1252") from None
 
 
-class _Listed(NamedTuple):
+class _TableRow(NamedTuple):
     """A row of the table, whose picture is not known yet, or why it is a reject."""
 
     line: int
-    row: Row | Reject
+    row: ManifestRow | Reject
 
 
 class _Fault(Exception):
@@ -106,31 +95,31 @@ class _Fault(Exception):
 def sources(options: Mapping[str, Any]) -> list[Source]:
     """The pictures, and the table unless it lies among them."""
     chosen = parse_options(Options, options)
-    found = [Source(chosen.file, instructions="these are your own pictures")]
+    files = [Source(chosen.file, instructions="these are your own pictures")]
     if not chosen.table_inside:
-        found.append(Source(chosen.table, instructions="this is your own table; say options.table_inside: true if it lies in the archive"))
-    return found
+        files.append(Source(chosen.table, instructions="this is your own table; say options.table_inside: true if it lies in the archive"))
+    return files
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every row of the table whose picture is there, in the table's order.
 
     Raises ArchiveError where the table is missing, in another encoding, no table, or lacks a column.
     """
     chosen = parse_options(Options, options)
     (table,) = find(archive, chosen.table)
-    listed: dict[str, _Listed] = {}
+    listed: dict[str, _TableRow] = {}
     for line, path, row in _entries(table, chosen):
         if not path:
             yield Reject(f"{table.name} line {line}", "path_missing", f"line {line} names no picture")
         elif path in listed:
             yield Reject(path, "duplicate_row", f"line {line}: it stands in line {listed[path].line} too, which is taken")
         else:
-            listed[path] = _Listed(line, row)
+            listed[path] = _TableRow(line, row)
     yield from _matched(archive, listed)
 
 
-def _entries(table: Table, chosen: Options) -> Iterator[tuple[int, str, Row | Reject]]:
+def _entries(table: Table, chosen: Options) -> Iterator[tuple[int, str, ManifestRow | Reject]]:
     """(line, path, what the row says) of every row that is not empty."""
     lines = _lines(table, chosen)
     _, header = next(lines, (1, []))
@@ -140,7 +129,7 @@ def _entries(table: Table, chosen: Options) -> Iterator[tuple[int, str, Row | Re
         if not any(cells):
             continue
         named = dict(zip(header, (cell.strip() for cell in cells), strict=False))
-        path = normal(named.get(columns["path"][0], ""))
+        path = normal_path(named.get(columns["path"][0], ""))
         try:
             if len(cells) != len(header):
                 hint = f"is there a {chosen.delimiter!r} in a text without quotes?"
@@ -168,28 +157,28 @@ def _columns(table: Table, header: Sequence[str], columns: Columns) -> dict[str,
     twice = next((name for name in header if name and header.count(name) > 1), None)
     if twice is not None:
         raise ArchiveError(f"{table.name}: the column {twice!r} stands twice; rename one")
-    found = {ours: [theirs] if isinstance(theirs, str) else theirs for ours, theirs in columns if theirs is not None}
+    known = {ours: [theirs] if isinstance(theirs, str) else theirs for ours, theirs in columns if theirs is not None}
     for ours in (*_EDGES, "sigma", "subject", "gender", "ethnicity", "landmarks", "official"):
-        if ours not in found and ours in header:
-            found[ours] = [ours]
-    if "official" not in found and "split" in header:
-        found["official"] = ["split"]
-    if "landmarks" not in found and set(_POINTS) <= set(header):
-        found["landmarks"] = list(_POINTS)
-    for ours, theirs in found.items():
+        if ours not in known and ours in header:
+            known[ours] = [ours]
+    if "official" not in known and "split" in header:
+        known["official"] = ["split"]
+    if "landmarks" not in known and set(_POINTS) <= set(header):
+        known["landmarks"] = list(_POINTS)
+    for ours, theirs in known.items():
         for name in theirs:
             if name not in header:
                 hint = f" (options.columns.{ours} and options.delimiter say how to read it)"
                 raise ArchiveError(f"{table.name}: {unknown_name('column', name, [name for name in header if name])}{hint}")
-    missing = [edge for edge in _EDGES if edge not in found]
+    missing = [edge for edge in _EDGES if edge not in known]
     if 0 < len(missing) < len(_EDGES):
         raise ArchiveError(
             f"{table.name}: a box has left, top, right and bottom, but {' and '.join(missing)} is missing in options.columns"
         )
-    return found
+    return known
 
 
-def _row(path: str, cells: Mapping[str, list[str]], chosen: Options) -> Row:
+def _row(path: str, cells: Mapping[str, list[str]], chosen: Options) -> ManifestRow:
     """cells: by our names. Raises _Fault."""
 
     def text(ours: str) -> str | None:
@@ -203,7 +192,7 @@ def _row(path: str, cells: Mapping[str, list[str]], chosen: Options) -> Row:
     sigma = value("sigma")
     if text("sigma") and (sigma is None or sigma < 0):
         raise _Fault("sigma_unreadable", f"the deviation is {text('sigma')!r}, no number from 0")
-    return Row(
+    return ManifestRow(
         sample_id=path,
         member="",
         subject=text("subject"),
@@ -224,10 +213,10 @@ def _number(text: str | None, chosen: Options) -> float | None:
 def _gender(text: str | None, chosen: Options) -> str | None:
     if text is None:
         return None
-    found = chosen.genders.get(text) or _GENDERS.get(text.lower())
-    if found is None:
+    gender = chosen.genders.get(text) or _GENDERS.get(text.lower())
+    if gender is None:
         raise _Fault("gender_unknown", f"{text!r} is neither f, m, female nor male; options.genders may say what it means")
-    return found
+    return gender
 
 
 def _role(text: str | None) -> str | None:
@@ -265,18 +254,18 @@ def _nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _matched(archive: Archive, listed: Mapping[str, _Listed]) -> Iterator[Row | Reject]:
+def _matched(archive: Archive, listed: Mapping[str, _TableRow]) -> Iterator[ManifestRow | Reject]:
     """The rows with their pictures; what fits twice is a reject, for nothing tells which picture is meant."""
-    tails = Tails(list(listed))
-    found: dict[str, list[str]] = {}
+    suffixes = PathSuffixes(list(listed))
+    members: dict[str, list[str]] = {}
     for member in archive.members(PICTURE_SUFFIXES):
-        path = tails.path_of(member.name)
+        path = suffixes.path_of(member.name)
         if path is None:
             yield Reject(member.name, "not_listed", "no path of the table ends in it, nor it in one")
         else:
-            found.setdefault(path, []).append(member.name)
+            members.setdefault(path, []).append(member.name)
     for path, (line, row) in listed.items():
-        names = found.get(path, [])
+        names = members.get(path, [])
         if len(names) == 1:
             yield replace(row, member=names[0])  # of both kinds
         elif not names:

@@ -9,33 +9,25 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
 from agecascade.io.source import Source
 from agecascade.params import Block
 
-URL = "http://yanweifu.github.io/FG_NET_data/FGNET.zip"
 INFO = Info(
     title="FG-NET Aging Database",
     pictures=1_002,
-    subjects=82,
     label="age, years",
+    subjects=82,
     licence="research only",
     access="direct",
     page="https://yanweifu.github.io/FG_NET_data/",
     paper="Lanitis et al., 2002",
     kept={"Cascaded fine-tuning": 1_002, "DAA": 1_002},
-    settings={
-        "options": {},
-        "grid": {"low": 0, "high": 69, "step": 1},
-        "clean": {"low": 0, "high": 69},
-        "detector": "annotation",
-        "protocol": "leave_one_subject_out",  # 82 folds; subject_kfold with folds: 5 takes a sixteenth of the time
-        "folds": 1,
-        "test": 0.0,
-        "validation": 0.1,
-    },
+    # 82 folds; subject_kfold with folds: 5 takes a sixteenth of the time
+    settings=label_study(0, 69, detector="annotation", protocol="leave_one_subject_out", test=0.0),
 )
 
+URL = "http://yanweifu.github.io/FG_NET_data/FGNET.zip"
 POINTS = 68
 # right and left eye (the subject's own), nose tip, right and left mouth corner in the publisher's markup
 FIVE = (31, 36, 67, 48, 54)
@@ -54,7 +46,7 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     return [Source("FGNET.zip", url=URL)]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture with the subject and age that its name tells, and its landmarks: the five points, then all 68.
 
     The names of pictures and landmark files differ in case. A picture without readable landmarks is a reject.
@@ -86,7 +78,7 @@ def _key(member: str) -> str:
     return PurePosixPath(member).stem.lower()
 
 
-def _row(picture: str, content: bytes | None) -> Row | Reject:
+def _row(picture: str, content: bytes | None) -> ManifestRow | Reject:
     name = PurePosixPath(picture).stem
     match = _NAME.fullmatch(name)
     if match is None:
@@ -98,7 +90,7 @@ def _row(picture: str, content: bytes | None) -> Row | Reject:
     except ValueError as error:  # UnicodeDecodeError is one
         return Reject(picture, "landmarks_unreadable", f"{name.lower()}.pts: {error}")
     ordered = [points[i] for i in FIVE] + points
-    return Row(
+    return ManifestRow(
         sample_id=name,
         member=picture,
         subject=match["subject"],

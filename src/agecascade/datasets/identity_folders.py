@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import Field
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, identity_row, identity_study, parse_options
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.io.source import Source
 from agecascade.params import Block
 
+_ANYONE = re.compile(r"[^/]+/[^/]+")
 _INSTRUCTIONS = "pack your pictures, one folder for each person, as a zip or tar file of this name, or put the folder there"
 
 INFO = Info(
     title="Identity folders",
-    pictures=None,
     label="identity",
     licence="your own",
     access="your own",
-    page="",
-    paper="",
-    settings={
-        "grid": None,
-        "clean": {"min_images_per_identity": 5},
-        "detector": "yunet",
-        "protocol": "random",  # the network is to know the same people again
-        "folds": 1,
-        "test": 0.0,
-        "validation": 0.1,
-        "options": {"files": ["faces.zip"]},
-    },
+    settings=identity_study(5, detector="yunet", options={"files": ["faces.zip"]}),
 )
 
 
@@ -52,7 +40,7 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     return [Source(file, instructions=_INSTRUCTIONS) for file in files]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture, with its last folder as the subject. Raises ArchiveError where there is but one folder."""
     parse_options(Options, options)
     # one name is enough to know two from it: there may be 100,000
@@ -60,21 +48,9 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
     several = False
     for member in archive.members(PICTURE_SUFFIXES):
         row = identity_row(member.name, _ANYONE, "it lies in no identity's folder")
-        if isinstance(row, Row):
+        if isinstance(row, ManifestRow):
             first = first or row.subject
             several = several or row.subject != first
         yield row
     if first is not None and not several:
         raise ArchiveError(f"{archive.path} holds one folder of pictures ({first}), not one for each identity; is it another data set?")
-
-
-_ANYONE = re.compile(r"[^/]+/[^/]+")
-
-
-def identity_row(member: str, form: re.Pattern[str], otherwise: str) -> Row | Reject:
-    """The picture with its folder as the subject, where `<folder>/<file without suffix>` has the `form`."""
-    path = PurePosixPath(member)
-    sample_id = f"{path.parent.name}/{path.stem}"
-    if not form.fullmatch(sample_id):
-        return Reject(member, "name_does_not_parse", otherwise)
-    return Row(sample_id=sample_id, member=member, subject=path.parent.name)

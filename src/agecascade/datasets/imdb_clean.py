@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from agecascade.archives import Archive
 from agecascade.datasets import imdb_wiki
-from agecascade.datasets.base import Info, Reject, Row, parse_options
-from agecascade.datasets.tables import find, join, number, text_rows
+from agecascade.datasets.base import Info, ManifestRow, Reject, folder_and_file, label_study, parse_options
+from agecascade.datasets.tables import enter, find, join_rows, number, text_rows
 from agecascade.io.source import Source
 from agecascade.params import Block
 
@@ -37,17 +38,8 @@ INFO = Info(
     access="direct",
     page=PAGE,
     paper="Lin et al., 2021",
-    settings={
-        "grid": {"low": 0, "high": 100, "step": 1},
-        # IMDB has 460,723 pictures; those without a row are rejects
-        "clean": {"low": 0, "high": 100, "max_reject_rate": 0.5},
-        "detector": "annotation",
-        "protocol": "official",
-        "folds": 1,
-        "test": 0.2,
-        "validation": 0.1,
-        "options": {},
-    },
+    # IMDB has 460,723 pictures; those without a row are rejects
+    settings=label_study(0, 100, detector="annotation", protocol="official", max_reject_rate=0.5),
 )
 
 
@@ -62,10 +54,10 @@ class Options(Block):
     file: str = "imdb-clean-1024.tar"
 
 
-class _Listed(NamedTuple):
+class _TableRow(NamedTuple):
     """A row of a table."""
 
-    where: str  # table and line
+    place: str  # table and line
     role: str
     age: str
     gender: str
@@ -81,22 +73,16 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     return [Source(file, url=imdb_wiki.URL + file) for file in files] + [Source(name, url=TABLES + name) for name in _names(chosen)]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every listed picture. Raises ArchiveError where a table is missing or lacks a column."""
     chosen = parse_options(Options, options)
-    listed: dict[str, _Listed] = {}
+    listed: dict[str, _TableRow] = {}
     for role, table in zip(_ROLES.values(), find(archive, *_names(chosen)), strict=True):
         for line, cells in text_rows(table, _COLUMNS):
-            key, where = _key(cells["filename"]), f"{PurePosixPath(table.name).name} line {line}"
-            if not key:
-                yield Reject(where, "file_missing", "the row names no file")
-            elif key in listed:
-                yield Reject(where, "duplicate_row", f"{key} stands in {listed[key].where} too, which is taken")
-            else:
-                box = tuple(number(cells[edge]) for edge in _EDGES)
-                listed[key] = _Listed(where, role, cells["age"], cells["gender"], box)
-    for found in join(archive, listed, _key):
-        yield found if isinstance(found, Reject) else _row(found[0].name, found[1], is_crop=chosen.pictures == "crop")
+            key, where = folder_and_file(cells["filename"]), f"{PurePosixPath(table.name).name} line {line}"
+            box = tuple(number(cells[edge]) for edge in _EDGES)
+            yield from enter(listed, key, _TableRow(where, role, cells["age"], cells["gender"], box), where, "the row names no file")
+    yield from join_rows(archive, listed, folder_and_file, partial(_row, is_crop=chosen.pictures == "crop"))
 
 
 def _names(chosen: Options) -> list[str]:
@@ -104,20 +90,16 @@ def _names(chosen: Options) -> list[str]:
     return [f"imdb_{part}_new{suffix}.csv" for part in _ROLES]
 
 
-def _key(path: str) -> str:
-    return "/".join(PurePosixPath(path).parts[-2:])
-
-
-def _row(member: str, listed: _Listed, is_crop: bool) -> Row | Reject:
+def _row(member: str, listed: _TableRow, is_crop: bool) -> ManifestRow | Reject:
     age = number(listed.age)
     if age is None:
-        return Reject(member, "label_missing", f"{listed.where}: the age is {listed.age!r}, no number")
+        return Reject(member, "label_missing", f"{listed.place}: the age is {listed.age!r}, no number")
     box = tuple(edge for edge in listed.box if edge is not None)
     if not is_crop and (len(box) < 4 or box[0] >= box[2] or box[1] >= box[3]):
-        return Reject(member, "box_unreadable", f"{listed.where}: {' '.join(map(str, listed.box))} is no box")
+        return Reject(member, "box_unreadable", f"{listed.place}: {' '.join(map(str, listed.box))} is no box")
     person = _PERSON.match(PurePosixPath(member).name)
-    return Row(
-        sample_id=str(PurePosixPath(_key(member)).with_suffix("")),
+    return ManifestRow(
+        sample_id=str(PurePosixPath(folder_and_file(member)).with_suffix("")),
         member=member,
         subject=person[1] if person else None,
         label=age,

@@ -6,14 +6,13 @@ the face box on each side, the picture's last pixels repeated where it ends.
 
 from __future__ import annotations
 
-import io
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
+from agecascade.datasets.tables import Table, mat_fields
 from agecascade.errors import ArchiveError
 from agecascade.io.source import Source
 from agecascade.params import Block
@@ -21,7 +20,6 @@ from agecascade.params import Block
 if TYPE_CHECKING:
     import numpy as np
 
-URL = "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/static/"
 INFO = Info(
     title="IMDB-WIKI, face crops of IMDB",
     pictures=460_723,  # WIKI has 62,328
@@ -32,29 +30,23 @@ INFO = Info(
     page="https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/",
     paper="Rothe et al., 2016",
     kept={"Cascaded fine-tuning": 171_858, "DAA, about, IMDB and WIKI": 300_000},
-    settings={
-        "options": {"set": "imdb"},
-        "grid": {"low": 0, "high": 100, "step": 1},
+    settings=label_study(
+        0,
+        100,
+        detector="annotation",
+        options={"set": "imdb"},
         # the rules of cascaded fine-tuning, which reject five rows of eight: a face of score 1, no second one, the gender known
-        "clean": {
-            "low": 0,
-            "high": 100,
-            "min_face_score": 1.0,
-            "max_second_face_score": 0.0,
-            "require_gender": True,
-            "max_reject_rate": 0.7,
-        },
-        "detector": "annotation",
-        "protocol": "random",
-        "folds": 1,
-        "test": 0.2,
-        "validation": 0.1,
-    },
+        min_face_score=1.0,
+        max_second_face_score=0.0,
+        require_gender=True,
+        max_reject_rate=0.7,
+    ),
 )
 
+URL = "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/static/"
 MARGIN = 0.4  # share of the face box, on each side
 
-_FIELDS = ("dob", "photo_taken", "full_path", "gender", "name", "face_score", "second_face_score")
+_NUMBERS = ("dob", "photo_taken", "gender", "face_score", "second_face_score")
 _FIRST, _LAST = 367, 3652425  # MATLAB's serial numbers of 1 January 1 and 31 December 9999
 _GENDERS = {0.0: "female", 1.0: "male"}
 
@@ -71,7 +63,7 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     return [Source(file, url=URL + file)]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every row of the .mat file, in its order. The label is the age in whole years; gender NaN is null.
 
     Raises ArchiveError where the .mat file is missing, damaged or lacks a field.
@@ -80,7 +72,8 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
 
     chosen = parse_options(Options, options).set
     folder, content = _find(archive, chosen)
-    fields = _load(content, chosen, f"{archive.path}, {chosen}.mat")
+    table = Table(f"{archive.path}, {chosen}.mat", content)
+    fields = mat_fields(table, chosen, ["full_path", "name"], _NUMBERS, title="IMDB-WIKI", optional="celeb_id")
     dob, taken = np.floor(fields["dob"]), fields["photo_taken"]
     valid = (dob >= _FIRST) & (dob <= _LAST) & (taken >= 1) & (taken <= 9999)
     age = age_at_mid_year(np.where(valid, dob, _FIRST), np.where(valid, taken, 1))
@@ -94,7 +87,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
             yield Reject(member, "date_out_of_range", f"born on day {dob[i]:.0f} of MATLAB's calendar, photographed in {taken[i]:.0f}")
             continue
         second = float(fields["second_face_score"][i])
-        yield Row(
+        yield ManifestRow(
             sample_id=str(PurePosixPath(path).with_suffix("")),
             member=member,
             subject=subjects[i],
@@ -135,29 +128,9 @@ def _find(archive: Archive, chosen: str) -> tuple[str, bytes]:
         if folder is not None and content is not None:
             return folder, content
     if content is None:
-        found = f" but {' and '.join(others)}; is `options.set` right?" if others else "; it seems to be of another data set"
-        raise ArchiveError(f"{archive.path} holds no {chosen}.mat{found}")
+        hint = f" but {' and '.join(others)}; is `options.set` right?" if others else "; it seems to be of another data set"
+        raise ArchiveError(f"{archive.path} holds no {chosen}.mat{hint}")
     return "", content
-
-
-def _load(content: bytes, chosen: str, where: str) -> dict[str, np.ndarray]:
-    """The fields that we need, each (N,); raises ArchiveError."""
-    import numpy as np
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        table = loadmat(io.BytesIO(content), squeeze_me=True, variable_names=[chosen])[chosen]
-        wanted = [*_FIELDS, *(("celeb_id",) if "celeb_id" in table.dtype.names else ())]
-        fields = {name: np.atleast_1d(table[name].item()) for name in wanted}
-    except (MatReadError, zlib.error, KeyError, ValueError, TypeError, AttributeError, NotImplementedError, EOFError, OSError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ArchiveError(f"{where} is no table of IMDB-WIKI or is damaged ({reason}); fetch it again") from error
-    for name in set(fields) - {"full_path", "name"}:
-        fields[name] = fields[name].astype(np.float64)
-    if len({len(field) for field in fields.values()}) != 1:
-        raise ArchiveError(f"{where}: its fields differ in length; fetch it again")
-    return fields
 
 
 def _subjects(fields: dict[str, np.ndarray]) -> list[str | None]:

@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import Info, Reject, Row, parse_options
-from agecascade.datasets.tables import Table, decoded, find, join, number
+from agecascade.datasets.base import Info, ManifestRow, Reject, folder_and_file, label_study, parse_options
+from agecascade.datasets.tables import Table, decoded, enter, find, join_rows, number
 from agecascade.errors import ArchiveError
 from agecascade.io.source import Source
 from agecascade.params import Block
@@ -29,16 +29,8 @@ INFO = Info(
     access="by hand",
     page=PAGE,
     paper="Zhang et al., 2017",
-    settings={
-        "grid": {"low": 0, "high": 70, "step": 1},
-        "clean": {"low": 0, "high": 70},
-        "detector": "yunet",  # the crops are not square, and show more than the face
-        "protocol": "official",
-        "folds": 1,
-        "test": 0.2,
-        "validation": 0.1,  # of the 40,000: the publisher names none
-        "options": {},
-    },
+    # the detector, for the crops are not square, and show more than the face; the publisher names no validation pictures
+    settings=label_study(0, 70, detector="yunet", protocol="official"),
 )
 
 
@@ -48,10 +40,10 @@ class Options(Block):
     file: str = "megaage_asian.zip"
 
 
-class _Listed(NamedTuple):
+class _ListLine(NamedTuple):
     """A line of the two lists of a side."""
 
-    line: int
+    place: str
     age: str
 
 
@@ -60,30 +52,24 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     return [Source(parse_options(Options, options).file, instructions=_INSTRUCTIONS)]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every listed picture with its age and side. Raises ArchiveError where a list is missing or two differ in length."""
     parse_options(Options, options)
     tables = find(archive, *(f"list/{side}_{kind}.txt" for side in SIDES for kind in ("name", "age")))
-    listed: dict[str, _Listed] = {}
+    listed: dict[str, _ListLine] = {}
     for side, names, ages in zip(SIDES, tables[::2], tables[1::2], strict=True):
         yield from _add(listed, side, names, ages)
-    for found in join(archive, listed, _key):
-        yield found if isinstance(found, Reject) else _row(found[0].name, found[1])
+    yield from join_rows(archive, listed, folder_and_file, _row)
 
 
-def _add(listed: dict[str, _Listed], side: str, names: Table, ages: Table) -> Iterator[Reject]:
+def _add(listed: dict[str, _ListLine], side: str, names: Table, ages: Table) -> Iterator[Reject]:
     """Add the lines of a side; what names no picture, or one again, is a reject."""
     files, years = _lines(names), _lines(ages)
     if len(files) != len(years):
         raise ArchiveError(f"{names.name} has {len(files)} lines, {ages.name} {len(years)}: they belong together; fetch them again")
     for line, (file, age) in enumerate(zip(files, years, strict=True), start=1):
-        name = f"{side}/{PurePosixPath(file).name}"
-        if not file:
-            yield Reject(f"{names.name} line {line}", "file_missing", "the line names no picture")
-        elif name in listed:
-            yield Reject(f"{names.name} line {line}", "duplicate_row", f"{name} stands in line {listed[name].line} too, which is taken")
-        else:
-            listed[name] = _Listed(line, age)
+        key = f"{side}/{PurePosixPath(file).name}" if file else ""
+        yield from enter(listed, key, _ListLine(f"line {line}", age), f"{names.name} line {line}", "the line names no picture")
 
 
 def _lines(table: Table) -> list[str]:
@@ -91,13 +77,9 @@ def _lines(table: Table) -> list[str]:
     return [line.strip() for line in decoded(table).rstrip().splitlines()]
 
 
-def _key(member: str) -> str:
-    return "/".join(PurePosixPath(member).parts[-2:])
-
-
-def _row(member: str, listed: _Listed) -> Row | Reject:
-    side, _, file = _key(member).partition("/")
+def _row(member: str, listed: _ListLine) -> ManifestRow | Reject:
+    side, _, file = folder_and_file(member).partition("/")
     age = number(listed.age)
     if age is None:
-        return Reject(member, "label_missing", f"line {listed.line} of {side}_age.txt is {listed.age!r}, no number")
-    return Row(sample_id=f"{side}/{PurePosixPath(file).stem}", member=member, label=age, official=side)
+        return Reject(member, "label_missing", f"{listed.place} of {side}_age.txt is {listed.age!r}, no number")
+    return ManifestRow(sample_id=f"{side}/{PurePosixPath(file).stem}", member=member, label=age, official=side)

@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
-from agecascade.datasets.tables import Table, find, number, text_rows
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
+from agecascade.datasets.tables import Cells, Table, enter, find, number, text_rows
 from agecascade.errors import ArchiveError
 from agecascade.io.source import Source
 from agecascade.params import Block
@@ -37,16 +37,7 @@ INFO = Info(
     access="on request",
     page=PAGE,
     paper="Ricanek and Tesafaye, 2006",
-    settings={
-        "grid": {"low": 0, "high": 100, "step": 1},
-        "clean": {"low": 0, "high": 100},
-        "detector": "yunet",
-        "protocol": "random",  # RS of the field; SE is subject_exclusive
-        "folds": 1,
-        "test": 0.2,
-        "validation": 0.1,
-        "options": {},
-    },
+    settings=label_study(0, 100, detector="yunet"),  # the protocol random is RS of the field; SE is subject_exclusive
     sigma=2.0,
 )
 
@@ -71,33 +62,31 @@ class Options(Block):
     lists: Lists = Lists()
 
 
-class _Listed(NamedTuple):
+class _AlbumRow(NamedTuple):
     """A row of the album's CSV file."""
 
-    line: int
-    age: str
-    gender: str
-    race: str
+    place: str
+    cells: Cells
 
 
 def sources(options: Mapping[str, Any]) -> list[Source]:
-    """The archive, which is to be asked for, and the lists of the partial setting."""
+    """The archive, which is handed out on request, and the lists of the partial setting."""
     chosen = parse_options(Options, options)
-    found = [Source(chosen.file, instructions=_INSTRUCTIONS)]
+    files = [Source(chosen.file, instructions=_INSTRUCTIONS)]
     for file in chosen.lists.model_dump().values() if chosen.setting == "partial" else ():
         url = LISTS + file if _PUBLISHED.fullmatch(file) else None
-        found.append(Source(file, url=url, instructions="the list `options.lists` is your own file"))
-    return found
+        files.append(Source(file, url=url, instructions="the list `options.lists` is your own file"))
+    return files
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture with what its name tells; a CSV row that says otherwise is a reject, and so is a picture without a row.
 
     Raises ArchiveError where a file that the options name is missing or lacks a column.
     """
     chosen = parse_options(Options, options)
     roles = _roles(archive, chosen.lists) if chosen.setting == "partial" else None
-    listed: dict[str, _Listed] | None = None
+    listed: dict[str, _AlbumRow] | None = None
     if chosen.table is not None:
         (table,) = find(archive, chosen.table)
         listed = {}
@@ -111,7 +100,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
         yield Reject(key, "file_missing", "a table lists it, the archive lacks it")
 
 
-def _row(member: str, key: str, listed: dict[str, _Listed] | None, roles: dict[str, str] | None) -> Row | Reject:
+def _row(member: str, key: str, listed: dict[str, _AlbumRow] | None, roles: dict[str, str] | None) -> ManifestRow | Reject:
     match = _NAME.fullmatch(key)
     if match is None:
         return Reject(member, "name_does_not_parse", f"{key} is not <subject>_<number><M|F><age>, such as 009055_1M54")
@@ -121,15 +110,15 @@ def _row(member: str, key: str, listed: dict[str, _Listed] | None, roles: dict[s
     if listed is not None:
         if key not in listed:
             return Reject(member, "not_listed", "the album's CSV file does not list it")
-        entry = listed[key]
-        age = number(entry.age)
+        place, cells = listed[key]
+        age, gender = number(cells["age"]), cells["gender"].upper()
         if age is None:
-            return Reject(member, "label_missing", f"line {entry.line}: the age is {entry.age!r}, no number")
-        if (age, entry.gender) != (float(match["age"]), match["gender"]):
-            told = f"{match['gender']}{match['age']}, line {entry.line} {entry.gender}{entry.age}"
-            return Reject(member, "labels_disagree", f"its name says {told}")
-        race = _RACES.get(entry.race, entry.race or None)
-    return Row(
+            return Reject(member, "label_missing", f"{place}: the age is {cells['age']!r}, no number")
+        if (age, gender) != (float(match["age"]), match["gender"]):
+            both = f"{match['gender']}{match['age']}, {place} {gender}{cells['age']}"
+            return Reject(member, "labels_disagree", f"its name says {both}")
+        race = _RACES.get(cells["race"].upper(), cells["race"].upper() or None)
+    return ManifestRow(
         sample_id=key,
         member=member,
         subject=match["subject"],
@@ -144,16 +133,11 @@ def _key(path: str) -> str:
     return PurePosixPath(path).stem.strip().upper()
 
 
-def _add(listed: dict[str, _Listed], table: Table) -> Iterator[Reject]:
+def _add(listed: dict[str, _AlbumRow], table: Table) -> Iterator[Reject]:
     """Add the rows of the album's CSV file; what names no picture, or one again, is a reject."""
     for line, cells in text_rows(table, _COLUMNS):
         key, where = _key(cells["photo"]), f"{table.name} line {line}"
-        if not key:
-            yield Reject(where, "file_missing", "the row names no photo")
-        elif key in listed:
-            yield Reject(where, "duplicate_row", f"{key} stands in line {listed[key].line} too, which is taken")
-        else:
-            listed[key] = _Listed(line, cells["age"], cells["gender"].upper(), cells["race"].upper())
+        yield from enter(listed, key, _AlbumRow(f"line {line}", cells), where, "the row names no photo")
 
 
 def _roles(archive: Archive, lists: Lists) -> dict[str, str]:

@@ -13,8 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from agecascade.archives import Archive, Member
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
-from agecascade.datasets.identity_folders import identity_row
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, identity_row, identity_study, parse_options
 from agecascade.errors import ArchiveError
 from agecascade.io.source import Source
 from agecascade.params import Block
@@ -34,16 +33,7 @@ INFO = Info(
     page=_PAGE,
     paper="Guo et al., 2016",
     kept={"DLDL-v2, about, of 54,073 people": 5_000_000},
-    settings={
-        "grid": None,
-        "clean": {"min_images_per_identity": 20},  # DLDL-v2 has a threshold too, and does not tell it
-        "detector": "whole",
-        "protocol": "random",  # the network is to know the same people again
-        "folds": 1,
-        "test": 0.0,
-        "validation": 0.1,
-        "options": {},
-    },
+    settings=identity_study(20, detector="whole"),  # DLDL-v2 has a smallest number too, which it does not give
 )
 
 
@@ -58,7 +48,7 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     return [Source(file, instructions=_INSTRUCTIONS) for file in parse_options(Options, options).files]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture, with its label as the subject.
 
     Raises ArchiveError where `property`, if there is one, tells of fewer identities than the labels.
@@ -70,7 +60,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
             identities = _identities(member)
             continue
         row = identity_row(member.name, _NAME, "its label is no identity's number")
-        if isinstance(row, Row):
+        if isinstance(row, ManifestRow):
             highest = max(highest, int(row.subject or -1))
         yield row
     if identities is not None and highest >= identities:

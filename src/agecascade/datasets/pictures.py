@@ -1,4 +1,4 @@
-"""Whether a picture is of use, and its size, from its bytes: the header first, so that a bomb is never decoded.
+"""Checks of encoded pictures: faults and size, from the header first, so that a decompression bomb is never decoded.
 
 The formats are those of published data sets: JPEG, PNG, WebP, BMP and GIF, whatever the file's name says.
 """
@@ -25,7 +25,7 @@ class Fault(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What the bytes tell without being decoded."""
+    """Header of a picture, read without decoding its pixels."""
 
     width: int  # pixels, as stored
     height: int
@@ -81,7 +81,7 @@ def picture_size(content: bytes) -> tuple[int, int]:
 
 
 def read_header(content: bytes) -> Header | None:
-    """None where the bytes are no picture; raises struct.error, IndexError or ValueError where they end within the header."""
+    """The header; None where the bytes are no picture; raises struct.error, IndexError or ValueError where they end within the header."""
     if content.startswith(_JPEG):
         return _jpeg(content)
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -195,7 +195,7 @@ def _bmp(content: bytes) -> Header:
 
 
 def _orientation(exif: bytes) -> int:
-    """The orientation, 1 to 8; 1 where it is not told."""
+    """The orientation, 1 to 8; 1 where there is none."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None or len(exif) < 8:
         return 1

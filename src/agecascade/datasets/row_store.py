@@ -1,4 +1,4 @@
-"""What cleaning knows of every row, on disk: memory stays flat however many pictures a data set has."""
+"""RowStore: the rows and rejects of a data set while it is cleaned, on disk, so that memory stays flat however many there are."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from agecascade.datasets.base import Reject, Row
+from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.schema import MANIFEST, REJECTS
 
 BATCH_ROWS = 16_384
 CACHE_KIB = 64 * 1024
 
-# what became of a row
+# states of a row
 _LISTED, _KEPT, _OUT = 0, 1, 2
 
 _TABLES = """
@@ -32,12 +32,12 @@ CREATE TABLE rejects (member TEXT, reason TEXT, detail TEXT);
 """
 
 
-class Ledger:
-    """The rows of one data set, each once, and the rejects; a context that leaves nothing behind."""
+class RowStore:
+    """The rows of one data set, each once, and the rejects; a context that deletes its files at the end."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="agecascade-")
-        self._database = sqlite3.connect(Path(self._folder.name, "ledger.db"), isolation_level=None)
+        self._database = sqlite3.connect(Path(self._folder.name, "store.db"), isolation_level=None)
         self._database.executescript(f"PRAGMA cache_size = -{CACHE_KIB};" + _TABLES)
         self._database.execute("BEGIN")
 
@@ -48,24 +48,24 @@ class Ledger:
         self._database.close()
         self._folder.cleanup()
 
-    def add(self, row: Row) -> bool:
-        """Note a row; False where its sample_id is known already, and the row is not taken."""
+    def add(self, row: ManifestRow) -> bool:
+        """Add a row; False, and nothing added, where its sample_id is there already."""
         values = (row.sample_id, row.member, row.subject, row.label, _packed(row), _LISTED)
         return self._run("INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?)", values).rowcount == 1
 
-    def reject(self, reject: Reject, row: Row | None = None) -> None:
-        """Note a reject; `row` is the row that it was until now."""
+    def reject(self, reject: Reject, row: ManifestRow | None = None) -> None:
+        """Add a reject; `row` is the listed row that it replaces."""
         self._run("INSERT INTO rejects VALUES (?, ?, ?)", (reject.member, reject.reason, reject.detail))
         if row is not None:
             self._run("UPDATE rows SET state = ?, content = NULL WHERE sample_id = ?", (_OUT, row.sample_id))
 
-    def wanted(self, member: str) -> list[Row]:
+    def wanted(self, member: str) -> list[ManifestRow]:
         """The listed rows of a picture; a picture may show several people."""
-        found = self._run("SELECT content FROM rows WHERE member = ? AND state = ? ORDER BY sample_id", (member, _LISTED))
-        return [_unpacked(content) for (content,) in found]
+        contents = self._run("SELECT content FROM rows WHERE member = ? AND state = ? ORDER BY sample_id", (member, _LISTED))
+        return [_unpacked(content) for (content,) in contents]
 
-    def keep(self, row: Row) -> None:
-        """A listed row has passed all checks."""
+    def keep(self, row: ManifestRow) -> None:
+        """Mark a listed row as kept: it has passed all checks."""
         self._run("UPDATE rows SET state = ?, content = ? WHERE sample_id = ?", (_KEPT, _packed(row), row.sample_id))
 
     def listed(self) -> int:
@@ -73,7 +73,7 @@ class Ledger:
         return self._number("SELECT count(*) FROM rows WHERE state = ?", _LISTED)
 
     def reject_missing(self) -> None:
-        """Reject the rows whose picture never came."""
+        """Reject the rows whose picture the archive lacks."""
         self._reject_all("state = ?", "file_missing", "'the archive lacks the file'", _LISTED)
 
     def reject_small_identities(self, smallest: int) -> None:
@@ -86,7 +86,7 @@ class Ledger:
         self._run("DROP TABLE sizes")
 
     def counts(self) -> dict[str, Any]:
-        """What metrics/clean/<name>.json says: kept, rejected by reason, subjects, and the range and mean of the labels."""
+        """Content of metrics/clean/<name>.json: kept, rejected by reason, subjects, and the range and mean of the labels."""
         kept = "FROM rows WHERE state = ?"
         low, high, mean = self._run(f"SELECT min(label), max(label), avg(label) {kept}", (_KEPT,)).fetchone()
         return {
@@ -97,10 +97,10 @@ class Ledger:
         }
 
     def manifest(self) -> Iterator[pa.RecordBatch]:
-        """The kept rows by sample_id (schema.MANIFEST): no archive's order and no number of workers shows in it."""
-        found = self._run("SELECT content FROM rows WHERE state = ? ORDER BY sample_id", (_KEPT,))
-        columns = [Row.__slots__.index(name) for name in MANIFEST.names]
-        return _batches(([values[column] for column in columns] for values in map(_values, found)), MANIFEST)
+        """The kept rows by sample_id (schema.MANIFEST): independent of the archive's order and of the number of workers."""
+        contents = self._run("SELECT content FROM rows WHERE state = ? ORDER BY sample_id", (_KEPT,))
+        columns = [ManifestRow.__slots__.index(name) for name in MANIFEST.names]
+        return _batches(([values[column] for column in columns] for values in map(_values, contents)), MANIFEST)
 
     def rejects(self) -> Iterator[pa.RecordBatch]:
         """The rejects by member (schema.REJECTS)."""
@@ -120,7 +120,7 @@ class Ledger:
 
 @contextmanager
 def _full_disk(folder: str) -> Iterator[None]:
-    """SQLite's own error for a full disk as the system's."""
+    """Raise SQLite's error for a full disk as the system's OSError."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -129,18 +129,18 @@ def _full_disk(folder: str) -> Iterator[None]:
         raise
 
 
-def _packed(row: Row) -> bytes:
+def _packed(row: ManifestRow) -> bytes:
     # by position: names would be half of the bytes
-    return pickle.dumps([getattr(row, name) for name in Row.__slots__], protocol=pickle.HIGHEST_PROTOCOL)
+    return pickle.dumps([getattr(row, name) for name in ManifestRow.__slots__], protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def _unpacked(content: bytes) -> Row:
-    return Row(**dict(zip(Row.__slots__, pickle.loads(content), strict=True)))
+def _unpacked(content: bytes) -> ManifestRow:
+    return ManifestRow(**dict(zip(ManifestRow.__slots__, pickle.loads(content), strict=True)))
 
 
-def _values(found: tuple[bytes]) -> list[Any]:
-    """A row's fields in their order, for who does not need the row."""
-    values: list[Any] = pickle.loads(found[0])
+def _values(record: tuple[bytes]) -> list[Any]:
+    """The fields of a stored row, in their order, without making the row."""
+    values: list[Any] = pickle.loads(record[0])
     return values
 
 

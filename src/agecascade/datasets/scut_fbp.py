@@ -12,7 +12,7 @@ from pydantic import Field
 
 from agecascade.archives import Archive
 from agecascade.datasets import tables
-from agecascade.datasets.base import Info, Reject, Row, parse_options, stem
+from agecascade.datasets.base import Info, ManifestRow, Reject, label_study, parse_options, stem
 from agecascade.errors import ArchiveError
 from agecascade.io.source import Source
 from agecascade.params import Block
@@ -26,16 +26,7 @@ INFO = Info(
     page="http://www.hcii-lab.net/data/SCUT-FBP/EN/download.html",
     paper="Xie et al., 2015",
     kept={"DLDL-v2": 500},
-    settings={
-        "options": {},
-        "grid": {"low": 1, "high": 5, "step": 0.1},
-        "clean": {"low": 1, "high": 5},
-        "detector": "yunet",
-        "protocol": "random",
-        "folds": 1,  # 10 for the ten-fold cross-validation of other papers
-        "test": 0.2,
-        "validation": 0.1,
-    },
+    settings=label_study(1, 5, step=0.1, detector="yunet"),  # folds: 10 is the ten-fold cross-validation of other papers
     sigma=0.5,
 )
 
@@ -58,7 +49,7 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     return [Source(file, instructions=_INSTRUCTIONS) for file in parse_options(Options, options).files]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture, with the mean and the deviation of its ratings. Raises ArchiveError where the spreadsheet is another."""
     (table,) = tables.find(archive, parse_options(Options, options).ratings)
     listed: dict[str, tables.Cells] = {}
@@ -68,8 +59,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
         if name in listed:
             yield Reject(f"{table.name} row {number}", "duplicate_row", f"{name} stands twice; the first is taken")
         listed.setdefault(name, cells)
-    for found in tables.join(archive, listed, lambda member: stem(member).lower()):
-        yield found if isinstance(found, Reject) else _row(found[0].name, found[1])
+    yield from tables.join_rows(archive, listed, lambda member: stem(member).lower(), _row)
 
 
 def _with_deviation(table: tables.Table, cells: tables.Cells) -> tables.Cells:
@@ -86,13 +76,13 @@ def _name(image: Any) -> str:
     return f"scut-fbp-{count:g}" if count is not None else stem(str(image)).lower()
 
 
-def _row(member: str, cells: tables.Cells) -> Row | Reject:
+def _row(member: str, cells: tables.Cells) -> ManifestRow | Reject:
     mean, deviation = tables.number(cells[_MEAN]), tables.number(cells[_DEVIATION])
     if mean is None:
         return Reject(member, "label_missing", f"its mean {cells[_MEAN]!r} is no number")
     if deviation is None or deviation < 0:
         return Reject(member, "deviation_missing", f"its deviation {cells[_DEVIATION]!r} is no number from 0")
-    return Row(
+    return ManifestRow(
         sample_id=stem(member),
         member=member,
         label=mean,

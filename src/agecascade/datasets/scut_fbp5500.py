@@ -12,11 +12,12 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from agecascade.archives import Archive
 from agecascade.datasets import tables
-from agecascade.datasets.base import Info, Reject, Row, parse_options, stem
+from agecascade.datasets.base import Info, ManifestRow, Reject, label_study, parse_options, stem
 from agecascade.errors import ArchiveError
 from agecascade.io.source import Source
 from agecascade.params import Block
@@ -29,16 +30,16 @@ INFO = Info(
     access="by hand",
     page="https://github.com/HCIILAB/SCUT-FBP5500-Database-Release",
     paper="Liang et al., 2018",
-    settings={
-        "options": {"split": "folds", "sigma": "ratings"},
-        "grid": {"low": 1, "high": 5, "step": 0.1},
-        "clean": {"low": 1, "high": 5},
-        "detector": "whole",
-        "protocol": "official",
-        "folds": 5,
-        "test": 0.0,
-        "validation": 0.1,
-    },
+    settings=label_study(
+        1,
+        5,
+        step=0.1,
+        detector="whole",
+        protocol="official",
+        folds=5,
+        test=0.0,
+        options={"split": "folds", "sigma": "ratings"},
+    ),
     sigma=0.5,
 )
 
@@ -83,7 +84,7 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     return [Source(parse_options(Options, options).file, instructions=_INSTRUCTIONS)]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture with the mean of its ratings, their deviation and its official role.
 
     Raises ArchiveError where a table is missing or of another data set, or a picture stands on two sides of the split.
@@ -98,8 +99,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
         if name in listed:
             yield Reject(f"{labels.name} line {number}", "duplicate_row", f"{name} stands twice; the first is taken")
         listed.setdefault(name, label)
-    for found in tables.join(archive, listed, lambda member: stem(member).upper()):
-        yield found if isinstance(found, Reject) else _row(found[0].name, found[1], roles, ratings)
+    yield from tables.join_rows(archive, listed, lambda member: stem(member).upper(), partial(_row, roles=roles, ratings=ratings))
     for name in sorted(roles.keys() - listed.keys()):
         yield Reject(name, "label_missing", f"the split lists it as {roles[name]}, {_LABELS} does not")
 
@@ -125,18 +125,18 @@ def _roles(split: Mapping[str, tables.Table]) -> dict[str, str]:
 
 def _read_ratings(table: tables.Table) -> dict[str, _Ratings]:
     """Picture -> its ratings: the sheet ALL or, where there is none, all sheets."""
-    found: dict[str, _Ratings] = {}
+    ratings_of: dict[str, _Ratings] = {}
     for sheet in _sheets(table):
         for number, cells in tables.sheet_rows(table, ("Filename", "Rating"), sheet):
             name, rating = cells.get("Filename"), tables.number(cells.get("Rating"))
-            ratings = found.setdefault(stem(str(name)).upper(), _Ratings())
+            ratings = ratings_of.setdefault(stem(str(name)).upper(), _Ratings())
             if rating is None:
                 ratings.faulty_row = number
                 continue
             ratings.count += 1
             ratings.total += rating
             ratings.squares += rating * rating
-    return found
+    return ratings_of
 
 
 def _sheets(table: tables.Table) -> list[str | None]:
@@ -149,7 +149,7 @@ def _sheets(table: tables.Table) -> list[str | None]:
     return [name for name in names if name.upper() == "ALL"] or list(names)
 
 
-def _row(member: str, label: str, roles: Mapping[str, str], ratings: Mapping[str, _Ratings] | None) -> Row | Reject:
+def _row(member: str, label: str, roles: Mapping[str, str], ratings: Mapping[str, _Ratings] | None) -> ManifestRow | Reject:
     name = stem(member).upper()
     mean = tables.number(label)
     if mean is None:
@@ -163,7 +163,7 @@ def _row(member: str, label: str, roles: Mapping[str, str], ratings: Mapping[str
             place = f"that of row {own.faulty_row} is no number" if own.faulty_row is not None else "there is none"
             return Reject(member, "deviation_missing", f"{_RATINGS} lacks ratings of it: {place}")
         deviation = own.deviation
-    return Row(
+    return ManifestRow(
         sample_id=name,
         member=member,
         label=mean,

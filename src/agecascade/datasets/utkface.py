@@ -11,7 +11,7 @@ from typing import Any
 
 from agecascade.archives import Archive
 from agecascade.datasets import tables
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options, stem
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options, stem
 from agecascade.errors import ArchiveError
 from agecascade.io.source import Source
 from agecascade.params import Block
@@ -25,16 +25,8 @@ INFO = Info(
     page="https://susanqq.github.io/UTKFace/",
     paper="Zhang et al., 2017",
     kept={"DLDL-v2, 0 to 116 years": 24_108, "CORAL, 21 to 60 years": 16_433},  # the former counts the whole photographs
-    settings={
-        "options": {},  # official: {train: UTK_train_coral.csv, test: UTK_test_coral.csv} for 21 to 60 years: see studies/utkface.yaml
-        "grid": {"low": 0, "high": 116, "step": 1},
-        "clean": {"low": 0, "high": 116, "max_reject_rate": 0.01},
-        "detector": "whole",
-        "protocol": "random",
-        "folds": 1,
-        "test": 0.2,
-        "validation": 0.05,
-    },
+    # for 21 to 60 years options.official is {train: UTK_train_coral.csv, test: UTK_test_coral.csv}: see studies/utkface.yaml
+    settings=label_study(0, 116, detector="whole", validation=0.05, max_reject_rate=0.01),
 )
 
 # 24_0_1_20170116220224657 .jpg and 55_0_0_20170116232725357jpg.chip.jpg are published so: their labels are whole.
@@ -65,14 +57,14 @@ class Options(Block):
 def sources(options: Mapping[str, Any]) -> list[Source]:
     """The archive, which is to be fetched by hand, and the files of the official split."""
     chosen = parse_options(Options, options)
-    found = [Source(chosen.file, instructions=_INSTRUCTIONS)]
+    files = [Source(chosen.file, instructions=_INSTRUCTIONS)]
     for file in chosen.official.model_dump().values() if chosen.official else ():
         url = _SPLITS + file if file in _PUBLISHED else None
-        found.append(Source(file, url=url, instructions="the split `options.official` is your own file"))
-    return found
+        files.append(Source(file, url=url, instructions="the split `options.official` is your own file"))
+    return files
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture with the age, gender and race that its name tells.
 
     With an official split, pictures outside it and listed pictures that the archive lacks are rejects; files are
@@ -90,7 +82,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
         if chosen.official and match["id"] not in roles:
             yield Reject(member.name, "not_in_official_split", f"{_file(member.name)} is on neither side")
             continue
-        yield Row(
+        yield ManifestRow(
             sample_id=match["id"],
             member=member.name,
             label=float(match["age"]),

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, Reject, Row, parse_options
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, identity_study, parse_options
 from agecascade.datasets.tables import Table, decoded, find
 from agecascade.errors import ArchiveError
 from agecascade.io.source import Source
@@ -36,16 +36,7 @@ INFO = Info(
     access="withdrawn",
     page=_PAGE,
     paper="Cao et al., 2018",
-    settings={
-        "grid": None,
-        "clean": {"min_images_per_identity": 20},
-        "detector": "yunet",  # the crops are loose
-        "protocol": "random",  # the network is to know the same people again
-        "folds": 1,
-        "test": 0.0,
-        "validation": 0.1,
-        "options": {},
-    },
+    settings=identity_study(20, detector="yunet"),  # the crops are loose
 )
 
 
@@ -68,7 +59,7 @@ def sources(options: Mapping[str, Any]) -> list[Source]:
     return [Source(file, instructions=_INSTRUCTIONS) for file in files]
 
 
-def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]:
+def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow | Reject]:
     """Every picture, with its folder as the subject; its part of the set is its official role.
 
     Pictures that the lists, if any, do not name are rejects, and so is what they name and the archive lacks.
@@ -79,7 +70,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
     genders: dict[str, str | None] = {}
     if chosen.identities:
         yield from _read_identities(tables.pop(), genders)
-    listed = _Listed()
+    listed = _PictureList()
     for table in tables:
         yield from listed.read(table)
     yield from listed.sort()
@@ -91,14 +82,14 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[Row | Reject]
             yield Reject(member.name, "not_listed", f"{' and '.join(chosen.lists)} do not name it")
         else:
             subject = f"n{match['person']}"
-            yield Row(
+            yield ManifestRow(
                 sample_id=_name(_key(match)), member=member.name, subject=subject, gender=genders.get(subject), official=match["part"]
             )
     for name in listed.left():
         yield Reject(name, "file_missing", "a list names it, the archive lacks it")
 
 
-class _Listed:
+class _PictureList:
     """The pictures that lists name, three million of them: nine bytes each."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What is known of a face before it is cropped: what the data set says of a picture, and what a detector answers.
+"""A face in a picture before it is cropped: the annotation by the data set, and the detection by a detector.
 
 Coordinates are continuous: pixel i covers i to i + 1, so that scaling a picture scales its points by the same factor.
 """
@@ -16,7 +16,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """What the data set says of a picture: landmarks (>= 5, 2), the first five in the template's order; box (4,)."""
+    """The face in a picture by its data set: landmarks (>= 5, 2), the first five in the template's order; box (4,)."""
 
     landmarks: Points | None = None
     box: Points | None = None
@@ -32,13 +32,13 @@ class Face:
 
     @property
     def area(self) -> float:
-        """Of the box, square pixels; negative or zero where it has none."""
+        """Area of the box in square pixels; zero or negative where the box is degenerate."""
         width, height = self.box[2:] - self.box[:2]
         return float(min(width, height) * max(width, height, 0.0))
 
     @property
     def centre(self) -> Points:
-        """(2,) of the box."""
+        """Centre (2,) of the box."""
         return (self.box[:2] + self.box[2:]) / 2
 
 
@@ -48,7 +48,7 @@ def bounds(points: Points) -> Points:
 
 
 def is_sound(face: Face, shape: tuple[int, ...]) -> bool:
-    """Whether its numbers are finite, its box has an area, and box and points have their centres inside a picture (H, W, ...)."""
+    """Whether a face is finite, its box has an area, and the centres of box and points lie inside a picture (H, W, ...)."""
     points = np.empty((0, 2)) if face.points is None else face.points
     score = 0.0 if face.score is None else face.score
     if not np.isfinite([*face.box, *points.ravel(), score]).all() or face.area <= 0:

@@ -1,4 +1,4 @@
-"""The manifest by member, on disk: memory stays flat however many pictures a data set has."""
+"""Index of a manifest by member, on disk: memory stays bounded however many pictures a data set has."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from agecascade.schema import MANIFEST
 BATCH_ROWS = 16_384
 
 
-class Roster:
-    """Rows of a manifest (schema.MANIFEST), found by their member.
+class ManifestIndex:
+    """Rows of a manifest (schema.MANIFEST) by member.
 
-    The rows lie uncompressed in a file of the folder and are mapped, not read; in memory are 17 bytes of each, and of what was
-    looked at since `forget` all that was looked at.
+    The rows are stored uncompressed in a file of the folder and memory-mapped. In memory are 17 bytes of each row, and the pages
+    that were read since the last `forget`.
     """
 
     def __init__(self, manifest: Location, folder: Path) -> None:
-        path = folder / "roster.arrow"
+        path = folder / "manifest.arrow"
         _unpack(manifest, path)
         with path.open("rb") as file:
             self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -44,20 +44,20 @@ class Roster:
         return int(self._starts[-1])
 
     def rows(self, member: str) -> list[int]:
-        """The rows of this member, which are seen from now on; none the second time."""
+        """The rows of this member, which count as seen from now on; none the second time."""
         key = _key(member)
         start = int(np.searchsorted(self._keys_sorted, key))
-        found = []
+        rows = []
         while start < len(self) and self._keys_sorted[start] == key:
             row = int(self._order[start])
             if not self._seen[row] and self.member(row) == member:
-                found.append(row)
+                rows.append(row)
             start += 1
-        self._seen[found] = True
-        return found
+        self._seen[rows] = True
+        return rows
 
     def unseen(self) -> NDArray[np.int64]:
-        """The rows that nobody asked for."""
+        """The rows that `rows` has not returned."""
         return np.flatnonzero(~self._seen)
 
     def member(self, row: int) -> str:
@@ -69,7 +69,7 @@ class Roster:
         return str(batch.column("sample_id")[offset].as_py())
 
     def annotation(self, row: int) -> Annotation:
-        """What the data set says of the row's face."""
+        """The data set's annotation of the row's face."""
         batch, offset = self._at(row)
         landmarks, box = batch.column("landmarks")[offset].as_py(), batch.column("box")[offset].as_py()
         points = None if not landmarks else np.array(landmarks, dtype=np.float64).reshape(-1, 2)  # (>= 5, 2)
@@ -77,12 +77,12 @@ class Roster:
 
     def take(self, rows: Iterable[int], columns: list[str]) -> pa.Table:
         """Some columns of some rows, in this order."""
-        found = [(batch.select(columns).slice(offset, 1)) for batch, offset in map(self._at, rows)]
+        slices = [batch.select(columns).slice(offset, 1) for batch, offset in map(self._at, rows)]
         schema = pa.schema([MANIFEST.field(name) for name in columns])
-        return pa.Table.from_batches(found, schema).combine_chunks()
+        return pa.Table.from_batches(slices, schema).combine_chunks()
 
     def forget(self) -> None:
-        """Let go of the pages that were read: mapped, they count as this process's memory. They are read again when asked for."""
+        """Release the mapped pages that were read, which count as this process's memory; they are read again when needed."""
         self._mapped.madvise(mmap.MADV_DONTNEED)
 
     def _at(self, row: int) -> tuple[pa.RecordBatch, int]:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from agecascade.faces.face import Image
 from agecascade.faces.fingerprints import perceptual_hash
-from agecascade.faces.manifest_index import Roster
+from agecascade.faces.manifest_index import ManifestIndex
 from agecascade.params import Align
 from agecascade.schema import ALIGNED, LABEL_COLUMNS
 
@@ -19,12 +19,12 @@ GROUP_ROWS = 1024
 GROUP_BYTES = 32 << 20  # large crops are written in smaller groups, so that readers hold little at once
 ROW_BYTES = 512  # more than a row takes besides its picture
 FOOTER_BYTES = 64 << 10
-TOLD = ("image", "detector", "landmarks", "annotated", "faces", "attempt", "face_size", "roll", "digest")  # columns and fields of a crop
+CROP_COLUMNS = ("image", "detector", "landmarks", "annotated", "faces", "attempt", "face_size", "roll", "digest")  # fields of a crop
 
 
 @dataclass(frozen=True, eq=False)
-class Crop:
-    """One aligned face: encoded bytes of a square of `size` pixels, what the detector told, and what tells its copies."""
+class AlignedCrop:
+    """One aligned face: the encoded crop of `size` pixels, the detection, and the fingerprints by which copies are known."""
 
     row: int  # of the manifest
     image: bytes
@@ -33,7 +33,7 @@ class Crop:
     score: float | None
     landmarks: list[float] | None  # the detector's five points in the crop, flattened
     annotated: list[float] | None  # the data set's
-    faces: int  # found in the picture
+    faces: int  # number detected in the picture
     attempt: str
     face_size: float  # pixels of the picture
     roll: float | None  # degrees
@@ -41,8 +41,20 @@ class Crop:
     thumbnail: Image  # (32, 32) grey, from before the crop was encoded; hashed by the group
 
 
+@dataclass(frozen=True)
+class Rejection:
+    """A row of the manifest that gives no crop."""
+
+    row: int
+    reason: str  # unreadable, no_face, bad_landmarks, many_faces, no_annotated_face, detector_failed, missing
+    detail: str
+
+
+Outcome = AlignedCrop | Rejection
+
+
 def rows_in_part(settings: Align) -> int:
-    """How many rows a part takes so that it stays within `part_mib`, whatever the pictures show."""
+    """The number of rows of a part that keeps it within `part_mib`, whatever the pictures show."""
     worst = settings.size**2 * 3 * 5 // 4 + 1024 + ROW_BYTES  # noise does not compress: JPEG and PNG then exceed the pixels a little
     return max(1, min(settings.part_pictures, ((settings.part_mib << 20) - FOOTER_BYTES) // worst))
 
@@ -50,15 +62,15 @@ def rows_in_part(settings: Align) -> int:
 class Part:
     """One Parquet file of crops with the labels of the manifest; the caller makes it appear at once (`files.written_beside`)."""
 
-    def __init__(self, path: Path, roster: Roster) -> None:
-        self._roster = roster
-        self._group: list[Crop] = []
+    def __init__(self, path: Path, index: ManifestIndex) -> None:
+        self._index = index
+        self._group: list[AlignedCrop] = []
         self._bytes = 0
-        plain = {field.name: "none" if field.name == "image" else "zstd" for field in ALIGNED}  # pictures are compressed already
-        words = ["detector", "attempt", "subject", "group", "gender", "ethnicity"]
-        self._writer = pq.ParquetWriter(path, ALIGNED, compression=plain, use_dictionary=words)
+        compression = {field.name: "none" if field.name == "image" else "zstd" for field in ALIGNED}  # pictures are compressed already
+        dictionary = ["detector", "attempt", "subject", "group", "gender", "ethnicity"]
+        self._writer = pq.ParquetWriter(path, ALIGNED, compression=compression, use_dictionary=dictionary)
 
-    def add(self, crop: Crop) -> None:
+    def add(self, crop: AlignedCrop) -> None:
         """Append one crop."""
         self._group.append(crop)
         self._bytes += len(crop.image)
@@ -66,29 +78,29 @@ class Part:
             self._flush()
 
     def close(self) -> None:
-        """Write what is left and the footer."""
+        """Write the remaining rows and the footer."""
         self._flush()
         self._writer.close()
 
     def discard(self) -> None:
-        """Let go of the file without caring what is in it."""
+        """Close the file; its content will not be used."""
         self._writer.close()
 
     def _flush(self) -> None:
-        """Write the rows at hand as one row group."""
+        """Write the buffered rows as one row group."""
         if not self._group:
             return
         group, self._group, self._bytes = self._group, [], 0
         labels = [field.name for field in LABEL_COLUMNS]
-        known = self._roster.take([crop.row for crop in group], ["sample_id", *labels])
-        columns = {name: known[name] for name in known.column_names}
-        columns |= {name: pa.array(values, ALIGNED.field(name).type) for name, values in _told(group).items()}
+        published = self._index.take([crop.row for crop in group], ["sample_id", *labels])
+        columns = {name: published[name] for name in published.column_names}
+        columns |= {name: pa.array(values, ALIGNED.field(name).type) for name, values in _crop_columns(group).items()}
         columns["hash"] = pa.array(perceptual_hash(np.stack([crop.thumbnail for crop in group])))
         self._writer.write_table(pa.table(columns).select(ALIGNED.names).cast(ALIGNED))
 
 
-def _told(group: list[Crop]) -> dict[str, list[object]]:
-    """The columns that come from the crops themselves."""
-    columns = {name: [getattr(crop, name) for crop in group] for name in TOLD}
+def _crop_columns(group: list[AlignedCrop]) -> dict[str, list[object]]:
+    """The columns that stand in the crops themselves."""
+    columns = {name: [getattr(crop, name) for crop in group] for name in CROP_COLUMNS}
     sizes = [crop.size for crop in group]
     return {**columns, "width": sizes, "height": sizes, "face_score": [crop.score for crop in group]}

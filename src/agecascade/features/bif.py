@@ -6,6 +6,7 @@ Guo, Mu, Fu and Huang, "Human age estimation using bio-inspired features", CVPR 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -13,6 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from agecascade.features.layers import BATCH, scale_features
+from agecascade.loading import Images
 
 # (side, sigma, lambda) in pixels of the two scales of each band, and the side of the square that a maximum is taken over
 BANDS = (
@@ -32,7 +36,7 @@ CHUNK = 8  # pictures at once: their responses stay in the processor's cache
 
 
 def squares(side: int) -> tuple[int, int]:
-    """How many squares of a side stand below and beside each other, each half over the next."""
+    """The number of squares of a side in a column and in a row, each overlapping the next by half."""
     step = side // 2
     return (HEIGHT - side) // step + 1, (WIDTH - side) // step + 1
 
@@ -40,14 +44,14 @@ def squares(side: int) -> tuple[int, int]:
 SIZE = ORIENTATIONS * sum(math.prod(squares(side)) for _, side in BANDS)  # 4,616
 
 
-def _reached(side: int) -> tuple[int, int]:
-    """The rows and columns that any of a band's squares reaches."""
-    below, beside = squares(side)
-    return (below + 1) * (side // 2), (beside + 1) * (side // 2)
+def _covered(side: int) -> tuple[int, int]:
+    """The number of rows and columns that a band's squares cover."""
+    down, across = squares(side)
+    return (down + 1) * (side // 2), (across + 1) * (side // 2)
 
 
-# of the convolutions of one picture, every filter at its own size
-MULTIPLICATIONS = ORIENTATIONS * sum(math.prod(_reached(side)) * sum(scale[0] ** 2 for scale in scales) for scales, side in BANDS)
+# by the convolutions of one picture, every filter at its own size
+MULTIPLICATIONS = ORIENTATIONS * sum(math.prod(_covered(side)) * sum(scale[0] ** 2 for scale in scales) for scales, side in BANDS)
 
 
 def gabor(side: int, sigma: float, wavelength: float, theta: float) -> NDArray[np.float64]:
@@ -63,26 +67,26 @@ def gabor(side: int, sigma: float, wavelength: float, theta: float) -> NDArray[n
     return wave / np.linalg.norm(wave)
 
 
-def prepared(images: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
-    """Pictures (B, S, S, 3) uint8 RGB as (B, 60, 44) in 0..1: grey, reduced to 60 pixels where they are larger, the middle columns."""
+def prepare(images: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
+    """Pictures (B, S, S, 3) uint8 RGB as (B, 60, 44) in 0..1: grey, resized to 60 pixels, the middle 44 columns."""
     pictures = images if isinstance(images, np.ndarray) else images.cpu().numpy()
     left = (HEIGHT - WIDTH) // 2
     grey = (cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) for picture in pictures)
-    kept = [_sized(np.asarray(picture, np.uint8))[:, left : left + WIDTH] for picture in grey]
-    return np.stack(kept).astype(np.float32) / np.float32(255)
+    grey_faces = [_resize_square(np.asarray(picture, np.uint8))[:, left : left + WIDTH] for picture in grey]
+    return np.stack(grey_faces).astype(np.float32) / np.float32(255)
 
 
-def _sized(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _resize_square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if picture.shape[0] == HEIGHT:
         return picture
-    way = cv2.INTER_AREA if picture.shape[0] > HEIGHT else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (HEIGHT, HEIGHT), interpolation=way), np.uint8)
+    interpolation = cv2.INTER_AREA if picture.shape[0] > HEIGHT else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (HEIGHT, HEIGHT), interpolation=interpolation), np.uint8)
 
 
 class Bif(nn.Module):
     """Grey pictures (B, 60, 44) -> features (B, 4,616), band by band, orientation by orientation, row by row.
 
-    Each is the largest absolute response of an orientation's filter, over both scales of the band and over a square. Pictures are
+    A feature is the largest absolute response of an orientation's filter, over both scales of the band and over a square. Pictures are
     mirrored at their borders.
     """
 
@@ -105,8 +109,8 @@ class Bif(nn.Module):
         scales, side = BANDS[index]
         bank: Tensor = getattr(self, f"band{index}")
         spare = reach - scales[1][0] // 2
-        below, beside = (reached + scales[1][0] - 1 for reached in _reached(side))
-        inside = padded[..., spare : spare + below, spare : spare + beside]
+        height, width = (covered + scales[1][0] - 1 for covered in _covered(side))
+        inside = padded[..., spare : spare + height, spare : spare + width]
         # channels last: oneDNN is up to four times as fast for the small filters, and as fast for the others
         response = F.conv2d(inside.contiguous(memory_format=torch.channels_last), bank).abs_()  # (B, 16, h, w), h <= 60, w <= 44
         strongest = torch.maximum(*response.chunk(2, dim=1))  # (B, 8, h, w)
@@ -114,9 +118,9 @@ class Bif(nn.Module):
 
 
 def _square_maxima(maps: Tensor, step: int) -> Tensor:
-    """What max_pool2d(maps, 2 * step, step) gives where the sides are multiples of `step`, in a tenth of its time on a processor.
+    """max_pool2d(maps, 2 * step, step) for sides that are multiples of `step`, in a tenth of its time on a CPU.
 
-    Each value is looked at once: a square is two by two blocks without overlap, and their maxima are shared.
+    Each value is read once: a square is two by two blocks without overlap, whose maxima are shared with its neighbours.
     """
     rows = maps.unflatten(2, (-1, step)).amax(3)  # (B, C, n + 1, w)
     rows = torch.maximum(rows[:, :, :-1], rows[:, :, 1:])  # (B, C, n, w)
@@ -125,10 +129,19 @@ def _square_maxima(maps: Tensor, step: int) -> Tensor:
 
 
 def _bank(scales: tuple[tuple[int, float, float], ...]) -> Tensor:
-    """The filters (16, 1, side, side) of a band: those of its smaller scale first, amid zeros."""
-    side = max(each for each, _, _ in scales)
+    """The filters (16, 1, side, side) of a band: those of its smaller scale first, padded with zeros."""
+    side = max(size for size, _, _ in scales)
     filters = []
-    for each, sigma, wavelength in scales:
-        wide = (side - each) // 2
-        filters += [np.pad(gabor(each, sigma, wavelength, i * math.pi / ORIENTATIONS), wide) for i in range(ORIENTATIONS)]
+    for size, sigma, wavelength in scales:
+        padding = (side - size) // 2
+        filters += [np.pad(gabor(size, sigma, wavelength, i * math.pi / ORIENTATIONS), padding) for i in range(ORIENTATIONS)]
     return torch.tensor(np.stack(filters)[:, None], dtype=torch.float32)
+
+
+def bif_features(images: Images, normalise: str = "none", device: torch.device | str = "cpu") -> Iterator[NDArray[np.float32]]:
+    """Bio-inspired features (b, SIZE) of one batch of pictures (N, S, S, 3) uint8 after the other."""
+    extract = Bif().to(device)
+    with torch.inference_mode():
+        for start in range(0, len(images), BATCH):
+            pictures = torch.as_tensor(prepare(images[start : start + BATCH]), device=device)
+            yield scale_features(extract(pictures), normalise).cpu().numpy()

@@ -1,50 +1,50 @@
-"""Pictures -> features, batch by batch on the network's device."""
+"""The features that an entry of `features` in params.yaml describes, of a whole data set."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agecascade.features import bif
-from agecascade.features.layers import both_views, layer, normalised
-from agecascade.loading import Images
-from agecascade.models.base import Network
-from agecascade.params import Normalisation
-from agecascade.training.inference import batches
+from agecascade import model_folder
+from agecascade.errors import ParamsError
+from agecascade.features.bif import HEIGHT, bif_features
+from agecascade.features.layers import network_features, several_folds_error
+from agecascade.loading.faces import Faces, load_cached_faces
+from agecascade.loading.pictures import Images
+from agecascade.params import Params
 
-BATCH = 256
 
+def extract(params: Params, name: str, aligned: Path, models: Path) -> tuple[Faces, Iterator[NDArray[np.float32]]]:
+    """The faces in `aligned` and their features `features.<name>`, (b, D) of one batch after the other.
 
-def network_features(
-    network: Network,
-    images: Images,
-    image_size: int,
-    normalisation: Normalisation,
-    name: str = "pooled",
-    reduce: str = "average",
-    normalise: str = "none",
-    half: bool = False,
-) -> Iterator[NDArray[np.float32]]:
-    """Features (b, D) of one batch of pictures (N, S, S, 3) after the other, each the mean over a picture and its mirror image.
-
-    name, reduce: see layers.layer; normalise: none or l2; half: float16 on a GPU, bfloat16 elsewhere.
-    Raises ParamsError for an unknown layer.
+    models: the folder of all steps. Raises ParamsError, at the first batch, where the layer is unknown or the step has several folds.
     """
-    at_layer, reduced = layer(network, name, reduce)
-    device = next(network.parameters()).device
-    precision = torch.float16 if device.type == "cuda" else torch.bfloat16
-    with torch.autocast(device.type, dtype=precision, enabled=half):
-        for batch in batches(network, images, image_size, normalisation, BATCH):
-            yield normalised(both_views(at_layer, reduced, batch).float(), normalise).cpu().numpy()
+    size = HEIGHT if params.features[name].extractor == "bif" else params.image_size
+    faces = load_cached_faces(aligned, size, params.compute.cache_gib)
+    return faces, _features(params, name, faces.images, models)
 
 
-def bif_features(images: Images, normalise: str = "none", device: torch.device | str = "cpu") -> Iterator[NDArray[np.float32]]:
-    """Bio-inspired features (b, bif.SIZE) of one batch of pictures (N, S, S, 3) uint8 after the other."""
-    extract = bif.Bif().to(device)
-    with torch.inference_mode():
-        for start in range(0, len(images), BATCH):
-            pictures = torch.as_tensor(bif.prepared(images[start : start + BATCH]), device=device)
-            yield normalised(extract(pictures), normalise).cpu().numpy()
+def _features(params: Params, name: str, images: Images, models: Path) -> Iterator[NDArray[np.float32]]:
+    settings = params.features[name]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if settings.extractor == "bif":
+        yield from bif_features(images, settings.normalise, device)
+        return
+    options = (settings.layer, settings.reduce, settings.normalise, settings.half)
+    try:
+        network, _, card = model_folder.load(_only_model(params, models / settings.step))
+        yield from network_features(network.to(device), images, card.image_size, card.channels, *options)
+    except ParamsError as error:
+        raise ParamsError(f"features.{name}.{error}") from None
+
+
+def _only_model(params: Params, step: Path) -> Path:
+    """The main row's model in the folder of a step. Several folds are an error: each trained on pictures that another tests."""
+    model = model_folder.find_model(step, params.main_row, fold=0)
+    if len(list(model.parent.glob("fold*"))) > 1:
+        raise several_folds_error(step.name)
+    return model

@@ -1,15 +1,21 @@
-"""The layers of a network that features can be taken from."""
+"""Features from the layers of a network: which layers there are, their features batch by batch, and checks before training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agecascade import models
 from agecascade.errors import ParamsError, unknown_name
+from agecascade.inference import batches
+from agecascade.loading import Images
 from agecascade.models.base import Network
 from agecascade.models.timm_backbone import Timm
+from agecascade.params import Normalisation, Params, Training
 
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh)
 REDUCED: dict[str, Callable[[Tensor], Tensor]] = {
@@ -17,21 +23,23 @@ REDUCED: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda maps: maps.amax((2, 3)),
     "flatten": lambda maps: maps.flatten(1),  # (B, C * h * w)
 }
+BATCH = 256  # pictures
+
 Layer = Callable[[Tensor], Tensor]
 
 
 def layer_names(network: Network) -> list[str]:
-    """What `layer` may be for this network."""
+    """The values of `layer` that this network allows."""
     inner = ["first", *_blocks(network)] if _blocks(network) else []
     return ["pooled", "global_max", "flattened", *inner]
 
 
 def layer(network: Network, name: str, reduce: str = "average") -> tuple[Layer, Layer]:
-    """(pictures (B, 3, H, W) -> what the layer gives, that -> features (B, D)); nothing behind the layer is computed.
+    """Two functions: pictures (B, 3, H, W) -> outputs of the layer -> features (B, D); nothing after the layer is computed.
 
-    pooled: what the head sees (B, C), or the average of the maps that it sees; global_max, flattened: the last convolution's maps
-    (B, C, h, w), of which the global maximum or every value is kept; first: the first layer, convolution to activation; else the
-    block of that name. `reduce` says what becomes of the maps of the last two. Raises ParamsError naming the layers that there are.
+    pooled: the input (B, C) of the head, or the average of its maps; global_max, flattened: the global maximum of the last
+    convolution's maps (B, C, h, w), or all their values; first: the first layer, from convolution to activation; else the block
+    of that name. `reduce` applies to the maps of the last two. Raises ParamsError naming the layers of this network.
     """
     blocks = _blocks(network)
     if name == "pooled":
@@ -47,7 +55,7 @@ def layer(network: Network, name: str, reduce: str = "average") -> tuple[Layer, 
 
 
 def _blocks(network: Network) -> Mapping[str, nn.Module]:
-    """The blocks that give maps, each the next one's input; timm's networks do not promise that of theirs."""
+    """The blocks that compute maps, each the input of the next; timm does not guarantee that for its networks."""
     return {} if isinstance(network.backbone, Timm) else network.backbone.blocks
 
 
@@ -59,14 +67,14 @@ def _up_to(blocks: Mapping[str, nn.Module], name: str) -> Layer:
 def _first(blocks: Mapping[str, nn.Module]) -> Layer:
     """The first block as far as its first activation, or its first convolution where it has none."""
     block = next(iter(blocks.values()))
-    found: list[nn.Module] = [module for module in block.modules() if isinstance(module, ACTIVATIONS)]
-    found += [module for module in block.modules() if isinstance(module, nn.Conv2d)]
-    if not found:
+    ends: list[nn.Module] = [module for module in block.modules() if isinstance(module, ACTIVATIONS)]
+    ends += [module for module in block.modules() if isinstance(module, nn.Conv2d)]
+    if not ends:
         raise ParamsError("layer: the first block of this network has neither convolution nor activation; take a block")
 
     def first(images: Tensor) -> Tensor:
         outputs: list[Tensor] = []
-        handle = found[0].register_forward_hook(lambda module, inputs, output: outputs.append(output.clone()))
+        handle = ends[0].register_forward_hook(lambda module, inputs, output: outputs.append(output.clone()))
         try:
             block(images)
         finally:
@@ -76,14 +84,70 @@ def _first(blocks: Mapping[str, nn.Module]) -> Layer:
     return first
 
 
-def both_views(at_layer: Layer, reduced: Layer, images: Tensor) -> Tensor:
-    """Features (B, D), the mean over each picture and its mirror image, whose maps are turned back first."""
+def network_features(
+    network: Network,
+    images: Images,
+    image_size: int,
+    normalisation: Normalisation,
+    name: str = "pooled",
+    reduce: str = "average",
+    normalise: str = "none",
+    half: bool = False,
+) -> Iterator[NDArray[np.float32]]:
+    """Features (b, D) of one batch of pictures (N, S, S, 3) after the other, each the mean over a picture and its mirror image.
+
+    name, reduce: see `layer`; normalise: none or l2; half: float16 on a GPU, bfloat16 elsewhere.
+    Raises ParamsError for an unknown layer.
+    """
+    at_layer, reduced = layer(network, name, reduce)
+    device = next(network.parameters()).device
+    precision = torch.float16 if device.type == "cuda" else torch.bfloat16
+    with torch.autocast(device.type, dtype=precision, enabled=half):
+        for batch in batches(network, images, image_size, normalisation, BATCH):
+            yield scale_features(mirror_mean(at_layer, reduced, batch).float(), normalise).cpu().numpy()
+
+
+def mirror_mean(at_layer: Layer, reduced: Layer, images: Tensor) -> Tensor:
+    """Features (B, D), the mean over each picture and its mirror image, whose maps are mirrored back first."""
     straight, mirrored = at_layer(images), at_layer(images.flip(3))
     if mirrored.ndim == 4:
         mirrored = mirrored.flip(3)
     return (reduced(straight) + reduced(mirrored)) / 2
 
 
-def normalised(features: Tensor, kind: str) -> Tensor:
-    """Features (B, D) of length one with "l2" (zeros stay), as they are with "none"."""
+def scale_features(features: Tensor, kind: str) -> Tensor:
+    """Features (B, D) scaled to length one with "l2" (zeros stay zero), unchanged with "none"."""
     return torch.nn.functional.normalize(features, dim=1) if kind == "l2" else features
+
+
+def check_features(params: Params) -> None:
+    """Raise ParamsError naming the key where a step has a network per fold, or the main row's backbone lacks the layer.
+
+    The number of folds of published roles is known only after they are read, and is not checked here.
+    """
+    networks = {name: features for name, features in params.features.items() if features.extractor == "network"}
+    if not networks:
+        return
+    with torch.device("meta"):  # neither memory nor random numbers are used; the layers are those of the backbone, whatever the head
+        empty = models.create(params.backbone)
+    for name, features in networks.items():
+        try:
+            if has_several_folds(params, features.step):
+                raise several_folds_error(features.step)
+            layer(empty, features.layer, features.reduce)
+        except ParamsError as error:
+            raise ParamsError(f"features.{name}.{error}") from None
+
+
+def has_several_folds(params: Params, step: str) -> bool:
+    """Whether a step certainly has several folds, by the protocol of its data set."""
+    steps: dict[str, Training] = {**params.pretrain, **params.cascade}
+    if step not in steps:  # scratch, published weights
+        return False
+    dataset = params.datasets[steps[step].dataset]
+    return dataset.protocol in ("subject_kfold", "leave_one_subject_out") or (dataset.protocol == "random" and dataset.folds > 1)
+
+
+def several_folds_error(step: str) -> ParamsError:
+    """The error for a step with several folds; the caller puts `features.<name>.` before it."""
+    return ParamsError(f"step: {step} has several folds with a network each, and features are of one network; choose a step with one fold")

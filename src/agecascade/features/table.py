@@ -1,4 +1,4 @@
-"""Features in Parquet: fixed-size lists, written batch by batch and read into one array."""
+"""Features in Parquet as fixed-size lists: written batch by batch, read into one array."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from agecascade.schema import features_schema
 if TYPE_CHECKING:
     from agecascade.loading import Faces
 
-BLOCK = 65_536  # rows that are read at once
+BLOCK = 65_536  # rows read at once
 STEP = b"step"
-AGAIN = "run the features stage again"
+RERUN = "run the features stage again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +38,13 @@ class Features:
 
     def __post_init__(self) -> None:
         if not len(self.sample_id) == len(self.feature) == len(self.label):
-            raise RegressorError(f"{len(self.feature)} features for {len(self.label)} labels and {len(self.sample_id)} pictures; {AGAIN}")
+            raise RegressorError(f"{len(self.feature)} features for {len(self.label)} labels and {len(self.sample_id)} pictures; {RERUN}")
 
 
 def write_features(path: Path | str, faces: Faces, batches: Iterable[NDArray[np.float32]], step: float | None = None) -> None:
-    """Write batches (b, D) of features, in the faces' order, beside their labels; no more than a batch is held.
+    """Write batches (b, D) of features, in the faces' order, beside their labels; only one batch is held in memory.
 
-    step: of the labels' grid, for whoever learns from them.
-
-    Raises RegressorError where there are more or fewer than faces.
+    step: the step of the labels' grid, stored for the regressors. Raises RegressorError where there are more or fewer than faces.
     """
     batches = iter(batches)
     first = next(batches, np.empty((0, 1), np.float32))
@@ -70,7 +68,7 @@ def _records(faces: Faces, batches: Iterable[NDArray[np.float32]], schema: pa.Sc
         ]
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
     if start != len(faces):
-        raise RegressorError(f"{start} features for {len(faces)} pictures and labels; {AGAIN}")
+        raise RegressorError(f"{start} features for {len(faces)} pictures and labels; {RERUN}")
 
 
 def load_features(path: Path | str) -> Features:
@@ -92,7 +90,7 @@ def load_features(path: Path | str) -> Features:
             if start == 0:
                 feature = np.empty((rows, lengths[0]), np.float32)
             if lengths != [feature.shape[1]]:
-                raise RegressorError(f"{path}: features of different lengths; {AGAIN}")
+                raise RegressorError(f"{path}: features of different lengths; {RERUN}")
             here = slice(start, start + len(batch))
             feature[here] = values.reshape(len(batch), -1)  # (n, D)
             sample_id[here], label[here] = batch["sample_id"].to_pylist(), batch["label"].to_numpy(zero_copy_only=False)

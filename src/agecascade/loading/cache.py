@@ -14,20 +14,20 @@ import cv2
 import numpy as np
 
 from agecascade.errors import TrainingError
-from agecascade.faces import crops
+from agecascade.io.code import code_digest
 from agecascade.io.files import write_json
-from agecascade.io.resume import exclusive, fingerprint, made_once, remove_leftovers, source_digest
-from agecascade.loading import decoding
-from agecascade.loading.shards import Shards
+from agecascade.io.resume import exclusive, fingerprint, made_once, remove_leftovers
+from agecascade.loading import pictures
+from agecascade.loading.streaming import Shards
 
 PIXELS, SOURCE = "pixels.npy", "source.json"
 
 
 def cached(shards: Shards, size: int, root: Path) -> np.ndarray:
-    """The pictures of a folder (N, size, size, 3) uint8, mapped read-only from a file below `root`, which is made if it is not there.
+    """The pictures of a folder (N, size, size, 3) uint8, mapped read-only from a file below `root`; the file is written if missing.
 
-    Other processes wait while it is made. Caches of earlier contents of the same folder are removed, and those whose folder is
-    gone, and the leftovers of killed runs. Raises TrainingError where the disk is too small.
+    Other processes wait while it is written. Removed are caches of earlier contents of the same folder, caches whose folder no
+    longer exists, and files of killed runs. Raises TrainingError where the disk is too small.
     """
     name = cache_name(shards, size)
     with exclusive(root / "lock", f"decoded pictures of {shards.folder}", "makes"):
@@ -40,8 +40,8 @@ def cached(shards: Shards, size: int, root: Path) -> np.ndarray:
 
 
 def cache_name(shards: Shards, size: int) -> str:
-    """Changes with the parts' content, the size, and how pictures are decoded."""
-    code = source_digest([Path(decoding.__file__), Path(crops.__file__)])
+    """A name that changes with the content of the parts, the size, and the code that decodes pictures."""
+    code = code_digest("agecascade.loading.pictures")
     return fingerprint(content=shards.content, size=size, code=code, opencv=cv2.__version__)
 
 
@@ -65,7 +65,7 @@ def _header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 
 def _blocks(shards: Shards, size: int) -> Iterator[np.ndarray]:
     for shard in shards.all:
-        yield decoding.decoded(shards.pictures(shard), size)
+        yield pictures.decode_images(shards.pictures(shard), size)
 
 
 def _require_space(shards: Shards, size: int, root: Path) -> None:

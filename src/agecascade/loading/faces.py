@@ -1,7 +1,8 @@
-"""Aligned Parquet -> pictures beside their labels."""
+"""Aligned Parquet -> faces: pictures and their labels."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,12 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from agecascade.io.places import cache_folder
 from agecascade.io.storage import Location
 from agecascade.loading.cache import cache_name, cached
-from agecascade.loading.decoding import decoded
-from agecascade.loading.pictures import Images, Pictures, Stored, on_device, taken
-from agecascade.loading.shards import Shards
-from agecascade.loading.streaming import Streamed
+from agecascade.loading.pictures import Images, Pictures, Stored, decode_images, on_device, take
+from agecascade.loading.streaming import Shards, Streamed
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ class Faces:
     def take(self, rows: np.ndarray) -> Faces:
         """The faces at these indices or where this mask is true."""
         columns = (self.label[rows], self.sigma[rows], self.subject[rows])
-        return Faces(self.sample_id[rows], taken(self.images, rows), *columns, self.grouped)
+        return Faces(self.sample_id[rows], take(self.images, rows), *columns, self.grouped)
 
 
 def load_faces(
@@ -48,8 +48,8 @@ def load_faces(
 ) -> Faces:
     """All faces of an aligned folder, resized to `size` pixels where they are stored otherwise.
 
-    folder: may be an fsspec address. cache: the folder of decoded pictures; None decodes into memory. Pictures that take more
-    than `cache_gib` there are decoded as they are used. device: a GPU that holds them all where they fit.
+    folder: may be an fsspec address. cache: the folder of decoded pictures; None decodes into memory. Pictures that would take
+    more than `cache_gib` there are streamed. device: a GPU that holds them all where they fit.
     Raises TrainingError where the folder holds none, and where the disk is too small for the cache.
     """
     shards = Shards(folder)
@@ -67,10 +67,19 @@ def load_faces(
     )
 
 
+def load_cached_faces(folder: Location, size: int, cache_gib: float) -> Faces:
+    """As `load_faces`, with the cache that all stages share, and on this process's GPU where there is one and they fit."""
+    import torch
+
+    # one process per GPU: the launcher tells which
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
+    return load_faces(folder, size, cache=cache_folder(), cache_gib=cache_gib, device=device)
+
+
 def _pictures(shards: Shards, size: int, cache: Path | None, cache_gib: float) -> Pictures:
     source = cache_name(shards, size)
     if cache is None:
-        blocks = [decoded(shards.pictures(shard), size) for shard in shards.all]
+        blocks = [decode_images(shards.pictures(shard), size) for shard in shards.all]
         return Stored(np.concatenate(blocks), source)
     if len(shards) * size * size * 3 > cache_gib * 2**30:
         return Streamed(shards, size, source)

@@ -1,22 +1,29 @@
-"""N pictures of which batches are taken, wherever they are kept."""
+"""Pictures from which batches are taken, in memory, in a mapped file or on a GPU; decoding of encoded pictures."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
+
+from agecascade.faces.crops import decode_image
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-CHUNK_BYTES = 64 << 20  # that are on their way to a GPU at once
+CHUNK_BYTES = 64 << 20  # copied to a GPU at once
 
 
 class Pictures(ABC):
-    """Pictures (N, S, S, 3) uint8 RGB, some `rows` (N,) of a source in their order; a part of them costs no copy."""
+    """Pictures (N, S, S, 3) uint8 RGB: the `rows` (N,) of a source, in their order; a subset copies no pixels."""
 
     def __init__(self, rows: np.ndarray, size: int, source: str) -> None:
         """source: a name that changes when the source's pictures do."""
@@ -37,15 +44,15 @@ class Pictures(ABC):
         return int(np.prod(self.shape))
 
     def batch(self, rows: np.ndarray | slice) -> Any:
-        """The pictures (B, S, S, 3) at these indices: an array, or a tensor where they are kept on a device."""
+        """The pictures (B, S, S, 3) at these indices: an array, or a tensor where they are stored on a device."""
         return self._read(self.rows[rows])
 
     def take(self, rows: np.ndarray) -> Pictures:
-        """Those at these indices or where this mask is true."""
-        return self._part(self.rows[rows])
+        """The pictures at these indices or where this mask is true."""
+        return self._subset(self.rows[rows])
 
     def portion(self, rows: np.ndarray) -> Any:
-        """As `batch`, or, of an array, a part whose slices are batches: threads then gather what they work on, side by side."""
+        """As `batch`; of an array, a subset whose slices are batches, so that several threads gather their own pictures in parallel."""
         return self.batch(rows)
 
     def order(self, random: np.random.Generator) -> np.ndarray:
@@ -65,11 +72,11 @@ class Pictures(ABC):
         """The pictures at these rows of the source."""
 
     @abstractmethod
-    def _part(self, rows: np.ndarray) -> Pictures:
-        """The pictures of the same source at these of its rows."""
+    def _subset(self, rows: np.ndarray) -> Pictures:
+        """The pictures at these rows of the same source."""
 
 
-Images = np.ndarray | Pictures  # an array works wherever pictures do
+Images = np.ndarray | Pictures  # what functions over pictures accept
 
 
 class Stored(Pictures):
@@ -77,20 +84,20 @@ class Stored(Pictures):
 
     def __init__(self, array: np.ndarray, source: str = "", rows: np.ndarray | None = None) -> None:
         super().__init__(np.arange(len(array)) if rows is None else rows, array.shape[1], source)
-        self.array = np.asarray(array)  # gathering from a memmap itself would give memmaps
+        self.array = np.asarray(array)  # indexing a memmap would give memmaps
 
     def portion(self, rows: np.ndarray) -> Stored:
-        return self._part(self.rows[rows])
+        return self._subset(self.rows[rows])
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         return self.array[rows]
 
-    def _part(self, rows: np.ndarray) -> Stored:
+    def _subset(self, rows: np.ndarray) -> Stored:
         return Stored(self.array, self._source, rows)
 
 
 class OnDevice(Pictures):
-    """Pictures whole on a GPU, as one tensor (M, S, S, 3) uint8; batches are gathered there."""
+    """Pictures in one tensor (M, S, S, 3) uint8 on a GPU, where batches are gathered."""
 
     def __init__(self, pixels: Tensor, source: str = "", rows: np.ndarray | None = None) -> None:
         super().__init__(np.arange(len(pixels)) if rows is None else rows, pixels.shape[1], source)
@@ -101,12 +108,12 @@ class OnDevice(Pictures):
 
         return self.pixels.index_select(0, torch.as_tensor(rows, device=self.pixels.device))
 
-    def _part(self, rows: np.ndarray) -> OnDevice:
+    def _subset(self, rows: np.ndarray) -> OnDevice:
         return OnDevice(self.pixels, self._source, rows)
 
 
 def on_device(images: Pictures, device: torch.device, share: float = 0.5) -> Pictures:
-    """The pictures whole on a GPU where they take at most a `share` of its free memory, else as they are."""
+    """The pictures on a GPU where they take at most a `share` of its free memory, else unchanged."""
     import torch
 
     if device.type == "cuda" and images.nbytes > share * torch.cuda.mem_get_info(device)[0]:
@@ -118,21 +125,50 @@ def on_device(images: Pictures, device: torch.device, share: float = 0.5) -> Pic
     return OnDevice(pixels, images.digest)
 
 
-def taken(images: Images, rows: np.ndarray) -> Images:
-    """Those at these indices or where this mask is true."""
+def take(images: Images, rows: np.ndarray) -> Images:
+    """The pictures at these indices or where this mask is true."""
     return images.take(rows) if isinstance(images, Pictures) else images[rows]
 
 
 def portion(images: Images, rows: np.ndarray) -> Any:
-    """Those at these indices, as `augmentation.Augmenter` takes them."""
+    """The pictures at these indices, as `augmentation.Augmenter` takes them."""
     return images.portion(rows) if isinstance(images, Pictures) else images[rows]
 
 
 def order(images: Images, random: np.random.Generator) -> np.ndarray:
-    """The indices (N,) of pictures in an order for one epoch, decided by `random`; for all but streamed ones its permutation."""
+    """The indices (N,) of pictures in a random order for one epoch: a permutation, but by windows for streamed pictures."""
     return images.order(random) if isinstance(images, Pictures) else random.permutation(len(images))
 
 
-def digest(images: Images) -> str:
+def images_digest(images: Images) -> str:
     """A name that changes when one of the pictures or their order does."""
     return images.digest if isinstance(images, Pictures) else hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+
+
+def decode_images(encoded: Sequence[bytes], size: int) -> np.ndarray:
+    """Square pictures as (n, size, size, 3) uint8 RGB, resized where they are stored otherwise.
+
+    Raises FaceError where one is damaged.
+    """
+    images = np.empty((len(encoded), size, size, 3), np.uint8)
+
+    def decode(rows: range) -> None:
+        for i in rows:
+            images[i] = resized(decode_image(encoded[i]), size)
+
+    threads, workers = _decode_threads(), os.cpu_count() or 1
+    list(threads.map(decode, [range(start, len(encoded), workers) for start in range(workers)]))
+    return images
+
+
+def resized(image: np.ndarray, size: int) -> np.ndarray:
+    """A square picture (S, S, 3) at (size, size, 3); area averaging when it shrinks."""
+    if image.shape[0] == size:
+        return image
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR)
+
+
+@cache
+def _decode_threads() -> ThreadPoolExecutor:
+    """One pool for the process; OpenCV releases the interpreter while it decodes."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")

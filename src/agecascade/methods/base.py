@@ -27,7 +27,7 @@ class Method:
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
     layer: ClassVar[str] = "linear"  # the last layer of the network: a name in models.heads.LAYERS
-    # what the outputs mean: a trained head is kept for the next step where its method interprets them alike, over the same grid
+    # what the outputs mean: the next step starts with this head where its method interprets them alike, over the same grid
     reading: ClassVar[str] = "softmax"
     needs_sigma: ClassVar[bool] = False
     decodings: ClassVar[tuple[str, ...]] = DECODINGS

@@ -90,7 +90,7 @@ def block_names(backbone: str, head: str = "pooled", head_options: Mapping[str, 
 
 
 def require_size(network: Network, name: str, size: int) -> None:
-    """Raise ModelError where a network on the device "meta" cannot take pictures of `size` pixels; the message names usual sizes that fit."""
+    """Raise ModelError where a network on the device "meta" cannot take pictures of `size` pixels; it names usual sizes that fit."""
     fault = _fault(network, size)
     if fault is None:
         return

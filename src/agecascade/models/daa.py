@@ -139,7 +139,8 @@ class DaaHead(nn.Module):
     decoder; variance: `biased` or `unbiased`; sampling: in evaluation, every n-th age only (section 4.4, Table 6).
 
     In training, S and T are computed by the mapping, or from the maps of the template pictures. `eval()` stores them, and
-    evaluation uses the stored ones. Raises ModelError for unknown names, more ages than the codes hold, maps of 1x1, and a training batch of one.
+    evaluation uses the stored ones. Raises ModelError for unknown names, more ages than the codes hold, maps of 1x1, and a training
+    batch of one.
     """
 
     ages: Tensor  # (K,)

@@ -1,13 +1,23 @@
 """Typed view of params.yaml: every key is checked, the unknown and the mistyped are named with the nearest known."""
 
-from agecascade.params.augment import PRESETS, Augment
-from agecascade.params.block import Block
-from agecascade.params.daa import DAA, Daa
-from agecascade.params.data import Clean, Dataset, Draw, Grid
-from agecascade.params.faces import Align, Channels, Detection, Normalisation
-from agecascade.params.reading import check, load, read_yaml
+from agecascade.params.block import Block, read_yaml
+from agecascade.params.data import Clean, Dataset, DrawSettings, Grid
+from agecascade.params.images import PRESETS, Align, Augment, Channels, Detection, Normalisation
 from agecascade.params.recipes import SCRATCH, SEARCHED, Pretrain, Recipe, Schedule, Search, Step, Training, Weights
-from agecascade.params.study import Compare, Compute, Evaluate, Features, Params, Regressor, Row, Screen
+from agecascade.params.study import (
+    DAA,
+    Compare,
+    Compute,
+    Daa,
+    Evaluate,
+    FeaturesSettings,
+    Params,
+    RegressorSettings,
+    Row,
+    Screen,
+    check,
+    load,
+)
 
 __all__ = [
     "DAA",
@@ -24,15 +34,15 @@ __all__ = [
     "Daa",
     "Dataset",
     "Detection",
-    "Draw",
+    "DrawSettings",
     "Evaluate",
-    "Features",
+    "FeaturesSettings",
     "Grid",
     "Normalisation",
     "Params",
     "Pretrain",
     "Recipe",
-    "Regressor",
+    "RegressorSettings",
     "Row",
     "Schedule",
     "Screen",

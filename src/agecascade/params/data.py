@@ -1,17 +1,25 @@
-"""Data sets: where their pictures come from, what of them is kept, and how they are split."""
+"""Data sets: sources, label grids, cleaning filters and splits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from agecascade.params.block import Block
 
+# old name -> new one: a module csv would hide the standard library's
+RENAMED_READERS = {"csv": "csv_table"}
+
+
+def renamed_reader(name: str) -> str:
+    """What to say of a reader's old name."""
+    return f"the reader {name} is called {RENAMED_READERS[name]} now"
+
 
 class Grid(Block):
-    """The values that a network tells apart, in the data set's unit: one of a range, a list, and what occurs.
+    """Label grid: the values of the network's outputs, in the data set's unit; a range, a list, or the labels that occur.
 
     low, high, step: the range low, low + step, ..., high. values: any ascending list. present: the labels that occur in the
     data set once it is cleaned. groups: the middles of the groups that its labels are.
@@ -27,7 +35,7 @@ class Grid(Block):
     @model_validator(mode="after")
     def _one_kind(self) -> Grid:
         kinds = {"low and high": self.is_range, "values": self.values is not None, "present": self.present, "groups": self.groups}
-        given = [kind for kind, said in kinds.items() if said]
+        given = [kind for kind, present in kinds.items() if present]
         if len(given) != 1:
             raise ValueError(f"give one of {', '.join(kinds)}, not {' and '.join(given) or 'none'}")
         if self.values is not None and (len(self.values) < 2 or self.values != sorted(set(self.values))):
@@ -55,8 +63,8 @@ class Grid(Block):
         return [self.low + i * self.step for i in range(round((self.high - self.low) / self.step) + 1)]
 
 
-class Draw(Block):
-    """What the synthetic writer draws."""
+class DrawSettings(Block):
+    """Size of a synthetic data set."""
 
     pictures: int = Field(ge=1)
     subjects: int = Field(ge=1)
@@ -81,7 +89,7 @@ class Dataset(Block):
 
     reader: str
     origin: Literal["synthetic", "publisher"]
-    draw: Draw | None = None
+    draw: DrawSettings | None = None
     options: dict[str, Any] = Field(default_factory=dict)  # the reader's own
     grid: Grid | None = None  # null in identity sets
     clean: Clean = Clean()
@@ -92,6 +100,13 @@ class Dataset(Block):
     validation: float = Field(0.1, ge=0, lt=1)  # share of what is not test
     duplicates: Literal["keep", "exact", "near"] = "keep"  # all but the first of copies of one file, or of one picture, are left out
     apart_from: list[str] = Field(default_factory=list)  # data sets: what is nearly a picture of theirs is left out here
+
+    @field_validator("reader")
+    @classmethod
+    def _not_renamed(cls, name: str) -> str:
+        if name in RENAMED_READERS:
+            raise ValueError(renamed_reader(name))
+        return name
 
     @model_validator(mode="after")
     def _drawn(self) -> Dataset:

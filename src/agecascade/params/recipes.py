@@ -1,4 +1,4 @@
-"""How networks are trained: recipes, the steps of a cascade, and the search for what a step leaves open."""
+"""How networks are trained: recipes, the steps of a cascade, and the search for learning rate and batch size."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, WrapValidator, model_validator
 
-from agecascade.params.augment import Augment
 from agecascade.params.block import Block
+from agecascade.params.images import Augment
 
 SCRATCH = "scratch"  # the step before all others: freshly initialised networks
-SEARCHED = "search"  # as a value: what the search in `init` has found
+SEARCHED = "search"  # as a value: the winner of the search in `init`
 
 
 class Schedule(Block):
@@ -36,7 +36,7 @@ class Recipe(Block):
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     momentum: float = Field(0.9, ge=0, lt=1)  # sgd
     gradient_clip: float | None = Field(None, gt=0)  # the largest norm of all gradients together
-    ema: float | None = Field(None, gt=0, lt=1)  # decay per batch of the averaged weights that are validated and kept; null: none
+    ema: float | None = Field(None, gt=0, lt=1)  # decay per batch of the averaged weights, which are validated and saved; null: none
     class_weights: Literal["none", "inverse", "inverse_sqrt"] = "none"  # a picture's weight, by how many share its grid value
     label_smoothing: float = Field(0.0, ge=0, lt=1)  # share of the target spread evenly over the grid; methods without a target ignore it
     schedule: Schedule
@@ -66,7 +66,7 @@ class Weights(Block):
         if (self.file is None) == (self.library is None):
             raise ValueError("either file or library: torchvision or timm must be given")
         if self.url is not None and self.sha256 is None:
-            raise ValueError("sha256 is missing: what the address answers must be known to be the right file")
+            raise ValueError("sha256 is missing: the file from the address must be verified")
         if self.library is not None and self.url is not None:
             raise ValueError("the library knows the address; leave url away")
         return self
@@ -92,10 +92,10 @@ class Step(Training):
     lambda_er: float | None = Field(None, alias="lambda", ge=0)  # null: the study's
     by_backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
-    def recipe(self, backbone: str, found: Mapping[str, float] | None = None) -> Step:
-        """This step with what `by_backbone` says of one backbone, and with what a search has `found` where it says `search`."""
+    def recipe(self, backbone: str, winner: Mapping[str, float] | None = None) -> Step:
+        """This step with the changes of `by_backbone` for one backbone; values `search` are replaced by the search's `winner`."""
         content = {**self.model_dump(by_alias=True), "by_backbone": {}, **self.by_backbone.get(backbone, {})}
-        return Step.model_validate(content | {key: value for key, value in (found or {}).items() if content[key] == SEARCHED})
+        return Step.model_validate(content | {key: value for key, value in (winner or {}).items() if content[key] == SEARCHED})
 
     @property
     def searched(self) -> set[str]:

@@ -1,35 +1,36 @@
-"""The whole of params.yaml, and what must fit together in it."""
+"""The whole of params.yaml, and the checks across its blocks."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from agecascade.errors import unknown_name
-from agecascade.params.augment import Augment
-from agecascade.params.block import Block
-from agecascade.params.daa import DAA, Daa, fault
+from agecascade.errors import ParamsError, unknown_name
+from agecascade.params.block import Block, error_lines, read_yaml
 from agecascade.params.data import Dataset
-from agecascade.params.faces import Align, Normalisation
+from agecascade.params.images import Align, Augment, Normalisation
 from agecascade.params.recipes import SCRATCH, Pretrain, Search, Step, Training, Weights
+
+DAA = "daa"  # the head, and the method that interprets its estimates: neither works without the other
 
 
 class Compute(Block):
-    """Where the work runs. Any backend aligns faces and fits regressors' folds; all else is for threads and processes of this machine."""
+    """Where work runs: any backend aligns faces and fits regressors; all other work uses threads and processes of this machine."""
 
     backend: Literal["local", "dask", "ray"] = "local"
     workers: int = Field(2, ge=1)
     threads: int = Field(1, ge=1)  # of each training on processors: figures depend on it, by rounding, and not on workers
     devices: int = Field(1, ge=1)  # GPUs, or processes where there is none, that train one network together
     address: str | None = None  # of a running Dask or Ray cluster; null starts one of `workers` processes on this machine
-    cache_gib: float = Field(16.0, ge=0)  # decoded pictures of a data set that are kept on disk; a larger set is decoded as it is used
+    cache_gib: float = Field(16.0, ge=0)  # the largest cache of decoded pictures on disk; a larger data set is decoded as it is used
 
 
 class Row(NamedTuple):
-    """One row of the MAE table: what is trained through the whole cascade."""
+    """One row of the MAE table: a method, a backbone and a seed, trained through the whole cascade."""
 
     method: str
     backbone: str
@@ -49,19 +50,19 @@ class Compare(Block):
     seeds: list[int] = Field(default_factory=list)
 
 
-class Features(Block):
+class FeaturesSettings(Block):
     """Features over a data set: of the main row's network of a cascade step, a pretraining or `scratch`; or hand-made ones."""
 
     dataset: str
     extractor: Literal["network", "bif"] = "network"
     step: str  # whose network; for bif, which has none, `scratch`, for DVC needs some
-    layer: str = "pooled"  # pooled | global_max | flattened | first | block1, ...: docs/two_stage.md
+    layer: str = "pooled"  # pooled | global_max | flattened | first | block1, ...: docs/reference/regressors.md
     reduce: Literal["average", "max", "flatten"] = "average"  # what becomes of the map of `first` or of a block
     normalise: Literal["none", "l2"] = "none"  # l2: each picture's features to length one
     half: bool = False  # computed in half precision: float16 on a GPU, bfloat16 elsewhere
 
     @model_validator(mode="after")
-    def _fits(self) -> Features:
+    def _fits(self) -> FeaturesSettings:
         if self.extractor == "bif" and (self.step, self.layer, self.half) != (SCRATCH, "pooled", False):
             raise ValueError(f"extractor: bif has no network: say step: {SCRATCH}, and neither layer nor half")
         return self
@@ -75,7 +76,7 @@ class Screen(Block):
     share: float = Field(0.02, gt=0, lt=1)  # of the pictures, the most doubtful, that the screening lists
 
 
-class Regressor(Block):
+class RegressorSettings(Block):
     """A regressor on features; the options are its own."""
 
     features: str
@@ -84,12 +85,30 @@ class Regressor(Block):
 
 
 class Evaluate(Block):
-    """What the tables hold."""
+    """Content of the result tables."""
 
     target: str  # the data set of the main table
     levels: list[float] = Field(default_factory=lambda: [3.0, 5.0, 7.0])  # n of CS(n) and CA(n), label units
     confidence: float = Field(0.95, gt=0, lt=1)
     coverage: float = Field(0.8, gt=0, lt=1)  # of the conformal intervals
+
+
+class Daa(Block):
+    """How a picture is compared with every age of the grid."""
+
+    # the styles of the ages: of their binary codes (Eq. 7) or decimal ones, or of a training picture each, with one mean and one
+    # deviation for all channels (Eq. 5) or one for each (Eq. 3)
+    templates: Literal["binary", "decimal", "multi_channel", "single_channel"] = "binary"
+    width: int = Field(64, ge=1)  # channels of the decoder's convolution
+    variance: Literal["biased", "unbiased"] = "biased"  # 1/(hw) as printed, or 1/(hw - 1) as in the released code
+    sampling: int = Field(1, ge=1)  # in use, every n-th age only (Tables 6 and 7)
+    draw: int = Field(0, ge=0)  # which draw of the template pictures: the ablation is the mean of several
+    nearest: bool = False  # an age that no training picture has takes one of the nearest age; else that is an error
+
+    @property
+    def head_options(self) -> dict[str, Any]:
+        """What the network is made of."""
+        return self.model_dump(include={"templates", "width", "variance", "sampling"})
 
 
 class Params(Block):
@@ -104,7 +123,7 @@ class Params(Block):
     backbone: str
     head: str = "pooled"  # any name in agecascade.models.HEADS
     head_options: dict[str, Any] = Field(default_factory=dict)  # of that head
-    method_options: dict[str, dict[str, Any]] = Field(default_factory=dict)  # method, then its options: docs/methods.md
+    method_options: dict[str, dict[str, Any]] = Field(default_factory=dict)  # method, then its options: docs/reference/methods.md
     daa: Daa = Field(default_factory=Daa)  # of head daa
     pooling: Literal["hybrid", "average", "max"]
     image_size: int = Field(ge=16)
@@ -120,15 +139,15 @@ class Params(Block):
     search: dict[str, Search] = Field(default_factory=dict)
     cascade: dict[str, Step] = Field(min_length=1)
     compare: Compare
-    features: dict[str, Features]
+    features: dict[str, FeaturesSettings]
     screen: dict[str, Screen] = Field(default_factory=dict)
-    regressors: dict[str, Regressor]
+    regressors: dict[str, RegressorSettings]
     evaluate: Evaluate
 
     @model_validator(mode="after")
     def _names_fit(self) -> Params:
-        if said := fault(self.method, self.head, self.head_options):
-            raise ValueError(said)
+        if fault := _head_fault(self.method, self.head, self.head_options):
+            raise ValueError(fault)
         for key, dataset in _mentions(self):
             if dataset not in self.datasets:
                 raise ValueError(f"{key}: {unknown_name('data set', dataset, self.datasets)}")
@@ -175,12 +194,45 @@ class Params(Block):
         return ("pooled", {}) if self.head == DAA else (self.head, self.head_options)
 
     @property
+    def main_row(self) -> Row:
+        """The row that features and plots are made of."""
+        return Row(self.method, self.backbone, self.seed)
+
+    @property
     def rows(self) -> list[Row]:
         """Every row: the main one first, then those of `compare`."""
         methods = dict.fromkeys([self.method, *self.compare.methods])
+        return [row for method in methods for row in self.networks(method)]
+
+    def networks(self, method: str) -> list[Row]:
+        """One row per backbone and seed: what stages train or initialise that know no other method than this one."""
         backbones = dict.fromkeys([self.backbone, *self.compare.backbones])
         seeds = dict.fromkeys([self.seed, *self.compare.seeds])
-        return [Row(method, backbone, seed) for method in methods for backbone in backbones for seed in seeds]
+        return [Row(method, backbone, seed) for backbone in backbones for seed in seeds]
+
+
+def check(content: Any, source: str = "params.yaml") -> Params:
+    """The content of a params file as `Params`; raises ParamsError with one line per fault."""
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ParamsError("\n".join(f"{source}: {line}" for line in error_lines(error, Params))) from None
+
+
+def load(path: Path | str = "params.yaml") -> Params:
+    """Read and check a params file."""
+    return check(read_yaml(path), str(path))
+
+
+def _head_fault(method: str, head: str, head_options: dict[str, Any]) -> str | None:
+    """One line on why the main row's method and head do not fit; None where they fit."""
+    if method == DAA != head:
+        return f"method: {DAA} reads the estimates of head {DAA}, and head is {head}; set head: {DAA}"
+    if head == DAA != method:
+        return f"head: {DAA} gives what method {DAA} reads, and method is {method}; set method: {DAA}, or head: pooled"
+    if head == DAA and head_options:
+        return f"head_options: head {DAA} has a block of its own; say `{DAA}: {{...}}`, and head_options: {{}}"
+    return None
 
 
 def _require_searches(params: Params) -> None:
@@ -195,7 +247,7 @@ def _require_searches(params: Params) -> None:
             raise ValueError(f"search.{name}.init: {unknown_name('step', search.init, steps)}")
         step = params.cascade[search.step]
         if step.init != name:
-            raise ValueError(f"search.{name}: cascade.{search.step}.init is {step.init}; it must be {name}, to start with what is found")
+            raise ValueError(f"search.{name}: cascade.{search.step}.init is {step.init}; it must be {name}, to start with the winner")
         if step.dataset != search.dataset:
             raise ValueError(f"search.{name}.dataset: {search.dataset}, but cascade.{search.step}.dataset is {step.dataset}")
         if not step.searched:
@@ -209,7 +261,7 @@ def _require_searches(params: Params) -> None:
 
 def _mentions(params: Params) -> list[tuple[str, str]]:
     """(key, data set) of every mention of a data set."""
-    blocks: dict[str, Mapping[str, Training | Features | Search]]
+    blocks: dict[str, Mapping[str, Training | FeaturesSettings | Search]]
     blocks = {"pretrain": params.pretrain, "search": params.search, "cascade": params.cascade, "features": params.features}
     named = [(f"{block}.{name}.dataset", entry.dataset) for block, entries in blocks.items() for name, entry in entries.items()]
     apart = [(f"datasets.{name}.apart_from", other) for name, entry in params.datasets.items() for other in entry.apart_from]

@@ -70,7 +70,7 @@ def load_published(state: State, network: Network, backbone: str, called: str) -
     """
     layout = layout_of(state)
     if layout is None:
-        raise ModelError(f"{called} holds weights of no known network ({_first(list(state))}); docs/networks.md lists what can be read")
+        raise ModelError(f"{called} has weights of no known network ({_first(list(state))}); docs/reference/networks.md lists them")
     fitted = fit(renamed(state, layout, backbone), network) if backbone in layout.backbones else None
     if fitted is None or not fitted.fits:
         fault = fitted.fault if fitted else f"{layout.name} publishes none for it"

@@ -63,7 +63,7 @@ def weights_file(weights: Weights, key: str) -> Path:
     name, url = str(weights.file), weights.url
     digits = _DIGITS.search(name)
     sha256 = weights.sha256 or (digits[1] if digits else None)
-    source = Source(name, url, sha256, "docs/networks.md says where to get it")
+    source = Source(name, url, sha256, "docs/reference/networks.md says where to get it")
     # in the cache by its address too: many are called model.safetensors
     cached_as = f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}" if url else None
     try:

@@ -141,7 +141,7 @@ def fit_folds(
 
 def _fitted(regressor: Regressor, jobs: list[FoldRows], compute: Compute, cache: FoldCache | None) -> dict[int, Fitted]:
     """The result of each fold, by number; each is cached as soon as it is finished."""
-    done = cache.finished(job.number for job in jobs) if cache else {}
+    done = cache.load(job.number for job in jobs) if cache else {}
     missing = [job for job in jobs if job.number not in done]
     results = _results(partial(_fit, regressor), missing, compute)
     with tqdm(desc=regressor.key, total=len(jobs), initial=len(done), unit="fold", disable=None) as progress:

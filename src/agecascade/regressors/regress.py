@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from agecascade.features import load_features
-from agecascade.io.files import write_table, written_beside
+from agecascade.io.files import write_csv, write_table, written_beside
 from agecascade.params import Params
 from agecascade.regressors import create_regressor
 from agecascade.regressors.fold_cache import FoldCache
@@ -28,14 +28,14 @@ def regress(study: Params, name: str, features_file: Path, split_file: Path, out
     write_table(outputs / f"{name}.parquet", predictions)
     with written_beside(outputs / name) as folder:
         folder.mkdir()
-        choices.to_csv(folder / "choices.csv", index=False)
+        write_csv(folder / "choices.csv", choices)
         for file, text in artifacts.items():
             (folder / file).write_text(text, encoding="utf-8")
     cache.clear(choices["fold"].unique())
 
 
-def require(params: Params) -> None:
-    """Raise the RegressorError of the stage for an unknown regressor, or an option that is unknown or has a wrong value; needs no data."""
+def check_regressors(params: Params) -> None:
+    """Raise RegressorError for an unknown regressor and for an unknown or wrong option, as the stage would, but without any data."""
     for name, entry in params.regressors.items():
         grid = params.datasets[params.features[entry.features].dataset].grid
         _create(params, name, grid.step if grid else None)

@@ -1,24 +1,26 @@
-"""One face, drawn: flat colours in the order of their depth, times the soft shade, then eyes, brows, mouth, glasses."""
+"""A planned picture, drawn: flat colours in the order of their depth, times the soft shade, then eyes, brows, mouth, glasses."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
-from agecascade.synthetic.aging import Looks, looks
-from agecascade.synthetic.canvas import FRACTION, Canvas, fixed
-from agecascade.synthetic.curves import Array, pose
-from agecascade.synthetic.geometry import face_curves
-from agecascade.synthetic.identity import Colour, Person
-from agecascade.synthetic.markup import FIVE, landmarks
+from agecascade.synthetic.camera import Style, Viewpoint, develop, encode, placement, take
+from agecascade.synthetic.curves import FRACTION, Array, Canvas, fixed, moved, pose
+from agecascade.synthetic.geometry import FIVE, face_curves, landmarks, pts
+from agecascade.synthetic.people import Colour, Looks, Person, looks
+from agecascade.synthetic.plan import DrawnPicture, Member, Seeds
 from agecascade.synthetic.shading import NEUTRAL, shade
-from agecascade.synthetic.view import View, moved, placement
 
 _FRAMES = ((30, 28, 28), (90, 60, 40), (130, 125, 120), (60, 30, 30))
 
 
-def draw(who: Person, age: float, view: View, rng: Generator) -> tuple[np.ndarray, Array]:
+def draw(who: Person, age: float, view: Viewpoint, rng: Generator) -> tuple[np.ndarray, Array]:
     """`who` at `age` (years), taken as `view` says: RGB (n, n, 3) uint8, finer than the picture will be, and FG-NET's 68 points.
 
     The points (68, 2) count in pixels of the picture, whose side is `view.side`.
@@ -47,12 +49,12 @@ def canvas_side(side: int) -> int:
     return max(min(2 * side, 176), side)
 
 
-def scenery(view: View, side: int) -> np.ndarray:
+def scenery(view: Viewpoint, side: int) -> np.ndarray:
     """A blurred background: (side, side, 3) uint8."""
     return cv2.resize(view.background, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
-def _head(canvas: Canvas, appearance: Looks, who: Person, view: View) -> None:
+def _head(canvas: Canvas, appearance: Looks, who: Person, view: Viewpoint) -> None:
     """Hair behind, body, head, beard, hair before: flat colours."""
     skin, hair, dark = appearance.skin, appearance.hair, _times(appearance.hair, 0.72)
     canvas.fill("back", dark, appearance.hair_density)
@@ -154,3 +156,51 @@ def _times(colour: Colour, factor: float) -> Colour:
 def _mixed(first: Colour, second: Colour, share: float) -> Colour:
     r, g, b = (a + (b - a) * share for a, b in zip(first, second, strict=True))
     return r, g, b
+
+
+def render(pictures: Sequence[DrawnPicture], style: Style, seeds: Seeds) -> list[Member]:
+    """The archive members of some pictures, in order; the same wherever and in whatever company a picture is rendered."""
+    with _one_thread():
+        return [member for picture in pictures for member in _members(picture, style, seeds)]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # the work is shared out by processes; OpenCV's threads would only get in their way on such small pictures
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _members(picture: DrawnPicture, style: Style, seeds: Seeds) -> list[Member]:
+    if picture.fault == "missing":
+        return []
+    rng = seeds.picture(picture.number)
+    view = take(style, rng)
+    if picture.fault == "blurred":
+        view = replace(view, blur=0.06 * view.side)
+    drawing, points = _scene(picture, view, seeds, rng)
+    data = encode(develop(drawing, view, rng), view.quality)
+    spoilt = {"empty": b"", "truncated": data[: len(data) // 3], "text": b"<html><body>404 Not Found</body></html>\n"}
+    members = [(picture.member, spoilt.get(picture.fault, data))]
+    if picture.points_member:
+        members.append((picture.points_member, pts(points)))
+    return members
+
+
+def _scene(picture: DrawnPicture, view: Viewpoint, seeds: Seeds, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The drawing and its 68 points; a second face stands in a corner, and a picture without a face shows the background."""
+    if picture.fault == "no_face":
+        return scenery(view, canvas_side(view.side)), np.zeros((68, 2))
+    drawing, points = draw(seeds.person(picture.subject), picture.age, view, rng)
+    if picture.fault == "second_face":
+        # strangers are numbered from a million, where no data set has subjects
+        stranger = seeds.person(1_000_000 + picture.number)
+        side = round(0.42 * len(drawing))
+        other = replace(view, side=side, margin=0.2, shift=(0.0, 0.0))
+        small, _ = draw(stranger, float(rng.uniform(5, 80)), other, rng)
+        drawing[-side:, :side] = cv2.resize(small, (side, side), interpolation=cv2.INTER_AREA)
+    return drawing, points

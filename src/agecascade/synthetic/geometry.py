@@ -1,6 +1,12 @@
-"""The curves of a face in three dimensions.
+"""The curves of a face in three dimensions, and its 68 landmarks.
 
 Lengths in eye distances: origin between the eyes of the frontal face, x right, y down, z towards the camera.
+
+The landmarks are those of FG-NET: 0-14 jaw from the subject's right temple over the chin (7) to the left; 15-20 left brow and 21-26
+right brow (outer end, two above, inner end, two below); 27-31 right eye and 32-36 left eye (outer corner, top, inner corner, bottom,
+centre); 37-45 outline of the nose from the right of the bridge over the base (41) to its left; 46, 47 nostrils; 48-59 outer lips
+from the right corner over the upper lip to the left corner (54) and back; 60-62 inner edge of the lower lip and 63-65 of the upper
+one; 66 between the lips; 67 tip of the nose.
 """
 
 from __future__ import annotations
@@ -11,9 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from agecascade.synthetic.aging import Looks
 from agecascade.synthetic.curves import Array, Curves, columns, mirror, smooth
-from agecascade.synthetic.identity import Person
+from agecascade.synthetic.people import Looks, Person
 
 Flat = dict[str, tuple[Any, ArrayLike]]  # by name, points (n, 2) of the frontal face and how far they stand out, () or (n,)
 
@@ -117,7 +122,7 @@ def _mouth(looks: Looks) -> Flat:
 
 
 def _lines(looks: Looks) -> Flat:
-    """Where age writes on the left half of the face: crow's feet, fold beside nose and mouth, frown, cheek."""
+    """Lines of age on the left half of the face: crow's feet, fold beside nose and mouth, frown, cheek."""
     m, mouth, tip = looks.mouth_width, looks.mouth, looks.nose_tip
     corner = 0.55 + looks.eye_width
     points = {
@@ -191,3 +196,25 @@ def _body(looks: Looks, who: Person) -> dict[str, Array]:
         "shoulders": np.array([*half, [0, 0.9], *mirror(half), [3.5, 5], [-3.5, 5]]),
     }
     return {name: columns(points[:, 0], points[:, 1] + looks.chin, 0.0) for name, points in flat.items()}
+
+
+# right and left eye, nose tip, right and left mouth corner
+FIVE = [31, 36, 67, 48, 54]
+
+_JAW = slice(0, 57, 4)  # of the head's outline
+_EYE = [0, 5, 10, 15]  # of the closed outline: outer corner, upper lid, inner corner, lower lid
+
+
+def landmarks(seen: Curves) -> Array:
+    """The 68 points (68, 2), from the curves as posed."""
+    eyes = [part for end in "rl" for part in (seen[f"eye_{end}"][_EYE], seen[f"pupil_{end}"])]
+    inner = seen["inner"]
+    between = (inner[1:2] + inner[4:5]) / 2
+    nose = seen["nose"]
+    return np.concatenate([seen["head"][_JAW], seen["brow_l"], seen["brow_r"], *eyes, nose[:11], seen["lips"], inner, between, nose[11:]])
+
+
+def pts(points: Array) -> bytes:
+    """The points (68, 2), pixels, as the publisher's .pts file."""
+    rows = [f"{x:.3f} {y:.3f}" for x, y in points.tolist()]
+    return "\n".join(["version: 1", f"n_points: {len(rows)}", "{", *rows, "}", ""]).encode()

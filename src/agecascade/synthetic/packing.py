@@ -1,19 +1,22 @@
-"""Archives whose bytes depend on their members alone: no dates, no users."""
+"""Archives and spreadsheets whose bytes depend on their contents alone: no dates, no users."""
 
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
+
+import cv2
+import numpy as np
 
 from agecascade.archives.recordio import FIRST, FRAME, HEADER, LAST, LENGTH_BITS, MAGIC, MIDDLE, WHOLE
-from agecascade.datasets.pictures import picture_size
 from agecascade.io.files import written_beside
 
 _EPOCH = 315532800  # 1980-01-01, the first date that a zip can hold
@@ -67,7 +70,7 @@ def _records(path: Path) -> Iterator[Put]:
     with (
         written_beside(path) as records,
         written_beside(path.with_suffix(".idx")) as index,
-        written_beside(path.with_name("property")) as told,
+        written_beside(path.with_name("property")) as properties,
     ):
         with records.open("wb") as file:
             writer = _Records(file)
@@ -75,11 +78,11 @@ def _records(path: Path) -> Iterator[Put]:
             writer.finish()
         index.write_text("".join(f"{number}\t{place}\n" for number, place in enumerate(writer.places)))
         width, height = writer.sides
-        told.write_text(f"{len(writer.pictures)},{height},{width}")
+        properties.write_text(f"{len(writer.pictures)},{height},{width}")
 
 
 class _Records:
-    """The records: one that counts the others, the pictures, and one of each identity that tells which pictures are its own."""
+    """The records: one that counts the others, the pictures, and one of each identity with the range of its pictures."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -96,11 +99,12 @@ class _Records:
             raise ValueError(f"{name}: the pictures of label {label} do not follow one another")
         own[1] += 1
         if not any(self.sides):
-            self.sides = picture_size(data)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            self.sides = (0, 0) if image is None else (image.shape[1], image.shape[0])
         self._write(HEADER.pack(0, label, number, 0) + data)
 
     def finish(self) -> None:
-        """Write the records that tell of the pictures."""
+        """Write the records of identities and the first record, which count the pictures."""
         first = len(self.places)
         for own in self.pictures.values():
             self._counts(len(self.places), own)
@@ -130,3 +134,34 @@ def _parts(content: bytes) -> list[bytes]:
             start = at + 4
         at = content.find(MAGIC, at + 4 if at % 4 == 0 else at + 1)
     return [*parts, content[start:]]
+
+
+_DATE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+def spreadsheet(sheets: Mapping[str, Iterable[Sequence[Any]]]) -> bytes:
+    """An .xlsx file with these sheets, each the rows of its cells; None leaves a cell empty."""
+    from openpyxl import Workbook
+
+    book = Workbook(write_only=True)
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    stream = BytesIO()
+    book.save(stream)
+    return _undated(stream)
+
+
+def _undated(book: BytesIO) -> bytes:
+    """The same members, dated 1980, with the hours of creation and change inside set likewise."""
+    stream = BytesIO()
+    with zipfile.ZipFile(book) as before, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as after:
+        for name in sorted(before.namelist()):
+            data = before.read(name)
+            if name == "docProps/core.xml":
+                data = _DATE.sub(b"1980-01-01T00:00:00Z", data)
+            header = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            header.create_system = 3  # Unix, also where this runs on another system
+            after.writestr(header, data)
+    return stream.getvalue()

@@ -6,11 +6,9 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from agecascade.synthetic.aging import Looks
-from agecascade.synthetic.canvas import FRACTION, Canvas, fixed
-from agecascade.synthetic.curves import Array, Curves
-from agecascade.synthetic.identity import Person
-from agecascade.synthetic.view import View, moved
+from agecascade.synthetic.camera import Viewpoint
+from agecascade.synthetic.curves import FRACTION, Array, Canvas, Curves, fixed, moved
+from agecascade.synthetic.people import Looks, Person
 
 NEUTRAL = 128  # the level of the shade that leaves a colour as it is
 
@@ -19,14 +17,14 @@ _GRID = 40  # of the soft shade over the canvas
 Blob = tuple[float, float, float, float, float, float, float]  # centre x, y, deviation in x, y, change of R, G, B
 
 
-def shade(canvas: Canvas, looks: Looks, who: Person, view: View, rng: Generator) -> np.ndarray:
-    """What to multiply the canvas with, in 128ths: (side, side, 3) uint8."""
+def shade(canvas: Canvas, looks: Looks, who: Person, view: Viewpoint, rng: Generator) -> np.ndarray:
+    """The factor of the canvas, in 128ths: (side, side, 3) uint8."""
     soft = _soft(canvas, looks, who, view, rng)  # (40, 40, 3)
     large = cv2.resize(soft, (canvas.side, canvas.side), interpolation=cv2.INTER_LINEAR)
     return cv2.subtract(large, cv2.cvtColor(_lines(canvas, looks, who, rng), cv2.COLOR_GRAY2RGB))
 
 
-def _soft(canvas: Canvas, looks: Looks, who: Person, view: View, rng: Generator) -> np.ndarray:
+def _soft(canvas: Canvas, looks: Looks, who: Person, view: Viewpoint, rng: Generator) -> np.ndarray:
     """The soft part over the canvas: (40, 40, 3) uint8."""
     blobs = np.array(_blobs(canvas.seen, looks))  # (n, 7)
     share = _GRID / canvas.side
@@ -44,7 +42,7 @@ def _soft(canvas: Canvas, looks: Looks, who: Person, view: View, rng: Generator)
     return np.ascontiguousarray(np.clip(field, 0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
-def _light(canvas: Canvas, looks: Looks, view: View, at: np.ndarray) -> tuple[Array, Array]:
+def _light(canvas: Canvas, looks: Looks, view: Viewpoint, at: np.ndarray) -> tuple[Array, Array]:
     """The level of light on the head's ellipsoid at pixels `at` (n,) in both directions, and 0 in its middle .. 1 outside: (n, n) each."""
     linear = np.linalg.inv(canvas.to_pixels[:, :2])
     x, y = at - canvas.to_pixels[0, 2], at - canvas.to_pixels[1, 2]
@@ -105,7 +103,7 @@ def _grey(amount: float) -> tuple[float, float, float]:
 
 
 def _lines(canvas: Canvas, looks: Looks, who: Person, rng: Generator) -> np.ndarray:
-    """Wrinkles, folds, spots: (side, side) uint8, what to take off the shade."""
+    """Wrinkles, folds, spots: (side, side) uint8, to be subtracted from the shade."""
     lines = np.zeros((canvas.side, canvas.side), np.uint8)
     strokes = [(f"forehead{i}", looks.forehead_lines * 1.6 - 0.3 * ((i + 1) % 4), 44) for i in range(4)]
     for end in "rl":

@@ -1,1 +1,1 @@
-"""The loop, the cascade and its folds, inference."""
+"""Training: the loop, the heads of all folds, the steps of the cascade, and the search of learning rate and batch size."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -18,44 +19,20 @@ import torch
 from tqdm import tqdm
 
 from agecascade import model_folder
-from agecascade.errors import ModelError, TrainingError
+from agecascade.io.code import code_digest
 from agecascade.io.files import copied, write_table
-from agecascade.io.resume import ResumeCache, fingerprint, source_digest
-from agecascade.loading import Faces, digest
-from agecascade.models import require_size
-from agecascade.params import SCRATCH, Compute, Params, Row, Training
+from agecascade.io.resume import ResumeCache, fingerprint
+from agecascade.loading import Faces, images_digest
+from agecascade.loading.faces import load_cached_faces
+from agecascade.model_folder import model_digest
+from agecascade.params import Compute, Params, Row
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
-from agecascade.training.fold import IDENTITY, Job, describe, require_sigma_and_templates, train_fold
+from agecascade.training.fold import train_fold
 from agecascade.training.frozen import HeadTrainings
-from agecascade.training.grids import label_grid
-from agecascade.training.parallel import side_by_side
-from agecascade.training.processes import Processes
-from agecascade.training.search_result import read_winners
-from agecascade.training.trainable import frozen_blocks
-
-SOURCE = Path(__file__).resolve().parent.parent
-
-
-def require_rows(params: Params) -> None:
-    """Raise ModelError where a row's method, head or backbone, or an option, is unknown, or a network cannot take the study's pictures."""
-    ages = [float(age) for age in range(params.daa.sampling + 1)]  # no data set is known yet: as few as leave two of every n-th
-    for row in {(row.method, row.backbone): row for row in params.rows}.values():
-        require_size(describe(params, SCRATCH, row, ages, fold=0).outline(), row.backbone, params.image_size)
-
-
-def initialise(params: Params, folder: Path) -> None:
-    """Write the He-initialised networks that every chain starts from, one per backbone and seed, into `folder`.
-
-    Raises ModelError before any of them as `require_rows`, and where a network of identities cannot take the study's pictures.
-    """
-    require_rows(params)
-    for row in distinct(params.rows, SCRATCH):
-        torch.manual_seed(row.seed)
-        card = describe(params, SCRATCH, row._replace(method=IDENTITY), [0.0, 1.0], fold=0)
-        require_size(card.outline(), row.backbone, params.image_size)
-        model_folder.save(folder / row.name / "fold0", card.network(), card, [])
+from agecascade.training.jobs import Job, jobs_of
+from agecascade.training.parallel import Processes, side_by_side, start
 
 
 def train_step(
@@ -73,7 +50,7 @@ def train_step(
     """Train all rows and folds of `step` into `out`, and write test predictions, one Parquet per row, into `predictions`.
 
     faces: the step's data set; splits: columns sample_id, fold, role; models: the folder of all steps; predictions: None for
-    a pretraining; work: where finished folds and the last epoch's state wait if the stage is interrupted; processes: those
+    a pretraining; work: the folder of finished folds and checkpoints, from which an interrupted stage goes on; processes: those
     that train each network together, of which the first writes. Raises TrainingError and ModelError with one line before
     the first epoch.
     """
@@ -90,15 +67,30 @@ def train_step(
     resume = ResumeCache(work)
     total = sum(job.recipe.epochs * int((folds[job.fold]["role"] == "train").sum()) for job in jobs)
     with tracker.stage_run(step), tqdm(total=total, desc=step, unit="img", unit_scale=True, disable=None) as progress:
-        room = _Room(faces, folds, resume, tracker, progress.update, processes)
-        pieces = room.one_by_one(alone, params.compute) | room.together(groups, params.compute)
-    _deliver(jobs, pieces, out, predictions, faces.grouped)
+        trainings = StepTrainings(faces, folds, resume, tracker, progress.update, processes)
+        trained = trainings.whole_networks(alone, params.compute) | trainings.heads_of(groups, params.compute)
+    _deliver(jobs, trained, out, predictions, faces.grouped)
     resume.clear()
 
 
+def train_stage(
+    params: Params, step: str, aligned: Path, splits: Path, models: Path, out: Path, predictions: Path | None, work: Path
+) -> None:
+    """Train `step` as a stage does, from the folder of aligned faces and the table of splits; else as `train_step`.
+
+    Of several processes that train together, the first writes; the others end here (SystemExit), before they could.
+    """
+    processes = start(params.compute.devices)
+    faces = load_cached_faces(aligned, params.image_size, params.compute.cache_gib)
+    tracker = Tracker(params.study, "pretrain" if step in params.pretrain else "finetune")
+    train_step(params, step, faces, pq.read_table(splits).to_pandas(), models, out, predictions, tracker, work, processes)
+    if processes.rank:
+        sys.exit()
+
+
 @dataclass(frozen=True)
-class _Room:
-    """What all trainings of a step share, and where finished ones are found again."""
+class StepTrainings:
+    """The trainings of a step or of a search: the data that they share, and the cache of the finished ones."""
 
     faces: Faces
     folds: dict[int, pd.DataFrame]
@@ -115,152 +107,110 @@ class _Room:
     @cached_property
     def init(self) -> Callable[[Path], str]:
         """The digest of a model folder, read once, however many folds start from it."""
-        return cache(model_folder.digest)
+        return cache(model_digest)
 
-    def one_by_one(self, jobs: list[Job], compute: Compute) -> dict[str, Path]:
+    @cached_property
+    def heads(self) -> HeadTrainings:
+        """The trainings of heads alone."""
+        stamp = fingerprint(data=self.data, code=code_digests())
+        shared = (self.tracker, self.progress, self.processes.device)
+        return HeadTrainings(self.faces, self.folds, self.resume, self.fingerprint, stamp, *shared)
+
+    def fingerprint(self, job: Job) -> str:
+        """The name of a job's result: it changes with everything that the result depends on."""
+        return job_fingerprint(job, self.data, self.folds[job.fold], self.init(job.init), self.processes)
+
+    def whole_networks(self, jobs: list[Job], compute: Compute) -> dict[str, Path]:
         """{name of the job: folder} of whole networks, trained side by side."""
         return dict(zip((job.name for job in jobs), side_by_side(self._train, jobs, compute, self.processes), strict=True))
 
-    def together(self, groups: list[frozen.Group], compute: Compute) -> dict[str, Path]:
+    def heads_of(self, groups: list[frozen.Group], compute: Compute) -> dict[str, Path]:
         """{name of the job: folder} of heads, those of a group trained as one problem."""
-        stamp = fingerprint(data=self.data, code=code_digests())
-        shared = (self.tracker, self.progress, self.processes.device)
-        heads = HeadTrainings(self.faces, self.folds, self.resume, self._name, stamp, *shared)
-        side_by_side(heads.look, frozen.by_features(groups), compute, self.processes)
-        learned = side_by_side(heads.learn, groups, compute, self.processes)
-        return {job.name: piece / f"fold{job.fold}" for group, piece in zip(groups, learned, strict=True) for job in group}
+        self.extract_features(groups, compute)
+        learned = side_by_side(self.heads.learn, groups, compute, self.processes)
+        return {job.name: entry / f"fold{job.fold}" for group, entry in zip(groups, learned, strict=True) for job in group}
 
-    def _name(self, job: Job) -> str:
-        return job_fingerprint(job, self.data, self.folds[job.fold], self.init(job.init), self.processes)
+    def extract_features(self, groups: list[frozen.Group], compute: Compute) -> None:
+        """Compute the features that the groups learn from, each once."""
+        side_by_side(self.heads.features, frozen.by_features(groups), compute, self.processes)
 
     def _train(self, job: Job) -> Path:
         prefix = f"{job.step}-{job.row.name}-fold{job.fold}"
-        name = f"{prefix}-{self._name(job)}"
+        name = f"{prefix}-{self.fingerprint(job)}"
         shared = partial(train_fold, job, self.faces, self.folds[job.fold], tracker=self.tracker, progress=self.progress)
         make = partial(shared, checkpoint=Checkpoint(self.resume.state(name)), processes=self.processes)
-        piece = _made(self.resume, name, make, self.processes)
+        entry = _cache_entry(self.resume, name, make, self.processes)
         self.resume.forget(prefix)
-        return piece
+        return entry
 
 
-def _deliver(jobs: list[Job], pieces: dict[str, Path], out: Path, predictions: Path | None, grouped: bool) -> None:
-    """Bring finished trainings to their places: models into `out`, and the predictions of each row's folds as one file."""
+def _deliver(jobs: list[Job], trained: dict[str, Path], out: Path, predictions: Path | None, grouped: bool) -> None:
+    """Copy finished trainings into the outputs: models into `out`, and the predictions of each row's folds as one file."""
     finished: dict[Row, list[Path]] = defaultdict(list)
     for job in jobs:
-        copied(pieces[job.name], out / job.name, leave=["predictions.parquet"])
-        finished[job.row].append(pieces[job.name])
+        copied(trained[job.name], out / job.name, leave=["predictions.parquet"])
+        finished[job.row].append(trained[job.name])
     if predictions is not None:
         for row, folders in finished.items():
             _write_predictions(predictions / f"{row.name}.parquet", folders, grouped)
 
 
-def _made(resume: ResumeCache, name: str, make: Callable[[Path], None], processes: Processes) -> Path:
-    """The piece `name`; the other processes are told whether it is still to be made."""
+def _cache_entry(resume: ResumeCache, name: str, make: Callable[[Path], None], processes: Processes) -> Path:
+    """The cache's entry `name`; the other processes learn whether it is still to be made."""
     begun = []
 
     def make_together(folder: Path) -> None:
         begun.append(processes.agree(True))
         make(folder)
 
-    piece = resume.entry(name, make_together)
+    entry = resume.entry(name, make_together)
     if not begun:
         processes.agree(False)
-    return piece
+    return entry
 
 
 def _follow(jobs: list[Job], faces: Faces, folds: dict[int, pd.DataFrame], processes: Processes) -> None:
-    """What all processes but the first do: train along, and write nothing."""
-    nowhere = Tracker("", "")
-    nowhere.lost = True
+    """Train along with the first process and write nothing, as all other processes do."""
     for job in jobs:
         if processes.agree(None):
-            train_fold(job, faces, folds[job.fold], None, nowhere, processes=processes)
-
-
-def find_model(folder: Path, row: Row, fold: int) -> Path:
-    """The model of a row and fold below a step's folder; a step with one fold serves all folds after it.
-
-    Pretrainings know no method: theirs is taken by backbone and seed. Raises ModelError where there is none.
-    """
-    for name in [row.name, *(row._replace(method=shared).name for shared in (IDENTITY, SCRATCH))]:
-        folds = sorted((folder / name).glob("fold*"))
-        if len(folds) == 1:
-            return folds[0]
-        if folder / name / f"fold{fold}" in folds:
-            return folder / name / f"fold{fold}"
-        if folds:
-            raise ModelError(
-                f"{folder / name} has {len(folds)} folds but not the one asked for; start from a step with one fold or the same folds"
-            )
-    raise ModelError(f"{folder} holds no model of {row.name}; run its stage again")
-
-
-def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, models: Path) -> Iterator[Job]:
-    """All trainings of a step, checked before the first of them starts."""
-    identities = step in params.pretrain
-    settings: Training = params.pretrain[step] if identities else params.cascade[step]
-    dataset = params.datasets[settings.dataset]
-    classes = [float(index) for index in range(len(set(faces.subject)))]
-    grid = classes if identities else label_grid(dataset.grid, faces, settings.dataset)
-    folds = splits.groupby("fold")["role"].agg(set)
-    for fold, roles in folds.items():
-        for role in ["train"] if identities else ["train", "validation", "test"]:
-            if role not in roles:
-                raise TrainingError(f"{step}: fold {fold} of {settings.dataset} has no {role} picture; see datasets.{settings.dataset}")
-    found = read_winners(models / settings.init) if settings.init in params.search else {}
-    for row in distinct(params.rows, IDENTITY) if identities else params.rows:
-        recipe = settings if identities else params.cascade[step].recipe(row.backbone, found.get(row.backbone))
-        outline = describe(params, step, row, grid, fold=0).outline()  # names a method that is none, or a decoding that it has not
-        frozen_blocks(outline.blocks, recipe.trainable)  # names a block that is none
-        require_size(outline, row.backbone, params.image_size)
-        for fold in folds.index:
-            job = Job(params, step, row, recipe, grid, int(fold), find_model(models / settings.init, row, int(fold)))
-            require_sigma_and_templates(job, outline, faces, splits[splits["fold"] == fold])
-            yield job
+            train_fold(job, faces, folds[job.fold], None, Tracker.silent(), processes=processes)
 
 
 @cache
 def code_digests() -> list[str]:
-    """What the running code is known by."""
-    return [source_digest([SOURCE]), torch.__version__]
+    """The digests that identify the running code."""
+    return [code_digest("agecascade.training.cascade"), torch.__version__]
 
 
-# the params of a study that a training depends on, besides its recipe and card
-SETTINGS: dict[str, Any] = {
-    **dict.fromkeys(["sigma", "daa", "augment", "precision"], True),
-    "compute": {"threads"},
-    "evaluate": {"coverage"},
-}
+# the params of a study that a training depends on, besides its recipe and card; those of ages are nothing to identities
+SETTINGS: dict[str, Any] = {"augment": True, "precision": True, "compute": {"threads"}}
+OF_AGES: dict[str, Any] = {"sigma": True, "daa": True, "evaluate": {"coverage"}}
 
 
 def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processes: Processes) -> str:
+    """The name of a training: it changes with the code, the data, the recipe and all params that the training depends on."""
     return fingerprint(
         job=[job.recipe.model_dump(), asdict(job.card)],
         data=[data, fold.to_csv(index=False)],
-        settings=job.params.model_dump(include=SETTINGS),
+        settings=job.params.model_dump(include=SETTINGS if job.identities else SETTINGS | OF_AGES),
         init=init,
         code=code_digests(),
         processes=processes.size,
     )
 
 
-def _write_predictions(path: Path, pieces: list[Path], grouped: bool) -> None:
+def _write_predictions(path: Path, folders: list[Path], grouped: bool) -> None:
     """The test predictions of a row's folds in one Parquet file, which also names the models they came from, and the groups if any."""
-    tables = [pq.read_table(piece / "predictions.parquet") for piece in pieces]
-    told: dict[str, Any] = {"models": {int(table["fold"][0].as_py()): table.schema.metadata[b"model"].decode() for table in tables}}
+    tables = [pq.read_table(folder / "predictions.parquet") for folder in folders]
+    contents: dict[str, Any] = {"models": {int(table["fold"][0].as_py()): table.schema.metadata[b"model"].decode() for table in tables}}
     if grouped:
-        told["groups"] = model_folder.read_card(pieces[0]).grid
-    metadata = {name: json.dumps(content) for name, content in told.items()}
+        contents["groups"] = model_folder.read_card(folders[0]).grid
+    metadata = {name: json.dumps(content) for name, content in contents.items()}
     write_table(path, pa.concat_tables(tables).replace_schema_metadata(metadata))
 
 
-def distinct(rows: list[Row], method: str) -> list[Row]:
-    """One row per backbone and seed."""
-    return list(dict.fromkeys(row._replace(method=method) for row in rows))
-
-
 def faces_digest(faces: Faces) -> str:
-    state = hashlib.sha256(digest(faces.images).encode())
+    state = hashlib.sha256(images_digest(faces.images).encode())
     for column in (faces.sample_id, faces.label, faces.sigma, faces.subject):
         state.update(json.dumps(column.tolist()).encode())
     return state.hexdigest()

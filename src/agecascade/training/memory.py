@@ -1,4 +1,4 @@
-"""Whether a training fits into memory, asked before its first step: a CPU that runs out is killed without a word."""
+"""Memory check before the first step of a training: on a CPU, a process that runs out of memory is killed without a message."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from torch import Tensor, nn
 from agecascade.errors import TrainingError
 
 GIB = 2**30
-_SHORT = ("can't allocate memory", "not enough memory: you tried to allocate")  # what torch says on CPUs: Linux, Windows
+_SHORTAGE = ("can't allocate memory", "not enough memory: you tried to allocate")  # torch's messages on CPUs: Linux, Windows
 
-_asking = Lock()
-_under_way: list[int] = []  # bytes that each training with room needs at least
+_lock = Lock()
+_reserved: list[int] = []  # bytes that each running training needs at least
 
 
 @contextmanager
-def room(network: nn.Module, batch_size: int, image_size: int, device: torch.device, precision: str, copies: int) -> Iterator[None]:
-    """Room for a training, kept while it runs; raises TrainingError where a step cannot fit into the device's free memory.
+def reserved_memory(
+    network: nn.Module, batch_size: int, image_size: int, device: torch.device, precision: str, copies: int
+) -> Iterator[None]:
+    """Reserve memory for a training while it runs; raises TrainingError where a step cannot fit into the device's free memory.
 
-    Counted are the activations that each convolution, linear layer or batch norm that learns leaves for the backward pass, in
+    It counts the activations that each convolution, linear layer or batch norm that learns leaves for the backward pass, in
     `precision`, `copies` of the weights that learn (optimisers.copies), and the frozen ones: less than a step needs, so that
     nothing that would fit is refused. Trainings that run side by side in threads must fit together, into what is free and what
     this process holds, for they may hold some of theirs already.
     """
     weights = 4 * sum(weight.numel() * (copies if weight.requires_grad else 1) for weight in network.parameters())
     needed = weights + (2 if precision == "bf16" else 4) * activations(network, batch_size, image_size)
-    with _asking:
-        free, beside = free_bytes(device), sum(_under_way)
+    with _lock:
+        free, beside = free_bytes(device), sum(_reserved)
         if needed > free or needed + beside > free + held_bytes(device):
             others = f" beside {beside / GIB:.1f} GiB of the trainings at its side" if beside else ""
             fewer = "lower batch_size, image_size or compute.workers" if beside else "lower batch_size or image_size"
@@ -41,28 +43,28 @@ def room(network: nn.Module, batch_size: int, image_size: int, device: torch.dev
                 f"a step of {batch_size} pictures of {image_size} pixels needs at least {needed / GIB:.1f} GiB{others}, and "
                 f"{free / GIB:.1f} GiB are free on {device}; {fewer}, or choose a smaller backbone"
             )
-        _under_way.append(needed)
+        _reserved.append(needed)
     try:
         yield
     finally:
-        with _asking:
-            _under_way.remove(needed)
+        with _lock:
+            _reserved.remove(needed)
 
 
 @contextmanager
-def told_if_short(images: Tensor, advice: str = "lower batch_size") -> Iterator[None]:
-    """Where memory runs out in a step on a batch (B, ...), a TrainingError says so, and what to do."""
+def explain_shortage(images: Tensor, advice: str = "lower batch_size") -> Iterator[None]:
+    """Raise TrainingError with advice where memory runs out in a step on a batch (B, ...)."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        said = " ".join(str(error).split())
-        if not (isinstance(error, torch.OutOfMemoryError | MemoryError) or any(short in said for short in _SHORT)):
+        message = " ".join(str(error).split())
+        if not (isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in message for text in _SHORTAGE)):
             raise
-        raise TrainingError(f"{images.device} has too little memory for batches of {len(images)}; {advice} ({said})") from None
+        raise TrainingError(f"{images.device} has too little memory for batches of {len(images)}; {advice} ({message})") from None
 
 
 def activations(network: nn.Module, batch_size: int, image_size: int) -> int:
-    """Numbers that the layers that learn put out for a batch (B, 3, image_size, image_size), counted without computing.
+    """Count the output numbers of the layers that learn for a batch (B, 3, image_size, image_size), without computing them.
 
     Not B times those of one picture: where DAA has templates, they go through the backbone once for all pictures of a batch.
     """
@@ -90,7 +92,7 @@ def activations(network: nn.Module, batch_size: int, image_size: int) -> int:
 
 def free_bytes(device: torch.device) -> int:
     """Free memory: the GPU's, or this machine's within the limits of its control group."""
-    if device.type == "cuda":  # what torch keeps of earlier trainings, for later ones, is free to them
+    if device.type == "cuda":  # torch keeps memory of earlier trainings for later ones
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return min(free for free in (int(psutil.virtual_memory().available), _control_group()) if free is not None)
 

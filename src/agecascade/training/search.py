@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,44 +13,78 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from agecascade import model_folder
 from agecascade.augmentation import Augmenter
-from agecascade.errors import LossError
-from agecascade.io.files import write_json
+from agecascade.errors import LossError, TrainingError
+from agecascade.io.files import copied, write_json
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces
 from agecascade.params import SEARCHED, Params, Schedule, Search, Step
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
-from agecascade.training.cascade import code_digests, faces_digest, job_fingerprint, jobs_of
-from agecascade.training.fold import Job, from_init, samples
-from agecascade.training.frozen import HeadTrainings, Views
-from agecascade.training.loop import Record, Samples, train
-from agecascade.training.parallel import side_by_side
-from agecascade.training.processes import Processes
-from agecascade.training.search_result import COLUMNS, Found
-from agecascade.training.templates import give_templates
+from agecascade.training.cascade import StepTrainings
+from agecascade.training.epochs import Record
+from agecascade.training.frozen import FeatureArrays
+from agecascade.training.jobs import WINNERS, Job, from_init, jobs_of, samples_of
+from agecascade.training.loop import train
+from agecascade.training.parallel import Processes, side_by_side
+from agecascade.training.samples import Samples, give_templates
 
+COLUMNS = ["backbone", "learning_rate", "batch_size", "fold", "validation_loss", "validation_error"]
+GRID = ["backbone", "learning_rate", "batch_size"]
 DIVERGED = {"validation_loss": math.nan, "validation_error": math.nan}
 
 
-def search(params: Params, name: str, faces: Faces, splits: pd.DataFrame, models: Path, work: Path) -> Found:
+@dataclass(frozen=True)
+class SearchResult:
+    """The trials of a search: a row for each fold of each, with COLUMNS; a diverged one has a loss of NaN."""
+
+    name: str
+    table: pd.DataFrame
+
+    @property
+    def means(self) -> pd.DataFrame:
+        """A row for each trial: GRID and the mean loss and error over its folds, NaN where one of them diverged."""
+        return self.table.groupby(GRID, sort=False)[COLUMNS[-2:]].agg(lambda values: values.mean(skipna=False)).reset_index()
+
+    @property
+    def winners(self) -> dict[str, dict[str, float]]:
+        """{backbone: learning_rate, batch_size, validation_loss, validation_error} of the lowest mean loss, the first of equals.
+
+        Raises TrainingError where all trials of a backbone diverged.
+        """
+        winners = {}
+        for backbone, trials in self.means.groupby("backbone", sort=False):
+            if trials["validation_loss"].isna().all():
+                raise TrainingError(f"search.{self.name}: every trial of {backbone} diverged; give lower learning_rates")
+            winner = trials.loc[trials["validation_loss"].idxmin()]
+            winners[str(backbone)] = {key: float(winner[key]) for key in COLUMNS if key in winner and key != "backbone"}
+            winners[str(backbone)]["batch_size"] = int(winner["batch_size"])
+        return winners
+
+    def write(self, init: Path, folder: Path) -> None:
+        """Make `folder` a copy of the models in `init`, with the winners beside: all that a step with this init needs."""
+        winners = self.winners
+        copied(init, folder, leave=(WINNERS,))
+        write_json(folder / WINNERS, winners)
+
+
+def search(params: Params, name: str, faces: Faces, splits: pd.DataFrame, models: Path, work: Path) -> SearchResult:
     """All trials of the search `name`: every pair of its grid, for each backbone of the study, in the first folds of the protocol.
 
-    faces, splits: of the step's data set; models: the folder of all steps; work: where finished trials wait if the stage is
-    interrupted. Raises TrainingError and ModelError with one line before the first of them.
+    faces, splits: of the step's data set; models: the folder of all steps; work: the folder of finished trials, from
+    which an interrupted stage goes on. Raises TrainingError and ModelError with one line before the first of them.
     """
-    trials = list(_trials(params, name, faces, splits, models))
-    room = _Room(name, faces, dict(list(splits.groupby("fold"))), ResumeCache(work), faces_digest(faces))
-    units = [unit for trial in trials for unit in _units(trial)]
-    total = sum(job.recipe.epochs * room.pictures(job) for unit in units for job in unit)
+    units = [unit for trial in _trials(params, name, faces, splits, models) for unit in _units(trial)]
+    folds = dict(list(splits.groupby("fold")))
+    total = sum(job.recipe.epochs * int((folds[job.fold]["role"] == "train").sum()) for unit in units for job in unit)
+    resume = ResumeCache(work)
     with tqdm(total=total, desc=name, unit="img", unit_scale=True, disable=None) as progress:
-        room.progress = progress.update
-        side_by_side(room.look, frozen.by_features([unit for unit in units if frozen.groups(unit)]), params.compute, Processes())
-        results = side_by_side(room.finish, units, params.compute, Processes())
-    room.resume.clear()
+        trainings = StepTrainings(faces, folds, resume, Tracker.silent(), progress.update, Processes())
+        trainings.extract_features([unit for unit in units if frozen.groups(unit)], params.compute)
+        results = side_by_side(Trials(name, trainings).finish, units, params.compute, Processes())
+    resume.clear()
     rows = [_row(job, record) for unit, records in zip(units, results, strict=True) for job, record in zip(unit, records, strict=True)]
-    return Found(name, pd.DataFrame(rows, columns=COLUMNS))
+    return SearchResult(name, pd.DataFrame(rows, columns=COLUMNS))
 
 
 def pairs(settings: Search, recipe: Step) -> list[tuple[float, int]]:
@@ -73,81 +107,61 @@ def _trials(params: Params, name: str, faces: Faces, splits: pd.DataFrame, model
     for row in dict.fromkeys(job.row for job in jobs):
         of_row = [job for job in jobs if job.row == row]
         for rate, size in pairs(settings, of_row[0].recipe):  # type: ignore[arg-type]  # a cascade step's
-            # constant: the rate itself is judged, not what a schedule would make of it within an epoch
+            # constant: the rate itself is judged, not a schedule's changes of it within an epoch
             changes = {"learning_rate": rate, "batch_size": size, "epochs": settings.epochs, "schedule": Schedule(name="constant")}
             recipe = of_row[0].recipe.model_copy(update={**changes, "select": "last", "early_stopping": None})
             yield [replace(job, recipe=recipe) for job in of_row]
 
 
 def _units(trial: list[Job]) -> list[list[Job]]:
-    """What is trained at once: heads of all folds behind one frozen backbone, else a fold."""
+    """The jobs that are trained together: heads of all folds behind one frozen backbone, else a fold."""
     groups = frozen.groups(trial)
     together = {job.fold for group in groups for job in group}
     return [*groups, *([job] for job in trial if job.fold not in together)]
 
 
-@dataclass
-class _Room:
-    """What the trials of a search share."""
+@dataclass(frozen=True)
+class Trials:
+    """The trials of a search, each cached until the search is complete."""
 
     name: str
-    faces: Faces
-    folds: dict[int, pd.DataFrame]
-    resume: ResumeCache
-    data: str
-    progress: Callable[[int], object] = lambda pictures: None
-
-    def pictures(self, job: Job) -> int:
-        """How many a job learns from."""
-        return int((self.folds[job.fold]["role"] == "train").sum())
+    trainings: StepTrainings
 
     def finish(self, unit: list[Job]) -> list[Record]:
         """The last validation of each job of a unit; those of an interrupted search are not trained again."""
-        name = f"{self.name}-trial-{fingerprint(jobs=[self._fingerprint(job) for job in unit])}"
-        piece = self.resume.entry(name, lambda folder: write_json(folder / "trial.json", self._tried(unit)))
-        found = json.loads((piece / "trial.json").read_text(encoding="utf-8"))
-        return [DIVERGED if record is None else record for record in found]
-
-    def look(self, unit: list[Job]) -> Path:
-        """The features of a frozen backbone."""
-        return self._heads().look(unit)
+        resume = self.trainings.resume
+        name = f"{self.name}-trial-{fingerprint(jobs=[self.trainings.fingerprint(job) for job in unit])}"
+        entry = resume.entry(name, lambda folder: write_json(folder / "trial.json", self._tried(unit)))
+        records = json.loads((entry / "trial.json").read_text(encoding="utf-8"))
+        return [DIVERGED if record is None else record for record in records]
 
     def _tried(self, unit: list[Job]) -> list[Record | None]:
+        """The last validation of each job, None where it diverged."""
         try:
-            records = self._heads_tried(unit) if frozen.groups(unit) else [self._one_tried(job) for job in unit]
+            records = self._heads_tried(unit) if frozen.groups(unit) else [self._network_tried(job) for job in unit]
         except LossError:
             return [None] * len(unit)
         return [record if all(map(math.isfinite, record.values())) else None for record in records]
 
-    def _one_tried(self, job: Job) -> Record:
-        device = Processes().device
+    def _network_tried(self, job: Job) -> Record:
+        device = self.trainings.processes.device
         training, validation = (self._samples(job, role) for role in ("train", "validation"))
         augmenter = Augmenter(job.augment, job.card.channels, device)
         network, method = from_init(job, job.card).to(device), job.card.objective().to(device)
         give_templates(network, training, job.grid, job.params.daa, augmenter, job.random_seed)
-        options = {"seed": job.random_seed, "precision": job.params.precision, "progress": self.progress}
+        options = {"seed": job.random_seed, "precision": job.params.precision, "progress": self.trainings.progress}
         *_, last = train(network, method, training, validation, job.recipe, augmenter, **options)  # type: ignore[arg-type]
         return {name: last[name] for name in DIVERGED}
 
     def _heads_tried(self, unit: list[Job]) -> list[Record]:
-        heads = self._heads()
-        _, folds = heads.trained(unit, Views.read(heads.look(unit)))
-        return [{name: fold.history[-1][name] for name in DIVERGED} for fold in folds]
-
-    def _heads(self) -> HeadTrainings:
-        silent = Tracker("", "search")
-        silent.lost = True
-        stamp = fingerprint(data=self.data, code=code_digests())
-        device = Processes().device
-        return HeadTrainings(self.faces, self.folds, self.resume, self._fingerprint, stamp, silent, self.progress, device)
-
-    def _fingerprint(self, job: Job) -> str:
-        return job_fingerprint(job, self.data, self.folds[job.fold], model_folder.digest(job.init), Processes())
+        heads = self.trainings.heads
+        _, folds = heads.trained(unit, FeatureArrays.read(heads.features(unit)))
+        return [{name: fold.records[-1][name] for name in DIVERGED} for fold in folds]
 
     def _samples(self, job: Job, role: str) -> Samples:
-        fold = self.folds[job.fold]
+        faces, fold = self.trainings.faces, self.trainings.folds[job.fold]
         ids = fold.loc[fold["role"] == role, "sample_id"].to_numpy(str)
-        return samples(job, self.faces, self.faces.take(np.isin(self.faces.sample_id, ids)))
+        return samples_of(job, faces, faces.take(np.isin(faces.sample_id, ids)))
 
 
 def _row(job: Job, record: Record) -> dict[str, object]:

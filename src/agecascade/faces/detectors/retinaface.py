@@ -31,20 +31,20 @@ GPU_BATCH = 16
 
 
 class RetinaFace:
-    """Box, five points and score from the network in one forward pass for all pictures of about one size, on CUDA where there is one.
+    """Box, five points and score of each face; one forward pass for all pictures of about one size, on CUDA where there is one.
 
-    A picture is padded to a square at its right and its bottom by the mean colour. The square's side is that of the picture
-    rounded up to quarters of `max_side`, so that the answer for a picture does not depend on those beside it.
+    A picture is padded to a square at its right and bottom by the mean colour. The square's side is the longer one of the picture
+    rounded up to quarters of `max_side`, so that the faces of a picture do not depend on the other pictures of the call.
     Raises FaceError where the package or the weights are missing.
     """
 
     def __init__(self, min_score: float, max_side: int, weights: Path | None = None, device: str | None = None) -> None:
-        network = _network()
+        network = _empty_network()
         path = weights or model_file(RETINAFACE)
         import torch
 
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._network = _filled(network, path).eval().to(self._device).to(memory_format=torch.channels_last)
+        self._network = _load_weights(network, path).eval().to(self._device).to(memory_format=torch.channels_last)
         self._mean, self._std = (torch.tensor(values, device=self._device)[:, None, None] * 255 for values in (MEAN, STD))
         self._min_score = min_score
         self._quarter = max_side / 4
@@ -52,16 +52,16 @@ class RetinaFace:
         self.batch = GPU_BATCH if self._device.type == "cuda" else 1
 
     def __call__(self, images: Sequence[Image], annotations: Sequence[Annotation]) -> list[list[Face]]:
-        answers: list[list[Face]] = [[] for _ in images]
+        results: list[list[Face]] = [[] for _ in images]
         sides = [self._side(max(image.shape[:2])) for image in images]
         for side in sorted(set(sides)):
-            alike = [i for i, other in enumerate(sides) if other == side]
-            for i, faces in zip(alike, self._faces([images[i] for i in alike], side), strict=True):
-                answers[i] = faces
-        return answers
+            of_side = [i for i, other in enumerate(sides) if other == side]
+            for i, faces in zip(of_side, self._faces([images[i] for i in of_side], side), strict=True):
+                results[i] = faces
+        return results
 
     def _side(self, longest: int) -> int:
-        """That of the square for a picture; the network halves it five times."""
+        """The side of the square for a picture, a multiple of 32: the network halves it five times."""
         return STRIDES[-1] * math.ceil(math.ceil(longest / self._quarter) * self._quarter / STRIDES[-1])
 
     def _faces(self, images: list[Image], side: int) -> list[list[Face]]:
@@ -70,17 +70,18 @@ class RetinaFace:
         from torchvision.ops import nms
 
         with torch.inference_mode():
-            boxes, classes, points = self._network(self._padded(images, side))  # (B, P, 4), (B, P, 2), (B, P, 10)
+            boxes, classes, points = self._network(self._pad(images, side))  # (B, P, 4), (B, P, 2), (B, P, 10)
             scores = torch.softmax(classes.float(), dim=-1)[:, :, 1]  # (B, P)
-            of, prior = torch.nonzero(scores > self._min_score, as_tuple=True)  # (F,)
-            places = _decoded(boxes[of, prior].float(), points[of, prior].float(), self._prior_boxes(side)[prior])  # (F, 14)
-            # few are left: one way back from the device for all of them
-            rows = torch.column_stack([of.to(places.dtype), scores[of, prior], places * side]).cpu()  # (F, 16)
-            kept = [part[nms(part[:, 2:6], part[:, 1], OVERLAP)] for part in (rows[rows[:, 0] == i] for i in range(len(images)))]
-        return [[_face(row) for row in part.numpy().astype(np.float64)] for part in kept]
+            picture, prior = torch.nonzero(scores > self._min_score, as_tuple=True)  # (F,)
+            priors = self._prior_boxes(side)[prior]  # (F, 4)
+            places = _decode_predictions(boxes[picture, prior].float(), points[picture, prior].float(), priors)  # (F, 14)
+            # few are left, so one transfer from the device for all of them
+            rows = torch.column_stack([picture.to(places.dtype), scores[picture, prior], places * side]).cpu()  # (F, 16)
+            faces = [part[nms(part[:, 2:6], part[:, 1], OVERLAP)] for part in (rows[rows[:, 0] == i] for i in range(len(images)))]
+        return [[_face(row) for row in part.numpy().astype(np.float64)] for part in faces]
 
-    def _padded(self, images: list[Image], side: int) -> Tensor:
-        """(B, 3, side, side), normalised; what is beyond a picture is zero, the mean colour."""
+    def _pad(self, images: list[Image], side: int) -> Tensor:
+        """Pictures as (B, 3, side, side), normalised; the padding is zero, the mean colour."""
         import torch
 
         batch = torch.zeros(len(images), 3, side, side, device=self._device).contiguous(memory_format=torch.channels_last)
@@ -98,8 +99,8 @@ class RetinaFace:
         return self._priors[side]
 
 
-def _decoded(boxes: Tensor, points: Tensor, priors: Tensor) -> Tensor:
-    """Boxes and points (F, 14) in shares of the square, from the network's answers (F, 4), (F, 10) at its anchors (F, 4)."""
+def _decode_predictions(boxes: Tensor, points: Tensor, priors: Tensor) -> Tensor:
+    """Boxes and points (F, 14) in shares of the square, from the network's outputs (F, 4), (F, 10) at its anchors (F, 4)."""
     import torch
     from retinaface.box_utils import decode, decode_landm
 
@@ -111,7 +112,7 @@ def _face(row: Any) -> Face:
     return Face(row[2:6], row[6:].reshape(5, 2), float(row[1]))
 
 
-def _network() -> torch.nn.Module:
+def _empty_network() -> torch.nn.Module:
     """The network without weights, which takes no memory; raises FaceError where the package is missing."""
     try:
         import torch
@@ -128,8 +129,8 @@ def _network() -> torch.nn.Module:
         return Network(name="Resnet50", pretrained=False, return_layers=layers, in_channels=256, out_channels=256)
 
 
-def _filled(network: torch.nn.Module, path: Path) -> torch.nn.Module:
-    """The network with the weights of a file; raises FaceError where they are none or do not fit."""
+def _load_weights(network: torch.nn.Module, path: Path) -> torch.nn.Module:
+    """The network with the weights of a file; raises FaceError where they are no weights or do not fit."""
     import torch
 
     try:

@@ -1,4 +1,4 @@
-"""YuNet through OpenCV."""
+"""YuNet (Wu et al. 2023) as OpenCV runs it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ OVERLAP = 0.3  # of the boxes of one face, in non-maximum suppression
 
 
 class YuNet:
-    """OpenCV's YuNet (Wu et al. 2023): box, five points and score.
+    """OpenCV's YuNet: box, five points and score of each face.
 
-    Raises FaceError where the model is missing or is none.
+    Raises FaceError where the model file is missing or is no YuNet model.
     """
 
     batch = 1
@@ -26,7 +26,7 @@ class YuNet:
     def __init__(self, min_score: float, model: Path | None = None) -> None:
         model = model or model_file(YUNET, any_version=True)
         level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a target that nobody asked for
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a target that is not used
         try:
             self._network = cv2.FaceDetectorYN.create(str(model), "", (640, 640), min_score, OVERLAP)
         except cv2.error:
@@ -39,10 +39,10 @@ class YuNet:
 
     def _faces(self, image: Image) -> list[Face]:
         self._network.setInputSize((image.shape[1], image.shape[0]))
-        _, found = self._network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        return [] if found is None else [_face(row.astype(np.float64)) for row in found]
+        _, rows = self._network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        return [] if rows is None else [_face(row.astype(np.float64)) for row in rows]
 
 
 def _face(row: Points) -> Face:
-    """One row (15,) of OpenCV's answer: left, top, width, height, five points, score."""
+    """One row (15,) of OpenCV's result: left, top, width, height, five points, score."""
     return Face(np.concatenate([row[:2], row[:2] + row[2:4]]), row[4:14].reshape(5, 2), float(row[14]))

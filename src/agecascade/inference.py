@@ -1,0 +1,69 @@
+"""Values and features of pictures, averaged over each picture and its mirror image; used in training and by the estimator alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agecascade.augmentation import plain
+from agecascade.loading import Images, resized
+from agecascade.methods.base import Method
+from agecascade.models.base import Network
+from agecascade.params import Normalisation
+
+
+def predict_values(
+    network: Network,
+    method: Method,
+    images: Images,
+    image_size: int,
+    normalisation: Normalisation,
+    flip: bool = True,
+    batch_size: int = 256,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Value (N,) float64 in label units and distribution (N, K) float32, or None, of pictures (N, S, S, 3) uint8 RGB.
+
+    With `flip`, both are the mean over a picture and its mirror image (DLDL-v2, section 4.1).
+    """
+    values, distributions = [], []
+    for batch in batches(network, images, image_size, normalisation, batch_size):
+        views = [batch, batch.flip(3)] if flip else [batch]
+        predicted = [method.predict(network(view).float()) for view in views]
+        values.append(torch.stack([value for value, _ in predicted]).mean(0))
+        of_views = [distribution for _, distribution in predicted if distribution is not None]
+        if of_views:
+            distributions.append(torch.stack(of_views).mean(0))
+    value = torch.cat(values).double().cpu().numpy() if values else np.empty(0)
+    return value, torch.cat(distributions).cpu().numpy() if distributions else None
+
+
+def batched_features(
+    network: Network, images: Images, image_size: int, normalisation: Normalisation, mirror: bool = False, batch_size: int = 256
+) -> Iterator[np.ndarray]:
+    """The head's input (b, ...) float32 of one batch after the other, of each picture or of its mirror image."""
+    for batch in batches(network, images, image_size, normalisation, batch_size):
+        yield network.features(batch.flip(3) if mirror else batch).float().cpu().numpy()
+
+
+def batches(network: Network, images: Images, image_size: int, normalisation: Normalisation, batch_size: int) -> Iterator[Tensor]:
+    """Normalised batches (B, 3, H, W) on the network's device, in evaluation mode without gradients."""
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(images), batch_size):
+                yield plain(_sized(images[start : start + batch_size], image_size), normalisation, device)
+    finally:
+        network.train(was_training)
+
+
+def _sized(batch: np.ndarray | Tensor, size: int) -> np.ndarray | Tensor:
+    """Pictures (B, S, S, 3) at (B, size, size, 3)."""
+    if batch.shape[1] == size:
+        return batch
+    pictures = batch if isinstance(batch, np.ndarray) else batch.cpu().numpy()
+    return np.stack([resized(picture, size) for picture in pictures])

@@ -1,0 +1,115 @@
+"""The evaluate stage's library: every row of params.yaml, rows bounded by time, missing files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from agecascade import params
+from agecascade.errors import ModelError
+from agecascade.evaluation.evaluate import draw_results, evaluated_rows, write_metrics
+from agecascade.io.files import write_table
+from agecascade.params import Params
+from agecascade.schema import PREDICTIONS
+from places import sample_params
+
+
+@pytest.fixture
+def study() -> Params:
+    return params.check(sample_params())
+
+
+@pytest.fixture
+def predictions(study: Params, tmp_path: Path) -> Path:
+    """Predictions that are wrong by 1 year in fold 0 and by 3 in fold 1, four pictures each."""
+    label = np.tile([10.0, 20.0, 30.0, 40.0], 2)
+    fold = np.repeat([0, 1], 4)
+    columns = {"sample_id": [f"p{i}" for i in range(8)], "fold": fold.astype(np.int32), "label": label, "label_sigma": [None] * 8}
+    columns |= {"prediction": label + np.where(fold, 3.0, -1.0), "distribution": [None] * 8}
+    table = pa.table(columns, schema=PREDICTIONS)
+    paths = [tmp_path / step / f"{row.name}.parquet" for step in study.cascade for row in study.rows]
+    for path in paths:
+        write_table(path, table.replace_schema_metadata({"models": json.dumps({0: "aaa", 1: "bbb"})}))
+    for name in study.regressors:
+        write_table(tmp_path / "regress" / f"{name}.parquet", table)
+    write_table(tmp_path / "left_by_another_study" / "x.parquet", table)
+    return tmp_path
+
+
+def test_rows_are_what_params_ask_for(study: Params, predictions: Path) -> None:
+    results = evaluated_rows(study, predictions)
+    assert [(result.step, result.name) for result in results] == [
+        *((step, row.name) for step in study.cascade for row in study.rows),
+        *(("regress", name) for name in study.regressors),
+    ]
+    by_step = {result.step: result for result in results}
+    assert by_step["target"].row.chain == ["faces", "imdb", "agedb", "target"]
+    assert by_step["target"].test_mae == {"aaa": 1.0, "bbb": 3.0}
+    assert by_step["regress"].row.chain == ["faces", "imdb", "agedb", "automl"]
+    assert by_step["regress"].test_mae == {}
+
+
+def test_what_is_bounded_by_time_stands_apart(study: Params, predictions: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "metrics"
+    write_metrics(evaluated_rows(study, predictions), study.evaluate.confidence, folder)
+    exact = json.loads((folder / "mae.json").read_text())
+    bounded = json.loads((folder / "time_bounded.json").read_text())
+    assert exact["sample_fgnet"]["target"]["dldl_v2-tinyagenet-s0"]["mae"] == 2.0
+    assert set(exact["sample_fgnet"]["regress"]) == {"svr", "ohrank", "bfgs_ldl", "ridge", "knn"}
+    assert set(bounded["sample_fgnet"]["regress"]) == {"autosklearn", "automl"}
+    table = pd.read_csv(folder / "tables" / "mae.csv")
+    assert (table["MAE"] == 2.0).all()
+    assert table.loc[table["note"] == "†", "method"].tolist() == ["autosklearn", "flaml"]
+    assert "faces > imdb > agedb > target" in (folder / "tables" / "mae.md").read_text()
+
+
+def test_plots_are_the_same_bytes_for_the_same_numbers(study: Params, predictions: Path, tmp_path: Path) -> None:
+    results = evaluated_rows(study, predictions)
+    for result in results:
+        folder = tmp_path / "models" / result.step / result.name / "fold0"
+        folder.mkdir(parents=True)
+        (folder / "history.csv").write_text("epoch,loss,validation_error\n1,2.0,9.0\n2,1.0,8.0\n")
+    labels = {"train": [1.0, 2.0, 30.0], "test": [4.0]}
+    for place in ("first", "second"):
+        draw_results(results, study.evaluate.target, labels, tmp_path / "models", tmp_path / place)
+    names = {path.name for path in (tmp_path / "first").iterdir()}
+    assert names == {"mae.png", "cumulative_score.png", "predictions.png", "labels.png", "curves.png"}
+    for name in names:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_a_missing_row_names_the_stage_to_run(study: Params, predictions: Path) -> None:
+    (predictions / "target" / f"{study.rows[0].name}.parquet").unlink()
+    with pytest.raises(ModelError, match=r"is missing; run `dvc repro finetune@target`"):
+        evaluated_rows(study, predictions)
+
+
+def test_a_missing_row_of_a_regressor_says_how_to_do_without(study: Params, predictions: Path) -> None:
+    (predictions / "regress" / "autosklearn.parquet").unlink()
+    expected = r"run `dvc repro regress@autosklearn`, or drop the row: remove regressors\.autosklearn from params\.yaml$"
+    with pytest.raises(ModelError, match=expected):
+        evaluated_rows(study, predictions)
+
+
+def test_features_of_another_name_stand_in_the_cascade(study: Params, predictions: Path) -> None:
+    content = sample_params()
+    content["features"] |= {"first": {"dataset": "sample_fgnet", "step": "agedb", "layer": "first"}}
+    content["features"] |= {"bif": {"dataset": "sample_fgnet", "step": "scratch", "extractor": "bif"}}
+    content["regressors"] = {"svr": {"features": "agedb"}, "early": {"features": "first", "regressor": "ridge"}}
+    content["regressors"] |= {"hand_made": {"features": "bif", "regressor": "flaml"}}
+    for name in content["regressors"]:
+        shutil.copy(predictions / "regress" / "svr.parquet", predictions / "regress" / f"{name}.copy")
+        (predictions / "regress" / f"{name}.copy").replace(predictions / "regress" / f"{name}.parquet")
+    rows = {result.name: result for result in evaluated_rows(params.check(content), predictions) if result.step == "regress"}
+    assert rows["svr"].row.chain == ["faces", "imdb", "agedb", "svr"]
+    assert rows["early"].row.chain == ["faces", "imdb", "agedb", "first", "early"]
+    assert (rows["early"].row.method, rows["early"].row.backbone, rows["early"].row.bounded) == ("ridge", "tinyagenet", False)
+    assert (rows["hand_made"].row.chain, rows["hand_made"].row.backbone) == (["bif", "hand_made"], "-")
+    assert rows["hand_made"].row.bounded
+    assert rows["hand_made"].label == "flaml on bif"
