@@ -28,7 +28,7 @@ def test_figures_have_six_significant_digits_and_integers_all_of_theirs(tmp_path
     }
     write_figures(tmp_path / "mae.json", figures)
     assert json.loads((tmp_path / "mae.json").read_text()) == {
-        "mae": 7.49691, "small": 0.000123457, "pictures": 12345678, "interval": "t over folds", "none": None, "folds": [0.666667, 5],
+        "mae": 7.49691, "small": 0.000123457, "pictures": 12345678, "interval": "t", "none": None, "folds": [0.666667, 5],
     }  # fmt: skip
 
 
