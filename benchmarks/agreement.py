@@ -1,8 +1,8 @@
-"""Does a model in use give the error of its table? `agecascade predict --aligned` over a study's test pictures, against its predictions.
+"""Check that a model in use has the error of its table: `agecascade predict --aligned` on a study's test pictures, against its predictions.
 
 usage: uv run python benchmarks/agreement.py STEP [--row ROW]    after `dvc repro` of a study whose data set is published as crops
-The pictures come out of the publisher's archive and go through the command line, as a user's would; in a split of several folds the
-model of the first fold is asked. The last line printed is one JSON object: pictures, table_mae, use_mae, difference, coverage.
+The pictures come from the publisher's archive and go through the command line, as a user's would; of a split of several folds, the
+first fold's model is used. The last line printed is one JSON object: pictures, table_mae, use_mae, difference, coverage.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from agecascade.archives import open_archives
-from asked import asked
+from step_arguments import parse_arguments
 
 
 def main() -> None:
-    wanted = asked(__doc__)
-    name, row = wanted.dataset, wanted.row
-    table = pd.read_parquet(f"data/predictions/{wanted.step}/{row}.parquet").query("fold == 0")
+    arguments = parse_arguments(__doc__)
+    name, row = arguments.dataset, arguments.row
+    table = pd.read_parquet(f"data/predictions/{arguments.step}/{row}.parquet").query("fold == 0")
     members = pd.read_parquet(f"data/manifest/{name}.parquet").set_index("sample_id")["member"].loc[table["sample_id"]]
-    used = in_use(Path("models", wanted.step, row, "fold0"), Path("data/raw", name), set(members))
+    used = in_use(Path("models", arguments.step, row, "fold0"), Path("data/raw", name), set(members))
     joined = table.assign(member=members.to_numpy()).merge(used, on="member", validate="one_to_one")
     if len(joined) != len(table) or joined["value"].isna().any():
         sys.exit(f"error: {len(table)} test pictures, but {joined['value'].notna().sum()} predictions")
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def in_use(model: Path, raw: Path, members: set[str]) -> pd.DataFrame:
-    """What the command line says of these members: columns member, value, low, high."""
+    """Predictions of the command line for these members: columns member, value, low, high."""
     with tempfile.TemporaryDirectory() as folder:
         paths: dict[str, str] = {}
         with open_archives(raw) as archive:
@@ -54,8 +54,8 @@ def in_use(model: Path, raw: Path, members: set[str]) -> pd.DataFrame:
         output = Path(folder, "ages.csv")
         command = ["agecascade", "predict", "--model", str(model), "--input", folder, "--output", str(output), "--aligned"]
         subprocess.run(command, check=True, stdout=sys.stderr)
-        found = pd.read_csv(output)
-    return found.assign(member=found["path"].map(paths))[["member", "value", "low", "high"]]
+        predictions = pd.read_csv(output)
+    return predictions.assign(member=predictions["path"].map(paths))[["member", "value", "low", "high"]]
 
 
 if __name__ == "__main__":

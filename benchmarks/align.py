@@ -7,7 +7,7 @@ random weights, the pictures' size, as many torch threads as we have workers; nu
 --extra retinaface`). The runs take turns; a figure is the median over the rounds of the ratios within a round.
 Memory is that of two workers over 1,000 pictures, which fill no part, 10,000 and 100,000 (--quick: 300 and 1,500); they are of 128
 pixels, for at 400 the largest run would take 20 minutes. The pictures repeat 60 drawn faces under names of their own. YuNet's model
-comes from the mirror or is fetched. Where detection takes less than 85 % of the whole, a profile tells what takes the rest.
+comes from the mirror or is fetched. Where detection takes less than 85 % of the whole, a profile shows what takes the rest.
 The last line printed is one JSON object: workers_speedup (one worker's time over that of two), peer_speedup (pictures per second of
 one worker over the peer's), detection_share (time of detection alone over that of one worker), peak_mib (the largest run's).
 """
@@ -77,21 +77,21 @@ def speed(folder: Path, faces: list[Face], sizes: Sizes) -> dict[str, float | No
     """The three ratios, each the median over the rounds."""
     path = write(folder / "large.tar", [scaled(face, SIDE) for face in faces], sizes.pictures)
     rounds = [one_round(path, sizes) for _ in range(sizes.rounds)]
-    found: dict[str, float | None] = {}
+    ratios: dict[str, float | None] = {}
     for name in ("workers_speedup", "peer_speedup", "detection_share"):
-        values = [ratios[name] for ratios in rounds if ratios[name] is not None]
-        found[name] = round(statistics.median(values), 3) if values else None
-    share = found["detection_share"]
+        values = [figures[name] for figures in rounds if figures[name] is not None]
+        ratios[name] = round(statistics.median(values), 3) if values else None
+    share = ratios["detection_share"]
     if share is not None and share < SHARE:
         print(f"detection takes {share:.3f} of the whole, less than {SHARE}; processor ms per picture of each step:", flush=True)
         print(
             "  " + ", ".join(f"{step} {1000 * seconds:.2f}" for step, seconds in child("steps", path, sizes.pictures).items()), flush=True
         )
-    return found
+    return ratios
 
 
 def one_round(path: Path, sizes: Sizes) -> dict[str, float | None]:
-    """The ratios of runs that take turns, so that what else the machine does hits all of them."""
+    """The ratios of runs that take turns, so that other load on the machine affects all of them."""
     count = sizes.pictures
     one, two = child("align", path, 1), child("align", path, 2)
     alone = child("detection", path, count)
@@ -125,7 +125,7 @@ def memory(folder: Path, faces: list[Face], sizes: tuple[int, ...]) -> float:
     return max(peaks)
 
 
-# what is aligned
+# The pictures that are aligned
 
 
 Face = tuple[Any, Any]  # picture (S, S, 3) RGB, its five points (5, 2) in pixels
@@ -194,18 +194,18 @@ def manifest_of(path: Path, few: bool = False) -> Path:
     return path.with_suffix(".few.parquet" if few else ".parquet")
 
 
-# what is measured, each in a process of its own
+# The measures, each in its own process
 
 
 def child(what: str, path: Path, number: int) -> dict[str, float]:
-    """The figures of a process of its own, so that its peak is its own."""
+    """The figures of a new process, whose peak of memory is its own."""
     command = [sys.executable, __file__, "--measure", what, str(path), str(number)]
     figures: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
     return figures
 
 
 def align(path: Path, workers: int) -> dict[str, float]:
-    """What the align stage does, after a few pictures for what is done once."""
+    """Align as the stage does, after a few pictures to warm up."""
     align_all(path, manifest_of(path, few=True), workers)
     figures = clocked(lambda: align_all(path, manifest_of(path), workers))
     return {**figures, "peak_mib": peak_mib()}
@@ -238,7 +238,7 @@ def detection(path: Path, count: int) -> dict[str, float]:
     """The detector alone, on pictures that are decoded already."""
     find = one_thread()
     images = decoded(path)
-    find(images[0])  # what is done once
+    find(images[0])  # warm-up
     return clocked(lambda: [find(images[number % len(images)]) for number in range(count)])
 
 
@@ -284,27 +284,27 @@ def steps(path: Path, count: int) -> dict[str, float]:
             data = timed("read", lambda: next(members).read())
             image = timed("decode", lambda data=data: decode_image(data))
             timed("digest", lambda data=data: fingerprints.file_digest(data))
-            found = timed("detect", lambda image=image: find(image))
-            if not found:
+            faces = timed("detect", lambda image=image: find(image))
+            if not faces:
                 continue
-            made = timed("warp", lambda image=image, face=found[0]: cut(image, face, Annotation(), frame))
-            timed("encode", lambda image=made.image: encode_image(image, chosen.encoding, chosen.quality))
-            timed("hash", lambda image=made.image: fingerprints.perceptual_hash(fingerprints.hash_thumbnail(image)[None]))
+            aligned = timed("warp", lambda image=image, face=faces[0]: cut(image, face, Annotation(), frame))
+            timed("encode", lambda image=aligned.image: encode_image(image, chosen.encoding, chosen.quality))
+            timed("hash", lambda image=aligned.image: fingerprints.perceptual_hash(fingerprints.hash_thumbnail(image)[None]))
     whole = align(path, 1)["cpu"]
     spent["rest"] = whole - sum(spent.values())
     return {step: seconds / count for step, seconds in spent.items()}
 
 
 def one_thread() -> Callable[[Any], list[Any]]:
-    """The detector as the align stage asks it, on one thread: a picture in, its faces out."""
+    """A function that detects the faces of a picture as the align stage does, on one thread."""
     import cv2
 
     from agecascade.faces.detection import create_finder
     from agecascade.faces.detectors import Annotation
 
     cv2.setNumThreads(1)
-    found = create_finder(DETECTOR, settings().detection)
-    return lambda image: found([image], [Annotation()])[0].faces
+    find_faces = create_finder(DETECTOR, settings().detection)
+    return lambda image: find_faces([image], [Annotation()])[0].faces
 
 
 def decoded(path: Path) -> list[Any]:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from agecascade.models.daa import DaaHead
-from memory import forget_peak, peak_mib, resident_mib
+from memory import peak_mib, reset_peak, resident_mib
 
 AGES, BATCH, SIZE, WIDTH = 100, 8, 8, 64
 WIDE, NARROW = 512, 32  # channels of ResNet-18 and of C3AE
@@ -73,13 +73,13 @@ def heads(channels: int, templates: str = "binary") -> tuple[nn.Module, nn.Modul
 
 
 class FixedStyles:
-    """Styles that cost nothing: those of templates cost a pass of the encoder, which both heads need."""
+    """Fixed styles: those of templates need a pass of the encoder, which is the same for both heads."""
 
     def __init__(self, std: Tensor, mean: Tensor) -> None:
-        self.found = std, mean
+        self.styles = std, mean
 
     def __call__(self, templates: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.found
+        return self.styles
 
 
 def step(head: nn.Module, features: Tensor) -> None:
@@ -106,13 +106,13 @@ def speedup(run: Callable[[nn.Module, Tensor], object], channels: int, rounds: i
     for _ in range(rounds):
         times[0].append(milliseconds(lambda: run(theirs, features)))
         times[1].extend(milliseconds(lambda: run(ours, features)) for _ in range(5))
-    shortest = [min(found) for found in times]
+    shortest = [min(each) for each in times]
     print(f"{run.__name__}, {channels} channels, {templates}: {shortest[0]:.1f} ms and {shortest[1]:.2f} ms", file=sys.stderr)
     return round(shortest[0] / shortest[1], 2), round(shortest[1], 2)
 
 
 def all_over_ten(rounds: int) -> float:
-    """What all ages cost in use, over what every tenth costs."""
+    """Time of all ages in use over that of every tenth."""
     ours = heads(WIDE)[1].head.for_use()
     features = torch.rand(BATCH, WIDE, SIZE, SIZE)
     times: dict[int, list[float]] = {1: [], 10: []}
@@ -123,10 +123,10 @@ def all_over_ten(rounds: int) -> float:
 
 
 def added_mib(which: int) -> float:
-    """What the first step of theirs (0) or ours (1) adds to this process at its peak."""
+    """MiB that the first step of theirs (0) or ours (1) adds to this process at its peak."""
     *both, features = heads(WIDE)
-    step(both[which], features[:2, :, :2, :2])  # what a process needs once: kernels, threads, gradients
-    forget_peak()
+    step(both[which], features[:2, :, :2, :2])  # warm-up: kernels, threads, gradients
+    reset_peak()
     before = resident_mib()
     step(both[which], features)
     return peak_mib() - before

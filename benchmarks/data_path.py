@@ -56,15 +56,15 @@ def main() -> None:
         child("ours", folder, 0.1)  # decodes the cache
         pairs = [(child("ours", folder, seconds), child("peer", folder, seconds)) for _ in range(rounds)]
         for fast, plain in pairs:
-            told = f"ours {fast['memory']:,.0f} images/s, {fast['streaming']:,.0f} streaming; peer {plain['rate']:,.0f}"
-            print(f"{told}; ratio {fast['memory'] / plain['rate']:.2f}", flush=True)
+            rates = f"ours {fast['memory']:,.0f} images/s, {fast['streaming']:,.0f} streaming; peer {plain['rate']:,.0f}"
+            print(f"{rates}; ratio {fast['memory'] / plain['rate']:.2f}", flush=True)
         step = child("steps", folder, seconds * rounds)
         print(f"training steps: {step['memory']:,.0f} images/s from memory, {step['streaming']:,.0f} streaming", flush=True)
         peaks = {"streaming_peak_mib": child("streaming", folder, 2 * seconds)}
         if not arguments.quick:
             grow(folder, folder / "grown")
             peaks["grown_peak_mib"] = child("streaming", folder / "grown", 2 * seconds)
-    print(json.dumps(figures(pairs, step) | {name: round(told["peak_mib"]) for name, told in peaks.items()}))
+    print(json.dumps(figures(pairs, step) | {name: round(peak["peak_mib"]) for name, peak in peaks.items()}))
 
 
 def figures(pairs: list[tuple[dict[str, float], dict[str, float]]], step: dict[str, float]) -> dict[str, float]:
@@ -119,14 +119,14 @@ def grow(folder: Path, grown: Path) -> None:
 
 
 def child(what: str, folder: Path, seconds: float) -> dict[str, float]:
-    """The figures of a process of its own."""
+    """The figures of a new process."""
     command = [sys.executable, __file__, "--measure", what, str(folder), str(seconds)]
-    told: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
-    return told
+    measured: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+    return measured
 
 
 def rate(batches: Iterator[int], seconds: float) -> float:
-    """Pictures per second of an endless source of batch sizes; the first batch pays for what starts."""
+    """Pictures per second of an endless source of batch sizes; the first batch, which starts workers, is not counted."""
     next(batches)
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
@@ -184,7 +184,7 @@ def steps(folder: Path, seconds: float) -> dict[str, float]:
     for _ in range(max(2, round(seconds / 2))):
         for kind, source in sources.items():
             rates[kind].append(rate(source, 1.0))
-    return {kind: statistics.median(found) for kind, found in rates.items()}
+    return {kind: statistics.median(values) for kind, values in rates.items()}
 
 
 def streaming(folder: Path, seconds: float) -> dict[str, float]:

@@ -55,7 +55,7 @@ PLOT = Path("plots/detection/worst.png")
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One picture of the archive, (H, W, 3), and what the data set says of it."""
+    """One picture of the archive, (H, W, 3), and the data set's annotation of it."""
 
     name: str
     image: np.ndarray
@@ -64,7 +64,7 @@ class Picture:
 
 @dataclass(eq=False)
 class Tally:
-    """What a detector did, picture by picture."""
+    """Results of a detector over the pictures so far."""
 
     pictures: int = 0
     seconds: float = 0.0
@@ -86,73 +86,72 @@ def main() -> None:
     if path is None:
         folders = ", ".join(map(str, archive_folders()))
         sys.exit(f"error: {ARCHIVE} is in none of {folders}; set AGECASCADE_MIRROR, or `agecascade datasets fgnet`")
-    tallies, lacking = measure(path, step)
-    lines = [line(name, tallies[name]) if name in tallies else {"detector": name, "found": lacking[name]} for name in SETTINGS]
+    tallies, unavailable = measure(path, step)
+    lines = [line(name, tallies[name]) if name in tallies else {"detector": name, "found": unavailable[name]} for name in SETTINGS]
     print(to_markdown(pd.DataFrame(lines)))
     chosen = tallies[MAIN]
     draw(chosen)
     figures = summarise_errors(np.stack(chosen.errors))
     assert figures is not None
     rate = round(chosen.pictures / chosen.seconds, 1)
-    told = {"found": chosen.found, "found_share": round(chosen.found / chosen.pictures, 4), "eye_error": figures.eyes["mean"]}
-    print(json.dumps({**told, "pictures_per_s": rate}))
+    summary = {"found": chosen.found, "found_share": round(chosen.found / chosen.pictures, 4), "eye_error": figures.eyes["mean"]}
+    print(json.dumps({**summary, "pictures_per_s": rate}))
 
 
 def measure(path: Path, step: int) -> tuple[dict[str, Tally], dict[str, str]]:
-    """What each setting did, and why those that cannot run do not; one pass over the archive."""
+    """The results of each setting, and the reason for each that cannot run; one pass over the archive."""
     tallies: dict[str, Tally] = {}
-    lacking: dict[str, str] = {}
+    unavailable: dict[str, str] = {}
     for name, (detector, detection) in SETTINGS.items():
         try:
             create_finder(detector, detection)
             tallies[name] = Tally()
         except FaceError as error:
             print(error, file=sys.stderr)
-            lacking[name] = "its weights could not be had here"
+            unavailable[name] = "its weights are not available here"
     for picture in pictures(path, step):
         for name, tally in tallies.items():
-            look(picture, *SETTINGS[name], tally)
-    return tallies, lacking
+            detect(picture, *SETTINGS[name], tally)
+    return tallies, unavailable
 
 
 def pictures(path: Path, step: int) -> Iterator[Picture]:
     """Every `step`-th picture in the order of names, decoded one at a time."""
     with open_archives(path) as archive:
         rows = [row for row in reader("fgnet").rows(archive, {}) if isinstance(row, ManifestRow)]
-        wanted = {row.member: row for row in sorted(rows, key=lambda row: row.member)[::step]}
+        selected = {row.member: row for row in sorted(rows, key=lambda row: row.member)[::step]}
         for member in archive.members():
-            if row := wanted.get(member.name):
+            if row := selected.get(member.name):
                 points = np.array(row.landmarks, dtype=np.float64).reshape(-1, 2)
                 yield Picture(row.sample_id, decode_image(member.read()), Annotation(points))
 
 
-def look(picture: Picture, detector: str, detection: Detection, tally: Tally) -> None:
-    """One picture before one detector."""
+def detect(picture: Picture, detector: str, detection: Detection, tally: Tally) -> None:
+    """Run one detector on one picture and add the result to the tally."""
     find = create_finder(detector, detection)
     start = time.perf_counter()
     (finding,) = find([picture.image], [picture.annotation])
     tally.seconds += time.perf_counter() - start
     tally.pictures += 1
     face = choose_face(finding, picture.image.shape, picture.annotation, detector, Align(detection=detection))
-    made = cut(picture.image, face, picture.annotation, Frame(CROP, margin=0.25)) if isinstance(face, Face) else None
-    if isinstance(face, Face) and made is not None:
+    aligned = cut(picture.image, face, picture.annotation, Frame(CROP, margin=0.25)) if isinstance(face, Face) else None
+    if isinstance(face, Face) and aligned is not None:
         tally.attempts[finding.attempt] += 1
         if detector != "annotation":
-            judge(picture, finding, face, made, tally)
+            add_errors(picture, finding, face, aligned, tally)
 
 
-def judge(picture: Picture, finding: DetectionResult, face: Face, made: Any, tally: Tally) -> None:
+def add_errors(picture: Picture, finding: DetectionResult, face: Face, aligned: Any, tally: Tally) -> None:
     """The face's errors; its crop as long as it is among the worst."""
     assert face.points is not None
     assert picture.annotation.landmarks is not None
     published = picture.annotation.landmarks[:5]
     errors = landmark_errors(face.points[None], published[None])[0]  # (6,)
     tally.errors.append(errors)
-    told = f"{picture.name}, score {face.score:.2f}, {finding.attempt}"
-    tally.faces.append(
-        (float(errors[0]), told, made.image, transform_points(face.points, made.matrix), transform_points(published, made.matrix))
-    )
-    tally.faces = sorted(tally.faces, key=lambda found: -found[0])[:WORST]
+    caption = f"{picture.name}, score {face.score:.2f}, {finding.attempt}"
+    points = (transform_points(each, aligned.matrix) for each in (face.points, published))
+    tally.faces.append((float(errors[0]), caption, aligned.image, *points))
+    tally.faces = sorted(tally.faces, key=lambda entry: -entry[0])[:WORST]
 
 
 def line(name: str, tally: Tally) -> dict[str, Any]:
@@ -176,12 +175,12 @@ def line(name: str, tally: Tally) -> dict[str, Any]:
 def draw(tally: Tally) -> None:
     """The worst faces with the published points and the detector's."""
     tiles = [
-        Tile(mark_points(crop, SIDE, {PUBLISHED: published, DETECTED: found}), f"error {error:.2f}", told)
-        for error, told, crop, found, published in tally.faces
+        Tile(mark_points(crop, SIDE, {PUBLISHED: published, DETECTED: detected}), f"error {error:.2f}", caption)
+        for error, caption, crop, detected, published in tally.faces
     ]
     colours = f"{COLOUR_NAMES[PUBLISHED]}: published points, {COLOUR_NAMES[DETECTED]}: YuNet's"
-    told = f"the {len(tiles)} worst of {tally.found:,} faces by the error of the eyes. {colours}"
-    contact_sheet(PLOT, "FG-NET", told, tiles, WORST, SIDE)
+    title = f"the {len(tiles)} worst of {tally.found:,} faces by the error of the eyes. {colours}"
+    contact_sheet(PLOT, "FG-NET", title, tiles, WORST, SIDE)
     print(f"the worst faces: {os.fspath(PLOT)}\n")
 
 

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    cv2.setNumThreads(1)  # the workers are the cores' only load
+    cv2.setNumThreads(1)  # so that only the workers load the cores
     count, searched = (2_000, 50_000) if arguments.quick else (20_000, 500_000)
     rates = {side: rate(side, count, arguments.workers) for side in (64, 128, 256)}
     seconds = search(searched)
@@ -47,7 +47,7 @@ def rate(side: int, count: int, workers: int) -> int:
     """Crops of `side` pixels hashed in a second."""
     drawn = [crop(seed, side) for seed in range(200)]
     images = [drawn[i % len(drawn)] for i in range(count)]
-    duplicates.hashes(images[:200], workers)  # what is done once
+    duplicates.hashes(images[:200], workers)  # warm-up
     start = time.perf_counter()
     duplicates.hashes(images, workers)
     return round(count / (time.perf_counter() - start))
@@ -70,8 +70,8 @@ def search(count: int) -> float:
     start = time.perf_counter()
     pairs = duplicates.copies(hashes, hashes)
     seconds = time.perf_counter() - start
-    found = set(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
-    assert all((row, count - planted + row) in found for row in range(planted)), "a planted pair is missing"
+    found_pairs = set(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
+    assert all((row, count - planted + row) in found_pairs for row in range(planted)), "a planted pair is missing"
     return seconds
 
 

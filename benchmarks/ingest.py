@@ -79,7 +79,7 @@ def write(path: Path, faces: list[bytes], size: int) -> None:
 
 
 def child(what: str, path: Path) -> dict[str, float]:
-    """The figures of a process of its own, so that its peak is its own."""
+    """The figures of a new process, whose peak of memory is its own."""
     command = [sys.executable, __file__, "--measure", what, str(path)]
     figures: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
     return figures
@@ -93,7 +93,7 @@ def measured(work, path: Path) -> dict[str, float]:  # type: ignore[no-untyped-d
 
 
 def ours(path: Path) -> None:
-    """What the clean stage does."""
+    """Clean as the stage does."""
     from agecascade.archives import open_archives
     from agecascade.datasets import reader
     from agecascade.datasets.cleaning import clean

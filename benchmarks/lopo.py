@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "DVC_ROOT": folder}
         small = Task(Path(folder) / "small", "tinyagenet", 64)
-        small.step("first")  # what is done once: the store, caches
+        small.step("first")  # warm-up: the store, caches
         figures = {f"small_{name}": value for name, value in small.ratio(1 if quick else 3).items()}
         with mock.patch("agecascade.training.frozen.groups", return_value=[]):
             figures["small_loop_seconds"] = round(small.step("first"), 2)

@@ -1,4 +1,4 @@
-"""What this process holds in memory, by /proc: `getrusage` counts what its parent held when it started it."""
+"""Memory of this process, read from /proc: `getrusage` would count its parent's memory at the start too."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from pathlib import Path
 
 
 def resident_mib() -> float:
-    """MiB now."""
+    """Resident memory now, MiB."""
     return _status("VmRSS")
 
 
 def peak_mib() -> float:
-    """The most so far, MiB."""
+    """Peak of the resident memory so far, MiB."""
     return _status("VmHWM")
 
 
-def forget_peak() -> None:
-    """Measure the peak from here on."""
+def reset_peak() -> None:
+    """Reset the peak: it is measured from here on."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -1,9 +1,9 @@
-"""Does bf16 cost accuracy? The first step of a study in fp32 and in bf16, from the same weights and batches, over seeds.
+"""Compare the accuracy of bf16 with that of fp32: the first step of a study in both, from the same weights and batches, over seeds.
 
 usage: uv run python benchmarks/precision.py [--quick | --whole] [--seeds 3]
-after `agecascade study utkface && dvc repro scratch split@utkface`: UTKFace 0-116 at 64 px, TinyAgeNet, the study's recipe. Unless told
-otherwise 3,000 of the training pictures and 8 epochs, so that it ends in ten minutes; 3,000 more of them, and the validation pictures, tell
-the MAE. --whole takes the study's own training and validation pictures and epochs, some hours; --quick one seed, 1,000 pictures, 2 epochs.
+after `agecascade study utkface && dvc repro scratch split@utkface`: UTKFace 0-116 at 64 px, TinyAgeNet, the study's recipe. By
+default it trains on 3,000 of the training pictures for 8 epochs, ten minutes; 3,000 more of them, and the validation pictures, give the
+MAE. --whole takes the study's own training and validation pictures and epochs, some hours; --quick one seed, 1,000 pictures, 2 epochs.
 Trainings run side by side, one on each core, as folds do. The last line printed is one JSON object: fp32_mae, bf16_mae (means over the
 seeds, validation pictures), difference (bf16 minus fp32), largest_difference (of a seed), and each seed's MAE.
 """
@@ -33,16 +33,16 @@ def main() -> None:
     precisions = ("fp32", "bf16")
     # spawned: torch's threads do not survive a fork; the slower trainings first, so that no core waits at the end
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        wanted = [(precision, seed) for precision in precisions for seed in seeds]
-        found = dict(zip(wanted, pool.map(trained, wanted, [size] * len(wanted)), strict=True))
-    maes = {precision: np.array([found[precision, seed] for seed in seeds]) for precision in precisions}
-    apart = maes["bf16"] - maes["fp32"]
+        runs = [(precision, seed) for precision in precisions for seed in seeds]
+        mae_of_run = dict(zip(runs, pool.map(mae_of, runs, [size] * len(runs)), strict=True))
+    maes = {precision: np.array([mae_of_run[precision, seed] for seed in seeds]) for precision in precisions}
+    difference = maes["bf16"] - maes["fp32"]
     figures: dict[str, Any] = {f"{precision}_mae": round(float(values.mean()), 4) for precision, values in maes.items()}
-    figures |= {"difference": round(float(apart.mean()), 4), "largest_difference": round(float(np.abs(apart).max()), 4)}
+    figures |= {"difference": round(float(difference.mean()), 4), "largest_difference": round(float(np.abs(difference).max()), 4)}
     print(json.dumps(figures | {precision: values.round(4).tolist() for precision, values in maes.items()}))
 
 
-def trained(wanted: tuple[str, int], size: tuple[int | None, int | None]) -> float:
+def mae_of(run: tuple[str, int], size: tuple[int | None, int | None]) -> float:
     """The MAE of the validation pictures after a training of so many pictures and epochs, None for the study's own."""
     import pandas as pd
     import torch
@@ -54,7 +54,7 @@ def trained(wanted: tuple[str, int], size: tuple[int | None, int | None]) -> flo
     from agecascade.training.jobs import from_init, jobs_of, samples_of
     from agecascade.training.loop import train
 
-    (precision, seed), (pictures, epochs) = wanted, size
+    (precision, seed), (pictures, epochs) = run, size
     torch.set_num_threads(1)
     study = params.load()
     step = next(iter(study.cascade))
@@ -63,17 +63,18 @@ def trained(wanted: tuple[str, int], size: tuple[int | None, int | None]) -> flo
     splits = pd.read_parquet(f"data/splits/{name}.parquet")
     job = next(jobs_of(study, step, faces, splits, Path("models")))
     role = splits.set_index("sample_id")["role"].reindex(faces.sample_id).to_numpy()
-    learned, told = np.flatnonzero(role == "train"), np.flatnonzero(role == "validation")
+    train_rows, validation_rows = np.flatnonzero(role == "train"), np.flatnonzero(role == "validation")
     if pictures:
-        shuffled = np.random.default_rng(0).permutation(learned)
-        learned, told = np.sort(shuffled[:pictures]), np.sort(np.concatenate([told, shuffled[pictures : 2 * pictures]]))
-    training, validation = (samples_of(job, faces, faces.take(rows)) for rows in (learned, told))
+        shuffled = np.random.default_rng(0).permutation(train_rows)
+        train_rows = np.sort(shuffled[:pictures])
+        validation_rows = np.sort(np.concatenate([validation_rows, shuffled[pictures : 2 * pictures]]))
+    training, validation = (samples_of(job, faces, faces.take(rows)) for rows in (train_rows, validation_rows))
     recipe = job.recipe.model_copy(update={"epochs": epochs or job.recipe.epochs, "select": "last"})
     network, method, card = from_init(job, job.card), job.card.objective(), job.card
     augmenter = Augmenter(job.augment, job.card.channels)
     for record in train(network, method, training, validation, recipe, augmenter, seed=[seed, *job.random_seed[1:]], precision=precision):
-        told_so = f"{precision}, seed {seed}, epoch {record['epoch']:.0f}: validation MAE {record['validation_error']:.3f}"
-        print(told_so, file=sys.stderr, flush=True)
+        progress = f"{precision}, seed {seed}, epoch {record['epoch']:.0f}: validation MAE {record['validation_error']:.3f}"
+        print(progress, file=sys.stderr, flush=True)
     value, _ = predict_values(network, method, validation.images, card.image_size, card.channels, card.flip)
     return float(metrics.mae(value, validation.label))
 

@@ -1,4 +1,4 @@
-"""What every n-th comparison age is worth in use (DAA, Tables 6 and 7): error and time of a trained model for n = 1, 2, 5, 10, 20, 50.
+"""Error and time of a trained DAA model that compares with every n-th age, n = 1, 2, 5, 10, 20, 50 (DAA, Tables 6 and 7).
 
 usage: uv run python benchmarks/sampling.py STEP [--row ROW]    after `dvc repro` of a study with `head: daa`
 Nothing is trained again: each fold's test pictures and their mirror images go through the backbone once, and their maps through the
@@ -25,25 +25,25 @@ from agecascade.evaluation.tables import to_markdown
 from agecascade.inference import batches
 from agecascade.loading import Faces, load_faces
 from agecascade.models.daa import DaaHead, DaaNetwork
-from asked import asked
+from step_arguments import parse_arguments
 
 INTERVALS = (1, 2, 5, 10, 20, 50)
 BATCH = 8
 
 
 def main() -> None:
-    wanted = asked(__doc__)
-    models = Path("models", wanted.step, wanted.row)
+    arguments = parse_arguments(__doc__)
+    models = Path("models", arguments.step, arguments.row)
     if not models.exists():
         sys.exit(f"error: {models} is not there; run `dvc repro`, or name another row with --row")
-    faces = load_faces(Path("data/aligned", wanted.dataset), wanted.study.image_size)
-    splits = pd.read_parquet(f"data/splits/{wanted.dataset}.parquet").query("role == 'test'")
-    found: dict[int, list[dict[str, float]]] = defaultdict(list)
+    faces = load_faces(Path("data/aligned", arguments.dataset), arguments.study.image_size)
+    splits = pd.read_parquet(f"data/splits/{arguments.dataset}.parquet").query("role == 'test'")
+    by_interval: dict[int, list[dict[str, float]]] = defaultdict(list)
     for folder in sorted(models.glob("fold*"), key=lambda path: int(path.name[4:])):
         tested = np.isin(faces.sample_id, splits.query(f"fold == {folder.name[4:]}")["sample_id"].to_numpy(str))
         for interval, figures in of_fold(folder, faces.take(tested)):
-            found[interval].append(figures)
-    table = pd.DataFrame([{"n": interval, **pd.DataFrame(folds).mean().to_dict()} for interval, folds in found.items()])
+            by_interval[interval].append(figures)
+    table = pd.DataFrame([{"n": interval, **pd.DataFrame(folds).mean().to_dict()} for interval, folds in by_interval.items()])
     print(to_markdown(table), file=sys.stderr)
     print(json.dumps({str(line.pop("n")): line for line in table.round(4).to_dict("records")}))
 
@@ -73,7 +73,7 @@ def of_fold(folder: Path, tested: Faces) -> Iterator[tuple[int, dict[str, float]
 
 @torch.inference_mode()
 def estimates(head: DaaHead, maps: Tensor) -> Tensor:
-    """What each compared age says of the pictures, (N, n)."""
+    """The estimates of all compared ages for the pictures, (N, n)."""
     return torch.cat([head(some) for some in maps.split(256)])
 
 

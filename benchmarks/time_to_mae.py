@@ -6,7 +6,7 @@ study's first step, with N epochs instead of its own, chosen on its validation p
 cores, in bf16 where the processor has it. The peer: a folder of JPEG crops of 64 px, PIL, torchvision's transforms, a DataLoader
 with two workers, NCHW, fp32, and the same network, objective, optimiser, learning rates and batch size, so that it needs as many epochs.
 Its seconds are those of this many pictures at the rate of a minute; --whole trains it to the end instead, which takes an
-hour, and tells its MAE as well. --quick trains neither: it takes the rates of 15 s each, and tells no MAE.
+hour, and gives its MAE as well. --quick trains neither: it takes the rates of 15 s each, without an MAE.
 Both count what it takes to decode and to learn, not the tests. The last line printed is one JSON object: time_speedup, seconds,
 peer_seconds, test_mae, epochs, and with --whole peer_test_mae.
 """
@@ -58,11 +58,11 @@ def main() -> None:
         if arguments.quick:
             print(json.dumps(rates(task, Path(folder))))
             return
-        found = ours(task)
-        if found["test_mae"] > arguments.mae:
-            sys.exit(f"error: a test MAE of {found['test_mae']:.3f} after {task.recipe.epochs} epochs; give --epochs more")
-        print(f"ours: {found['seconds']:.0f} s, test MAE {found['test_mae']:.3f}", file=sys.stderr, flush=True)
-        figures = {**found, **(peer_whole(task, Path(folder)) if arguments.whole else peer_estimate(task, Path(folder), 60.0))}
+        reached = ours(task)
+        if reached["test_mae"] > arguments.mae:
+            sys.exit(f"error: a test MAE of {reached['test_mae']:.3f} after {task.recipe.epochs} epochs; give --epochs more")
+        print(f"ours: {reached['seconds']:.0f} s, test MAE {reached['test_mae']:.3f}", file=sys.stderr, flush=True)
+        figures = {**reached, **(peer_whole(task, Path(folder)) if arguments.whole else peer_estimate(task, Path(folder), 60.0))}
     speedup = {"time_speedup": round(figures["peer_seconds"] / figures["seconds"], 2), "epochs": task.recipe.epochs}
     print(json.dumps(speedup | {name: round(value, 3) for name, value in figures.items()}))
 
@@ -82,7 +82,7 @@ class Task:
 
     @property
     def pictures(self) -> int:
-        """That are learned from in all."""
+        """Training pictures in all epochs together."""
         return self.recipe.epochs * len(self.training)
 
 
@@ -154,7 +154,7 @@ class Folder(Dataset):
 
 
 def peer_steps(task: Task, folder: Path, network: nn.Module) -> Iterator[int]:
-    """The plain loop; tells after each step how many pictures it took."""
+    """The plain loop; yields the number of pictures of each step."""
     method, sigma = task.job.card.objective(), task.job.params.sigma
     faces = Folder(folder / "jpeg", task.training.label, task.job.augment, task.job.card.channels)
     size = task.recipe.batch_size
@@ -194,14 +194,14 @@ def peer_whole(task: Task, folder: Path) -> dict[str, float]:
 
 
 def rates(task: Task, folder: Path) -> dict[str, float]:
-    """What a quarter of a minute of each tells."""
+    """The figures by the rates of 15 seconds of each."""
     few = replace(task, training=_first(task.training, 1024))
-    found, start = 0.0, time.perf_counter()
+    images_per_s, start = 0.0, time.perf_counter()
     for record in epochs_of(few, task.network(), task.job.card.objective()):
-        found = max(found, record["images_per_s"])
+        images_per_s = max(images_per_s, record["images_per_s"])
         if time.perf_counter() - start > 15:
             break
-    seconds, peer_seconds = task.pictures / found, peer_estimate(task, folder, 15.0)["peer_seconds"]
+    seconds, peer_seconds = task.pictures / images_per_s, peer_estimate(task, folder, 15.0)["peer_seconds"]
     return {"time_speedup": round(peer_seconds / seconds, 2), "seconds": round(seconds), "peer_seconds": round(peer_seconds)}
 
 

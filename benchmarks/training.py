@@ -46,7 +46,7 @@ def main() -> None:
             for program in programs:
                 rates[program].append(child(program, folder, seconds))
                 print(f"{program}: {rates[program][-1]:,.0f} images/s", file=sys.stderr)
-    rate = {program: statistics.median(found) for program, found in rates.items()}
+    rate = {program: statistics.median(values) for program, values in rates.items()}
     speedups = {f"{program}_speedup": round(rate[program] / rate["peer"], 2) for program in programs if program != "peer"}
     figures = {"peer_speedup": max(speedups.values()), **speedups}
     print(json.dumps(figures | {f"{program}_images_per_s": round(value) for program, value in rate.items()}))
@@ -59,7 +59,7 @@ def has_bf16() -> bool:
 
 
 def child(program: str, folder: str, seconds: float) -> float:
-    """Images per second of a program in a process of its own."""
+    """Images per second of a program in a new process."""
     command = [sys.executable, __file__, "--measure", program, folder, str(seconds)]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
@@ -83,7 +83,7 @@ def draw(folder: Path) -> None:
 
 
 def ours(folder: Path, seconds: float, precision: str) -> float:
-    """What a training stage does."""
+    """Train as a stage does."""
     import numpy as np
     import torch
 
@@ -110,7 +110,7 @@ def ours(folder: Path, seconds: float, precision: str) -> float:
         rates.append(record[SPEED])
         if len(rates) > 1 and time.perf_counter() - start > seconds:
             break
-    return statistics.median(rates[1:])  # the first epoch pays for the first use of every kernel
+    return statistics.median(rates[1:])  # the first epoch includes the first use of every kernel
 
 
 def peer(folder: Path, seconds: float) -> float:

@@ -5,7 +5,7 @@ bif: random pictures of 60 x 44 pixels, in memory, through `Bif` and through a p
 cv2.filter2D, the larger of two scales, cv2.dilate for the maxima; both on all cores, their features compared. The floor is the time that
 the multiplications of the convolutions alone take at the speed of a large matrix product in single precision on this machine.
 features: TinyAgeNet at 64 px in fp32 on pictures and their mirror images, batches of 256, normalised beforehand; against the stage's work,
-from pictures in memory to a Parquet file. lopo: 1,002 made-up pictures of 82 subjects with 256 features that know the age up to noise: SVR,
+from pictures in memory to a Parquet file. lopo: 256 random features (functions of the age plus noise) of 1,002 pictures, 82 subjects: SVR,
 OHRank and BFGS-LDL on all folds with their default lists to choose from, two workers. Turns alternate, medians are reported. --quick takes
 fewer turns and pictures, and every fourth fold, four times whose seconds are reported.
 The last line printed is one JSON object: bif_speedup, bif_floor_ratio (time over floor), bif_ms, lopo_seconds (of all three, and of each),
@@ -70,8 +70,8 @@ def measure_bif(turns: int, count: int) -> dict[str, float]:
     speed = 2 * 2048**3 / seconds["product"]
     floor = 2 * bif.MULTIPLICATIONS / speed  # of a picture
     ours = seconds["ours"] / count
-    told = f"{1e3 * ours:.3f} ms a picture, the loop {1e3 * seconds['peer'] / count:.2f} ms"
-    print(f"bif: {told}; floor {1e3 * floor:.3f} ms: {bif.MULTIPLICATIONS / 1e6:.0f} M multiplications at {speed / 1e9:.0f} GFLOP/s")
+    times = f"{1e3 * ours:.3f} ms a picture, the loop {1e3 * seconds['peer'] / count:.2f} ms"
+    print(f"bif: {times}; floor {1e3 * floor:.3f} ms: {bif.MULTIPLICATIONS / 1e6:.0f} M multiplications at {speed / 1e9:.0f} GFLOP/s")
     return {
         "bif_speedup": round(seconds["peer"] / seconds["ours"], 2),
         "bif_floor_ratio": round(ours / floor, 2),
@@ -139,7 +139,7 @@ def measure_lopo(every: int) -> dict[str, float]:
     from agecascade import regressors
     from agecascade.params import Compute
 
-    features, split = made_up()
+    features, split = random_features()
     split = split[split["fold"] % every == 0]
     seconds = {}
     for name in REGRESSORS:
@@ -151,7 +151,7 @@ def measure_lopo(every: int) -> dict[str, float]:
     return {"lopo_seconds": round(sum(seconds.values()), 1), **{f"{name}_seconds": round(value, 1) for name, value in seconds.items()}}
 
 
-def made_up() -> Any:
+def random_features() -> Any:
     """Features as a network's pooling gives them, none below zero, and a leave-one-subject-out split."""
     from agecascade.features import Features
     from agecascade.splits import split

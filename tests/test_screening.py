@@ -16,15 +16,14 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
 import screen as stage
-from agecascade import params, schema, screening
+from agecascade import schema, screening
 from agecascade.datasets.cleaning import exclusions
 from agecascade.errors import ParamsError, RegressorError
 from agecascade.features import Features, table
 from agecascade.io.files import write_table
 from agecascade.screening import out_of_fold, screen
 from aligned_parts import filled
-
-ROOT = Path(__file__).resolve().parent.parent
+from places import sample_params
 
 
 def made_up(count: int = 1000, size: int = 24, seed: int = 0) -> tuple[Features, pd.Series]:
@@ -183,7 +182,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def configure(work: Path, step: str) -> None:
-    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     content["features"] = {step: {"dataset": "sample_fgnet", "step": step}}
     content["screen"] = {"ages": {"features": step, "folds": 4, "share": 0.05}}
     content["regressors"] = {}

@@ -15,8 +15,7 @@ from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ParamsError
 from agecascade.io.yaml_text import load_yaml
 from agecascade.synthetic import write
-
-ROOT = Path(__file__).resolve().parent.parent
+from places import ROOT
 
 
 @pytest.fixture

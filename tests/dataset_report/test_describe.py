@@ -33,9 +33,9 @@ from agecascade.synthetic.drawing import draw as draw_face
 from agecascade.synthetic.geometry import FIVE
 from agecascade.synthetic.people import person
 from images import picture
+from places import sample_params
 from publishers import write_zip
 
-ROOT = Path(__file__).resolve().parents[2]
 FACE_SIDE = 64
 INFO = Info(
     title="Faces in the Wild",
@@ -394,7 +394,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    study = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    study = sample_params()
     study["datasets"]["sample_fgnet"].update(reader="wild", origin="publisher", draw=None, detector="yunet")
     study["datasets"] = {"faces": study["datasets"]["sample_faces"], "wild": study["datasets"]["sample_fgnet"]}
     study["pretrain"]["faces"]["dataset"] = "faces"

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +14,10 @@ from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import DrawSettings
 from agecascade.synthetic import write
 from images import picture
+from places import ROOT
 from publishers import rows_of, write_tar, write_zip
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "annotations" / "adience"
+REAL = ROOT.parent / "shared" / "annotations" / "adience"
 HEADER = "user_id\toriginal_image\tface_id\tage\tgender\tx\ty\tdx\tdy\ttilt_ang\tfiducial_yaw_angle\tfiducial_score"
 GROUPS = [(0, 2), (4, 6), (8, 12), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100)]
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,9 +7,10 @@ from hypothesis import strategies as st
 from agecascade.datasets import agedb
 from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ParamsError
+from places import ROOT
 from publishers import rows_of, write_zip
 
-NAMES = Path(__file__).resolve().parents[3] / "shared" / "annotations" / "agedb_names.txt"
+NAMES = ROOT.parent / "shared" / "annotations" / "agedb_names.txt"
 
 
 def read(tmp_path, names):

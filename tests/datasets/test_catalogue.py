@@ -23,9 +23,9 @@ from agecascade.io.source import Source
 from agecascade.io.yaml_text import load_yaml
 from agecascade.params import Block, Dataset
 from images import picture
+from places import ROOT
 from publishers import write_zip
 
-ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "docs" / "reference" / "datasets.md"
 ADDING = ROOT / "docs" / "how_to" / "add_a_data_set.md"
 ACCESS = {"direct", "by hand", "on request", "withdrawn", "your own"}

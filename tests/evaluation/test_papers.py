@@ -17,8 +17,8 @@ from agecascade.evaluation.tables import to_markdown
 from agecascade.io.yaml_text import load_yaml
 from agecascade.params import check
 from agecascade.tracking import flat
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TABLE = PaperTable.model_validate(
     {
         "title": "A paper, Table 1",

@@ -29,8 +29,8 @@ from agecascade.schema import features_schema
 from agecascade.training.initial_weights import initialise
 from aligned_parts import aligned
 from images import noise_batch
+from places import ROOT, sample_params
 
-ROOT = Path(__file__).resolve().parents[2]
 CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
 IMAGES = noise_batch(6, 32)
 
@@ -190,7 +190,7 @@ def test_memory_stays_flat(tmp_path: Path):
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     """A working folder with the sample's params, twelve aligned faces and the networks of `scratch`."""
-    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     content["features"] = {
         "deep": {"dataset": "sample_fgnet", "step": "scratch", "layer": "block2", "reduce": "max", "normalise": "l2", "half": True},
         "bif": {"dataset": "sample_fgnet", "step": "scratch", "extractor": "bif"},
@@ -254,7 +254,7 @@ def test_a_step_with_several_folds_is_named_by_its_key(work: Path):
     ],
 )
 def test_what_params_cannot_say(entry: dict, message: str):
-    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     content["features"] = {"f": {"dataset": "sample_fgnet", **entry}}
     content["regressors"] = {}
     with pytest.raises(ParamsError, match=message):

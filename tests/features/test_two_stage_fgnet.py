@@ -18,8 +18,8 @@ from agecascade.features.bif import HEIGHT, SIZE, bif_features
 from agecascade.io.yaml_text import load_yaml
 from agecascade.loading import load_faces
 from agecascade.splits import split
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 ARCHIVE = "FGNET.zip"
 COMPUTE = params.Compute(workers=2)
 

@@ -37,10 +37,9 @@ from http_publisher import (
     truncating_without_ranges,
     without_ranges,
 )
+from places import ROOT
 
 pytestmark = pytest.mark.usefixtures("repository")
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("more", [{}, {"sha256": SHA256}, {"size": len(CONTENT)}])

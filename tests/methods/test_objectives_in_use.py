@@ -23,14 +23,15 @@ from agecascade.tracking import Tracker
 from agecascade.training.cascade import train_step
 from agecascade.training.initial_weights import initialise
 from agecascade.training.jobs import jobs_of
+from places import sample_params
+from small_sets import random_faces, rolled_splits
 
-ROOT = Path(__file__).resolve().parents[2]
 STEP = "target_from_scratch"
 REGRESSIONS = ("mr_l1", "mr_l2", "smooth_l1")
 
 
 def study(step: dict[str, Any] | None = None, **changes: Any) -> Params:
-    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     content |= {"image_size": 32, "compute": {"backend": "local", "workers": 1}, **changes}
     for entry in [*content["cascade"].values(), *content["pretrain"].values()]:
         entry |= {"epochs": 1, "batch_size": 8}
@@ -40,17 +41,12 @@ def study(step: dict[str, Any] | None = None, **changes: Any) -> Params:
 
 @pytest.fixture
 def faces() -> Faces:
-    random = np.random.default_rng(0)
-    label = random.integers(0, 70, 24).astype(float)
-    images = random.integers(0, 255, (24, 32, 32, 3), np.uint8)
-    return Faces(np.array([f"p{i:02d}" for i in range(24)]), images, label, np.full(24, np.nan), np.array([f"s{i % 4}" for i in range(24)]))
+    return random_faces()
 
 
 @pytest.fixture
 def splits(faces: Faces) -> pd.DataFrame:
-    roles = np.array(["train"] * 12 + ["validation"] * 4 + ["test"] * 8)
-    parts = [pd.DataFrame({"sample_id": faces.sample_id, "fold": fold, "role": np.roll(roles, 8 * fold)}) for fold in range(2)]
-    return pd.concat(parts, ignore_index=True)
+    return rolled_splits(faces)
 
 
 def train(settings: Params, faces: Faces, splits: pd.DataFrame, root: Path, step: str = STEP) -> Path:

@@ -14,9 +14,9 @@ from scipy.stats import norm
 
 from agecascade import labels, methods
 from agecascade.methods.dldl import closed_gradient
+from places import ROOT
 from tensors import doubles
 
-ROOT = Path(__file__).resolve().parents[2]
 GRID = labels.grid(0, 100, 1).double()
 
 

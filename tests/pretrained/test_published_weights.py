@@ -19,20 +19,19 @@ from agecascade.params import Normalisation, Weights
 from agecascade.pretrained import write_published
 from agecascade.training.initial_weights import initialise, require_rows
 from agecascade.training.jobs import Job, from_init
+from places import sample_params
 from project import STEP, finish, prepare, start
 from published import FACES2, PICTURES, caffe_pictures, network, vggface2, vggface2_maps, write_pickle
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def study(**changes: Any) -> params.Params:
-    content = YAML(typ="safe").load(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     return params.check(content | changes)
 
 
 def with_faces(sha256: str) -> params.Params:
     """The sample, whose target starts from VGGFace2's SENet-50."""
-    content = YAML(typ="safe").load(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     content["cascade"]["target_from_scratch"]["init"] = "vggface2"
     channels = content["normalisation"] | {"by_backbone": {"senet50": {"mean": FACES2.mean, "std": FACES2.std}}}
     entry = {"file": "senet50_ft_weight.pkl", "sha256": sha256}

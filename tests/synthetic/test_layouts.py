@@ -16,9 +16,9 @@ import pytest
 from agecascade import params, study
 from agecascade.datasets import READERS, reader
 from agecascade.io.yaml_text import dump_yaml, load_yaml
+from places import ROOT
 from project import WHOLE
 
-ROOT = Path(__file__).resolve().parents[2]
 TARGET = "agedb"  # of the data sets that know no labels
 
 NAMES = sorted(READERS)[:: 1 if WHOLE else 4]

@@ -26,13 +26,13 @@ from agecascade.training import cascade
 from agecascade.training.cascade import train_step
 from agecascade.training.initial_weights import initialise
 from agecascade.training.loop import NetworkTraining
-
-ROOT = Path(__file__).resolve().parents[2]
+from places import sample_params
+from small_sets import random_faces, rolled_splits
 
 
 @pytest.fixture
 def study() -> Params:
-    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     content |= {
         "image_size": 32,
         "compute": {"backend": "local", "workers": 1},
@@ -45,18 +45,12 @@ def study() -> Params:
 
 @pytest.fixture
 def faces() -> Faces:
-    random = np.random.default_rng(0)
-    images = random.integers(0, 255, (24, 32, 32, 3), np.uint8)
-    label = random.integers(0, 70, 24).astype(float)
-    sigma = np.where(np.arange(24) % 2, 3.0, np.nan)
-    return Faces(np.array([f"p{i:02d}" for i in range(24)]), images, label, sigma, np.array([f"s{i % 4}" for i in range(24)]))
+    return random_faces(sigma="mixed")
 
 
 @pytest.fixture
 def splits(faces: Faces) -> pd.DataFrame:
-    roles = np.array(["train"] * 12 + ["validation"] * 4 + ["test"] * 8)
-    parts = [pd.DataFrame({"sample_id": faces.sample_id, "fold": fold, "role": np.roll(roles, 8 * fold)}) for fold in range(2)]
-    return pd.concat(parts, ignore_index=True)
+    return rolled_splits(faces)
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from agecascade.params import Augment, Daa, Normalisation, Params, Recipe, Row, 
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.loop import train
 from agecascade.training.samples import Samples, draw_templates, give_templates
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
 AUGMENTER = Augmenter(Augment(flip=0.5, gray=0.0, downscale=1.0, rotation=0.0, jitter=0.0), CHANNELS)
 AGES = 11

@@ -20,15 +20,16 @@ from agecascade.training import frozen
 from agecascade.training.cascade import train_step
 from agecascade.training.frozen import HeadTrainings
 from agecascade.training.initial_weights import initialise
+from places import sample_params
+from small_sets import random_faces
 
-ROOT = Path(__file__).resolve().parents[2]
 STEP = "target_from_scratch"
 FOLDS = 3
 
 
 @pytest.fixture
 def study() -> Params:
-    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     content |= {"image_size": 32, "augment": "none", "compute": {"backend": "local", "workers": 1}}
     content["compare"]["methods"] = ["dex"]
     content["cascade"][STEP] |= {"epochs": 2, "batch_size": 6, "trainable": "head"}
@@ -37,10 +38,7 @@ def study() -> Params:
 
 @pytest.fixture
 def faces() -> Faces:
-    random = np.random.default_rng(0)
-    images = random.integers(0, 255, (30, 32, 32, 3), np.uint8)
-    label, sigma = random.integers(0, 70, 30).astype(float), np.where(np.arange(30) % 2, 3.0, np.nan)
-    return Faces(np.array([f"p{i:02d}" for i in range(30)]), images, label, sigma, np.array([f"s{i % 4}" for i in range(30)]))
+    return random_faces(30, sigma="mixed")
 
 
 @pytest.fixture

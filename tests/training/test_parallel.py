@@ -22,13 +22,12 @@ from agecascade.params import Compute
 from agecascade.training import parallel
 from agecascade.training.jobs import Job
 from agecascade.training.parallel import Processes, side_by_side
+from places import ROOT, sample_params
 from project import STEP, finish, prepare, results, start
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def jobs(*backbones: str, folds: int) -> list[Job]:
-    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     study = params.check(content | {"image_size": 224})
     rows = [study.rows[0]._replace(backbone=backbone) for backbone in backbones]
     return [Job(study, STEP, row, study.cascade[STEP], [0.0, 1.0], fold, Path()) for row in rows for fold in range(folds)]

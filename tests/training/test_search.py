@@ -21,14 +21,15 @@ from agecascade.training import search as module
 from agecascade.training.initial_weights import initialise
 from agecascade.training.jobs import jobs_of, read_winners
 from agecascade.training.search import SearchResult, pairs, search
+from places import sample_params
+from small_sets import random_faces, rolled_splits
 
-ROOT = Path(__file__).resolve().parents[2]
 MAIN = "dldl_v2-tinyagenet-s0"
 
 
 def content(**step: Any) -> dict[str, Any]:
     """A study of one step, searched before it is trained."""
-    study = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    study = sample_params()
     study["datasets"] = {"sample_fgnet": study["datasets"]["sample_fgnet"]}
     study |= {"image_size": 32, "pretrain": {}, "features": {}, "regressors": {}, "screen": {}, "augment": "none"}
     study["compute"] = {"backend": "local", "workers": 1}
@@ -41,17 +42,12 @@ def content(**step: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def faces() -> Faces:
-    random = np.random.default_rng(0)
-    images = random.integers(0, 255, (24, 32, 32, 3), np.uint8)
-    label = random.integers(0, 70, 24).astype(float)
-    return Faces(np.array([f"p{i:02d}" for i in range(24)]), images, label, np.full(24, 2.0), np.array([f"s{i % 4}" for i in range(24)]))
+    return random_faces(sigma="two")
 
 
 @pytest.fixture
 def splits(faces: Faces) -> pd.DataFrame:
-    roles = np.array(["train"] * 12 + ["validation"] * 6 + ["test"] * 6)
-    parts = [pd.DataFrame({"sample_id": faces.sample_id, "fold": fold, "role": np.roll(roles, 6 * fold)}) for fold in range(3)]
-    return pd.concat(parts, ignore_index=True)
+    return rolled_splits(faces, validation=6, test=6, folds=3)
 
 
 def searched(study: Params, faces: Faces, splits: pd.DataFrame, root: Path) -> SearchResult:
