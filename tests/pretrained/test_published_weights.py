@@ -95,7 +95,7 @@ def test_what_is_wrong_with_the_weights_of_a_study_is_one_line(archives: Path, t
         entry = {"file": file.name} | ({"sha256": sha256} if sha256 else {})
         write_published(study(weights={"own": {"resnet18": entry}}, backbone="resnet18", image_size=64, **changes), "own", out)
 
-    with pytest.raises(ModelError, match=r"weights\.own\.resnet18: mine\.pkl cannot be downloaded by a program: docs.networks\.md"):
+    with pytest.raises(ModelError, match=r"weights\.own\.resnet18: mine\.pkl cannot be downloaded by a program: docs/reference/networks\.md"):
         write("0" * 8)
     file.write_bytes(b"another file")
     with pytest.raises(ModelError, match=rf"weights\.own\.resnet18: sha256 is missing, .* write {checksum(file)}$"):
