@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from agecascade.archives import open_archives
-from agecascade.dataset_report.landmark_error import landmark_errors, summarise_errors
+from agecascade.dataset_report.quality import landmark_errors, summarise_errors
 from agecascade.datasets import reader
 from agecascade.datasets.base import ManifestRow
 from agecascade.errors import FaceError
@@ -38,7 +38,7 @@ from agecascade.faces.detectors import Annotation, Face
 from agecascade.faces.face import Points
 from agecascade.io.places import archive_folders
 from agecascade.params import Align, Detection
-from agecascade.plots import Tile, contact_sheet, marked, marks
+from agecascade.plots.sheets import COLOUR_NAMES, DETECTED, PUBLISHED, Tile, contact_sheet, mark_points
 
 ARCHIVE = "FGNET.zip"
 MAIN = "yunet, with retries"
@@ -176,10 +176,10 @@ def line(name: str, tally: Tally) -> dict[str, Any]:
 def draw(tally: Tally) -> None:
     """The worst faces with the published points and the detector's."""
     tiles = [
-        Tile(marked(crop, SIDE, {marks.PUBLISHED: published, marks.FOUND: found}), f"error {error:.2f}", told)
+        Tile(mark_points(crop, SIDE, {PUBLISHED: published, DETECTED: found}), f"error {error:.2f}", told)
         for error, told, crop, found, published in tally.faces
     ]
-    colours = f"{marks.NAMES[marks.PUBLISHED]}: published points, {marks.NAMES[marks.FOUND]}: YuNet's"
+    colours = f"{COLOUR_NAMES[PUBLISHED]}: published points, {COLOUR_NAMES[DETECTED]}: YuNet's"
     told = f"the {len(tiles)} worst of {tally.found:,} faces by the error of the eyes. {colours}"
     contact_sheet(PLOT, "FG-NET", told, tiles, WORST, SIDE)
     print(f"the worst faces: {os.fspath(PLOT)}\n")

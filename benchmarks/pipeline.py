@@ -28,7 +28,7 @@ def main() -> None:
         clone = Path(folder) / "agecascade"
         run(["git", "clone", "--quiet", str(ROOT), str(clone)], ROOT)
         run(["uv", "sync", "--quiet"], clone)
-        run(["uv", "run", "python", "-c", "from agecascade.regressors import autosklearn; autosklearn.install('run it again')"], clone)
+        run(["uv", "run", "python", "-c", "from agecascade.regressors import automl; automl.install('run it again')"], clone)
         sample = run(["uv", "run", "dvc", "repro"], clone)
         noops = [run(["uv", "run", "dvc", "repro"], clone) for _ in range(1 if quick else 5)]
     print(json.dumps({"sample_seconds": round(sample, 1), "noop_seconds": round(statistics.median(noops), 2)}))

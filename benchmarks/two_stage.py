@@ -144,7 +144,7 @@ def measure_lopo(every: int) -> dict[str, float]:
     seconds = {}
     for name in REGRESSORS:
         start = time.perf_counter()
-        predictions, _, _ = regressors.fit_folds(features, split, regressors.create(name, {}, seed=0), Compute(workers=2))
+        predictions, _, _ = regressors.fit_folds(features, split, regressors.create_regressor(name, {}, seed=0), Compute(workers=2))
         seconds[name] = every * (time.perf_counter() - start)
         frame = predictions.to_pandas()
         print(f"{name}: {seconds[name]:.1f} s, MAE {(frame['prediction'] - frame['label']).abs().mean():.2f}", flush=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from agecascade.labels import grid, label_distribution, ranking_targets
-from agecascade.plots.theory import ranking_and_distributions
+from agecascade.plots.labels import ranking_and_distributions
 
 LABEL, SIGMAS = 50.0, [1.0, 2.0, 5.0, 10.0]
 

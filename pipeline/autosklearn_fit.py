@@ -10,11 +10,11 @@
 #     "setuptools<60",
 # ]
 # ///
-"""One auto-sklearn search, in the Python 3.9 that auto-sklearn 0.15 needs; `agecascade.regressors.autosklearn` runs it.
+"""One auto-sklearn search, in the Python 3.9 that auto-sklearn 0.15 needs; `agecascade.regressors.automl` runs it.
 
     uv run --script pipeline/autosklearn_fit.py FOLDER
 
-FOLDER holds train.parquet (feature, label, validation), test.parquet (feature) and options.json; the fit adds
+FOLDER holds train.parquet (feature, label, validation), test.parquet (feature) and options.json; the script adds
 predictions.parquet (prediction), leaderboard.csv and ensemble.json (weight and pipeline of each member).
 """
 
@@ -31,9 +31,9 @@ from autosklearn.regression import AutoSklearnRegressor
 
 
 def fit(folder: Path) -> None:
-    """Search on train.parquet, judged on its validation rows, and predict test.parquet."""
-    # the validation rows last, so that the holdout without shuffling is those rows: a random holdout would share
-    # subjects with the rest, and auto-sklearn cannot predict with a splitter of ours before a refit beyond its time
+    """Search on train.parquet, scored on its validation rows, and predict test.parquet."""
+    # The validation rows come last, so that a holdout without shuffling is those rows: a random one would share subjects
+    # with the training rows, and with a splitter of ours auto-sklearn predicts only after a refit beyond the time limit.
     train = pd.read_parquet(folder / "train.parquet").sort_values("validation", kind="stable")
     test = pd.read_parquet(folder / "test.parquet")
     regressor = AutoSklearnRegressor(
@@ -49,8 +49,8 @@ def fit(folder: Path) -> None:
         sys.exit("no pipeline could be fitted in this time")
     regressor.leaderboard(ensemble_only=False).to_csv(folder / "leaderboard.csv")
     (folder / "ensemble.json").write_text(json.dumps(_members(regressor), indent=2) + "\n")
-    predicted = np.asarray(regressor.predict(np.stack(test["feature"])), dtype=np.float64).ravel()
-    pd.DataFrame({"prediction": predicted}).to_parquet(folder / "predictions.parquet")
+    prediction = np.asarray(regressor.predict(np.stack(test["feature"])), dtype=np.float64).ravel()
+    pd.DataFrame({"prediction": prediction}).to_parquet(folder / "predictions.parquet")
 
 
 def _members(regressor: AutoSklearnRegressor) -> list[dict[str, object]]:
@@ -64,10 +64,10 @@ def _holdout(validation: np.ndarray) -> dict[str, object]:
     fitted = int((~validation).sum())
     if fitted == len(validation):
         return {"shuffle": True, "train_size": 0.67}
-    # half a row more, for it rounds down
+    # half a row more, because auto-sklearn rounds down
     return {"shuffle": False, "train_size": (fitted + 0.5) / len(validation)}
 
 
-# without this guard the search hangs for ever as soon as n_jobs is above 1
+# without this guard the search hangs for ever where n_jobs is above 1
 if __name__ == "__main__":
     fit(Path(sys.argv[1]))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from agecascade import params
+from agecascade.features.layers import check_features
 from agecascade.io.files import written_beside
-from agecascade.regressors.checking import require as require_regressors
+from agecascade.regressors.regress import check_regressors
 from agecascade.training.initial_weights import require_rows
 from common import run
 
@@ -14,7 +15,8 @@ from common import run
 def main() -> None:
     study = params.load("params.yaml")
     require_rows(study)
-    require_regressors(study)
+    check_features(study)
+    check_regressors(study)
     with written_beside("data/checked.txt") as temporary:
         Path(temporary).write_text("params.yaml is valid\n", encoding="utf-8")
 

@@ -8,7 +8,7 @@ from agecascade import params
 from agecascade.archives import open_archives
 from agecascade.datasets import reader
 from agecascade.datasets.cleaning import clean
-from agecascade.io.files import write_json
+from agecascade.io.files import write_figures
 from common import run
 
 
@@ -27,7 +27,7 @@ def main(name: str) -> None:
             rejects=Path("data/manifest") / f"{name}.rejects.parquet",
             workers=settings.compute.workers,
         )
-    write_json(Path("metrics/clean") / f"{name}.json", counts)
+    write_figures(Path("metrics/clean") / f"{name}.json", counts)
     print(f"clean {name}: {counts}")
 
 

@@ -1,41 +1,32 @@
-"""Stage describe: manifests, crops and archives -> metrics/datasets, plots/data, and the MLflow run that keeps them."""
+"""Stage describe: manifests, crops and archives -> metrics/datasets, plots/data, and an MLflow run with them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from agecascade import params
-from agecascade.dataset_report import drawing, faces, report, table
-from agecascade.io.files import written_beside
+from agecascade.dataset_report.describe import describe
+from agecascade.dataset_report.report import DatasetReport
 from agecascade.tracking import log_run
 from common import run
+
+TABLES, PLOTS = Path("metrics/datasets"), Path("plots/data")
 
 
 def main() -> None:
     """Describe every data set of params.yaml."""
     study = params.load("params.yaml")
-    datasets = report.gather(study, Path("data"))
-    table.write(datasets, Path("metrics/datasets"))
-    faces.write(datasets, Path("metrics/datasets"))
-    with written_beside("plots/data") as folder:
-        drawing.draw(datasets, folder)
+    datasets = describe(study, Path("data"), TABLES, PLOTS)
     track(study.study, datasets)
     for name in ("table", "faces"):
-        print(Path(f"metrics/datasets/{name}.md").read_text(encoding="utf-8"))
+        print((TABLES / f"{name}.md").read_text(encoding="utf-8"))
 
 
-def track(study: str, datasets: list[report.Described]) -> None:
-    """One run with the data sets' settings, counts, table and pictures."""
+def track(study: str, datasets: list[DatasetReport]) -> None:
+    """Log one run with the data sets' settings, figures, tables and pictures."""
     settings = {"datasets": params.read_yaml("params.yaml")["datasets"]}
-    metrics = {dataset.name: tracked(dataset) for dataset in datasets}
-    log_run(study, "describe", "describe", settings, metrics, [Path("metrics/datasets"), Path("plots/data")])
-
-
-def tracked(dataset: report.Described) -> dict[str, float]:
-    """What is compared between runs: counts, faces found where any were looked for, the detector's mean error where it is known."""
-    quality = dataset.faces
-    found = {"found": quality.found} if faces.looked(dataset) else {}
-    return {**dataset.counts, **found, **({"eye_error": quality.error.eyes["mean"]} if quality.error else {})}
+    metrics = {dataset.name: dataset.tracked for dataset in datasets}
+    log_run(study, "describe", "describe", settings, metrics, [TABLES, PLOTS])
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from agecascade import params, plots
-from agecascade.io.files import written_beside
+from agecascade import params
+from agecascade.io.files import write_csv, written_beside
 from agecascade.io.places import work_folder
 from agecascade.loading.faces import load_cached_faces
+from agecascade.plots.search import search_table
 from agecascade.tracking import log_run
 from agecascade.training.search import search
 from common import run
@@ -25,9 +26,8 @@ def main(name: str) -> None:
     with written_beside(f"models/{name}") as folder:
         result.write(Path("models", settings.init), folder)
     table, plot = Path(f"data/search/{name}.csv"), Path(f"plots/search/{name}.png")
-    with written_beside(table) as temporary:
-        result.table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    plots.search_table(plot, name, result.means)
+    write_csv(table, result.table)
+    search_table(plot, name, result.means)
     log_run(study.study, "search", name, settings.model_dump(), result.winners, [table, plot], {"step": settings.step})
     print(f"search {name}: {result.winners}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agecascade import params
-from agecascade.io.files import write_json, write_table
+from agecascade.io.files import write_figures, write_table
 from agecascade.splits import split_dataset
 from common import run
 
@@ -15,7 +15,7 @@ def main(name: str) -> None:
     result = split_dataset(params.load("params.yaml"), name, Path("data/manifest"), Path("data/aligned"))
     write_table(f"data/splits/{name}.parquet", result.table)
     write_table(f"data/splits/{name}.excluded.parquet", result.excluded)
-    write_json(f"metrics/splits/{name}.json", result.figures)
+    write_figures(f"metrics/splits/{name}.json", result.figures)
 
 
 if __name__ == "__main__":

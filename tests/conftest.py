@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from agecascade.faces.detectors import retinaface, weights
-
-ROOT = Path(__file__).resolve().parent.parent
+from places import ROOT
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -25,6 +26,14 @@ HEADER = ["path", "face", "value", "low", "high", "box", "score", "error"]
 
 def call(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_command_line_starts_without_the_heavy_libraries() -> None:
+    """`agecascade --help` must not pay for torch and the like: each takes longer to import than all else."""
+    heavy = ["torch", "mlflow", "pandas", "cv2", "pyarrow", "numpy", "scipy", "matplotlib"]
+    code = f"import sys, agecascade.cli; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
 
 
 def write_pictures(folder: Path) -> Path:
@@ -123,7 +132,7 @@ def test_study_prints_what_it_changed_in_the_working_folder(
     assert call("study", "fgnet", *flags).output == f"fgnet in {tmp_path}, {how}\n"
 
 
-def test_study_says_in_one_line_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_study_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def apply(name: str, root: Path, **_: object) -> str:
         raise ParamsError(f"unknown study {name!r}")
 
@@ -133,10 +142,10 @@ def test_study_says_in_one_line_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "expected"),
     [((), "table of 2"), (("fgnet",), "page of fgnet"), (("--json",), "json of 2"), (("--markdown",), "markdown of 2")],
 )
-def test_datasets_tells_in_the_form_that_is_asked_for(monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], told: str) -> None:
+def test_datasets_prints_the_form_of_the_flag(monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], expected: str) -> None:
     made = {"card": lambda name, drawn: name, "cards": lambda drawn: ["a", "b"], "drawn_folders": lambda root: frozenset()}
     forms = {
         "table": lambda cards, width: f"table of {len(cards)}",
@@ -148,7 +157,7 @@ def test_datasets_tells_in_the_form_that_is_asked_for(monkeypatch: pytest.Monkey
 
     for name, function in {**made, **forms}.items():
         monkeypatch.setattr(catalogue, name, function)
-    assert call("datasets", *flags).output == f"{told}\n"
+    assert call("datasets", *flags).output == f"{expected}\n"
 
 
 def test_datasets_with_a_wrong_mirror_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,13 +168,13 @@ def test_datasets_with_a_wrong_mirror_is_one_line(monkeypatch: pytest.MonkeyPatc
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("flags", "told"), [((), "pipeline"), (("--runs",), "runs"), (("--papers",), "papers")])
-def test_tables_asks_for_the_runs_only_where_told(monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], told: str) -> None:
+@pytest.mark.parametrize(("flags", "expected"), [((), "pipeline"), (("--runs",), "runs"), (("--papers",), "papers")])
+def test_tables_reads_runs_only_with_their_flags(monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], expected: str) -> None:
     fake_module(monkeypatch, "agecascade.evaluation", __path__=[])
-    tables = {"collect": "pipeline", "over_runs": "runs", "beside_papers": "papers"}
-    fakes = {name: lambda root, text=text: text for name, text in tables.items()}
-    fake_module(monkeypatch, "agecascade.evaluation.tables", **fakes)
-    assert call("tables", *flags).output == f"{told}\n"
+    fake_module(monkeypatch, "agecascade.evaluation.tables", current_tables=lambda root: "pipeline")
+    fake_module(monkeypatch, "agecascade.evaluation.runs", table_over_runs=lambda root: "runs")
+    fake_module(monkeypatch, "agecascade.evaluation.papers", tables_beside_papers=lambda root: "papers")
+    assert call("tables", *flags).output == f"{expected}\n"
 
 
 def test_tables_of_two_kinds_at_once_are_one_line() -> None:

@@ -24,11 +24,8 @@ from agecascade.faces.crops import TEMPLATE, Frame, decode_image, encode_image
 from agecascade.faces.detectors import Annotation, Face
 from agecascade.faces.face import Image
 from agecascade.params import Detection
+from images import noise
 from model_folders import CROP, GRID, SIZE, write_model
-
-
-def noise(seed: int, height: int = SIZE, width: int = SIZE) -> Image:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 class Brightness:
@@ -50,7 +47,8 @@ def brightness(size: int = SIZE, margin: float = 0.0) -> tuple[Estimator, Bright
 
 
 def test_a_model_folder_gives_values_and_intervals(tmp_path: Path) -> None:
-    frame = agecascade.Estimator.load(write_model(tmp_path / "model", 3)).predict([noise(0), noise(1)], aligned=True)
+    images = [noise(0, SIZE, SIZE), noise(1, SIZE, SIZE)]
+    frame = agecascade.Estimator.load(write_model(tmp_path / "model", 3)).predict(images, aligned=True)
     assert list(frame.columns) == COLUMNS
     assert frame["path"].tolist() == ["0", "1"]
     assert frame["face"].tolist() == [0, 0]
@@ -63,33 +61,33 @@ def test_a_model_folder_gives_values_and_intervals(tmp_path: Path) -> None:
 def test_the_folds_of_a_parent_folder_are_averaged_and_ends_are_clipped_fold_by_fold(tmp_path: Path) -> None:
     write_model(tmp_path / "row" / "fold0", 0)  # 0, 0 to 2
     write_model(tmp_path / "row" / "fold1", 6, interval={"coverage": 0.8, "quantile": 3.0, "scaled": False})  # 60, 57 to 63
-    frame = Estimator.load(tmp_path / "row").predict(noise(0), aligned=True)
+    frame = Estimator.load(tmp_path / "row").predict(noise(0, SIZE, SIZE), aligned=True)
     np.testing.assert_allclose(frame[["value", "low", "high"]], [[30, 28.5, 32.5]], atol=1e-3)
 
 
 def test_a_scaled_interval_follows_the_width_of_the_distribution(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model", 3, interval={"coverage": 0.8, "quantile": 10.0, "scaled": True})
-    frame = Estimator.load(folder).predict(noise(0), aligned=True)
+    frame = Estimator.load(folder).predict(noise(0, SIZE, SIZE), aligned=True)
     # all the mass on one age: the width is floored at a thousandth of the grid's 70 years
     np.testing.assert_allclose(frame[["value", "low", "high"]], [[30, 29.3, 30.7]], atol=1e-3)
 
 
 def test_a_model_without_an_interval_still_has_values(tmp_path: Path) -> None:
-    frame = Estimator.load(write_model(tmp_path / "model", 3, interval=None)).predict(noise(0), aligned=True)
+    frame = Estimator.load(write_model(tmp_path / "model", 3, interval=None)).predict(noise(0, SIZE, SIZE), aligned=True)
     np.testing.assert_allclose(frame[["value", "low", "high"]], [[30, np.nan, np.nan]], atol=1e-3)
 
 
 def test_aligned_takes_a_crop_of_the_final_size_as_it_is_and_reduces_others() -> None:
     estimator, fold = brightness(margin=0.2)
     large = noise(1, 2 * SIZE, 2 * SIZE)
-    frame = estimator.predict([noise(0), large], aligned=True)
-    np.testing.assert_array_equal(fold.crops[0][0], noise(0))
+    frame = estimator.predict([noise(0, SIZE, SIZE), large], aligned=True)
+    np.testing.assert_array_equal(fold.crops[0][0], noise(0, SIZE, SIZE))
     assert np.abs(fold.crops[0][1] - large.reshape(SIZE, 2, SIZE, 2, 3).mean(axis=(1, 3))).max() <= 0.5
-    np.testing.assert_allclose(frame["value"], [noise(0).mean(), fold.crops[0][1].mean()])
+    np.testing.assert_allclose(frame["value"], [noise(0, SIZE, SIZE).mean(), fold.crops[0][1].mean()])
 
 
 def test_what_cannot_be_read_is_a_row_with_an_error(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(encode_image(noise(0), "png", 100))
+    (tmp_path / "a.png").write_bytes(encode_image(noise(0, SIZE, SIZE), "png", 100))
     (tmp_path / "b.png").write_bytes(b"no picture")
     estimator, _ = brightness()
     frame = estimator.predict([tmp_path / "b.png", str(tmp_path / "a.png"), tmp_path / "c.png"], aligned=True)
@@ -99,7 +97,7 @@ def test_what_cannot_be_read_is_a_row_with_an_error(tmp_path: Path) -> None:
     assert frame["error"][0] == "no picture in 10 bytes, or a truncated one"
     assert frame["error"].isna().tolist() == [False, True, False]
     assert frame["error"][2] == "cannot be read: No such file or directory"
-    np.testing.assert_allclose(frame["value"][1], noise(0).mean())
+    np.testing.assert_allclose(frame["value"][1], noise(0, SIZE, SIZE).mean())
 
 
 def test_nothing_at_all_is_an_empty_frame() -> None:
@@ -119,7 +117,7 @@ def test_pictures_are_taken_as_they_are_needed() -> None:
     def pictures() -> Iterator[Image]:
         for i in range(3 * BATCH_ROWS):
             taken.append(i)
-            yield noise(i)
+            yield noise(i, SIZE, SIZE)
 
     estimator, fold = brightness()
     batches = estimator.predict_batches(pictures(), aligned=True)
@@ -133,7 +131,7 @@ def test_pictures_are_taken_as_they_are_needed() -> None:
 def test_a_folder_is_searched_through_in_order(tmp_path: Path) -> None:
     for name in ["b.PNG", "a/z.png", "a/notes.txt"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(encode_image(noise(0), "png", 100))
+        (tmp_path / name).write_bytes(encode_image(noise(0, SIZE, SIZE), "png", 100))
     assert pictures_in(tmp_path) == [tmp_path / "a" / "z.png", tmp_path / "b.PNG"]
     assert len(brightness()[0].predict(tmp_path, aligned=True)) == 2
     with pytest.raises(FaceError, match="holds no picture"):
@@ -205,7 +203,7 @@ def test_a_photo_is_looked_at_as_the_card_says(tmp_path: Path, fake: Fake) -> No
 def test_faults_of_a_detector_are_rows_with_an_error(fake: Fake) -> None:
     estimator, fold = brightness()
     estimator.detector = "fake"
-    frame = estimator.predict([noise(0, 41), noise(1, 42), noise(2, 43), noise(3, 44)])
+    frame = estimator.predict([noise(0, 41, SIZE), noise(1, 42, SIZE), noise(2, 43, SIZE), noise(3, 44, SIZE)])
     assert frame["error"].tolist()[:3] == ["the detector failed: no memory", "the points found make no face", "no face found"]
     assert frame["error"].isna().tolist() == [False, False, False, True]
     assert frame["value"].isna().tolist() == [True, True, True, False]
@@ -217,7 +215,7 @@ def test_pictures_go_to_the_detector_in_the_batches_that_it_likes(tmp_path: Path
     (tmp_path / "broken.png").write_bytes(b"no picture")
     estimator, _ = brightness()
     estimator.detector = "fake"
-    frame = estimator.predict([noise(0, 50), tmp_path / "broken.png", noise(2, 52), noise(3, 53), noise(4, 54)])
+    frame = estimator.predict([noise(0, 50, SIZE), tmp_path / "broken.png", noise(2, 52, SIZE), noise(3, 53, SIZE), noise(4, 54, SIZE)])
     assert [len(call) for call in fake.calls] == [2, 2]
     assert frame["path"].tolist() == ["0", str(tmp_path / "broken.png"), "2", "3", "4"]
     assert frame["error"].isna().tolist() == [True, False, True, True, True]
@@ -227,9 +225,9 @@ def test_crops_around_published_landmarks_cannot_be_made_of_photos(tmp_path: Pat
     folder = write_model(tmp_path / "model", 3, crop=CROP | {"crop": "hull", "trained_with": "annotation"})
     estimator = Estimator.load(folder)
     with pytest.raises(ModelError, match=r"no detector finds in a photo; give it aligned crops \(--aligned") as caught:
-        estimator.predict(noise(0))
+        estimator.predict(noise(0, SIZE, SIZE))
     assert "\n" not in str(caught.value)
-    np.testing.assert_allclose(estimator.predict(noise(0), aligned=True)["value"], [30], atol=1e-3)
+    np.testing.assert_allclose(estimator.predict(noise(0, SIZE, SIZE), aligned=True)["value"], [30], atol=1e-3)
 
 
 @pytest.mark.parametrize("trained_with", ["yunet", "retinaface"])

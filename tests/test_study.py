@@ -13,8 +13,8 @@ from agecascade.archives import open_archives
 from agecascade.datasets import READERS, reader
 from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ParamsError
+from agecascade.io.yaml_text import load_yaml
 from agecascade.synthetic import write
-from agecascade.yaml_style import parsed
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -74,7 +74,7 @@ def readers() -> list[str]:
 
 def test_every_reader_with_labels_makes_a_study_of_its_own(repository: Path, readers: list[str]) -> None:
     for name in readers:
-        made = params.check(parsed(study.render(name, repository)))
+        made = params.check(load_yaml(study.render(name, repository)))
         dataset = made.datasets[name]
         assert made.study == made.evaluate.target == dataset.reader == name
         assert (dataset.origin, dataset.draw) == ("publisher", None)
@@ -85,16 +85,16 @@ def test_every_reader_with_labels_makes_a_study_of_its_own(repository: Path, rea
 
 
 def test_a_made_study_trains_as_the_written_one_does(repository: Path) -> None:
-    made = params.check(parsed(study.render("agedb", repository)))
-    written = params.check(parsed(study.render("utkface", repository)))
+    made = params.check(load_yaml(study.render("agedb", repository)))
+    written = params.check(load_yaml(study.render("utkface", repository)))
     assert made.cascade["target"].model_dump(exclude={"dataset"}) == written.cascade["age_0_116"].model_dump(exclude={"dataset"})
     shared = {"image_size", "precision", "lambda_er", "align", "augment", "method", "backbone"}
     assert made.model_dump(include=shared) == written.model_dump(include=shared)
 
 
 def test_levels_are_counted_in_steps_of_the_grid(repository: Path) -> None:
-    assert params.check(parsed(study.render("scut_fbp", repository))).evaluate.levels == [0.3, 0.5, 0.7]
-    assert params.check(parsed(study.render("agedb", repository))).evaluate.levels == [3, 5, 7]
+    assert params.check(load_yaml(study.render("scut_fbp", repository))).evaluate.levels == [0.3, 0.5, 0.7]
+    assert params.check(load_yaml(study.render("agedb", repository))).evaluate.levels == [3, 5, 7]
 
 
 def test_a_made_study_keeps_comments_and_says_every_key(repository: Path) -> None:
@@ -109,16 +109,16 @@ def test_a_made_study_keeps_comments_and_says_every_key(repository: Path) -> Non
 
 
 def test_a_written_study_comes_before_the_reader_of_its_name(repository: Path) -> None:
-    assert set(params.check(parsed(study.render("fgnet", repository))).datasets) == {"utkface", "fgnet"}
+    assert set(params.check(load_yaml(study.render("fgnet", repository))).datasets) == {"utkface", "fgnet"}
     (repository / "studies" / "fgnet.yaml").unlink()
-    assert set(params.check(parsed(study.render("fgnet", repository))).datasets) == {"fgnet"}
+    assert set(params.check(load_yaml(study.render("fgnet", repository))).datasets) == {"fgnet"}
 
 
 def test_a_set_of_identities_needs_a_target(repository: Path) -> None:
     with pytest.raises(ParamsError, match=r"can only be pretrained on: `agecascade study vggface2 --target fgnet`") as caught:
         study.render("vggface2", repository)
     assert len(str(caught.value).splitlines()) == 1
-    made = params.check(parsed(study.render("vggface2", repository, target="agedb")))
+    made = params.check(load_yaml(study.render("vggface2", repository, target="agedb")))
     assert made.chain("target") == ["faces", "target"]
     assert (made.pretrain["faces"].dataset, made.cascade["target"].dataset, made.evaluate.target) == ("vggface2", "agedb", "agedb")
 
@@ -139,20 +139,20 @@ def test_targets_that_are_of_no_use(repository: Path, name: str, target: str, me
 
 def test_a_drawn_study_fetches_nothing_and_is_short(repository: Path) -> None:
     for name in [*study.names(ROOT), "csv_table", "morph2", "scut_fbp"]:
-        made = params.check(parsed(study.render(name, repository, drawn=True)))
+        made = params.check(load_yaml(study.render(name, repository, drawn=True)))
         assert made.study == f"{name}_drawn"
         for dataset in made.datasets.values():
             assert (dataset.origin, dataset.draw) == ("synthetic", params.DrawSettings(pictures=240, subjects=30))
             assert dataset.detector != "yunet"
             assert dataset.clean.max_reject_rate >= 0.9
             assert dataset.clean.exclude is None
-        whole = params.check(parsed(study.render(name, repository)))
+        whole = params.check(load_yaml(study.render(name, repository)))
         for step, recipe in (made.pretrain | made.cascade).items():
             assert recipe.epochs == min(2, (whole.pretrain | whole.cascade)[step].epochs)  # 0: a network is taken as it comes
 
 
 def test_a_drawn_study_is_the_study_otherwise(repository: Path) -> None:
-    drawn, whole = (parsed(study.render("utkface", repository, drawn=drawn)) for drawn in (True, False))
+    drawn, whole = (load_yaml(study.render("utkface", repository, drawn=drawn)) for drawn in (True, False))
     assert drawn["datasets"]["utkface_21_60"]["options"] == whole["datasets"]["utkface_21_60"]["options"]
     assert drawn["evaluate"] == whole["evaluate"]
     study.apply("utkface", repository)
@@ -164,7 +164,7 @@ def test_a_drawn_study_is_the_study_otherwise(repository: Path) -> None:
 def test_a_drawn_study_shortens_what_a_backbone_has_of_its_own(repository: Path) -> None:
     text = (repository / "studies" / "fgnet.yaml").read_text().replace("by_backbone: {}", "by_backbone: {thinagenet: {epochs: 9}}")
     (repository / "studies" / "own.yaml").write_text(text)
-    made = params.check(parsed(study.render("own", repository, drawn=True)))
+    made = params.check(load_yaml(study.render("own", repository, drawn=True)))
     assert made.cascade["target"].recipe("thinagenet").epochs == 2
 
 
@@ -181,14 +181,14 @@ features: {vggface2: {dataset: sample_fgnet, step: vggface2}}
 regressors: {svr: {features: vggface2}}
 """
     )
-    assert params.check(parsed(study.render("own", repository))).chain("target") == ["vggface2", "target"]
-    made = params.check(parsed(study.render("own", repository, drawn=True)))
+    assert params.check(load_yaml(study.render("own", repository))).chain("target") == ["vggface2", "target"]
+    made = params.check(load_yaml(study.render("own", repository, drawn=True)))
     assert (made.chain("target"), made.weights, made.features["vggface2"].step) == (["target"], {}, "scratch")
 
 
 @pytest.mark.parametrize(("name", "scores"), [("scut_fbp", 41), ("scut_fbp5500", 41), ("cfd", 61)])
 def test_attractiveness_has_its_network_and_its_grid(repository: Path, name: str, scores: int) -> None:
-    made = params.check(parsed(study.render(name, repository)))
+    made = params.check(load_yaml(study.render(name, repository)))
     grid = made.datasets[name].grid
     assert grid is not None
     values = grid.over([])
@@ -203,9 +203,9 @@ def read(folder: Path, name: str, options: dict[str, Any]) -> list[ManifestRow]:
     folder.mkdir()
     write(name, folder, params.DrawSettings(pictures=24, subjects=4), seed=3, workers=1)
     with open_archives(folder) as archive:
-        results = list(reader(name).rows(archive, options))
-    rows = [row for row in results if isinstance(row, ManifestRow)]
-    assert len(rows) >= 10, [row for row in results if isinstance(row, Reject)]
+        entries = list(reader(name).rows(archive, options))
+    rows = [row for row in entries if isinstance(row, ManifestRow)]
+    assert len(rows) >= 10, [row for row in entries if isinstance(row, Reject)]
     return rows
 
 
@@ -225,7 +225,7 @@ def test_the_drawn_archive_fits_the_readers_options(tmp_path: Path, name: str) -
 
 def test_the_drawn_archives_fit_the_options_of_the_studies(tmp_path: Path, repository: Path) -> None:
     datasets = {
-        name: dataset for known in study.names(ROOT) for name, dataset in parsed(study.render(known, repository))["datasets"].items()
+        name: dataset for known in study.names(ROOT) for name, dataset in load_yaml(study.render(known, repository))["datasets"].items()
     }
     for name, dataset in datasets.items():
         if dataset["options"]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from shutil import get_terminal_size
@@ -38,7 +39,7 @@ def predict(
     model: Annotated[Path, typer.Option(help="Folder with a model.json, or its parent: then the folds are averaged.")],
     source: Annotated[Path, typer.Option("--input", help="A picture, or a folder that is searched through.")],
     output: Annotated[Path, typer.Option(help="CSV file to write.")],
-    aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are crops already; no face is looked for.")] = False,
+    aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are crops already; no face is searched for.")] = False,
 ) -> None:
     """Write one row per face: path, face, value, low, high, box, score, error."""
     if not source.exists():
@@ -46,17 +47,14 @@ def predict(
     from tqdm import tqdm
 
     from agecascade.estimator import Estimator, pictures_in
-    from agecascade.io.files import written_beside
+    from agecascade.io.files import write_csv
 
     paths = pictures_in(source) if source.is_dir() else [source]
     estimator = Estimator.load(model)
-    faces = failures = 0
-    with written_beside(output) as temporary, tqdm(paths, desc="predict", unit="picture") as bar:
-        for number, frame in enumerate(estimator.predict_batches(bar, aligned)):
-            _append(temporary, frame, header=number == 0)
-            failures += int(frame["error"].notna().sum())
-            faces += int(frame["error"].isna().sum())
-    typer.echo(f"{output}: {faces} faces of {len(paths)} pictures, {failures} rows with an error")
+    rows: Counter[str] = Counter()
+    with tqdm(paths, desc="predict", unit="picture") as bar:
+        write_csv(output, _rows_as_text(estimator.predict_batches(bar, aligned), rows))
+    typer.echo(f"{output}: {rows['faces']} faces of {len(paths)} pictures, {rows['errors']} rows with an error")
 
 
 @app.command()
@@ -102,14 +100,20 @@ def tables(
     papers: Annotated[bool, typer.Option("--papers", help="The papers' tables that were run, over all runs, theirs beside ours.")] = False,
 ) -> None:
     """Print the MAE tables of the current pipeline, or of all runs."""
-    from agecascade.evaluation.tables import beside_papers, collect, over_runs
-
     if runs and papers:
         raise AgecascadeError("--runs and --papers: give one of them")
-    typer.echo((over_runs if runs else beside_papers if papers else collect)(Path.cwd()))
+    if runs:
+        from agecascade.evaluation.runs import table_over_runs as text
+    elif papers:
+        from agecascade.evaluation.papers import tables_beside_papers as text
+    else:
+        from agecascade.evaluation.tables import current_tables as text
+    typer.echo(text(Path.cwd()))
 
 
-def _append(path: Path, frame: pd.DataFrame, header: bool) -> None:
-    """Append rows to a CSV file; a box is four numbers with spaces between."""
-    frame = frame.assign(box=[None if box is None else " ".join(map(str, box)) for box in frame["box"]])
-    frame.to_csv(path, mode="a", header=header, index=False, float_format="%.6g")
+def _rows_as_text(frames: Iterator[pd.DataFrame], rows: Counter[str]) -> Iterator[pd.DataFrame]:
+    """Frames for a CSV file: a box is four numbers separated by spaces. Counts rows with a face and with an error in `rows`."""
+    for frame in frames:
+        rows["errors"] += int(frame["error"].notna().sum())
+        rows["faces"] += int(frame["error"].isna().sum())
+        yield frame.assign(box=[None if box is None else " ".join(map(str, box)) for box in frame["box"]])

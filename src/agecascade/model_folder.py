@@ -17,7 +17,7 @@ from agecascade import methods, models
 from agecascade.conformal import Interval
 from agecascade.errors import ModelError
 from agecascade.faces.crops import TEMPLATE, Frame
-from agecascade.io.files import checksum, write_json
+from agecascade.io.files import checksum, write_csv, write_json
 from agecascade.methods.base import SHARED, Method
 from agecascade.methods.classification import Identity
 from agecascade.models.base import Network
@@ -107,7 +107,7 @@ def save(folder: Path, network: Network, card: ModelCard, history: Sequence[dict
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     write_json(folder / "model.json", asdict(card))
-    pd.DataFrame(list(history)).to_csv(folder / "history.csv", index=False, float_format="%.6g")
+    write_csv(folder / "history.csv", pd.DataFrame(list(history)))
 
 
 def read_card(folder: Path | str) -> ModelCard:
@@ -155,14 +155,17 @@ def model_digest(folder: Path | str) -> str:
     return checksum(Path(folder) / "model.safetensors")
 
 
-def describe(params: Params, step: str, row: Row, grid: list[float], fold: int) -> ModelCard:
-    """The card of a study's network before training. Identities are no ages: they have no options of a method."""
+def describe(params: Params, step: str, row: Row, grid: list[float], fold: int, chain: Sequence[str] = ()) -> ModelCard:
+    """The card of a study's network before training. Identities are no ages: they have no options of a method.
+
+    chain: the steps that lead to this one, itself included.
+    """
     method, options = objective(params, step, row)
     head, head_options = (_POOLED, {}) if row.method == IDENTITY else params.head_of(method)
     card = ModelCard(
         study=params.study,
         step=step,
-        chain=params.chain(step),
+        chain=list(chain),
         backbone=row.backbone,
         head=head,
         pooling=params.pooling,
@@ -224,8 +227,3 @@ def find_model(folder: Path, row: Row, fold: int) -> Path:
                 f"{folder / name} has {len(folds)} folds but not the one asked for; start from a step with one fold or the same folds"
             )
     raise ModelError(f"{folder} holds no model of {row.name}; run its stage again")
-
-
-def distinct(rows: list[Row], method: str) -> list[Row]:
-    """One row per backbone and seed."""
-    return list(dict.fromkeys(row._replace(method=method) for row in rows))

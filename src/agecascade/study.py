@@ -1,6 +1,6 @@
-"""Studies: overlays on the default params, each rewriting params.yaml.
+"""Studies: overlays on the default params, which rewrite params.yaml.
 
-An overlay is a file in studies/, or is made of what a reader tells of its data set.
+An overlay is a file in studies/, or is generated from a reader's description of its data set.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from agecascade.datasets import READERS
 from agecascade.datasets.catalogue import entry, info
 from agecascade.errors import ParamsError, unknown_name
 from agecascade.io.files import written_beside
+from agecascade.io.yaml_text import block_style, dump_yaml, flow_style, load_yaml
 from agecascade.params import SCRATCH, check
-from agecascade.yaml_style import dumped, in_one_line, parsed
-from agecascade.yaml_style import entry as lines
 
 DEFAULT = "sample"
-# Sets of named things: a study that names its own has none of the default's.
+# Blocks of named entries: a study with its own has none of the default's.
 REPLACED_WHOLE = ("datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "regressors")
 
-# A study that is drawn instead of fetched.
+# Settings of --drawn, which draws faces instead of fetching data sets.
 DRAW = {"pictures": 240, "subjects": 30}
 DRAWN_EPOCHS = 2
-DRAWN_REJECTS = 0.9  # the writers draw more dirt than publishers ship, and ages that a study leaves out
+DRAWN_REJECTS = 0.9  # the writers draw more faulty pictures than publishers ship, and ages that a study excludes
 DRAWN_IDENTITY = 3  # pictures; of 240 not every identity has more
 
-# The recipe of studies/utkface.yaml: from scratch, at the size and within the time that a small machine has.
+# The recipe of studies/utkface.yaml: from scratch, small enough for a machine without GPU.
 _RECIPE = {
     "init": "scratch",
     "epochs": 16,
@@ -49,9 +48,9 @@ def names(root: Path) -> list[str]:
 
 
 def render(name: str, root: Path, *, drawn: bool = False, target: str | None = None) -> str:
-    """The params.yaml of a study: studies/sample.yaml, comments kept, with studies/<name>.yaml laid over it.
+    """The params.yaml of a study: studies/sample.yaml, comments kept, merged with studies/<name>.yaml.
 
-    Where there is no such file, the reader `name` makes one, with the reader `target` after it where it knows no labels.
+    Without such a file, the overlay is generated for the reader `name`, with the reader `target` behind it where it has no labels.
     `drawn`: every data set is drawn, and trained on for two epochs. Raises ParamsError for an unknown study, and where the
     result does not pass the checks of `params`.
     """
@@ -62,18 +61,18 @@ def render(name: str, root: Path, *, drawn: bool = False, target: str | None = N
     if target is not None and name in known:
         raise ParamsError(f"studies/{name}.yaml names its target itself: change evaluate.target there, and leave --target away")
     if name != DEFAULT or drawn:
-        content = parsed(text)
+        content = load_yaml(text)
         if name != DEFAULT:
-            _lay_over(content, parsed(_read(name, root)) if name in known else of_reader(name, target))
+            _merge(content, load_yaml(_read(name, root)) if name in known else overlay_of_reader(name, target))
         if drawn:
-            _draw(content)
-        text = dumped(content)
+            _use_drawn(content)
+        text = dump_yaml(content)
     check(YAML(typ="safe", pure=True).load(text), f"studies/{name}.yaml" if name in known else f"study {name}")
     return text
 
 
 def apply(name: str, root: Path, *, drawn: bool = False, target: str | None = None) -> str:
-    """Rewrite params.yaml as the study `name` and return the difference from what stood there, as a unified diff."""
+    """Rewrite params.yaml as the study `name`; return the changes as a unified diff."""
     path = root / "params.yaml"
     after = render(name, root, drawn=drawn, target=target)
     before = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -86,11 +85,11 @@ def apply(name: str, root: Path, *, drawn: bool = False, target: str | None = No
     )
 
 
-def of_reader(name: str, target: str | None = None) -> dict[str, Any]:
-    """The overlay of a study of one data set as its reader describes it, trained from scratch.
+def overlay_of_reader(name: str, target: str | None = None) -> dict[str, Any]:
+    """The overlay of a study of one data set, with its reader's settings, trained from scratch.
 
-    A data set of identities is pretrained on instead, and `target`, a reader with labels, is what it serves. Raises ParamsError
-    where the one is missing, or is of no use.
+    A data set of identities serves for pretraining only, and `target`, a reader with labels, follows it. Raises ParamsError where
+    that is missing, has no labels, or is not needed.
     """
     if info(name).settings["grid"] is None:
         return _of_identities(name, target)
@@ -120,22 +119,22 @@ def _overlay(
     step = info(target).settings["grid"].get("step", 1)
     return {
         "study": study,
-        "backbone": "tinyattnet" if info(target).label.startswith("attractiveness") else "tinyagenet",  # one network, two names
+        "backbone": "tinyattnet" if info(target).label.startswith("attractiveness") else "tinyagenet",  # the same network under two names
         "image_size": 64,
         "precision": "bf16",
         "lambda": 0.1,
         "sigma": info(target).sigma,
         "align": {"size": 64, "encoding": "png"},
-        "datasets": {name: lines(block) for name, block in datasets.items()},
+        "datasets": {name: block_style(block) for name, block in datasets.items()},
         "weights": {},
-        "pretrain": {name: in_one_line(block) for name, block in pretrain.items()},
+        "pretrain": {name: flow_style(block) for name, block in pretrain.items()},
         "search": {},
-        "cascade": {name: in_one_line(block) for name, block in cascade.items()},
+        "cascade": {name: flow_style(block) for name, block in cascade.items()},
         "compare": {"methods": []},
         "features": {},
         "screen": {},
         "regressors": {},
-        "evaluate": {"target": target, "levels": in_one_line([round(count * step, 6) for count in (3.0, 5.0, 7.0)])},
+        "evaluate": {"target": target, "levels": flow_style([round(count * step, 6) for count in (3.0, 5.0, 7.0)])},
     }
 
 
@@ -143,24 +142,24 @@ def _read(name: str, root: Path) -> str:
     return (root / "studies" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def _lay_over(content: MutableMapping[str, Any], changes: Mapping[str, Any], depth: int = 0) -> None:
+def _merge(content: MutableMapping[str, Any], changes: Mapping[str, Any], depth: int = 0) -> None:
     """Change `content` in place: mappings are merged key by key, but those of REPLACED_WHOLE, and those that start from a preset."""
     for key, value in changes.items():
         whole = (depth == 0 and key in REPLACED_WHOLE) or (isinstance(value, Mapping) and "preset" in value)
         if isinstance(value, Mapping) and isinstance(content.get(key), MutableMapping) and not whole:
-            _lay_over(content[key], value, depth + 1)
+            _merge(content[key], value, depth + 1)
         else:
             content[key] = value
 
 
-def _draw(content: MutableMapping[str, Any]) -> None:
-    """Change a whole study in place: every data set is drawn, every training short, and no detector used that has to be fetched."""
+def _use_drawn(content: MutableMapping[str, Any]) -> None:
+    """Change a study in place: every data set is drawn, every training short, and no detector has to be fetched."""
     content["study"] = f"{content['study']}_drawn"  # so that no table or run takes its figures for the real ones
     for dataset in content["datasets"].values():
-        dataset.update(origin="synthetic", draw=in_one_line(DRAW))
+        dataset.update(origin="synthetic", draw=flow_style(DRAW))
         if dataset["detector"] == "yunet":
             dataset["detector"] = "whole"
-        clean = dataset.setdefault("clean", in_one_line({}))
+        clean = dataset.setdefault("clean", flow_style({}))
         clean["max_reject_rate"] = max(DRAWN_REJECTS, clean.get("max_reject_rate", 0))
         clean["min_images_per_identity"] = min(DRAWN_IDENTITY, clean.get("min_images_per_identity", 1))
         clean["exclude"] = None  # a list of the publisher's pictures
@@ -168,16 +167,16 @@ def _draw(content: MutableMapping[str, Any]) -> None:
     _without_weights(content)
     for step in (*content["pretrain"].values(), *content["cascade"].values()):
         for recipe in (step, *step.get("by_backbone", {}).values()):
-            if "epochs" in recipe:  # what is told for one backbone may leave them to the step
-                recipe["epochs"] = min(recipe["epochs"], DRAWN_EPOCHS)  # 0 stays 0: as it comes
+            if "epochs" in recipe:  # the recipe of one backbone may leave them to the step
+                recipe["epochs"] = min(recipe["epochs"], DRAWN_EPOCHS)  # 0 stays 0: the initial network
 
 
 def _without_weights(content: MutableMapping[str, Any]) -> None:
-    """Let what starts from published weights, or takes features from them, have freshly initialised networks: nothing is fetched."""
+    """Replace published weights by freshly initialised networks, as start of steps and for features: nothing is fetched."""
     published = content.get("weights") or {}
     for block in ("pretrain", "search", "cascade"):
         for step in (content.get(block) or {}).values():
             step["init"] = SCRATCH if step["init"] in published else step["init"]
     for features in content["features"].values():
         features["step"] = SCRATCH if features["step"] in published else features["step"]
-    content["weights"] = in_one_line({})
+    content["weights"] = flow_style({})

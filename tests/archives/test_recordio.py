@@ -16,8 +16,8 @@ from agecascade.archives import open_archives, recordio
 from agecascade.archives.streams import Stream
 from agecascade.errors import ArchiveError
 from agecascade.synthetic.packing import archive_writer
+from images import picture
 from packed import PACK, contents
-from publishers import picture
 
 
 def record(content: bytes, kind: int = recordio.WHOLE) -> bytes:

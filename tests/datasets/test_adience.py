@@ -14,7 +14,8 @@ from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import DrawSettings
 from agecascade.synthetic import write
-from publishers import picture, rows_of, write_tar, write_zip
+from images import picture
+from publishers import rows_of, write_tar, write_zip
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "annotations" / "adience"
 HEADER = "user_id\toriginal_image\tface_id\tage\tgender\tx\ty\tdx\tdy\ttilt_ang\tfiducial_yaw_angle\tfiducial_score"

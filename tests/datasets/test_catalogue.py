@@ -20,9 +20,10 @@ from agecascade.datasets import READERS, catalogue, reader
 from agecascade.datasets.base import Info, ManifestRow, Reject
 from agecascade.errors import ParamsError
 from agecascade.io.source import Source
+from agecascade.io.yaml_text import load_yaml
 from agecascade.params import Block, Dataset
-from agecascade.yaml_style import parsed
-from publishers import picture, write_zip
+from images import picture
+from publishers import write_zip
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "docs" / "reference" / "datasets.md"
@@ -71,7 +72,7 @@ def test_every_entry_is_valid_and_whole(name):
     assert list(entry) == list(Dataset.model_fields)
     assert set(entry["clean"]) == set(params.Clean.model_fields)
     assert dataset.reader == name
-    assert parsed(catalogue.block(name)) == {name: entry}
+    assert load_yaml(catalogue.block(name)) == {name: entry}
     if dataset.grid is not None:  # a label outside the grid cannot be learnt
         assert dataset.clean.low is not None
         assert dataset.clean.high is not None
@@ -198,7 +199,7 @@ def test_the_page_says_what_to_get_what_to_place_where_and_what_to_paste(reposit
     ):
         assert line in printed.splitlines()
     pasted = printed[printed.index("  two:\n") : printed.index("Or let")]
-    assert parsed(pasted)["two"] == catalogue.entry("two")
+    assert load_yaml(pasted)["two"] == catalogue.entry("two")
 
 
 @pytest.mark.usefixtures("two")
@@ -229,7 +230,7 @@ def test_a_renamed_reader_says_its_new_name():
 
 def test_params_with_a_renamed_reader_say_the_new_name(repository):
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    name = next(iter(parsed(text)["datasets"]))
+    name = next(iter(load_yaml(text)["datasets"]))
     before = re.search(rf"^  {name}:\n    reader: \w+$", text, re.MULTILINE)
     assert before is not None
     (repository / "params.yaml").write_text(text.replace(before[0], f"  {name}:\n    reader: csv"))

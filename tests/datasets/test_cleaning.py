@@ -17,7 +17,8 @@ from agecascade.datasets.row_store import RowStore
 from agecascade.errors import ArchiveError, ParamsError, RejectRateError
 from agecascade.params import Clean
 from agecascade.schema import MANIFEST, REJECTS
-from publishers import mat, outcome, picture, write_tar, write_zip
+from images import picture
+from publishers import mat, outcome, write_tar, write_zip
 
 ALL = 1.0  # a reject rate that lets everything through
 

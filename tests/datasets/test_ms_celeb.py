@@ -17,7 +17,8 @@ from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Clean, DrawSettings
 from agecascade.synthetic import write
 from agecascade.synthetic.packing import archive_writer
-from publishers import picture, rows_of, write_folder, write_zip
+from images import picture
+from publishers import rows_of, write_folder, write_zip
 
 read = partial(rows_of, "ms_celeb")
 

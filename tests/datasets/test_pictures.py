@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from agecascade.datasets.pictures import picture_fault, picture_size
 from agecascade.errors import FaceError
 from agecascade.faces.crops import decode_image
-from publishers import picture
+from images import picture
 
 FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF"]
 HEIGHT, WIDTH = 64, 96

@@ -11,12 +11,12 @@ import pytest
 from agecascade import study
 from agecascade.errors import AgecascadeError
 from agecascade.evaluation import papers, runs
-from agecascade.evaluation.papers import PaperTable
+from agecascade.evaluation.papers import PaperTable, tables_beside_papers
 from agecascade.evaluation.runs import Evaluation
-from agecascade.evaluation.tables import beside_papers, to_markdown
+from agecascade.evaluation.tables import to_markdown
+from agecascade.io.yaml_text import load_yaml
 from agecascade.params import check
 from agecascade.tracking import flat
-from agecascade.yaml_style import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = PaperTable.model_validate(
@@ -49,7 +49,7 @@ def line(table: Any, index: int) -> dict[str, Any]:
 
 def test_repetitions_are_averaged_and_the_paper_is_quoted_as_printed():
     """By hand: the mean of 5 and 6 is 5.5, their deviation sqrt(((0.5)^2 + (0.5)^2) / 1) = 0.7071."""
-    table = papers.beside(TABLE, [evaluation({"dldl_v2-tinyagenet-s0": 5.0}), evaluation({"dldl_v2-tinyagenet-s1": 6.0}, seed=1)])
+    table = papers.compare(TABLE, [evaluation({"dldl_v2-tinyagenet-s0": 5.0}), evaluation({"dldl_v2-tinyagenet-s1": 6.0}, seed=1)])
     first = line(table, 0)
     assert first.pop("deviation") == pytest.approx(0.5**0.5)
     assert first == {"row": "A", "our MAE": 5.5, "runs": 2, "our CA(3)": 55.0, "paper: MAE": "3.10", "paper: CA(3)": "0.5"}
@@ -61,7 +61,7 @@ def test_rows_of_one_run_and_of_queued_ones_are_alike():
     """The row's own method and seed count, not those of params.yaml, and compare makes no other setting."""
     one = [evaluation({"dldl_v2-tinyagenet-s0": 5.0, "dex-tinyagenet-s0": 7.0}, compare={"methods": ["dex"]})]
     queued = [evaluation({"dldl_v2-tinyagenet-s0": 5.0}), evaluation({"dex-tinyagenet-s0": 7.0}, method="dex")]
-    assert papers.beside(TABLE, one).equals(papers.beside(TABLE, queued))
+    assert papers.compare(TABLE, one).equals(papers.compare(TABLE, queued))
 
 
 def test_a_row_without_daa_is_one_row_whatever_daa_is_told():
@@ -72,7 +72,7 @@ def test_a_row_without_daa_is_one_row_whatever_daa_is_told():
     ]
     alone = evaluation({"dex-tinyagenet-s1": 8.0}, method="dex", head="pooled", daa={"templates": "binary"}, seed=1)
     both = TABLE.model_copy(update={"rows": [TABLE.rows[1], TABLE.rows[0].model_copy(update={"where": {"method": "daa"}})]})
-    table = papers.beside(both, [*swept, alone])
+    table = papers.compare(both, [*swept, alone])
     assert table[["row", "our MAE", "runs"]].to_numpy().tolist() == [["B", 7.5, 2], ["A", 5.0, 1], ["A", 6.0, 1]]
 
 
@@ -82,7 +82,7 @@ def test_options_of_another_method_make_no_other_setting_and_its_own_do():
         for decoding, mae in (("median", 7.0), ("mode", 8.0))
     ]
     before = evaluation({"dldl_v2-tinyagenet-s1": 6.0}, seed=1)  # a run from before there were options
-    table = papers.beside(TABLE, [*swept, before])
+    table = papers.compare(TABLE, [*swept, before])
     assert table[["row", "our MAE", "runs"]].to_numpy().tolist() == [["A", 5.5, 2], ["B", 7.0, 1], ["B", 8.0, 1]]
 
 
@@ -92,7 +92,7 @@ def test_draws_of_templates_are_repetitions_and_of_other_methods_there_is_one():
         for draw, mae in enumerate((5.0, 6.0))
     ]
     both = TABLE.model_copy(update={"rows": [TABLE.rows[1], TABLE.rows[0].model_copy(update={"where": {"method": "daa"}})]})
-    table = papers.beside(both, swept)
+    table = papers.compare(both, swept)
     assert table[["row", "our MAE", "runs"]].to_numpy().tolist() == [["B", 7.0, 1], ["A", 5.5, 2]]
 
 
@@ -100,39 +100,39 @@ def test_backbones_stand_apart():
     """Be they of one run or of two, of one seed or of several."""
     one = [evaluation({"dldl_v2-tinyagenet-s0": 5.0, "dldl_v2-thinagenet-s0": 4.0})]
     queued = [evaluation({"dldl_v2-tinyagenet-s0": 5.0}), evaluation({"dldl_v2-thinagenet-s1": 4.0}, backbone="thinagenet", seed=1)]
-    for found in (one, queued):
-        assert papers.beside(TABLE, found)[["row", "our MAE"]].to_numpy().tolist()[:2] == [["A", 5.0], ["A", 4.0]]
+    for evaluations in (one, queued):
+        assert papers.compare(TABLE, evaluations)[["row", "our MAE"]].to_numpy().tolist()[:2] == [["A", 5.0], ["A", 4.0]]
 
 
 def test_mlflow_knows_text_alone():
     text = evaluation({"dldl_v2-tinyagenet-s0": 5.0}, **{"lambda": "1.0", "seed": "0"})
     known = evaluation({"dldl_v2-tinyagenet-s1": 6.0}, seed=1)
-    assert line(papers.beside(TABLE, [known, text]), 0)["runs"] == 2
+    assert line(papers.compare(TABLE, [known, text]), 0)["runs"] == 2
 
 
 def test_other_settings_stand_apart():
     """Another augmentation is no repetition; the first of two runs of one seed counts."""
-    found = [
+    evaluations = [
         evaluation({"dldl_v2-tinyagenet-s0": 5.0}),
         evaluation({"dldl_v2-tinyagenet-s0": 9.0}),
         evaluation({"dldl_v2-tinyagenet-s0": 6.0}, augment="none"),
     ]
-    table = papers.beside(TABLE, found)
+    table = papers.compare(TABLE, evaluations)
     assert table["row"].tolist() == ["A", "A", "B"]
     assert table["our MAE"].tolist()[:2] == [5.0, 6.0]
 
 
 @pytest.mark.parametrize("changed", [{"study": "other"}, {"lambda": 0.1}, {"lambda": "none"}])
 def test_what_does_not_fit_is_no_run_of_the_table(changed: dict[str, Any]):
-    assert papers.beside(TABLE, [evaluation({"dldl_v2-tinyagenet-s0": 5.0}, **changed)]) is None
+    assert papers.compare(TABLE, [evaluation({"dldl_v2-tinyagenet-s0": 5.0}, **changed)]) is None
 
 
 def test_the_committed_tables_fit_their_studies():
     """Every key of every row stands in the study's params or is a row's own, and every step is one of its cascade."""
-    tables = papers.read(ROOT)
+    tables = papers.read_tables(ROOT)
     assert {table.study for table in tables} >= {"dldl_v2_ablations", "cascaded_table4", "daa_utkface"}
     for table in tables:
-        params = parsed(study.render(table.study, ROOT))
+        params = load_yaml(study.render(table.study, ROOT))
         steps = check(params).cascade
         for row in table.rows:
             setting = dict(table.setting(row))
@@ -157,14 +157,14 @@ def test_a_faulty_table_names_the_file(tmp_path: Path, change: dict[str, Any], s
     (tmp_path / "studies" / "papers").mkdir(parents=True)
     (tmp_path / "studies" / "papers" / "t.yaml").write_text(json.dumps({**TABLE.model_dump(), **change}))  # JSON is YAML
     with pytest.raises(AgecascadeError, match=f"papers/t.yaml: .*{said}"):
-        papers.read(tmp_path)
+        papers.read_tables(tmp_path)
 
 
 def test_the_command_says_what_to_run_first(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(runs, "dvc_evaluations", lambda root: [])
     monkeypatch.setattr(runs, "evaluation_runs", list)
     with pytest.raises(AgecascadeError, match=r"their studies are .*dldl_v2_ablations"):
-        beside_papers(ROOT)
+        tables_beside_papers(ROOT)
 
 
 def test_the_command_shows_each_table_under_its_title(monkeypatch: pytest.MonkeyPatch):
@@ -172,6 +172,6 @@ def test_the_command_shows_each_table_under_its_title(monkeypatch: pytest.Monkey
     ran |= {"datasets": {"utkface": {"grid": {"low": 0, "high": 116, "step": 1}}}}
     known = Evaluation(("one",), ran, {"utkface": {"age_0_116": {"mr_l2-tinyagenet-s0": {"mae": 5.0}}}})
     monkeypatch.setattr(runs, "all_evaluations", lambda root: [known])
-    text = beside_papers(ROOT)
+    text = tables_beside_papers(ROOT)
     assert text.startswith("DLDL-v2, Table 11: single-stage methods\n\n| row | our MAE | ")
     assert "| MR (l2) | 5.00 |  | 1 | 3.665 | 0.337 | 3.696 | 0.294 | 2.282 |" in text

@@ -1,4 +1,4 @@
-"""agecascade.evaluation.confidence and .summary: by hand, against scipy, and for what they promise."""
+"""agecascade.evaluation.summary: by hand, against scipy, and for what they promise."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from agecascade.evaluation.confidence import bootstrap_interval, t_interval
-from agecascade.evaluation.summary import fold_maes, summarise
+from agecascade.evaluation.summary import bootstrap_interval, fold_maes, summarise, t_interval
 
 
 def frame(folds: list[list[tuple[float, float]]], sigma: float | None = None) -> pd.DataFrame:
@@ -36,16 +35,16 @@ def test_t_interval_by_hand():
 
 
 def test_t_interval_needs_two_values():
-    with pytest.raises(ValueError, match="found 1"):
+    with pytest.raises(ValueError, match="got 1"):
         t_interval([1.0], 0.95)
 
 
 def test_bootstrap_interval_agrees_with_scipys():
     errors = np.random.default_rng(1).gamma(2, 2, 300)
     expected = scipy.stats.bootstrap((errors,), np.mean, confidence_level=0.95, method="percentile", n_resamples=5000, batch=500)
-    found = bootstrap_interval([errors], 0.95, seed=0)
-    assert found == pytest.approx(tuple(expected.confidence_interval), abs=0.08)
-    assert found == bootstrap_interval([errors], 0.95, seed=0)
+    interval = bootstrap_interval([errors], 0.95, seed=0)
+    assert interval == pytest.approx(tuple(expected.confidence_interval), abs=0.08)
+    assert interval == bootstrap_interval([errors], 0.95, seed=0)
 
 
 def test_bootstrap_weighs_folds_not_pictures():
@@ -55,26 +54,26 @@ def test_bootstrap_weighs_folds_not_pictures():
 
 def test_mae_is_the_mean_of_the_fold_maes_and_the_pooled_stands_beside_it():
     predictions = frame([[(10, 11), (20, 21), (30, 31)], [(40, 45)], [(50, 47)]])  # fold MAEs 1, 5, 3
-    found = summarise(predictions, [3, 5], 0.95, seed=0)
+    figures = summarise(predictions, [3, 5], 0.95, seed=0)
     assert fold_maes(predictions).tolist() == [1, 5, 3]
-    assert found["mae"] == 3
-    assert found["pooled_mae"] == pytest.approx(11 / 5)
-    assert found["rmse"] == pytest.approx(math.sqrt((3 + 25 + 9) / 5))
-    assert (found["cs_3"], found["ca_3"]) == (0.8, 0.6)
-    assert (found["cs_5"], found["ca_5"]) == (1.0, 0.8)
-    assert (found["fold_mae_median"], found["fold_mae_quartile_1"], found["fold_mae_quartile_3"]) == (3, 2, 4)
-    assert (found["pictures"], found["folds"]) == (5, 3)
-    assert found["interval"] == "t over folds"
-    assert (found["mae_low"], found["mae_high"]) == pytest.approx(t_interval([1, 5, 3], 0.95))
+    assert figures["mae"] == 3
+    assert figures["pooled_mae"] == pytest.approx(11 / 5)
+    assert figures["rmse"] == pytest.approx(math.sqrt((3 + 25 + 9) / 5))
+    assert (figures["cs_3"], figures["ca_3"]) == (0.8, 0.6)
+    assert (figures["cs_5"], figures["ca_5"]) == (1.0, 0.8)
+    assert (figures["fold_mae_median"], figures["fold_mae_quartile_1"], figures["fold_mae_quartile_3"]) == (3, 2, 4)
+    assert (figures["pictures"], figures["folds"]) == (5, 3)
+    assert figures["interval"] == "t over folds"
+    assert (figures["mae_low"], figures["mae_high"]) == pytest.approx(t_interval([1, 5, 3], 0.95))
 
 
 def test_few_folds_are_bootstrapped_over_pictures():
     rng = np.random.default_rng(0)
     predictions = frame([[(label, label + rng.normal(0, 4)) for label in range(80)]])
-    found = summarise(predictions, [5], 0.95, seed=3)
-    assert found["interval"] == "bootstrap over pictures"
-    assert found["mae_low"] < found["mae"] < found["mae_high"]
-    assert found == summarise(predictions.sample(frac=1, random_state=0), [5], 0.95, seed=3)
+    figures = summarise(predictions, [5], 0.95, seed=3)
+    assert figures["interval"] == "bootstrap over pictures"
+    assert figures["mae_low"] < figures["mae"] < figures["mae_high"]
+    assert figures == summarise(predictions.sample(frac=1, random_state=0), [5], 0.95, seed=3)
 
 
 def test_epsilon_error_stands_only_where_every_picture_has_a_sigma():
@@ -85,10 +84,10 @@ def test_epsilon_error_stands_only_where_every_picture_has_a_sigma():
 
 
 def test_what_is_undefined_is_left_out_and_the_rest_is_json():
-    found = summarise(frame([[(20, 25), (30, 25)]]), [2.5], 0.95, 0)  # a constant prediction has no correlation
-    assert "pearson" not in found
-    assert found["cs_2.5"] == 0
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    figures = summarise(frame([[(20, 25), (30, 25)]]), [2.5], 0.95, 0)  # a constant prediction has no correlation
+    assert "pearson" not in figures
+    assert figures["cs_2.5"] == 0
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
 def test_bad_predictions_are_named():
@@ -104,8 +103,8 @@ def test_bad_predictions_are_named():
 def test_r2_is_pooled_and_its_mean_over_folds_stands_beside_it():
     # fold 0: squares 1 + 1 of 50, R2 0.96; fold 1: 16 + 0 of 8, R2 -1; fold 2 has one label, so that its R2 is undefined
     predictions = frame([[(10, 11), (20, 19)], [(30, 34), (34, 34)], [(40, 40)]])
-    found = summarise(predictions, [5], 0.95, seed=0)
-    assert found["fold_r2_mean"] == pytest.approx((0.96 - 1) / 2)
+    figures = summarise(predictions, [5], 0.95, seed=0)
+    assert figures["fold_r2_mean"] == pytest.approx((0.96 - 1) / 2)
     labels = np.array([10, 20, 30, 34, 40])
-    assert found["r2"] == pytest.approx(1 - 18 / np.square(labels - labels.mean()).sum())
+    assert figures["r2"] == pytest.approx(1 - 18 / np.square(labels - labels.mean()).sum())
     assert "fold_r2_mean" not in summarise(frame([[(10, 11)], [(20, 19)]]), [5], 0.95, seed=0)

@@ -13,7 +13,7 @@ import pytest
 
 from agecascade.errors import AgecascadeError
 from agecascade.evaluation import runs
-from agecascade.evaluation.tables import BOUNDED, TableRow, collect, mae_table, over_runs, to_markdown, write_csv
+from agecascade.evaluation.tables import BOUNDED, TableRow, current_tables, mae_table, to_markdown, write_table_files
 
 SUMMARY = {
     "mae": 3.456,
@@ -81,16 +81,16 @@ def test_median_and_quartiles_stand_where_there_are_folds_and_r2_where_labels_di
 
 def test_csv_can_be_read_back(tmp_path: Path):
     table = mae_table([TableRow("a", "dldl_v2", "net", CHAIN, 0, SUMMARY)])
-    write_csv(tmp_path / "tables" / "mae.csv", table)
+    write_table_files(tmp_path / "tables" / "mae", table)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "tables" / "mae.csv"), table)
 
 
 def test_the_tables_of_the_pipeline_are_shown(tmp_path: Path):
     with pytest.raises(AgecascadeError, match=r"holds no table yet; run `dvc repro`"):
-        collect(tmp_path)
+        current_tables(tmp_path)
     (tmp_path / "metrics" / "tables").mkdir(parents=True)
     (tmp_path / "metrics" / "tables" / "mae.md").write_text("| MAE |\n| ---: |\n| 3.14 |\n")
-    assert "| 3.14 |" in collect(tmp_path)
+    assert "| 3.14 |" in current_tables(tmp_path)
 
 
 def state(rev: str, name: str | None, lambda_er: float, mae: float | None) -> dict[str, Any]:
@@ -117,7 +117,7 @@ MAIN = state("f60b347e62ab", "main", 1.0, 4.0)
 
 
 def table_of(monkeypatch: pytest.MonkeyPatch, output: list[dict[str, Any]], known: list[dict[str, Any]]) -> pd.DataFrame:
-    monkeypatch.setattr(runs, "dvc_evaluations", lambda root: runs.parse(output))
+    monkeypatch.setattr(runs, "dvc_evaluations", lambda root: runs.parse_experiments(output))
     monkeypatch.setattr(runs, "evaluation_runs", lambda: known)
     return runs.runs_table(Path())
 
@@ -176,8 +176,8 @@ def test_runs_that_differ_by_decoding_or_have_no_sigma_stand_apart(monkeypatch: 
     main = copy.deepcopy(MAIN)
     main["data"]["params"]["params.yaml"]["data"] |= {"decoding": "expectation", "sigma": None}
     known = [run("f60b347", "1.0", 3.9), run("f60b347", "1.0", 99.0)]
-    for found, decoding in zip(known, ("median", "expectation"), strict=True):
-        found["params"] |= {"decoding": decoding, "sigma": "None"}
+    for each, decoding in zip(known, ("median", "expectation"), strict=True):
+        each["params"] |= {"decoding": decoding, "sigma": "None"}
     table = table_of(monkeypatch, shown(state("workspace", None, 1.0, None), main), known)
     assert table[["decoding", "MAE"]].to_numpy().tolist() == [["expectation", 4.0], ["median", 3.9]]
     assert "sigma" not in table
@@ -195,8 +195,8 @@ def test_whatever_is_swept_has_a_column(monkeypatch: pytest.MonkeyPatch):
         }
     strange["data"]["params"]["params.yaml"]["data"] |= {"study": "another", "align": {"size": 128}}
     known = [run("laced-ices", "1.0", 99.0), run("laced-ices", "1.0", 3.3)]
-    for found, width in zip(known, ("64", "32"), strict=True):
-        found["params"] |= {"pooling": "max", "daa.width": width, "daa.nearest": "False", "seed": "1"}
+    for each, width in zip(known, ("64", "32"), strict=True):
+        each["params"] |= {"pooling": "max", "daa.width": width, "daa.nearest": "False", "seed": "1"}
     table = table_of(monkeypatch, shown(state("workspace", None, 1.0, None), main, other, strange), known)
     assert table[["pooling", "daa.width", "MAE"]].to_numpy().tolist() == [
         ["hybrid", 64, 4.0],
@@ -211,7 +211,7 @@ def test_nothing_yet_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(runs, "dvc_evaluations", lambda root: [])
     monkeypatch.setattr(runs, "evaluation_runs", list)
     with pytest.raises(AgecascadeError, match="neither DVC nor MLflow knows an evaluation yet"):
-        over_runs(tmp_path)
+        runs.table_over_runs(tmp_path)
 
 
 def test_outside_a_dvc_repository_is_an_error(tmp_path: Path):
@@ -241,5 +241,5 @@ def test_real_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ]
     for command in commands:
         subprocess.run(command, cwd=tmp_path, check=True)
-    found = {evaluation.names[0]: evaluation.rows["a"]["target"]["svr"]["mae"] for evaluation in runs.dvc_evaluations(tmp_path)}
-    assert found == {"main": 4.0, "low": 3.1}
+    maes = {evaluation.names[0]: evaluation.rows["a"]["target"]["svr"]["mae"] for evaluation in runs.dvc_evaluations(tmp_path)}
+    assert maes == {"main": 4.0, "low": 3.1}

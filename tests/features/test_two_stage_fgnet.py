@@ -15,9 +15,9 @@ from agecascade.datasets.cleaning import clean
 from agecascade.faces.align import align
 from agecascade.features import Features, load_features, write_features
 from agecascade.features.bif import HEIGHT, SIZE, bif_features
+from agecascade.io.yaml_text import load_yaml
 from agecascade.loading import load_faces
 from agecascade.splits import split
-from agecascade.yaml_style import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHIVE = "FGNET.zip"
@@ -30,7 +30,7 @@ def fgnet(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Featu
     work = tmp_path_factory.mktemp("fgnet")
     (work / "raw").mkdir()
     (work / "raw" / ARCHIVE).symlink_to((mirror / ARCHIVE).resolve())
-    study = parsed((ROOT / "studies" / "fgnet.yaml").read_text())
+    study = load_yaml((ROOT / "studies" / "fgnet.yaml").read_text())
     settings = params.Dataset.model_validate(dict(study["datasets"]["fgnet"]))
     manifest = work / "manifest.parquet"
     with open_archives(work / "raw") as archive:
@@ -51,7 +51,9 @@ def test_ranking_and_label_distributions_are_close_and_better_than_svr(fgnet: tu
     assert features.feature.shape == (1002, SIZE)
     mae = {}
     for name in ("svr", "ohrank", "bfgs_ldl"):
-        predictions, choices, _ = regressors.fit_folds(features, folds, regressors.create(name, {}, 0, defaults={"step": 1.0}), COMPUTE)
+        predictions, choices, _ = regressors.fit_folds(
+            features, folds, regressors.create_regressor(name, {}, 0, defaults={"step": 1.0}), COMPUTE
+        )
         frame = predictions.to_pandas()
         mae[name] = float((frame["prediction"] - frame["label"]).abs().mean())
         print(name, mae[name], choices.to_string())

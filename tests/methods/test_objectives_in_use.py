@@ -15,7 +15,7 @@ import pytest
 from agecascade import methods, metrics, model_folder, params
 from agecascade.errors import ModelError, ParamsError, TrainingError
 from agecascade.estimator import Estimator
-from agecascade.evaluation import report
+from agecascade.evaluation.evaluate import evaluated_rows
 from agecascade.evaluation.tables import mae_table, to_markdown
 from agecascade.loading import Faces
 from agecascade.params import Params
@@ -138,7 +138,7 @@ def test_groups_are_evaluated_as_groups(faces: Faces, splits: pd.DataFrame, tmp_
     content["cascade"] = {STEP: content["cascade"][STEP]}
     settings = params.check(content)
     train(settings, replace(faces, label=np.resize(GROUPS, 24), grouped=True), splits, tmp_path)
-    (result,) = report.gather(settings, tmp_path / "predictions")
+    (result,) = evaluated_rows(settings, tmp_path / "predictions")
     frame = result.predictions
     assert set(frame["prediction"]) <= {(first + second) / 2 for first in GROUPS for second in GROUPS}  # of a picture and its mirror image
     assert result.row.summary["accuracy"] == metrics.accuracy(frame["prediction"], frame["label"], GROUPS)
@@ -178,7 +178,7 @@ def test_a_head_that_is_read_otherwise_starts_anew(faces: Faces, splits: pd.Data
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0] if not name.startswith("head."))
     assert weights[1]["head.bias"].shape == (model_folder.read_card(after).outputs,)
     assert weights[1]["head.bias"].shape != weights[0]["head.bias"].shape
-    assert [result.row.method for result in report.gather(settings, tmp_path / "predictions")] == ["dldl_v2", second]
+    assert [result.row.method for result in evaluated_rows(settings, tmp_path / "predictions")] == ["dldl_v2", second]
 
 
 def test_a_tracker_is_told_the_method_and_lambda_of_the_step(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:

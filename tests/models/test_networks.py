@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ruamel.yaml import YAML
 from torch import Tensor, nn
 
 from agecascade import methods, model_folder, models, params
@@ -25,6 +24,7 @@ from agecascade.training.loop import train
 from agecascade.training.optimisers import Freeze
 from agecascade.training.samples import Samples
 from brightness import AGES, AUGMENTER, recipe, samples
+from places import sample_params
 
 SMALL = "timm/mobilenetv3_small_050"
 NAMES = [*models.BACKBONES, "thinagenet:0.125", SMALL]
@@ -215,7 +215,7 @@ class Maps(Network):
 def test_a_head_on_maps_goes_through_the_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From a pooled network of identities to one with another head: its card, its start, its features."""
     monkeypatch.setitem(models.HEADS, "maps", Maps)
-    content = YAML(typ="safe").load(Path(__file__).parents[2] / "studies" / "sample.yaml")
+    content = sample_params()
     study = params.check(content | {"head": "maps", "head_options": {"side": 2}})
     initialise(study, tmp_path)
     folder = find_model(tmp_path, study.rows[0], 0)

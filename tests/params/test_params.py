@@ -8,13 +8,12 @@ import pytest
 
 from agecascade import params, study
 from agecascade.errors import ParamsError
-
-ROOT = Path(__file__).resolve().parents[2]
+from places import ROOT, sample_params
 
 
 @pytest.fixture
 def content() -> dict:
-    return params.read_yaml(ROOT / "studies" / "sample.yaml")
+    return sample_params()
 
 
 def test_every_study_is_valid_and_names_itself() -> None:

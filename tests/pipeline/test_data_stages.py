@@ -15,7 +15,8 @@ from agecascade import params
 from agecascade.errors import ArchiveError, FetchError, RejectRateError
 from agecascade.params import Clean, Dataset
 from agecascade.schema import MANIFEST, REJECTS
-from publishers import picture, write_zip
+from images import picture
+from publishers import write_zip
 
 
 @pytest.fixture(autouse=True)

@@ -19,14 +19,13 @@ from ruamel.yaml import YAML
 from agecascade import params, schema
 from agecascade.io.files import write_table
 from aligned_parts import aligned, filled
-
-ROOT = Path(__file__).resolve().parents[2]
+from places import ROOT, sample_params
 
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     """A working folder with the sample's params, and a manifest, aligned faces and features of its target."""
-    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     content["regressors"] = {"svr": {"features": "agedb", "options": {"C": [0.1, 1.0]}}}
     (tmp_path / "params.yaml").write_text("")
     YAML().dump(content, tmp_path / "params.yaml")

@@ -17,7 +17,7 @@ from agecascade.io.files import checksum
 from agecascade.model_folder import find_model
 from agecascade.params import Normalisation, Weights
 from agecascade.pretrained import write_published
-from agecascade.training.initial_weights import initialise
+from agecascade.training.initial_weights import initialise, require_rows
 from agecascade.training.jobs import Job, from_init
 from project import STEP, finish, prepare, start
 from published import FACES2, PICTURES, caffe_pictures, network, vggface2, vggface2_maps, write_pickle
@@ -95,7 +95,9 @@ def test_what_is_wrong_with_the_weights_of_a_study_is_one_line(archives: Path, t
         entry = {"file": file.name} | ({"sha256": sha256} if sha256 else {})
         write_published(study(weights={"own": {"resnet18": entry}}, backbone="resnet18", image_size=64, **changes), "own", out)
 
-    with pytest.raises(ModelError, match=r"weights\.own\.resnet18: mine\.pkl cannot be downloaded by a program: docs/reference/networks\.md"):
+    with pytest.raises(
+        ModelError, match=r"weights\.own\.resnet18: mine\.pkl cannot be downloaded by a program: docs/reference/networks\.md"
+    ):
         write("0" * 8)
     file.write_bytes(b"another file")
     with pytest.raises(ModelError, match=rf"weights\.own\.resnet18: sha256 is missing, .* write {checksum(file)}$"):
@@ -131,14 +133,16 @@ def test_params_of_weights() -> None:
 
 def test_what_no_network_can_be_made_of_stops_the_first_stage(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="unknown head 'poled'; did you mean pooled"):
-        initialise(study(head="poled"), tmp_path)
+        require_rows(study(head="poled"))
     with pytest.raises(ModelError, match="head_options: head pooled has no options, not 'width'"):
-        initialise(study(head_options={"width": 1}), tmp_path)
+        require_rows(study(head_options={"width": 1}))
     with pytest.raises(ModelError, match="unknown backbone 'tinyagnet'; did you mean tinyagenet"):
-        initialise(study(compare={"backbones": ["tinyagnet"]}), tmp_path)
+        require_rows(study(compare={"backbones": ["tinyagnet"]}))
+    with pytest.raises(ModelError, match=r"vgg16_512_256 cannot take pictures of 32 pixels .* set image_size to 224"):
+        require_rows(study(backbone="vgg16_512_256"))
+    with pytest.raises(ModelError, match="unknown method 'dxe'; did you mean dex"):
+        require_rows(study(method="dxe", compare={"methods": ["er"]}))
     with pytest.raises(ModelError, match=r"vgg16_512_256 cannot take pictures of 32 pixels .* set image_size to 224"):
         initialise(study(backbone="vgg16_512_256"), tmp_path)
-    with pytest.raises(ModelError, match="unknown method 'dxe'; did you mean dex"):
-        initialise(study(method="dxe", compare={"methods": ["er"]}), tmp_path)
     assert not any(tmp_path.iterdir())
     initialise(study(method="daa", head="daa", daa={"sampling": 10}), tmp_path)  # fewer than two of few ages, but not of a data set's

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from agecascade import labels
-from agecascade.regressors import bfgs_ldl, create
+from agecascade.regressors import bfgs_ldl, create_regressor
 from agecascade.regressors.bfgs_ldl import BfgsLdl, divergence
 from agecascade.regressors.folds import Fold
 
@@ -144,5 +144,5 @@ def test_the_deviations_of_a_fold_reach_the_labels():
     feature, label = ages()
     rows = feature.astype(np.float32)
     parts = rows[:60], label[:60], rows[60:70], label[60:70], rows[70:]
-    wide, narrow = (create("bfgs_ldl", {}, 0).fit_predict(Fold(*parts, np.full(60, sigma))).prediction for sigma in (4.0, 0.5))
+    wide, narrow = (create_regressor("bfgs_ldl", {}, 0).fit_predict(Fold(*parts, np.full(60, sigma))).prediction for sigma in (4.0, 0.5))
     assert np.std(wide) < np.std(narrow)

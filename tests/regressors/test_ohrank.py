@@ -8,9 +8,9 @@ from scipy.optimize import approx_fprime, minimize
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from agecascade.regressors import hinge
+from agecascade.regressors import ohrank
 from agecascade.regressors.ohrank import OHRank, hyperplane_tasks
-from agecascade.regressors.rotation import rotate
+from agecascade.regressors.principal_axes import rotate
 
 
 @parametrize_with_checks([OHRank()])
@@ -84,10 +84,10 @@ def test_the_gradient_is_that_of_the_objective():
     rank = np.rint(label - label.min()).astype(int)
     side, cost = hyperplane_tasks(rank, rank.max() + 1, "absolute")
     weights = np.random.default_rng(1).normal(size=(4, side.shape[1]))
-    gradient, _ = hinge._gradient(feature, side, cost, weights)
+    gradient, _ = ohrank._gradient(feature, side, cost, weights)
     for k in (0, 3):
         part = side[:, k : k + 1], cost[:, k : k + 1]
-        numeric = approx_fprime(weights[:, k], lambda w, part=part: hinge.objective(feature, *part, w[:, None])[0], 1e-7)
+        numeric = approx_fprime(weights[:, k], lambda w, part=part: ohrank.objective(feature, *part, w[:, None])[0], 1e-7)
         np.testing.assert_allclose(gradient[:, k], numeric, rtol=1e-4, atol=1e-3)
 
 
@@ -125,7 +125,7 @@ def test_steps_other_than_a_year():
         OHRank(step=1e-6).fit(feature, label)
 
 
-def test_features_are_turned_without_loss():
+def test_the_rotation_of_features_loses_nothing():
     for shape in ((30, 6), (6, 30)):
         feature = np.random.default_rng(0).normal(size=shape)
         feature[0] = feature[1]  # and a direction that no row reaches

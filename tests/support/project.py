@@ -18,10 +18,10 @@ from ruamel.yaml import YAML
 from agecascade import params
 from agecascade.schema import ALIGNED, SPLITS
 from agecascade.training.initial_weights import initialise
+from places import ROOT, sample_params
 
-ROOT = Path(__file__).resolve().parents[2]
 STEP = "target_from_scratch"
-WHOLE = bool(os.environ.get("AGECASCADE_WHOLE"))  # README: the slow tests in full
+WHOLE = bool(os.environ.get("AGECASCADE_WHOLE"))  # CONTRIBUTING.md: the slow tests in full
 
 
 def repeated(times: int, *, whole: int) -> int:
@@ -31,7 +31,7 @@ def repeated(times: int, *, whole: int) -> int:
 
 def prepare(folder: Path, pictures: int = 96, **changes: Any) -> None:
     """Write params.yaml, aligned faces, splits of two folds and the initial networks; `changes` go to the step."""
-    content = YAML(typ="safe").load(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     content["cascade"][STEP] |= {"batch_size": 8, **changes}
     YAML().dump(content, folder / "params.yaml")
     random = np.random.default_rng(0)

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow.parquet as pq
+from openpyxl import Workbook
 from scipy.io import savemat
 
 from agecascade.archives import Archive, open_archives
@@ -22,12 +22,6 @@ from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import AgecascadeError
 from agecascade.params import Clean
-
-
-def picture(width: int = 20, height: int = 16, suffix: str = ".jpg", seed: int = 0) -> bytes:
-    """An encoded picture of noise."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return cv2.imencode(suffix, pixels)[1].tobytes()
 
 
 def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
@@ -55,7 +49,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def mat(table: Mapping[str, Sequence[Any]], name: str = "imdb") -> bytes:
-    """A .mat file with a struct of (1, N) fields, text as cells, as IMDB-WIKI ships it."""
+    """A .mat file that holds a struct of (1, N) fields, text as cells: the format of IMDB-WIKI."""
     fields = {}
     for key, values in table.items():
         is_text = any(isinstance(value, (str, np.ndarray)) for value in values)
@@ -68,6 +62,19 @@ def mat(table: Mapping[str, Sequence[Any]], name: str = "imdb") -> bytes:
     return file.getvalue()
 
 
+def workbook(sheets: Mapping[str, Sequence[Sequence[Any]]]) -> bytes:
+    """An .xlsx file that holds the rows of each sheet."""
+    book = Workbook()
+    book.remove(book["Sheet"])
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
 def rows_of(name: str, path: Path, options: Mapping[str, Any] | None = None) -> list[ManifestRow | Reject]:
     """All rows and rejects that the reader `name` gives of an archive, or of a folder of archives."""
     with open_archives(path) as archive:
@@ -75,7 +82,7 @@ def rows_of(name: str, path: Path, options: Mapping[str, Any] | None = None) -> 
 
 
 def outcome(archive: Archive, reader: Any, settings: Clean, *, name: str = "tiny", workers: int = 1) -> SimpleNamespace:
-    """What `clean` returns and writes: counts, manifest, rejects. Where it fails it leaves nothing."""
+    """The counts that `clean` returns and the manifest and rejects that it writes; checks that a failure leaves no file."""
     with tempfile.TemporaryDirectory() as folder:
         manifest, rejects = Path(folder, "m.parquet"), Path(folder, "r.parquet")
         try:

@@ -68,10 +68,10 @@ class Repository:
     def end_workers(self) -> None:
         """Those of DVC's queue: one of two that start at once may never hear that it shall end (dvc-task, issue 73)."""
         for file in (self.folder / ".dvc" / "tmp" / "exps" / "celery").glob("dvc-exp-worker-*.json"):
-            told = json.loads(file.read_text())
-            if told["returncode"] is None:
+            info = json.loads(file.read_text())
+            if info["returncode"] is None:
                 with suppress(ProcessLookupError):
-                    os.kill(told["pid"], signal.SIGTERM)
+                    os.kill(info["pid"], signal.SIGTERM)
 
     def commit(self, message: str) -> None:
         identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]

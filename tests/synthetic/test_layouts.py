@@ -15,7 +15,7 @@ import pytest
 
 from agecascade import params, study
 from agecascade.datasets import READERS, reader
-from agecascade.yaml_style import dumped, parsed
+from agecascade.io.yaml_text import dump_yaml, load_yaml
 from project import WHOLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,7 @@ def test_a_drawn_archive_becomes_a_table(tmp_path, monkeypatch, store, name):
     monkeypatch.delenv("AGECASCADE_MIRROR", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     identities = reader(name).INFO.settings["grid"] is None
-    content = parsed(study.render(name, ROOT, drawn=True, target=TARGET if identities else None))
+    content = load_yaml(study.render(name, ROOT, drawn=True, target=TARGET if identities else None))
     for dataset in content["datasets"].values():
         dataset["draw"] = {"pictures": 150, "subjects": 15}
         if dataset["protocol"] == "subject_kfold":
@@ -51,7 +51,7 @@ def test_a_drawn_archive_becomes_a_table(tmp_path, monkeypatch, store, name):
     content["align"]["size"] = content["image_size"] = 32
     for step in (*content["pretrain"].values(), *content["cascade"].values()):
         step["epochs"] = 1
-    Path("params.yaml").write_text(dumped(content), encoding="utf-8")
+    Path("params.yaml").write_text(dump_yaml(content), encoding="utf-8")
     settings = params.load()
 
     for dataset in settings.datasets:

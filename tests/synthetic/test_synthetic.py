@@ -21,7 +21,7 @@ from agecascade.datasets import READERS, reader
 from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.fgnet import parse_points
 from agecascade.errors import ParamsError
-from agecascade.faces import alignment
+from agecascade.faces import crops
 from agecascade.params import DrawSettings
 from agecascade.synthetic import LAYOUTS, data_set_seed, write
 from agecascade.synthetic.camera import TEMPLATE, Style, develop, take
@@ -145,7 +145,7 @@ def test_markup_is_the_one_of_fgnet(mirror):
 
 
 def test_whole_crops_and_aligned_faces_are_framed_alike():
-    assert np.allclose(TEMPLATE, alignment.TEMPLATE)
+    assert np.allclose(TEMPLATE, crops.TEMPLATE)
 
 
 def test_landmarks_lie_where_the_face_is_drawn():

@@ -12,7 +12,7 @@ from agecascade import methods, model_folder, models, params
 from agecascade.augmentation import Augmenter
 from agecascade.conformal import widths
 from agecascade.errors import ModelError, ParamsError, TrainingError
-from agecascade.evaluation.daa import daa_styles
+from agecascade.evaluation.evaluate import daa_styles
 from agecascade.features.layers import network_features
 from agecascade.inference import predict_values
 from agecascade.methods.daa import spread_over

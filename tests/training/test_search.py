@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from agecascade import model_folder, params, plots
+from agecascade import model_folder, params
 from agecascade.errors import LossError, ModelError, ParamsError, TrainingError
 from agecascade.loading import Faces
 from agecascade.params import Params
+from agecascade.plots.search import search_table
 from agecascade.training import search as module
 from agecascade.training.initial_weights import initialise
 from agecascade.training.jobs import jobs_of, read_winners
@@ -182,8 +183,8 @@ def test_the_table_is_drawn_with_gaps(tmp_path: Path) -> None:
         }
     )
     means.loc[1, "validation_loss"] = np.nan
-    plots.search_table(tmp_path / "a.png", "tuned", means)
-    plots.search_table(tmp_path / "b.png", "tuned", means)
+    search_table(tmp_path / "a.png", "tuned", means)
+    search_table(tmp_path / "b.png", "tuned", means)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 

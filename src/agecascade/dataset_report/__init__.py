@@ -1,1 +1,1 @@
-"""What the data sets of a study hold: counts, Table 1, plots and contact sheets."""
+"""Report on the data sets of a study: counts, Table 1, plots and contact sheets."""

@@ -1,4 +1,7 @@
-"""What the aligned faces of a data set are like, from the columns that the align stage leaves. No picture is read."""
+"""Quality of the aligned faces of a data set: detection figures and landmark errors, from columns of the align stage.
+
+No picture is decoded.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +16,78 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from agecascade.dataset_report.landmark_error import LandmarkError, landmark_errors, summarise_errors
 from agecascade.errors import FaceError
 from agecascade.faces.face import Points
 
-FIRST, WHOLE = "first", "whole"  # attempts, as schema.ALIGNED tells them
+FIRST, WHOLE = "first", "whole"  # values of the column `attempt` of schema.ALIGNED; "whole" is a detector as well
 QUANTILES = (5, 25, 50, 75, 95)  # %
-MANY = 3  # faces in a picture: what is counted together with all above
+MANY = 3  # faces in a picture: this many and all above are counted together
 COUNTED = ("none", "one", "two", "more")  # faces in a picture
 POINT_COLUMNS = ["landmarks", "annotated"]
 COLUMNS = ["width", "detector", "face_score", "faces", "attempt", "face_size", "roll", *POINT_COLUMNS]
 BATCH_ROWS = 65_536
-ROUNDING = 1e-5  # float32 keeps seven digits: a crop of the picture's own scale is not upsampled
+ROUNDING = 1e-5  # float32 has seven digits: a crop at the picture's own scale is not upsampled
 DIGITS = 4
+EYES = "eyes"
+POINTS = ("right_eye", "left_eye", "nose", "right_mouth_corner", "left_mouth_corner")  # the template's, sides as the subject has them
+ERROR_LEVELS = (0.1, 0.25)  # 0.25 is half an eye's width: what the field calls a failure
+
+
+def landmark_errors(detected: Points, published: Points) -> Points:
+    """Distances between detected and published points over the published distance of the eyes (Jesorsky et al. 2001, but the mean
+    of both eyes, not the worse one).
+
+    detected, published: (N, 5, 2) in one unit, points in the template's order. Returns (N, 6): the eye centres, which is the mean over
+    both eyes, then each point. NaN in a row of which a point is not finite or whose published eyes coincide.
+    """
+    with np.errstate(all="ignore"):
+        eyes = np.linalg.norm(published[:, 0] - published[:, 1], axis=1)  # (N,)
+        each = np.linalg.norm(detected - published, axis=2) / eyes[:, None]  # (N, 5)
+    errors = np.column_stack([each[:, :2].mean(axis=1), each])  # (N, 6)
+    errors[~np.isfinite(errors).all(axis=1)] = np.nan
+    return errors
 
 
 @dataclass(frozen=True)
-class Quality:
-    """The aligned faces of a data set in figures. Quantiles are by name, p5 to p95; None where nothing is known to take them of."""
+class LandmarkError:
+    """The errors of a data set in figures, by EYES and POINTS: mean, median, p95, above_0.1 and above_0.25 (shares)."""
+
+    pictures: int  # with an error
+    points: dict[str, dict[str, float]]
+
+    @property
+    def eyes(self) -> dict[str, float]:
+        """The figures of the eye centres."""
+        return self.points[EYES]
+
+
+def summarise_errors(errors: NDArray[np.floating]) -> LandmarkError | None:
+    """The figures of errors (N, 6), as `landmark_errors` returns them; None where no picture has an error."""
+    finite = np.isfinite(errors[:, 0])
+    known = errors if finite.all() else errors[finite]  # of millions, a copy counts
+    if not len(known):
+        return None
+    return LandmarkError(len(known), {name: _error_figures(column) for name, column in zip((EYES, *POINTS), known.T, strict=True)})
+
+
+def _error_figures(errors: NDArray[np.floating]) -> dict[str, float]:
+    values = errors.astype(np.float64)
+    figures = {"mean": values.mean(), "median": np.median(values), "p95": np.quantile(values, 0.95)}
+    figures |= {f"above_{level:g}": (values > level).mean() for level in ERROR_LEVELS}
+    return {name: round(float(value), DIGITS) for name, value in figures.items()}
+
+
+@dataclass(frozen=True)
+class FaceQuality:
+    """Figures of the aligned faces of a data set. Quantiles by name, p5 to p95; None where no face has the value."""
 
     pictures: int  # in the manifest
     aligned: int
-    found: int  # of the aligned: with a face; the others were taken whole
+    found: int  # aligned faces that were detected; the others were taken whole
     rejected: dict[str, int]  # by reason
-    attempts: dict[str, int]  # by the attempt that found the face: first, each retry, whole
+    attempts: dict[str, int]  # by the attempt that detected the face: first, each retry, whole
     detectors: dict[str, int]
-    faces: dict[str, int]  # pictures by how many faces were found in them: COUNTED
+    faces: dict[str, int]  # pictures by number of detected faces: COUNTED
     face_size: dict[str, float] | None  # quantiles of the face square's side, pixels of the picture
     upsampled: float | None  # share of the faces that the picture shows smaller than the crop does
     roll: dict[str, float] | None  # quantiles of |roll|, degrees
@@ -47,15 +96,15 @@ class Quality:
 
     @property
     def retried(self) -> int:
-        """Faces that were found at a retry."""
+        """Faces detected at a retry."""
         return sum(count for attempt, count in self.attempts.items() if attempt not in (FIRST, WHOLE))
 
 
-def measure(parts: Sequence[Path], rejects: Path, pictures: int, margin: float) -> Quality:
+def measure_faces(parts: Sequence[Path], rejects: Path, pictures: int, margin: float) -> FaceQuality:
     """The figures of Parquet parts (schema.ALIGNED) and of the rejects beside them (schema.REJECTS), the same at every run.
 
-    pictures: rows of the manifest; margin: the crop's, as a share of the face square. One float of each row and figure is held, and
-    little more: 5 million faces with all figures take some 600 MiB.
+    pictures: rows of the manifest; margin: the crop's, as a share of the face square. Memory: one float per row and
+    figure, some 600 MiB for 5 million faces.
     Raises FaceError where a part lacks columns.
     """
     counts: dict[str, Counter[str]] = {column: Counter() for column in ("detector", "attempt", "faces")}
@@ -63,12 +112,12 @@ def measure(parts: Sequence[Path], rejects: Path, pictures: int, margin: float) 
     for batch in _batches(parts, COLUMNS):
         for column in ("detector", "attempt"):
             counts[column] += _occurrences(batch[column])
-        faces = np.minimum(_known(batch["faces"]), MANY).astype(np.int64)
+        faces = np.minimum(_finite(batch["faces"]), MANY).astype(np.int64)
         counts["faces"].update(dict(zip(COUNTED, np.bincount(faces, minlength=MANY + 1).tolist(), strict=True)))
         for column, array in _values(batch, margin).items():
             values[column].append(array)
     aligned = sum(pq.read_metadata(part).num_rows for part in parts)
-    return Quality(
+    return FaceQuality(
         pictures=pictures,
         aligned=aligned,
         found=aligned - counts["detector"][WHOLE],
@@ -84,8 +133,8 @@ def measure(parts: Sequence[Path], rejects: Path, pictures: int, margin: float) 
     )
 
 
-def worst(parts: Sequence[Path], count: int) -> tuple[NDArray[np.int64], Points]:
-    """The rows whose eyes were found furthest from the published ones, the worst first, at most `count`, and their errors.
+def worst_faces(parts: Sequence[Path], count: int) -> tuple[NDArray[np.int64], Points]:
+    """The rows with the largest error of the eyes, the worst first, at most `count`, and their errors.
 
     Returns (M,) row numbers through the parts in their order, (M,) errors of the eye centres.
     """
@@ -107,23 +156,23 @@ def _batches(parts: Sequence[Path], columns: list[str]) -> Iterator[pa.RecordBat
 
 
 def _values(batch: pa.RecordBatch, margin: float) -> dict[str, NDArray[np.float32]]:
-    """What is known of each figure that quantiles or shares are taken of."""
+    """The finite values of each figure with quantiles or a share."""
     size, width = (_floats(batch[column]) for column in ("face_size", "width"))
     known = np.isfinite(size)
     errors = _errors(batch)
     return {
         "face_size": size[known],
         "upsampled": (size * (1 + 2 * margin) < width * (1 - ROUNDING))[known],
-        "roll": np.abs(_known(batch["roll"])),
-        "face_score": _known(batch["face_score"]),
+        "roll": np.abs(_finite(batch["roll"])),
+        "face_score": _finite(batch["face_score"]),
         "error": errors[np.isfinite(errors[:, 0])],
     }
 
 
 def _errors(batch: pa.RecordBatch) -> NDArray[np.float32]:
     """(n, 6) as `landmark_errors` returns them."""
-    found, published = (_points(batch[column]) for column in POINT_COLUMNS)
-    return landmark_errors(found, published).astype(np.float32)
+    detected, published = (_points(batch[column]) for column in POINT_COLUMNS)
+    return landmark_errors(detected, published).astype(np.float32)
 
 
 def _points(column: pa.Array) -> Points:
@@ -139,7 +188,7 @@ def _floats(column: pa.Array) -> NDArray[np.float32]:
     return np.asarray(column.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float32)
 
 
-def _known(column: pa.Array) -> NDArray[np.float32]:
+def _finite(column: pa.Array) -> NDArray[np.float32]:
     values = _floats(column)
     return values[np.isfinite(values)]
 
@@ -167,8 +216,8 @@ def _quantiles(chunks: list[NDArray[np.float32]]) -> dict[str, float] | None:
     values = np.concatenate([np.empty(0, np.float32), *chunks]).astype(np.float64)
     if not len(values):
         return None
-    found = np.quantile(values, np.array(QUANTILES) / 100)
-    return {f"p{share}": round(float(value), DIGITS) for share, value in zip(QUANTILES, found, strict=True)}
+    quantiles = np.quantile(values, np.array(QUANTILES) / 100)
+    return {f"p{share}": round(float(value), DIGITS) for share, value in zip(QUANTILES, quantiles, strict=True)}
 
 
 def _share(chunks: list[NDArray[np.float32]]) -> float | None:

@@ -14,9 +14,8 @@ from agecascade.datasets.base import Info
 from agecascade.errors import ParamsError
 from agecascade.io.places import archive_folders, repository_root
 from agecascade.io.source import Source
+from agecascade.io.yaml_text import block_style, dump_yaml
 from agecascade.params import Block, Clean, Dataset
-from agecascade.yaml_style import dumped
-from agecascade.yaml_style import entry as yaml_entry
 
 NARROWEST = 8  # characters of a column
 
@@ -176,7 +175,7 @@ def page(card: Card) -> str:
 
 def block(name: str) -> str:
     """The entry under `datasets` in params.yaml, as YAML."""
-    return dumped({name: yaml_entry(entry(name))})
+    return dump_yaml({name: block_style(entry(name))})
 
 
 def _facts(card: Card) -> list[tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""From predictions to figures with intervals, and from figures to tables."""
+"""Evaluation of predictions: figures with confidence intervals, and tables of them."""

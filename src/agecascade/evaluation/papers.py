@@ -14,20 +14,22 @@ import pandas as pd
 from pydantic import Field, ValidationError, model_validator
 
 from agecascade.errors import AgecascadeError, unknown_name
+from agecascade.evaluation import runs
 from agecascade.evaluation.runs import Evaluation
+from agecascade.evaluation.tables import to_markdown
 from agecascade.params import read_yaml
 from agecascade.params.block import Block
 from agecascade.tracking import flat
 
 Setting = Mapping[str, str | float]
 
-# Params in which two runs of one row may differ and still be repetitions of it: the head is the method's, whatever the main row has.
+# Repetitions of a row may differ in these params. `head` is among them: the row's method decides its head.
 _FREE = re.compile(r"(method|seed|head|compare|compute|daa\.draw)(\..*)?")
-_OF_DAA = re.compile(r"(daa|head_options)(\..*)?")  # and these, where the row has another method
+_OF_DAA = re.compile(r"(daa|head_options)(\..*)?")  # without effect on rows of other methods
 
 
 class PaperRow(Block):
-    """One row of a paper's table, and what params.yaml says where we run it; no figures where the paper has none."""
+    """One row of a paper's table, and the params of our runs of it (`where`); no figures where the paper has none."""
 
     name: str
     where: dict[str, str | int | float]
@@ -65,52 +67,66 @@ class PaperTable(Block):
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A row of a run's MAE table: what is known of it, and its figures. Method, backbone and seed are its own, not those of params.yaml."""
+class MeasuredRow:
+    """A row of a run's MAE table: its settings as text, and its figures.
 
-    known: dict[str, str]
+    Method, backbone and seed in `settings` are those of the row, not of params.yaml.
+    """
+
+    settings: dict[str, str]
     figures: Mapping[str, Any]
 
     @property
     def repetition(self) -> tuple[str, str | None]:
         """The seed, and for DAA which draw of template pictures."""
-        return self.known["seed"], self.known.get("daa.draw") if self.known["method"] == "daa" else None
+        return self.settings["seed"], self.settings.get("daa.draw") if self.settings["method"] == "daa" else None
 
     @property
-    def others(self) -> tuple[tuple[str, str], ...]:
-        """All params but those in which repetitions may differ."""
-        others_options = re.compile(rf"method_options(?!\.{re.escape(self.known['method'])}\.)(\..*)?")  # of other methods
-        free = (_FREE, others_options) if self.known["method"] == "daa" else (_FREE, others_options, _OF_DAA)
-        return tuple(sorted((key, value) for key, value in self.known.items() if not any(each.fullmatch(key) for each in free)))
+    def other_params(self) -> tuple[tuple[str, str], ...]:
+        """All params except those in which repetitions may differ."""
+        others_options = re.compile(rf"method_options(?!\.{re.escape(self.settings['method'])}\.)(\..*)?")  # of other methods
+        free = (_FREE, others_options) if self.settings["method"] == "daa" else (_FREE, others_options, _OF_DAA)
+        return tuple(sorted((key, value) for key, value in self.settings.items() if not any(each.fullmatch(key) for each in free)))
 
     def fits(self, setting: Setting) -> bool:
-        """Whether this row was run so."""
-        return all(key in self.known and _same(self.known[key], value) for key, value in setting.items())
+        """Whether this row was run with this setting."""
+        return all(key in self.settings and _same(self.settings[key], value) for key, value in setting.items())
 
 
-def read(root: Path) -> list[PaperTable]:
+def tables_beside_papers(root: Path) -> str:
+    """The papers' tables of which a row was run, ours beside theirs, in Markdown. Raises AgecascadeError where none was."""
+    known, evaluations = read_tables(root), runs.all_evaluations(root)
+    compared = {table.title: compare(table, evaluations) for table in known}
+    texts = [f"{title}\n\n{to_markdown(lines)}" for title, lines in compared.items() if lines is not None]
+    if not texts:
+        studies = ", ".join(dict.fromkeys(table.study for table in known))
+        raise AgecascadeError(f"{root}: no row of a paper's table was run yet; their studies are {studies}, see docs/how_to/papers.md")
+    return "\n".join(texts)
+
+
+def read_tables(root: Path) -> list[PaperTable]:
     """All tables in studies/papers/ of a repository. Raises AgecascadeError naming the file and the fault."""
-    return [_read(path) for path in sorted((root / "studies" / "papers").glob("*.yaml"))]
+    return [_read_table(path) for path in sorted((root / "studies" / "papers").glob("*.yaml"))]
 
 
-def beside(table: PaperTable, evaluations: Sequence[Evaluation]) -> pd.DataFrame | None:
+def compare(table: PaperTable, evaluations: Sequence[Evaluation]) -> pd.DataFrame | None:
     """The paper's rows with ours: the mean over seeds and draws, its standard deviation, and the paper's figures as printed.
 
     A row that was run with several other settings has a line for each; None where no row was run.
     """
     measured = [row for evaluation in evaluations for row in _rows_of(evaluation) if evaluation.params.get("study") == table.study]
-    lines, found = [], False
+    lines, any_run = [], False
     for row in table.rows:
-        settings: dict[Any, dict[Any, Measured]] = defaultdict(dict)
+        settings: dict[Any, dict[Any, MeasuredRow]] = defaultdict(dict)
         for each in measured:
             if each.fits(table.setting(row)):
-                settings[each.others].setdefault(each.repetition, each)
-        found = found or bool(settings)
+                settings[each.other_params].setdefault(each.repetition, each)
+        any_run = any_run or bool(settings)
         lines += [_line(table, row, list(runs.values())) for runs in settings.values()] or [_line(table, row, [])]
-    return pd.DataFrame(lines) if found else None
+    return pd.DataFrame(lines) if any_run else None
 
 
-def _read(path: Path) -> PaperTable:
+def _read_table(path: Path) -> PaperTable:
     try:
         return PaperTable.model_validate(read_yaml(path))
     except ValidationError as error:
@@ -118,14 +134,14 @@ def _read(path: Path) -> PaperTable:
         raise AgecascadeError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _rows_of(evaluation: Evaluation) -> Iterator[Measured]:
-    """The networks' rows of one evaluation, with all that is known of them as text: MLflow knows no numbers."""
+def _rows_of(evaluation: Evaluation) -> Iterator[MeasuredRow]:
+    """The networks' rows of one evaluation. Their params are text, since MLflow stores no numbers."""
     params = {key: str(value) for key, value in flat(evaluation.params).items()}
     for dataset, steps in evaluation.rows.items():
         for step, rows in steps.items():
             for name, figures in rows.items():
-                if told := re.fullmatch(r"(?P<method>\w+)-(?P<backbone>.+)-s(?P<seed>\d+)", name):
-                    yield Measured({**params, **told.groupdict(), "step": step, "data set": dataset}, figures)
+                if parts := re.fullmatch(r"(?P<method>\w+)-(?P<backbone>.+)-s(?P<seed>\d+)", name):
+                    yield MeasuredRow({**params, **parts.groupdict(), "step": step, "data set": dataset}, figures)
 
 
 def _same(text: str, value: str | float) -> bool:
@@ -135,19 +151,19 @@ def _same(text: str, value: str | float) -> bool:
         return text == value
 
 
-def _line(table: PaperTable, row: PaperRow, runs: list[Measured]) -> dict[str, Any]:
-    """A line of the table, of one row and all repetitions of it."""
+def _line(table: PaperTable, row: PaperRow, runs: list[MeasuredRow]) -> dict[str, Any]:
+    """The line of one row: means over all repetitions of it, beside the paper's figures."""
     times = {column: 100 if column in table.percent else 1 for column in table.ours}
     values = {column: [times[column] * float(run.figures[key]) for run in runs if key in run.figures] for column, key in table.ours.items()}
-    means: dict[str, Any] = {f"our {column}": statistics.fmean(found) if found else None for column, found in values.items()}
+    means: dict[str, Any] = {f"our {column}": statistics.fmean(numbers) if numbers else None for column, numbers in values.items()}
     first, *others = means.items()
     deviation = statistics.stdev(values[next(iter(table.ours))]) if len(runs) > 1 else None
-    said = row.figures if row.figures is not None else [""] * len(table.columns)
+    printed = row.figures if row.figures is not None else [""] * len(table.columns)
     return {
         "row": row.name,
         **dict([first]),
         "deviation": deviation,
         "runs": len(runs),
         **dict(others),
-        **{f"paper: {column}": str(figure) for column, figure in zip(table.columns, said, strict=True)},
+        **{f"paper: {column}": str(figure) for column, figure in zip(table.columns, printed, strict=True)},
     }

@@ -1,4 +1,4 @@
-"""What DVC's experiments and MLflow's runs measured, as one table: queued sweeps end here."""
+"""One table of the figures of all DVC experiments and MLflow runs."""
 
 from __future__ import annotations
 
@@ -16,53 +16,61 @@ from typing import Any
 import pandas as pd
 
 from agecascade.errors import AgecascadeError
+from agecascade.evaluation.tables import to_markdown
 from agecascade.tracking import evaluation_runs, flat
 
 METRICS = "metrics/mae.json"
-SHOWN = ("lambda", "sigma", "decoding")  # params that the table shows, and with them all others in which runs of a study differ
-_TOLD = re.compile(
-    r"(study|method|backbone|seed|head|compare|compute)(\..*)?"
-)  # but those that the name of a row tells, or that change none
+SHOWN = ("lambda", "sigma", "decoding")  # params that the table always shows, besides those in which runs of a study differ
+# never shown: the row's name holds them, or they do not change the figures
+_HIDDEN = re.compile(r"(study|method|backbone|seed|head|compare|compute)(\..*)?")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one run of the evaluate stage measured."""
+    """One run of the evaluate stage: its params and the figures of its rows."""
 
     names: tuple[str, ...]  # the experiment's or branch's name first, then the short commit
     params: dict[str, Any]
     rows: dict[str, Any]  # {data set: {step: {row: {figure: value}}}}
 
     @cached_property
-    def known(self) -> dict[str, str | float | None]:
-        """All params, nested keys joined by dots; numbers and null as such, for MLflow knows them as text."""
+    def flat_params(self) -> dict[str, str | float | None]:
+        """All params, nested keys joined by dots; MLflow's text is converted back to numbers and null."""
         return {key: _plain(value) for key, value in flat(self.params).items()}
 
     def agrees(self, other: Evaluation) -> bool:
-        """Whether no param says that these are two runs."""
-        return all(self.known[key] == other.known[key] for key in self.known.keys() & other.known.keys())
+        """Whether the two have the same value of every param that both have."""
+        return all(self.flat_params[key] == other.flat_params[key] for key in self.flat_params.keys() & other.flat_params.keys())
+
+
+def table_over_runs(root: Path) -> str:
+    """One table over DVC's experiments and MLflow's runs, in Markdown. Raises AgecascadeError where there is nothing to show yet."""
+    table = runs_table(root)
+    if table.empty:
+        raise AgecascadeError(f"{root}: neither DVC nor MLflow knows an evaluation yet; run `dvc repro` or `dvc exp run`")
+    return to_markdown(table)
 
 
 def runs_table(root: Path) -> pd.DataFrame:
     """A line per run of the evaluate stage and row of its MAE table."""
     evaluations = all_evaluations(root)
-    keys = swept(evaluations)
+    keys = shown_params(evaluations)
     table = pd.DataFrame([line for evaluation in evaluations for line in _lines(evaluation, keys)])
     return table.dropna(axis="columns", how="all")
 
 
-def swept(evaluations: Sequence[Evaluation]) -> list[str]:
-    """The params that the table shows."""
-    found: dict[tuple[object, str], set[object]] = defaultdict(set)
+def shown_params(evaluations: Sequence[Evaluation]) -> list[str]:
+    """The params with a column in the table: SHOWN, and those in which runs of one study differ."""
+    values_of: dict[tuple[object, str], set[object]] = defaultdict(set)
     for evaluation in evaluations:
-        for key, value in evaluation.known.items():
-            if not _TOLD.fullmatch(key):
-                found[evaluation.known.get("study"), key].add(value)
-    return list(dict.fromkeys([*SHOWN, *(key for (_, key), values in found.items() if len(values) > 1)]))
+        for key, value in evaluation.flat_params.items():
+            if not _HIDDEN.fullmatch(key):
+                values_of[evaluation.flat_params.get("study"), key].add(value)
+    return list(dict.fromkeys([*SHOWN, *(key for (_, key), values in values_of.items() if len(values) > 1)]))
 
 
 def all_evaluations(root: Path) -> list[Evaluation]:
-    """Every run of the evaluate stage: DVC's, then what only MLflow knows."""
+    """Every run of the evaluate stage: DVC's, then those that only MLflow has."""
     evaluations = dvc_evaluations(root)
     tracked = [Evaluation((run["experiment"],), run["params"], run["rows"]) for run in evaluation_runs()]
     return [
@@ -72,19 +80,19 @@ def all_evaluations(root: Path) -> list[Evaluation]:
 
 
 def dvc_evaluations(root: Path) -> list[Evaluation]:
-    """What `dvc exp show` finds in the workspace, on the branches and in experiments; what holds no figures is left out."""
+    """Evaluations in the workspace, on the branches and in experiments (`dvc exp show`); states without figures are left out."""
     command = [sys.executable, "-m", "dvc", "exp", "show", "--json", "--all-branches"]
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         message = result.stderr.strip().splitlines()
         raise AgecascadeError(f"{root}: `dvc exp show` failed: {message[-1] if message else 'no message'}")
-    return parse(json.loads(result.stdout))
+    return parse_experiments(json.loads(result.stdout))
 
 
-def parse(shown: list[dict[str, Any]]) -> list[Evaluation]:
-    """The output of `dvc exp show --json`; a workspace that equals another entry is left out.
+def parse_experiments(shown: list[dict[str, Any]]) -> list[Evaluation]:
+    """Evaluations in the output of `dvc exp show --json`, without a workspace that equals another entry.
 
-    So are experiments that are queued, run or failed: with them stand the figures of the commit that they started from.
+    Experiments that are queued, running or failed are left out: DVC shows the figures of the commit that they started from.
     """
     states = []
     for entry in shown:
@@ -116,13 +124,13 @@ def _evaluation(state: dict[str, Any]) -> Evaluation | None:
 
 
 def _lines(evaluation: Evaluation, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The lines of the table for one evaluation, which show these params."""
+    """The lines of one evaluation in the table, with these params as columns."""
     for dataset, steps in evaluation.rows.items():
         for step, rows in steps.items():
             for row, figures in rows.items():
                 yield {
                     "experiment": evaluation.names[0],
-                    **{key: evaluation.known.get(key) for key in keys},
+                    **{key: evaluation.flat_params.get(key) for key in keys},
                     "data set": dataset,
                     "step": step,
                     "row": row,
@@ -139,7 +147,7 @@ def _lines(evaluation: Evaluation, keys: Sequence[str]) -> Iterator[dict[str, An
 
 
 def _plain(value: Any) -> str | float | None:
-    """A number where it is one or reads like one, None for null or its name, else text, also for true and false."""
+    """A number where the value is or reads as one, None for null or "None", else text; so are true and false."""
     if isinstance(value, bool):
         return str(value)
     try:
@@ -149,5 +157,5 @@ def _plain(value: Any) -> str | float | None:
 
 
 def _count(value: float | None) -> int | None:
-    """MLflow knows floats only."""
+    """A count as integer, since MLflow stores floats only."""
     return None if value is None else int(value)

@@ -1,4 +1,4 @@
-"""The figures of one row of a table from its predictions on test pictures."""
+"""The figures of one row of a table, with confidence intervals, from its predictions on test pictures."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import scipy.stats
+from numpy.typing import ArrayLike, NDArray
 
 from agecascade import metrics
-from agecascade.evaluation.confidence import bootstrap_interval, t_interval
 
+RESAMPLES = 2000  # of the bootstrap
 # with two folds a t interval has one degree of freedom and says nothing
 FEWEST_FOLDS_FOR_T = 3
 
@@ -22,7 +24,7 @@ def fold_maes(predictions: pd.DataFrame) -> pd.Series:
 def summarise(
     predictions: pd.DataFrame, levels: Sequence[float], confidence: float, seed: int, groups: Sequence[float] | None = None
 ) -> dict[str, float | str]:
-    """Figures of one row as plain numbers, ready for JSON; what is undefined is left out.
+    """Figures of one row as plain numbers, ready for JSON; undefined figures are left out.
 
     predictions: the columns of schema.PREDICTIONS, test pictures only; levels: n of CS(n) and CA(n), label units; groups: the
     middles of the groups that labels are, which then have an `accuracy` and a `one_off` of predictions taken to the nearest.
@@ -87,3 +89,32 @@ def _spread(maes: pd.Series) -> dict[str, float]:
         "fold_mae_quartile_1": float(quartile_1),
         "fold_mae_quartile_3": float(quartile_3),
     }
+
+
+def t_interval(values: ArrayLike, confidence: float) -> tuple[float, float]:
+    """Student's t interval of the mean of independent values, such as the MAEs of folds.
+
+    values: (F,), F >= 2, else ValueError; confidence: in 0..1. Returns (low, high) in the values' unit.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if len(array) < 2:
+        raise ValueError(f"t_interval: two values are needed, got {len(array)}")
+    half = scipy.stats.t.ppf((1 + confidence) / 2, len(array) - 1) * scipy.stats.sem(array)
+    return float(array.mean() - half), float(array.mean() + half)
+
+
+def bootstrap_interval(errors: Sequence[NDArray[np.float64]], confidence: float, seed: int) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean over folds of the mean error of each, drawing pictures within folds.
+
+    errors: an array (N_f,) for each of F folds; confidence: in 0..1. Returns (low, high) in the errors' unit.
+    """
+    generator = np.random.default_rng(seed)
+    # one fold after the other, so that memory stays at one picture count times a batch of draws
+    means = np.mean([_resampled_means(fold, generator) for fold in errors], axis=0)  # (RESAMPLES,)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _resampled_means(values: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
+    """RESAMPLES means, each of N values drawn from the N given with replacement."""
+    return np.array([generator.choice(values, len(values)).mean() for _ in range(RESAMPLES)])  # (RESAMPLES,)

@@ -1,4 +1,4 @@
-"""Tables of figures, for papers and for people."""
+"""MAE tables and their Markdown and CSV form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from agecascade.errors import AgecascadeError
-from agecascade.io.files import written_beside
+from agecascade.io.files import write_csv, written_beside
 
 BOUNDED = "† bounded by time: does not regenerate exactly"
 RATES = ("CS(", "CA(")
@@ -32,8 +32,8 @@ class TableRow:
 def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFrame:
     """The MAE table, sorted by data set and else as given; a figure that no row has gets no column.
 
-    MAE: mean of the fold MAEs, with its interval, over what `CI over` says, and their median and quartiles where there are several; all
-    other figures are pooled over folds.
+    MAE: mean of the fold MAEs with its interval (`CI over`: folds or pictures), and their median and quartiles where there are several
+    folds; all other figures are pooled over folds.
     """
     interval = f"{100 * confidence:g} % CI"
     lines = []
@@ -102,39 +102,16 @@ def _cell(column: str, value: object) -> str:
     return f"{value:.3f}" if column.startswith(RATES) or column in SHARES else f"{value:.2f}"
 
 
-def write_csv(path: Path | str, table: pd.DataFrame) -> None:
-    """The table as CSV, numbers to four decimals."""
-    with written_beside(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
+def write_table_files(stem: Path, table: pd.DataFrame) -> None:
+    """Write <stem>.csv, numbers to four decimals, and <stem>.md."""
+    write_csv(stem.with_suffix(".csv"), table, float_format="%.4f")
+    with written_beside(stem.with_suffix(".md")) as temporary:
+        temporary.write_text(to_markdown(table), encoding="utf-8")
 
 
-def collect(root: Path) -> str:
+def current_tables(root: Path) -> str:
     """The tables of the current pipeline, in Markdown. root: the repository's. Raises AgecascadeError where there is none yet."""
     texts = [f"{path.stem}\n\n{path.read_text(encoding='utf-8').strip()}\n" for path in sorted((root / "metrics" / "tables").glob("*.md"))]
     if not texts:
         raise AgecascadeError(f"{root}/metrics/tables holds no table yet; run `dvc repro`")
-    return "\n".join(texts)
-
-
-def over_runs(root: Path) -> str:
-    """One table over DVC's experiments and MLflow's runs, in Markdown. Raises AgecascadeError where there is nothing to show yet."""
-    from agecascade.evaluation.runs import runs_table
-
-    table = runs_table(root)
-    if table.empty:
-        raise AgecascadeError(f"{root}: neither DVC nor MLflow knows an evaluation yet; run `dvc repro` or `dvc exp run`")
-    return to_markdown(table)
-
-
-def beside_papers(root: Path) -> str:
-    """The papers' tables of which a row was run, ours beside theirs, in Markdown. Raises AgecascadeError where none was."""
-    from agecascade.evaluation import papers
-    from agecascade.evaluation.runs import all_evaluations
-
-    known, evaluations = papers.read(root), all_evaluations(root)
-    found = {table.title: papers.beside(table, evaluations) for table in known}
-    texts = [f"{title}\n\n{to_markdown(lines)}" for title, lines in found.items() if lines is not None]
-    if not texts:
-        studies = ", ".join(dict.fromkeys(table.study for table in known))
-        raise AgecascadeError(f"{root}: no row of a paper's table was run yet; their studies are {studies}, see docs/how_to/papers.md")
     return "\n".join(texts)

@@ -23,15 +23,14 @@ from agecascade.faces.manifest_index import ManifestIndex
 from agecascade.faces.part_writer import PartWriter
 from agecascade.faces.parts import AlignedCrop, Outcome, Rejection, rows_in_part
 from agecascade.io import storage
+from agecascade.io.code import code_digest
 from agecascade.io.compute import ordered
-from agecascade.io.resume import ResumeCache, fingerprint, source_digest
+from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.io.storage import Location
 from agecascade.params import Align, Compute
 
 BATCH_PICTURES = 32
 BATCH_BYTES = 16 << 20  # large pictures travel in smaller batches, so that memory stays bounded
-
-_SOURCE = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +64,7 @@ def align(
 
 def _fingerprint(archive: Archive, manifest: Location, settings: Align, detector: str) -> str:
     """Changes with whatever changes the parts; the allowed share of rejects does not."""
-    code = source_digest([_SOURCE / "faces", _SOURCE / "archives", _SOURCE / "schema.py"])
+    code = code_digest("agecascade.faces.align")
     return fingerprint(
         code=code,
         versions=[cv2.__version__, pa.__version__],

@@ -129,7 +129,7 @@ def check_features(params: Params) -> None:
     if not networks:
         return
     with torch.device("meta"):  # neither memory nor random numbers are used; the layers are those of the backbone, whatever the head
-        empty = models.create(params.rows[0].backbone)
+        empty = models.create(params.backbone)
     for name, features in networks.items():
         try:
             if has_several_folds(params, features.step):

@@ -7,13 +7,18 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SIGNIFICANT_DIGITS = 6  # of figures and tables: more differ between processors
 
 
 @contextmanager
@@ -65,6 +70,29 @@ def write_json(path: Path | str, content: Any) -> None:
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     with written_beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_figures(path: Path | str, figures: Any) -> None:
+    """Write figures as JSON with 6 significant digits, so that another processor's last bits change no committed file."""
+    write_json(path, rounded(figures))
+
+
+def rounded(content: Any) -> Any:
+    """Plain content (mappings, lists, text, numbers) with every float at SIGNIFICANT_DIGITS; integers stay as they are."""
+    if isinstance(content, float):
+        return float(f"{content:.{SIGNIFICANT_DIGITS}g}")
+    if isinstance(content, Mapping):
+        return {key: rounded(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [rounded(value) for value in content]
+    return content
+
+
+def write_csv(path: Path | str, frames: pd.DataFrame | Iterator[pd.DataFrame], float_format: str = f"%.{SIGNIFICANT_DIGITS}g") -> None:
+    """Write a frame, or frames of the same columns one below the other, as CSV without the index; each frame as it comes."""
+    with written_beside(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for number, frame in enumerate(frames if isinstance(frames, Iterator) else [frames]):
+            frame.to_csv(file, header=number == 0, index=False, float_format=float_format, lineterminator="\n")
 
 
 def write_table(path: Path | str, table: pa.Table) -> None:

@@ -28,15 +28,6 @@ def fingerprint(**parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
-def source_digest(folders: list[Path]) -> str:
-    """Digest of all Python files below these folders (or of these files)."""
-    state = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
-            state.update(path.name.encode() + path.read_bytes())
-    return state.hexdigest()
-
-
 @contextmanager
 def exclusive(lock: Path, name: str, action: str) -> Iterator[None]:
     """Hold a lock file; where another process holds it, say what it does with `name` ("makes", "downloads") and wait."""

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from agecascade.errors import TrainingError
-from agecascade.faces import crops
+from agecascade.io.code import code_digest
 from agecascade.io.files import write_json
-from agecascade.io.resume import exclusive, fingerprint, made_once, remove_leftovers, source_digest
+from agecascade.io.resume import exclusive, fingerprint, made_once, remove_leftovers
 from agecascade.loading import pictures
 from agecascade.loading.streaming import Shards
 
@@ -41,7 +41,7 @@ def cached(shards: Shards, size: int, root: Path) -> np.ndarray:
 
 def cache_name(shards: Shards, size: int) -> str:
     """A name that changes with the content of the parts, the size, and the code that decodes pictures."""
-    code = source_digest([Path(pictures.__file__), Path(crops.__file__)])
+    code = code_digest("agecascade.loading.pictures")
     return fingerprint(content=shards.content, size=size, code=code, opencv=cv2.__version__)
 
 

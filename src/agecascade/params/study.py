@@ -194,12 +194,21 @@ class Params(Block):
         return ("pooled", {}) if self.head == DAA else (self.head, self.head_options)
 
     @property
+    def main_row(self) -> Row:
+        """The row that features and plots are made of."""
+        return Row(self.method, self.backbone, self.seed)
+
+    @property
     def rows(self) -> list[Row]:
         """Every row: the main one first, then those of `compare`."""
         methods = dict.fromkeys([self.method, *self.compare.methods])
+        return [row for method in methods for row in self.networks(method)]
+
+    def networks(self, method: str) -> list[Row]:
+        """One row per backbone and seed: what stages train or initialise that know no other method than this one."""
         backbones = dict.fromkeys([self.backbone, *self.compare.backbones])
         seeds = dict.fromkeys([self.seed, *self.compare.seeds])
-        return [Row(method, backbone, seed) for method in methods for backbone in backbones for seed in seeds]
+        return [Row(method, backbone, seed) for backbone in backbones for seed in seeds]
 
 
 def check(content: Any, source: str = "params.yaml") -> Params:

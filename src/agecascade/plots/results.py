@@ -1,4 +1,4 @@
-"""Plots of the evaluate stage: labels, predictions, errors and trainings of the main table's data set."""
+"""Plots of the evaluate stage: labels, predictions, errors, training curves and DAA's styles of the target data set."""
 
 from __future__ import annotations
 
@@ -74,4 +74,15 @@ def training_curves(path: Path | str, histories: Mapping[str, pd.DataFrame]) -> 
                     axes.plot(history["epoch"], history[column], marker="o", markersize=2.5, color=colour, label=row)
             axes.set(xlabel="epoch", title=name)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        both[0].legend()
+
+
+def learned_styles(path: Path | str, styles: Mapping[str, pd.DataFrame], unit: str = "years") -> None:
+    """DAA's styles S and T over the comparison ages (DAA, Fig. 3), a panel each, a line per row. styles: {row: age in `unit`, S, T}."""
+    panels = {"S": "S, standard deviation", "T": "T, mean"}
+    with figure(path, width=9, height=3.8, columns=len(panels)) as both:
+        for axes, (column, name) in zip(both, panels.items(), strict=True):
+            for colour, (row, frame) in zip(colours(len(styles)), styles.items(), strict=True):
+                axes.plot(frame["age"], frame[column], color=colour, label=row)
+            axes.set(xlabel=f"comparison age ({unit})", title=name)
         both[0].legend()

@@ -1,4 +1,4 @@
-"""What all plots share. The same numbers give the same bytes: no dates, no names of software, nobody's matplotlibrc."""
+"""Figures in one style. The same numbers give the same bytes: no dates, no software names, no user's matplotlibrc."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agecascade.io.files import written_beside
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which the colour-blind tell apart
+# Okabe and Ito's colours, which colour-blind readers can distinguish
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F"]
 GREY = "#7F7F7F"
 
@@ -48,5 +48,5 @@ def figure(path: Path | str, width: float = 6.4, height: float = 4.2, columns: i
 
 
 def colours(count: int) -> list[str]:
-    """That many colours, in their order, again from the first where they end."""
+    """`count` colours in the order of COLOURS, repeated where they run out."""
     return [COLOURS[i % len(COLOURS)] for i in range(count)]

@@ -9,7 +9,7 @@ import torch
 
 from agecascade import model_folder
 from agecascade.errors import ModelError
-from agecascade.model_folder import IDENTITY, describe, distinct
+from agecascade.model_folder import IDENTITY, describe
 from agecascade.models import require_size
 from agecascade.models.base import Network
 from agecascade.params import Normalisation, Params, Weights
@@ -45,11 +45,11 @@ def write_published(params: Params, name: str, folder: Path) -> None:
     and with one line for each fault of a file.
     """
     entries = params.weights[name]
-    for row in distinct(params.rows, IDENTITY):
+    for row in params.networks(IDENTITY):
         key = f"weights.{name}.{row.backbone}"
         if row.backbone not in entries:
             raise ModelError(f"{key} is missing; weights.{name} has {', '.join(entries)} alone: add it, or let no step start from {name}")
-        card = describe(params, name, row, [0.0, 1.0], fold=0)
+        card = describe(params, name, row, [0.0, 1.0], fold=0, chain=[name])
         require_size(card.outline(), row.backbone, params.image_size)
         torch.manual_seed(row.seed)
         network = card.network()

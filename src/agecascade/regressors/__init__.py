@@ -12,26 +12,26 @@ from agecascade.regressors.fold_cache import FoldCache
 from agecascade.regressors.folds import Fitted, Fold, Options, Regressor, fit_folds
 
 REGRESSORS = {
-    "svr": "agecascade.regressors.svr:SvrOptions",
+    "svr": "agecascade.regressors.sklearn_models:SvrOptions",
     "ohrank": "agecascade.regressors.ohrank:OHRankOptions",
     "bfgs_ldl": "agecascade.regressors.bfgs_ldl:BfgsLdlOptions",
-    "ridge": "agecascade.regressors.ridge:RidgeOptions",
-    "knn": "agecascade.regressors.knn:KnnOptions",
-    "autosklearn": "agecascade.regressors.autosklearn:AutoSklearn",
-    "flaml": "agecascade.regressors.flaml:Flaml",
+    "ridge": "agecascade.regressors.sklearn_models:RidgeOptions",
+    "knn": "agecascade.regressors.sklearn_models:KnnOptions",
+    "autosklearn": "agecascade.regressors.automl:AutoSklearn",
+    "flaml": "agecascade.regressors.automl:Flaml",
 }
-TIME_BOUNDED = {"autosklearn", "flaml"}  # no two runs agree: their figures stand apart
+TIME_BOUNDED = {"autosklearn", "flaml"}  # no two runs agree: their figures are reported separately
 
-__all__ = ["REGRESSORS", "TIME_BOUNDED", "Fitted", "Fold", "FoldCache", "Options", "Regressor", "create", "fit_folds"]
+__all__ = ["REGRESSORS", "TIME_BOUNDED", "Fitted", "Fold", "FoldCache", "Options", "Regressor", "create_regressor", "fit_folds"]
 
 
-def create(
+def create_regressor(
     name: str, options: dict[str, Any], seed: int, regressor: str | None = None, defaults: dict[str, Any] | None = None
 ) -> Regressor:
-    """The regressor of the entry `name`, which is called as the regressor unless that is given.
+    """The regressor of the entry `name` of params.yaml; without `regressor`, the entry is named after its regressor.
 
-    defaults: what the data set says, for those that want to know: step of its grid, sigma of its labels. Raises RegressorError on an
-    unknown name, an unknown option or a wrong type.
+    defaults: values of the data set for regressors that have such an option: `step` of its grid, `sigma` of its labels. Raises
+    RegressorError on an unknown name, an unknown option or a wrong type.
     """
     kind = regressor or name
     if kind not in REGRESSORS:
@@ -44,11 +44,11 @@ def create(
     for key in options:
         if key not in known:
             raise RegressorError(f"regressors.{name}.options: {unknown_name('option', key, known)}")
-    told = {key: value for key, value in (defaults or {}).items() if key in known}
+    applicable = {key: value for key, value in (defaults or {}).items() if key in known}
     try:
-        made: Any = block(key=name, seed=seed, **{**told, **options})
+        created: Any = block(key=name, seed=seed, **{**applicable, **options})
     except ValidationError as error:
         fault = error.errors()[0]
         raise RegressorError(f"regressors.{name}.options.{fault['loc'][0]}: {fault['msg']}, found {fault['input']!r}") from None
-    checked: Regressor = made
-    return checked
+    regressor_of_entry: Regressor = created
+    return regressor_of_entry

@@ -13,27 +13,21 @@ import scipy.optimize
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from scipy.special import log_softmax, softmax
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from agecascade.regressors.choosing import Choosing, Positive
 from agecascade.regressors.folds import Fold
-from agecascade.regressors.ranks import rank_labels
-from agecascade.regressors.rotation import Rotation, rotate
+from agecascade.regressors.principal_axes import Matrix, RotatedRegressor, Rotation, rank_labels, rotate
+from agecascade.regressors.selection import GridSearch, Positive
 
-Matrix = NDArray[np.float64]
-NARROWEST = 0.01  # of a step: a deviation of zero must not give 0/0
+MIN_SIGMA = 0.01  # grid steps: a deviation of zero would give 0/0
 
 
-class BfgsLdl(RegressorMixin, BaseEstimator):
+class BfgsLdl(RotatedRegressor):
     """p(y_k | x) proportional to exp(w_k x + b_k); minimises the mean KL divergence from the label distributions plus penalty |W|^2 / 2.
 
     penalty: on the weights, not the intercepts; sigma: deviation of the label distributions in the label's unit, where `fit` is given none;
     step: of the label grid, which reaches from the smallest label to the largest; tol: of the gradient, per picture.
     """
-
-    rotation_: Rotation
-    turned_: Matrix  # intercepts and weights in the rotation's axes
 
     def __init__(
         self,
@@ -44,12 +38,9 @@ class BfgsLdl(RegressorMixin, BaseEstimator):
         max_iter: int = 2000,
         warm_start: bool = False,
     ) -> None:
+        super().__init__(step, tol, max_iter, warm_start)
         self.penalty = penalty
         self.sigma = sigma
-        self.step = step
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
 
     def fit(self, X: ArrayLike, y: ArrayLike, label_sigma: ArrayLike | None = None) -> BfgsLdl:
         """X: (N, D); y: (N,); label_sigma: (N,) deviation of each label, NaN for `sigma`.
@@ -60,15 +51,15 @@ class BfgsLdl(RegressorMixin, BaseEstimator):
         label = label.astype(np.float64)
         _, self.grid_ = rank_labels(label, self.step)
         target = distributions(label, self._deviations(label_sigma, len(label)), self.grid_)
-        again = self.warm_start and hasattr(self, "rotation_") and len(self.rotation_.values) == len(feature)
+        warm = self._continues(len(feature))
         self.mean_ = feature.mean(axis=0)
-        # centred: else intercepts and weights hinder each other
-        rotation: Rotation = self.rotation_ if again else rotate(feature - self.mean_)
+        # centred: otherwise intercepts and weights are coupled and convergence is slow
+        rotation: Rotation = self.rotation_ if warm else rotate(feature - self.mean_)
         shape = 1 + len(rotation.spectrum), len(self.grid_)
-        start = self.turned_ if again and self.turned_.shape == shape else first_guess(target, shape)
-        self.turned_ = self._minimise(rotation, target, start)
-        self.rotation_, self.coef_ = rotation, (rotation.axes @ self.turned_[1:]).T  # (K, D)
-        self.intercept_ = self.turned_[0] - self.coef_ @ self.mean_
+        start = self.rotated_weights_ if warm and self.rotated_weights_.shape == shape else first_guess(target, shape)
+        self.rotated_weights_ = self._minimise(rotation, target, start)
+        self.rotation_, self.coef_ = rotation, (rotation.axes @ self.rotated_weights_[1:]).T  # (K, D)
+        self.intercept_ = self.rotated_weights_[0] - self.coef_ @ self.mean_
         return self
 
     def predict_distribution(self, X: ArrayLike) -> Matrix:
@@ -103,10 +94,10 @@ class BfgsLdl(RegressorMixin, BaseEstimator):
             return loss, (gradient * scale).ravel()
 
         options = {"maxiter": self.max_iter, "maxcor": 10, "gtol": self.tol, "ftol": 1e-14, "maxfun": 2 * self.max_iter}
-        found = scipy.optimize.minimize(scaled, (start / scale).ravel(), jac=True, method="L-BFGS-B", options=options)
-        # scipy's word: gradient below tol, or no descent left. `maxfun` and a failed line search end before max_iter, too
-        self.n_iter_, self.converged_ = int(found.nit), bool(found.success)
-        weights: Matrix = found.x.reshape(start.shape) * scale
+        result = scipy.optimize.minimize(scaled, (start / scale).ravel(), jac=True, method="L-BFGS-B", options=options)
+        # as scipy reports: gradient below tol, or no descent left. `maxfun` and a failed line search end before max_iter, too
+        self.n_iter_, self.converged_ = int(result.nit), bool(result.success)
+        weights: Matrix = result.x.reshape(start.shape) * scale
         return weights
 
 
@@ -120,7 +111,7 @@ def first_guess(target: Matrix, shape: tuple[int, int]) -> Matrix:
 def distributions(label: Matrix, sigma: Matrix, grid: Matrix) -> Matrix:
     """Discretised normal distributions (N, K) of labels (N,) over a grid (K,), rows summing to one (DLDL-v2, Eq. 1)."""
     step = grid[1] - grid[0] if len(grid) > 1 else 1.0
-    distance = (grid - label[:, None]) / np.maximum(sigma, NARROWEST * step)[:, None]
+    distance = (grid - label[:, None]) / np.maximum(sigma, MIN_SIGMA * step)[:, None]
     spread: Matrix = softmax(-0.5 * np.square(distance), axis=1)
     return spread
 
@@ -136,7 +127,7 @@ def divergence(values: Matrix, target: Matrix, penalty: Matrix, weights: Matrix)
     return float(loss), values.T @ (np.exp(logarithm) - target) / len(values) + penalty * weights
 
 
-class BfgsLdlOptions(Choosing):
+class BfgsLdlOptions(GridSearch):
     """BFGS-LDL with the penalty of the lowest validation MAE."""
 
     parameter = "penalty"

@@ -1,4 +1,4 @@
-"""Cache of a regressor's finished folds: a search takes hours, and a second one gives another result."""
+"""Cache of finished folds, so that an interrupted stage resumes: a search takes hours, and a second one finds another result."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from agecascade.io.code import code_digest
 from agecascade.io.files import checksum
-from agecascade.io.resume import ResumeCache, fingerprint, source_digest
+from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.regressors.folds import Fitted, Regressor
 
 
@@ -19,7 +20,7 @@ from agecascade.regressors.folds import Fitted, Regressor
 class FoldCache:
     """The finished folds of one regressor, in a ResumeCache until all are done.
 
-    key: the regressor's in params.yaml; stamp: a fingerprint of all that its folds depend on.
+    key: its name in params.yaml; stamp: a fingerprint of everything that its folds depend on.
     """
 
     cache: ResumeCache
@@ -28,22 +29,22 @@ class FoldCache:
 
     @classmethod
     def of(cls, regressor: Regressor, inputs: list[Path], work: Path) -> FoldCache:
-        """The cache of a regressor on files of features and split, below the folder `work`."""
-        code = source_digest([Path(__file__).parent, *regressor.scripts])
+        """The cache of a regressor that is fitted to these files of features and split, in the folder `work`."""
+        code = code_digest("agecascade.regressors.folds", type(regressor).__module__, *regressor.scripts)
         stamp = fingerprint(regressor=repr(regressor), inputs=[checksum(path) for path in inputs], code=code)
         return cls(ResumeCache(work), regressor.key, stamp)
 
-    def finished(self, folds: Iterable[int]) -> dict[int, Fitted]:
-        """The results of those `folds` that an interrupted run has finished, by number."""
+    def load(self, folds: Iterable[int]) -> dict[int, Fitted]:
+        """The results of those of `folds` that an interrupted run has finished, by number."""
         entries = {fold: self.cache.finished(self._name(fold)) for fold in folds}
         return {fold: _read(entry) for fold, entry in entries.items() if entry is not None}
 
     def store(self, fold: int, fitted: Fitted) -> None:
-        """Store the result of a finished fold."""
+        """Store the result of a finished fold at once: the next fold may fail."""
         self.cache.entry(self._name(fold), partial(_write, fitted))
 
     def clear(self, folds: Iterable[int]) -> None:
-        """Remove these folds, also those of runs with other settings: the stage's outputs are complete."""
+        """Remove the regressor's folds, those of runs with other settings too, once the stage's outputs are complete."""
         self.cache.clear()
         for fold in folds:
             self.cache.forget(self._prefix(fold))

@@ -1,11 +1,10 @@
-"""The folds that all regressors share: what each sees of one, and all of them side by side."""
+"""Folds: what a regressor gets of one and returns, and the loop over all, side by side in processes."""
 
 from __future__ import annotations
 
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,13 +29,13 @@ if TYPE_CHECKING:
     from agecascade.regressors.fold_cache import FoldCache
 
 ROLES = ("train", "validation", "test")
-WORTH_PROCESSES = 8.0  # seconds of work that is left; processes take some to start
+MIN_PARALLEL_SECONDS = 8.0  # of remaining work; processes take some seconds to start
 
 
 class Options(Block):
     """The options of every regressor."""
 
-    scripts: ClassVar[tuple[Path, ...]] = ()  # code outside this package that its results come from
+    scripts: ClassVar[tuple[Path, ...]] = ()  # code outside this package that its results depend on
 
     key: str  # its name in params.yaml, for messages
     seed: int
@@ -45,7 +44,7 @@ class Options(Block):
 
 @dataclass(frozen=True)
 class Fold:
-    """What a regressor sees of a fold: everything but the test labels."""
+    """The data of a fold that a regressor gets: everything but the test labels."""
 
     train: NDArray[np.float32]  # (N, D) features
     train_label: NDArray[np.float64]  # (N,)
@@ -53,7 +52,7 @@ class Fold:
     validation_label: NDArray[np.float64]  # (M,)
     test: NDArray[np.float32]  # (T, D)
     train_sigma: NDArray[np.float64] | None = None  # (N,) deviation of the labels, NaN where unknown
-    number: int = 0  # its own, for messages
+    number: int = 0  # of the fold, for messages
 
     def __post_init__(self) -> None:
         for role, feature, label in (("training", self.train, self.train_label), ("validation", self.validation, self.validation_label)):
@@ -63,15 +62,15 @@ class Fold:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a regressor gives back."""
+    """Result of a regressor on a fold."""
 
     prediction: NDArray[np.float64]  # (T,)
-    choices: pd.DataFrame  # what was tried and how it did on the validation rows, one line each
-    artifacts: dict[str, str] = field(default_factory=dict)  # further files to keep, by name
+    choices: pd.DataFrame  # one row for each value or learner that was tried, with its validation MAE
+    artifacts: dict[str, str] = field(default_factory=dict)  # content of further output files, by name
 
 
 class Regressor(Protocol):
-    """Fits a fold; `folds` says how many of the first folds it takes, None for all; `scripts` what code it runs besides."""
+    """Fits a fold. folds: how many of the first folds it takes, None for all; scripts: code outside this package that it runs."""
 
     @property
     def key(self) -> str: ...
@@ -89,7 +88,7 @@ class Regressor(Protocol):
 
 @dataclass(frozen=True)
 class FoldRows:
-    """The rows of a fold by role, as indices into all features: workers share those, and cut the fold out themselves."""
+    """The rows of a fold by role, as indices into all features: workers share the features and take the fold out themselves."""
 
     number: int
     rows: dict[str, NDArray[np.int64]]
@@ -111,8 +110,8 @@ class FoldRows:
         if missing:
             raise RegressorError(f"fold {self.number}: {missing} of {len(label)} training pictures have no label; take labelled ones")
         if np.ptp(label) == 0:
-            told = f"fold {self.number}: all {len(label)} training labels are {label[0]:g}, so that there is nothing to learn"
-            raise RegressorError(f"{told}; see `protocol`, `folds` and `clean` of its data set")
+            problem = f"fold {self.number}: all {len(label)} training labels are {label[0]:g}, so that there is nothing to learn"
+            raise RegressorError(f"{problem}; see `protocol`, `folds` and `clean` of its data set")
 
 
 def fit_folds(
@@ -121,7 +120,7 @@ def fit_folds(
     """Fit and test every fold; returns predictions (schema.PREDICTIONS), choices with their fold, and the artifacts as fold<k>-<name>.
 
     split: schema.SPLITS. Folds run side by side in processes of `compute` where there is enough to do, and one after the other otherwise:
-    with the same result, for each has one thread. cache: of finished folds, for a run after an interruption. Raises RegressorError where a
+    with the same result, for each has one thread. cache: of finished folds, which are not fitted again. Raises RegressorError where a
     picture of the split has no feature, or a fold cannot be fitted.
     """
     jobs = _jobs(features, split)[: regressor.folds]
@@ -141,8 +140,8 @@ def fit_folds(
 
 
 def _fitted(regressor: Regressor, jobs: list[FoldRows], compute: Compute, cache: FoldCache | None) -> dict[int, Fitted]:
-    """The result of each fold, by number; each is stored as it comes."""
-    done = cache.finished(job.number for job in jobs) if cache else {}
+    """The result of each fold, by number; each is cached as soon as it is finished."""
+    done = cache.load(job.number for job in jobs) if cache else {}
     missing = [job for job in jobs if job.number not in done]
     results = _results(partial(_fit, regressor), missing, compute)
     with tqdm(desc=regressor.key, total=len(jobs), initial=len(done), unit="fold", disable=None) as progress:
@@ -156,9 +155,9 @@ def _fitted(regressor: Regressor, jobs: list[FoldRows], compute: Compute, cache:
 
 def _jobs(features: Features, split: pd.DataFrame) -> list[FoldRows]:
     index = pd.Index(features.sample_id).get_indexer(split["sample_id"])
-    lost = split.loc[index < 0, "sample_id"].unique()
-    if len(lost):
-        raise RegressorError(f"{len(lost)} pictures of the split have no feature, such as {lost[0]!r}; run the features stage again")
+    missing = split.loc[index < 0, "sample_id"].unique()
+    if len(missing):
+        raise RegressorError(f"{len(missing)} pictures of the split have no feature, such as {missing[0]!r}; run the features stage again")
     jobs = []
     for number, part in split.assign(row=index).groupby("fold"):
         rows = {role: part.loc[part["role"] == role, "row"].to_numpy() for role in ROLES}
@@ -167,7 +166,7 @@ def _jobs(features: Features, split: pd.DataFrame) -> list[FoldRows]:
 
 
 def _fit(regressor: Regressor, job: FoldRows) -> Fitted:
-    # one thread each: folds are the parallel work, and sums of several threads would round otherwise
+    # one thread for each fold: folds run in parallel, and sums over several threads round differently
     with threadpool_limits(1):
         try:
             return regressor.fit_predict(job.fold())
@@ -176,23 +175,22 @@ def _fit(regressor: Regressor, job: FoldRows) -> Fitted:
 
 
 def _results(fit: Callable[[FoldRows], Fitted], jobs: list[FoldRows], compute: Compute) -> Iterator[Fitted]:
-    """The folds in their order. Processes, not threads: liblinear's random numbers are common to all threads of one."""
+    """The results in the folds' order. Processes, not threads: liblinear's random numbers are shared by all threads of a process."""
     if compute.backend != "local":
         yield from ordered(fit, jobs, compute)
         return
     start = time.monotonic()
     yield from map(fit, jobs[:1])
-    left = (time.monotonic() - start) * (len(jobs) - 1)
-    if left < WORTH_PROCESSES or compute.workers == 1:
+    remaining = (time.monotonic() - start) * (len(jobs) - 1)
+    if remaining < MIN_PARALLEL_SECONDS or compute.workers == 1:
         yield from map(fit, jobs[1:])
         return
-    with ExitStack() as held:
-        held.enter_context(parallel_config(backend="loky", n_jobs=compute.workers))
+    with parallel_config(backend="loky", n_jobs=compute.workers):
         yield from ordered(fit, jobs[1:], compute)
 
 
 def _report_unconverged(key: str, tried: pd.DataFrame) -> None:
-    """Warn of chosen solutions whose solver stopped before it was done."""
+    """Warn of selected solutions whose solver stopped before it converged."""
     if "converged" in tried and not tried.loc[tried["chosen"], "converged"].all():
         first = tried[tried["chosen"] & ~tried["converged"].astype(bool)].iloc[0]
         parameter, options = tried.columns[0], f"regressors.{key}.options"

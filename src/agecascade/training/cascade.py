@@ -19,8 +19,9 @@ import torch
 from tqdm import tqdm
 
 from agecascade import model_folder
+from agecascade.io.code import code_digest
 from agecascade.io.files import copied, write_table
-from agecascade.io.resume import ResumeCache, fingerprint, source_digest
+from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces, images_digest
 from agecascade.loading.faces import load_cached_faces
 from agecascade.model_folder import model_digest
@@ -32,8 +33,6 @@ from agecascade.training.fold import train_fold
 from agecascade.training.frozen import HeadTrainings
 from agecascade.training.jobs import Job, jobs_of
 from agecascade.training.parallel import Processes, side_by_side, start
-
-SOURCE = Path(__file__).resolve().parent.parent
 
 
 def train_step(
@@ -180,22 +179,20 @@ def _follow(jobs: list[Job], faces: Faces, folds: dict[int, pd.DataFrame], proce
 @cache
 def code_digests() -> list[str]:
     """The digests that identify the running code."""
-    return [source_digest([SOURCE]), torch.__version__]
+    return [code_digest("agecascade.training.cascade"), torch.__version__]
 
 
-# the params of a study that a training depends on, besides its recipe and card
-SETTINGS: dict[str, Any] = {
-    **dict.fromkeys(["sigma", "daa", "augment", "precision"], True),
-    "compute": {"threads"},
-    "evaluate": {"coverage"},
-}
+# the params of a study that a training depends on, besides its recipe and card; those of ages are nothing to identities
+SETTINGS: dict[str, Any] = {"augment": True, "precision": True, "compute": {"threads"}}
+OF_AGES: dict[str, Any] = {"sigma": True, "daa": True, "evaluate": {"coverage"}}
 
 
 def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processes: Processes) -> str:
+    """The name of a training: it changes with the code, the data, the recipe and all params that the training depends on."""
     return fingerprint(
         job=[job.recipe.model_dump(), asdict(job.card)],
         data=[data, fold.to_csv(index=False)],
-        settings=job.params.model_dump(include=SETTINGS),
+        settings=job.params.model_dump(include=SETTINGS if job.identities else SETTINGS | OF_AGES),
         init=init,
         code=code_digests(),
         processes=processes.size,

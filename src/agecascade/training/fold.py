@@ -24,7 +24,7 @@ from agecascade.training.epochs import SPEED, Record
 from agecascade.training.jobs import Job, from_init, samples_of
 from agecascade.training.loop import train
 from agecascade.training.parallel import Processes
-from agecascade.training.samples import give_templates
+from agecascade.training.samples import give_templates, learns_from_pictures
 
 
 def train_fold(
@@ -49,7 +49,8 @@ def train_fold(
     nobody = faces.take(np.array([], int))
     training, validation, test = (samples_of(job, faces, roles.get(role, nobody)) for role in ("train", "validation", "test"))
     augmenter = Augmenter(job.augment, card.channels, processes.device)
-    give_templates(network, training, job.grid, job.params.daa, augmenter, job.random_seed)
+    if learns_from_pictures(network):
+        give_templates(network, training, job.grid, job.params.daa, augmenter, job.random_seed)
     history: list[Record] = []
     tested = None
     title = f"{job.step}/{job.name}"

@@ -35,7 +35,7 @@ def groups(jobs: list[Job]) -> list[Group]:
     for job in jobs:
         if job.recipe.trainable == "head" and unchanging(job.augment):
             grouped.setdefault((job.row, job.init), []).append(job)
-    return [group for group in grouped.values() if batchable(group[0].card.outline().head)]
+    return [group for group in grouped.values() if batchable(group[0].outline().head)]
 
 
 def by_features(grouped: list[Group]) -> list[Group]:

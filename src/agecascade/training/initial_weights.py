@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from agecascade import model_folder
-from agecascade.model_folder import IDENTITY, describe, distinct
+from agecascade.model_folder import IDENTITY, describe
 from agecascade.models import require_size
 from agecascade.params import SCRATCH, Params
 
@@ -22,10 +22,10 @@ def require_rows(params: Params) -> None:
 def initialise(params: Params, folder: Path) -> None:
     """Write the He-initialised networks that every chain starts from, one per backbone and seed, into `folder`.
 
-    Raises ModelError before any of them as `require_rows`, and where a network of identities cannot take the study's pictures.
+    Raises ModelError for an unknown backbone, and where a network of identities cannot take the study's pictures; the methods and heads of
+    rows are no concern of it (see `require_rows`).
     """
-    require_rows(params)
-    for row in distinct(params.rows, SCRATCH):
+    for row in params.networks(SCRATCH):
         torch.manual_seed(row.seed)
         card = describe(params, SCRATCH, row._replace(method=IDENTITY), [0.0, 1.0], fold=0)
         require_size(card.outline(), row.backbone, params.image_size)

@@ -7,6 +7,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from agecascade import model_folder
 from agecascade.errors import ModelError, TrainingError
 from agecascade.loading import Faces
-from agecascade.model_folder import IDENTITY, ModelCard, describe, distinct, find_model
+from agecascade.model_folder import IDENTITY, ModelCard, describe, find_model, read_card
 from agecascade.models import require_size
 from agecascade.models.base import Network
 from agecascade.params import Augment, Grid, Params, Recipe, Row, Training
@@ -54,15 +55,26 @@ class Job:
         return self.recipe.augment or self.params.augment
 
     @property
+    def identities(self) -> bool:
+        """Whether a pretraining learns to tell people apart, which knows neither ages nor the options of methods."""
+        return self.row.method == IDENTITY
+
+    @cached_property
     def card(self) -> ModelCard:
-        """The model's description, as yet without an interval."""
-        return describe(self.params, self.step, self.row, self.grid, self.fold)
+        """The model's description, as yet without an interval. Its chain goes on from that of the model that it starts from."""
+        chain = [*read_card(self.init).chain, self.step]
+        return describe(self.params, self.step, self.row, self.grid, self.fold, chain)
+
+    def outline(self) -> Network:
+        """The network without weights, whatever it starts from."""
+        return describe(self.params, self.step, self.row, self.grid, self.fold).outline()
 
     @property
     def logged(self) -> dict[str, object]:
         """The params that a tracker shows of this training."""
         recipe = self.recipe.model_dump(exclude={"by_backbone", "schedule", "augment"})
-        shared = self.params.model_dump(include={"sigma", "image_size", "pooling", "precision", "lambda_er"})
+        of_ages = set() if self.identities else {"sigma", "lambda_er"}
+        shared = self.params.model_dump(include={"image_size", "pooling", "precision", *of_ages})
         card, own_lambda = self.card, getattr(self.recipe, "lambda_er", None)
         if own_lambda is not None:
             shared["lambda_er"] = own_lambda
@@ -83,7 +95,7 @@ def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, model
             if role not in roles:
                 raise TrainingError(f"{step}: fold {fold} of {settings.dataset} has no {role} picture; see datasets.{settings.dataset}")
     winners = read_winners(models / settings.init) if settings.init in params.search else {}
-    for row in distinct(params.rows, IDENTITY) if identities else params.rows:
+    for row in params.networks(IDENTITY) if identities else params.rows:
         recipe = settings if identities else params.cascade[step].recipe(row.backbone, winners.get(row.backbone))
         outline = describe(params, step, row, grid, fold=0).outline()  # raises for an unknown method or decoding
         frozen_blocks(outline.blocks, recipe.trainable)  # raises for an unknown block
@@ -149,7 +161,7 @@ def require_sigma_and_templates(job: Job, outline: Network, faces: Faces, fold: 
 
     outline: the network without weights, of the job's card; fold: columns sample_id, role.
     """
-    if job.params.sigma is None and job.card.objective().needs_sigma:
+    if job.card.objective().needs_sigma and job.params.sigma is None:
         without = np.isnan(faces.sigma) & np.isin(faces.sample_id, fold["sample_id"].to_numpy(str))
         if without.any():
             raise TrainingError(
@@ -197,6 +209,7 @@ def from_init(job: Job, card: ModelCard) -> Network:
 
 def samples_of(job: Job, faces: Faces, part: Faces) -> Samples:
     """Pictures with the study's sigma where the data set gives none; identities are labelled by their index."""
-    label = np.searchsorted(np.unique(faces.subject), part.subject) if job.row.method == IDENTITY else part.label
-    sigma = np.where(np.isnan(part.sigma), np.nan if job.params.sigma is None else job.params.sigma, part.sigma)
+    label = np.searchsorted(np.unique(faces.subject), part.subject) if job.identities else part.label
+    default = None if job.identities else job.params.sigma
+    sigma = np.where(np.isnan(part.sigma), np.nan if default is None else default, part.sigma)
     return Samples(part.sample_id, part.images, label.astype(np.float32), sigma.astype(np.float32))

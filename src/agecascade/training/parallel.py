@@ -150,7 +150,7 @@ def _drawing(jobs: list[Work]) -> set[int]:
     def draw(job: Job) -> bool:
         key = job.step, job.row, job.recipe.trainable
         if key not in known:
-            known[key] = draws(job.card.outline(), job.recipe.trainable)
+            known[key] = draws(job.outline(), job.recipe.trainable)
         return known[key]
 
     return {index for index, work in enumerate(jobs) if any(map(draw, work if isinstance(work, list) else [work]))}

@@ -1,4 +1,4 @@
-"""What regressors with one value to choose share: each of a list is fitted, and the validation pictures choose."""
+"""Grid search over one hyper-parameter: each value is fitted, and the lowest validation MAE selects one."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from agecascade.regressors.folds import Fitted, Fold, Options
 Positive = Annotated[float, Field(gt=0)]
 
 
-class Choosing(Options, ABC):
-    """A scikit-learn regressor on standardised features; the list called `parameter` holds the values to choose from.
+class GridSearch(Options, ABC):
+    """A scikit-learn regressor on standardised features; the option that `parameter` names lists the values to try.
 
-    The lowest validation MAE decides; without validation rows it is the first value.
+    The value of the lowest validation MAE is selected; without validation rows it is the first value.
     """
 
     parameter: ClassVar[str]
-    inside: ClassVar[str] = ""  # prefix of the parameter's name in the estimator
+    prefix: ClassVar[str] = ""  # of the parameter's name in the estimator
 
     @abstractmethod
     def estimator(self) -> Any:
-        """The regressor, but for the value to choose."""
+        """The scikit-learn regressor; the value to select is set later."""
 
     def fit(self, estimator: Any, feature: NDArray[np.float64], fold: Fold) -> None:
-        """Fit to the training rows, whose standardised features are given."""
+        """Fit to the training rows; feature: (N, D), standardised."""
         estimator.fit(feature, fold.train_label)
 
     def fit_predict(self, fold: Fold) -> Fitted:
@@ -44,7 +44,7 @@ class Choosing(Options, ABC):
         values = getattr(self, self.parameter) if len(validation) else getattr(self, self.parameter)[:1]
         estimator, tried, predictions = self.estimator(), [], []
         for value in values:
-            estimator.set_params(**{self.inside + self.parameter: value})
+            estimator.set_params(**{self.prefix + self.parameter: value})
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", ConvergenceWarning)
                 self.fit(estimator, train, fold)

@@ -22,18 +22,18 @@ from ruamel.yaml import YAML
 import describe as stage
 from agecascade import datasets, params, schema
 from agecascade.archives import Archive, Member, open_archives
-from agecascade.dataset_report import contents, faces, mean_face, report, sheets, table
-from agecascade.dataset_report.landmark_error import LandmarkError
-from agecascade.dataset_report.quality import Quality
+from agecascade.dataset_report import describe, report, sheets, tables
+from agecascade.dataset_report.quality import FaceQuality, LandmarkError
 from agecascade.datasets.base import Info
 from agecascade.errors import ArchiveError, FaceError
 from agecascade.io.files import write_table
-from agecascade.plots import marks
+from agecascade.plots.sheets import PUBLISHED
 from agecascade.synthetic.camera import Style, take
 from agecascade.synthetic.drawing import draw as draw_face
 from agecascade.synthetic.geometry import FIVE
 from agecascade.synthetic.people import person
-from publishers import picture, write_zip
+from images import picture
+from publishers import write_zip
 
 ROOT = Path(__file__).resolve().parents[2]
 FACE_SIDE = 64
@@ -58,7 +58,7 @@ def rows(kind: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
 
 
 def shade(value: int) -> bytes:
-    """A face of one grey, by which it is known again."""
+    """A face of one grey, which identifies it."""
     return cv2.imencode(".png", np.full((16, 16, 3), value, np.uint8))[1].tobytes()
 
 
@@ -86,59 +86,59 @@ def test_counts_do_not_depend_on_the_batches(tmp_path: Path, monkeypatch: pytest
         "subject": rng.choice(np.array(["a", "b", "c", None]), 200),
     }
     write_table(tmp_path / "manifest.parquet", rows(schema.MANIFEST, known))
-    whole = contents.count(tmp_path / "manifest.parquet")
-    monkeypatch.setattr(contents, "BATCH_ROWS", 7)
-    found = contents.count(tmp_path / "manifest.parquet")
-    pd.testing.assert_frame_equal(found.labels, whole.labels)
+    whole = report.count_manifest(tmp_path / "manifest.parquet")
+    monkeypatch.setattr(report, "BATCH_ROWS", 7)
+    counts = report.count_manifest(tmp_path / "manifest.parquet")
+    pd.testing.assert_frame_equal(counts.labels, whole.labels)
     frame = pd.DataFrame(known)
     expected = frame.groupby(["label", "gender"], dropna=False).size()
-    assert found.labels.set_index(["label", "gender"])["pictures"].to_dict() == expected.to_dict()
-    assert found.subjects.tolist() == sorted(frame["subject"].value_counts())
-    assert found.pictures == 200
+    assert counts.labels.set_index(["label", "gender"])["pictures"].to_dict() == expected.to_dict()
+    assert counts.subjects.tolist() == sorted(frame["subject"].value_counts())
+    assert counts.pictures == 200
     known_gender = frame["gender"].dropna()
-    assert found.female == pytest.approx((known_gender == "female").mean())
+    assert counts.female == pytest.approx((known_gender == "female").mean())
 
 
 def test_identity_sets_have_no_labels_and_nobody_of_known_gender(tmp_path: Path) -> None:
     write_table(
         tmp_path / "manifest.parquet", rows(schema.MANIFEST, {"sample_id": ["1", "2"], "member": ["1", "2"], "subject": ["a", "a"]})
     )
-    found = contents.count(tmp_path / "manifest.parquet")
-    assert found.labelled.empty
-    assert found.female is None
-    assert (found.pictures, found.subjects.tolist()) == (2, [2])
+    counts = report.count_manifest(tmp_path / "manifest.parquet")
+    assert counts.labelled.empty
+    assert counts.female is None
+    assert (counts.pictures, counts.subjects.tolist()) == (2, [2])
 
 
 def test_reasons_are_counted_the_most_frequent_first(tmp_path: Path) -> None:
     reasons = ["b", "a", "c", "b"]
     write_table(tmp_path / "rejects.parquet", rows(schema.REJECTS, {"member": reasons, "reason": reasons, "detail": reasons}))
-    assert list(contents.count_reasons(tmp_path / "rejects.parquet").items()) == [("b", 2), ("a", 1), ("c", 1)]
+    assert list(report.count_reasons(tmp_path / "rejects.parquet").items()) == [("b", 2), ("a", 1), ("c", 1)]
     write_table(tmp_path / "none.parquet", schema.REJECTS.empty_table())
-    assert contents.count_reasons(tmp_path / "none.parquet") == {}
+    assert report.count_reasons(tmp_path / "none.parquet") == {}
 
 
 # Table 1
 
 
-def described(name: str = "wild", drawn: bool = False, info: Info = INFO, **labels: Any) -> report.Described:
+def described(name: str = "wild", drawn: bool = False, info: Info = INFO, **labels: Any) -> report.DatasetReport:
     """Four pictures of two subjects, three rejected by clean and one by align."""
     columns: dict[str, Any] = {"label": [10.0, 20.0, 20.0, None], "label_low": None, "label_high": None, "group": None, "gender": None}
     frame = pd.DataFrame({**columns, **labels, "pictures": 1})
     rejected = {"clean": {"unreadable": 2, "no_face": 1}, "align": {"bad_landmarks": 1}}
-    places = report.Places(Path(), Path(), {}, [])
-    return report.Described(name, info, drawn, contents.Contents(frame, np.array([1, 3])), "whole", quality(), rejected, places)
+    places = report.DatasetFiles(Path(), Path(), {}, [])
+    return report.DatasetReport(name, info, drawn, report.ManifestCounts(frame, np.array([1, 3])), "whole", quality(), rejected, places)
 
 
-def quality(**figures: Any) -> Quality:
-    """Three aligned faces of four pictures, of which nothing else is known but what is given."""
+def quality(**figures: Any) -> FaceQuality:
+    """Three aligned faces of four pictures, without any other figure than those given."""
     counts = {"one": 0, "two": 0, "more": 0}
     known = {"pictures": 4, "aligned": 3, "found": 3, "rejected": {"bad_landmarks": 1}, "attempts": {}, "detectors": {}, "faces": counts}
     unknown = dict.fromkeys(["face_size", "upsampled", "roll", "face_score", "error"])
-    return Quality(**{**known, **unknown, **figures})
+    return FaceQuality(**{**known, **unknown, **figures})
 
 
-def test_table_1_tells_what_the_publisher_and_the_manifest_say() -> None:
-    (line,) = table.figures([described(gender=["female", "male", "male", None])]).to_dict("records")
+def test_table_1_has_the_figures_of_the_publisher_and_the_manifest() -> None:
+    (line,) = tables.dataset_figures([described(gender=["female", "male", "male", None])]).to_dict("records")
     assert {key: line[key] for key in ("published", "listed", "cleaned", "aligned", "subjects", "subjects published")} == {
         "published": 1000, "listed": 7, "cleaned": 4, "aligned": 3, "subjects": 2, "subjects published": 80,
     }  # fmt: skip
@@ -152,14 +152,14 @@ def test_table_1_tells_what_the_publisher_and_the_manifest_say() -> None:
 
 
 def test_the_range_of_groups_goes_from_end_to_end() -> None:
-    found = described(label_low=[8.0, 15.0, 15.0, None], label_high=[12.0, 25.0, 25.0, None])
-    (line,) = table.figures([found]).to_dict("records")
+    grouped = described(label_low=[8.0, 15.0, 15.0, None], label_high=[12.0, 25.0, 25.0, None])
+    (line,) = tables.dataset_figures([grouped]).to_dict("records")
     assert (line["label low"], line["label high"]) == (8, 25)
 
 
 def test_markdown_shows_papers_beside_ours_and_says_drawn_where_nobody_published_the_pictures() -> None:
     identities = described("faces", info=replace(INFO, pictures=None, label="identity"))
-    text = table.markdown([described("wild"), described("sketches", drawn=True), identities])
+    text = tables.datasets_markdown([described("wild"), described("sketches", drawn=True), identities])
     lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines()[2:7]}
     assert lines["wild"].startswith("| wild | Faces in the Wild | 1000 | 7 | 4 | 3 | 2 | 2.00 | age, years | 10 to 20 | 16.67 | 4.71 |")
     assert "| drawn |" in lines["sketches"]
@@ -170,9 +170,9 @@ def test_markdown_shows_papers_beside_ours_and_says_drawn_where_nobody_published
     assert "nan" not in text.lower()
 
 
-def test_the_table_leaves_out_what_there_is_nothing_to_say_of() -> None:
+def test_the_table_leaves_out_empty_sections() -> None:
     clean = replace(described("one", drawn=True), faces=quality(aligned=4), rejected={"clean": {}, "align": {}})
-    text = table.markdown([clean])
+    text = tables.datasets_markdown([clean])
     assert "## Data sets" in text
     assert "## Rejected" not in text
     assert "## Counts of the papers" not in text
@@ -184,38 +184,39 @@ def test_the_table_leaves_out_what_there_is_nothing_to_say_of() -> None:
 QUANTILES = {"p5": 1.0, "p25": 2.0, "p50": 3.25, "p75": 4.0, "p95": 5.0}
 
 
-def looked_at(**figures: Any) -> report.Described:
-    """As `described`, but YuNet looked for the faces."""
-    found = {"found": 2, "attempts": {"first": 1, "scale 2": 1, "whole": 1}, "faces": {"none": 1, "one": 1, "two": 0, "more": 1}}
-    return replace(described(), detector="yunet", faces=quality(**{**found, **figures}))
+def detected_by_yunet(**figures: Any) -> report.DatasetReport:
+    """As `described`, but YuNet detected the faces."""
+    detection = {"found": 2, "attempts": {"first": 1, "scale 2": 1, "whole": 1}, "faces": {"none": 1, "one": 1, "two": 0, "more": 1}}
+    return replace(described(), detector="yunet", faces=quality(**{**detection, **figures}))
 
 
-def test_the_table_of_faces_tells_what_was_found_and_how_well() -> None:
+def test_the_table_of_faces_shows_the_detection_and_its_error() -> None:
     error = LandmarkError(2, {name: dict.fromkeys(["mean", "median", "p95", "above_0.1"], 0.125) for name in ("eyes", "nose")})
-    text = faces.markdown([looked_at(face_size=QUANTILES, roll=QUANTILES, face_score=QUANTILES, upsampled=0.5, error=error)])
+    measured = detected_by_yunet(face_size=QUANTILES, roll=QUANTILES, face_score=QUANTILES, upsampled=0.5, error=error)
+    text = tables.faces_markdown([measured])
     lines = text.splitlines()
     assert lines[4].split(" | ")[1:] == [
         "yunet", "4", "3", "2", "2 (50.0 %)", "1", "1 / 0 / 1", "3 (1 to 5)", "50.0 %", "3.2 (1.0 to 5.0)", "3.25 (1.00 to 5.00)",
         "0.1250 |",
     ]  # fmt: skip
     assert "| wild | 2 | nose | 0.1250 | 0.1250 | 0.1250 | 12.5 % |" in lines
-    assert text == faces.markdown([looked_at(face_size=QUANTILES, roll=QUANTILES, face_score=QUANTILES, upsampled=0.5, error=error)])
+    assert text == tables.faces_markdown([measured])
 
 
-def test_of_pictures_taken_whole_nothing_is_said_to_be_found_or_missed() -> None:
-    text = faces.markdown([described()])
+def test_pictures_taken_whole_have_no_figures_of_detection() -> None:
+    text = tables.faces_markdown([described()])
     assert "| wild | whole | 4 | 3 |  |  |  |  |  |  |  |  |  |" in text
     assert "## Errors" not in text
-    assert faces.figures(described())["found"] is None
-    assert faces.figures(looked_at())["found"] == 2
+    assert tables.face_figures(described())["found"] is None
+    assert tables.face_figures(detected_by_yunet())["found"] == 2
 
 
 def test_the_figures_of_all_data_sets_are_strict_json(tmp_path: Path) -> None:
-    faces.write([described("crops"), looked_at(face_size=QUANTILES)], tmp_path)
-    told = json.loads((tmp_path / "faces.json").read_text(), parse_constant=pytest.fail)
-    assert list(told) == ["crops", "wild"]
-    assert told["wild"]["face_size"] == QUANTILES
-    assert told["wild"]["error"] is None
+    tables.write_tables([described("crops"), detected_by_yunet(face_size=QUANTILES)], tmp_path)
+    content = json.loads((tmp_path / "faces.json").read_text(), parse_constant=pytest.fail)
+    assert list(content) == ["crops", "wild"]
+    assert content["wild"]["face_size"] == QUANTILES
+    assert content["wild"]["error"] is None
 
 
 # the mean face
@@ -223,30 +224,30 @@ def test_the_figures_of_all_data_sets_are_strict_json(tmp_path: Path) -> None:
 
 def test_the_mean_face_is_the_mean_of_evenly_spread_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = write_parts(tmp_path / "aligned", {"sample_id": [str(i) for i in range(100)]})
-    face, count = mean_face.mean_face(parts)
+    face, count = describe.mean_face(parts)
     assert face is not None
     assert (face.shape, count) == ((16, 16, 3), 100)
     assert np.unique(face).tolist() == [50]  # greys 0 to 99
-    monkeypatch.setattr(mean_face, "MOST_FACES", 3)
-    face, count = mean_face.mean_face(parts)
+    monkeypatch.setattr(describe, "MOST_FACES", 3)
+    face, count = describe.mean_face(parts)
     assert (np.unique(face).tolist(), count) == ([50], 3)  # greys 0, 50 and 99
 
 
 def test_there_is_no_mean_of_no_faces(tmp_path: Path) -> None:
-    assert mean_face.mean_face(write_parts(tmp_path / "aligned", {"sample_id": []})) == (None, 0)
-    assert mean_face.mean_face([]) == (None, 0)
+    assert describe.mean_face(write_parts(tmp_path / "aligned", {"sample_id": []})) == (None, 0)
+    assert describe.mean_face([]) == (None, 0)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 300), max_size=150))
 def test_faces_are_spread_over_row_groups_of_which_few_are_read(sizes: list[int]) -> None:
-    rows = mean_face.spread_rows(sizes)
+    rows = describe.spread_rows(sizes)
     assert (np.diff(rows) > 0).all()
-    assert len(rows) == min(sum(sizes), mean_face.MOST_FACES) or len(sizes) > mean_face.MOST_GROUPS
-    assert len(rows) <= mean_face.MOST_FACES
+    assert len(rows) == min(sum(sizes), describe.MOST_FACES) or len(sizes) > describe.MOST_GROUPS
+    assert len(rows) <= describe.MOST_FACES
     if len(rows):
         groups = np.searchsorted(np.cumsum(sizes), rows, side="right")
-        assert len(np.unique(groups)) <= mean_face.MOST_GROUPS
+        assert len(np.unique(groups)) <= describe.MOST_GROUPS
         assert rows[-1] < sum(sizes)
 
 
@@ -296,12 +297,12 @@ def test_faces_of_an_identity_set_show_a_subject_per_row(tmp_path: Path) -> None
     assert "n99" not in in_rows
 
 
-def test_faces_of_which_nothing_is_known_are_shown_too(tmp_path: Path) -> None:
+def test_faces_without_label_and_subject_are_shown_too(tmp_path: Path) -> None:
     tiles = sheets.kept_tiles(write_parts(tmp_path / "aligned", {"sample_id": [str(i) for i in range(20)]}))
     assert [tile.caption for tile in tiles] == [""] * 20
 
 
-def test_faces_tell_how_they_were_found_where_a_detector_looked(tmp_path: Path) -> None:
+def test_faces_show_score_and_attempt_where_there_was_a_detector(tmp_path: Path) -> None:
     known = {"face_score": [0.914, 0.8, None, None], "attempt": ["first", "rotation 90", "whole", None]}
     tiles = sheets.kept_tiles(write_parts(tmp_path / "aligned", {"sample_id": list("abcd"), "label": [1.0, 2, 3, 4], **known}))
     assert [tile.detail for tile in tiles] == ["score 0.91", "score 0.80, rotation 90", "whole", ""]
@@ -309,8 +310,8 @@ def test_faces_tell_how_they_were_found_where_a_detector_looked(tmp_path: Path) 
 
 def test_the_worst_faces_stand_in_the_order_of_their_errors_with_both_sets_of_points(tmp_path: Path) -> None:
     published = np.array([[4.0, 4], [12, 4], [8, 8], [5, 12], [11, 12]])
-    found = [(published + np.array([0, shift % 10])).ravel().tolist() for shift in range(20)]
-    columns = {"sample_id": [str(i) for i in range(20)], "landmarks": found, "annotated": [published.ravel().tolist()] * 20}
+    detected = [(published + np.array([0, shift % 10])).ravel().tolist() for shift in range(20)]
+    columns = {"sample_id": [str(i) for i in range(20)], "landmarks": detected, "annotated": [published.ravel().tolist()] * 20}
     tiles = sheets.worst_tiles(write_parts(tmp_path / "aligned", columns))
     assert [(tile.caption, tile.detail.strip()) for tile in tiles] == [
         ("error 1.12", "9"), ("error 1.12", "19"), ("error 1.00", "8"), ("error 1.00", "18"),
@@ -319,7 +320,7 @@ def test_the_worst_faces_stand_in_the_order_of_their_errors_with_both_sets_of_po
     for tile in tiles:
         assert tile.image is not None
         assert tile.image.shape == (sheets.WORST_SIDE, sheets.WORST_SIDE, 3)
-        assert colour_at(tile.image, 4 * 12, 4 * 12) == marks.PUBLISHED
+        assert colour_at(tile.image, 4 * 12, 4 * 12) == PUBLISHED
 
 
 def colour_at(image: np.ndarray, x: int, y: int) -> str:
@@ -331,19 +332,19 @@ def test_only_row_groups_with_a_wanted_row_are_read(tmp_path: Path, monkeypatch:
     read = []
     original = pq.ParquetFile.read_row_group
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda file, i, *more: read.append(i) or original(file, i, *more))
-    found = sheets.take(parts, np.array([95, 3, 31, 4]), ["sample_id"])
-    assert [row["sample_id"] for row in found] == ["95", "3", "31", "4"]
+    faces = sheets.read_rows(parts, np.array([95, 3, 31, 4]), ["sample_id"])
+    assert [row["sample_id"] for row in faces] == ["95", "3", "31", "4"]
     assert read == [0, 0, 0]
 
 
 class Counted(Archive):
-    """An archive that tells how many members were asked for."""
+    """An archive that counts the members that it has yielded."""
 
-    asked = 0
+    yielded = 0
 
     def members(self, suffixes: tuple[str, ...] | None = None) -> Iterator[Member]:
         for member in super().members(suffixes):
-            self.asked += 1
+            self.yielded += 1
             yield member
 
 
@@ -354,21 +355,21 @@ def bomb() -> bytes:
     return bytes(content)
 
 
-def test_pictures_are_looked_for_until_the_last_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_is_read_until_the_last_picture_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {"1.jpg": picture(width=40, height=20), "2.jpg": b"no picture", "3.png": bomb(), "4.jpg": picture(), "5.jpg": picture()}
     monkeypatch.setattr(sheets, "MOST_PIXELS", 10_000)
     with Counted(write_zip(tmp_path / "faces.zip", files)) as archive:
-        found = sheets.find_pictures(archive, {"1.jpg", "2.jpg", "3.png"})
-        assert archive.asked == 3
-        assert list(found) == ["1.jpg"]
-        assert found["1.jpg"].shape == (sheets.REJECT_SIDE // 2, sheets.REJECT_SIDE, 3)
-        assert sheets.find_pictures(archive, set()) == {}
-        assert archive.asked == 3
+        thumbnails = sheets.read_thumbnails(archive, {"1.jpg", "2.jpg", "3.png"})
+        assert archive.yielded == 3
+        assert list(thumbnails) == ["1.jpg"]
+        assert thumbnails["1.jpg"].shape == (sheets.REJECT_SIDE // 2, sheets.REJECT_SIDE, 3)
+        assert sheets.read_thumbnails(archive, set()) == {}
+        assert archive.yielded == 3
 
 
 def test_every_reason_is_shown_with_the_picture_where_there_is_one(tmp_path: Path) -> None:
     members = [f"{i}.jpg" for i in range(90)]
-    columns = {"member": members, "reason": ["second_face"] * 88 + ["file_missing", "unreadable"], "detail": ["told"] * 90}
+    columns = {"member": members, "reason": ["second_face"] * 88 + ["file_missing", "unreadable"], "detail": ["detail"] * 90}
     write_table(tmp_path / "clean.parquet", rows(schema.REJECTS, columns))
     write_table(tmp_path / "align.parquet", rows(schema.REJECTS, {"member": ["a.jpg"], "reason": ["no_face"], "detail": ["none found"]}))
     files = {name: picture() for name in members[:88]} | {"89.jpg": b"", "a.jpg": picture()}
@@ -406,9 +407,9 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(report, "reader", lambda name: type("Reader", (), {"INFO": infos[name]}))
     ids = [str(i) for i in range(40)]
     known = {"sample_id": ids, "member": [f"{i}.jpg" for i in ids]}
-    leave(tmp_path / "data", "faces", {**known, "subject": ["a", "b"] * 20}, [])
+    write_outputs(tmp_path / "data", "faces", {**known, "subject": ["a", "b"] * 20}, [])
     wild = {**known, "label": [float(i) for i in range(40)], "gender": ["female", "male"] * 20}
-    leave(tmp_path / "data", "wild", wild, ["x.jpg", "y.jpg"], by_yunet(40))
+    write_outputs(tmp_path / "data", "wild", wild, ["x.jpg", "y.jpg"], by_yunet(40))
     return tmp_path
 
 
@@ -438,10 +439,10 @@ def by_yunet(count: int) -> dict[str, Any]:
     }
 
 
-def leave(data: Path, name: str, known: Mapping[str, Any], rejected: list[str], found: Mapping[str, Any] | None = None) -> None:
-    """What download, clean and align would leave of a data set; the first reject is clean's, the second align's."""
+def write_outputs(data: Path, name: str, known: Mapping[str, Any], rejected: list[str], detection: Mapping[str, Any] | None = None) -> None:
+    """Write the outputs of download, clean and align for a data set; the first reject is clean's, the second align's."""
     write_table(data / "manifest" / f"{name}.parquet", rows(schema.MANIFEST, known))
-    write_parts(data / "aligned" / name, {**{key: value for key, value in known.items() if key != "member"}, **(found or {})})
+    write_parts(data / "aligned" / name, {**{key: value for key, value in known.items() if key != "member"}, **(detection or {})})
     tables = [rows(schema.REJECTS, {"member": [name], "reason": ["no_face"], "detail": ["none"]}) for name in rejected]
     empty = schema.REJECTS.empty_table()
     for path, content in zip(
@@ -474,22 +475,22 @@ def test_the_stage_draws_writes_and_tracks_the_same_bytes_every_time(work: Path)
     assert {"labels.png", "kept.png", "rejected.png", "worst.png", "mean_faces.png", "table.md", "table.csv", "faces.json"} <= files
 
 
-def test_the_stage_tells_what_the_faces_are_like(work: Path) -> None:
+def test_the_stage_reports_the_quality_of_the_faces(work: Path) -> None:
     stage.main()
     text = (work / "metrics" / "datasets" / "faces.md").read_text()
     row = "| wild | yunet | 40 | 40 | 40 | 0 (0.0 %) | 1 | 39 / 1 / 0 | 100 (100 to 100) | 0.0 % | 5.0 (5.0 to 5.0) | 0.90 (0.90 to 0.90) |"
     assert row in text
     assert "| faces | whole | 40 | 40 |  |  |  |" in text
-    told = json.loads((work / "metrics" / "datasets" / "faces.json").read_text())
-    wild = told["wild"]
+    content = json.loads((work / "metrics" / "datasets" / "faces.json").read_text())
+    wild = content["wild"]
     assert (wild["attempts"], wild["rejected"]) == ({"first": 39, "rotation 90": 1}, {"no_face": 1})
     assert wild["error"]["pictures"] == 40
     assert wild["error"]["points"]["eyes"]["median"] == pytest.approx(0.1, abs=0.02)
     assert wild["error"]["points"]["eyes"]["above_0.25"] == pytest.approx(1 / 40, abs=1e-4)
-    assert told["faces"]["error"] is None
+    assert content["faces"]["error"] is None
     stage.main()
     assert (work / "metrics" / "datasets" / "faces.md").read_text() == text
-    assert json.loads((work / "metrics" / "datasets" / "faces.json").read_text()) == told
+    assert json.loads((work / "metrics" / "datasets" / "faces.json").read_text()) == content
 
 
 def test_a_data_set_of_which_no_face_is_left_is_described_too(work: Path) -> None:
@@ -527,7 +528,7 @@ def test_a_lost_tracking_store_costs_nothing_else(work: Path, monkeypatch: pytes
 def test_a_missing_output_names_the_stage_to_run(work: Path, lost: str, named: str) -> None:
     (work / "data" / lost).unlink()
     with pytest.raises(ArchiveError, match=rf"{lost} is missing; run `dvc repro {named}`"):
-        report.gather(params.load(work / "params.yaml"), work / "data")
+        report.report_datasets(params.load(work / "params.yaml"), work / "data")
     assert not (work / "plots").exists()
 
 
@@ -541,7 +542,7 @@ def test_a_table_of_ones_own_holds_ages_or_scores(highest: float, axis: str) -> 
 
 def test_labels_of_readers_name_their_unit() -> None:
     assert described().labels.axis == "age (years)"  # type: ignore[union-attr]
-    told = {name: datasets.reader(name).INFO.label for name in datasets.READERS}
-    assert {name: label for name, label in told.items() if ", " not in label and label != "identity"} == {
+    labels = {name: datasets.reader(name).INFO.label for name in datasets.READERS}
+    assert {name: label for name, label in labels.items() if ", " not in label and label != "identity"} == {
         "csv_table": "what the table holds"
     }

@@ -1,8 +1,8 @@
-"""Plots of what the data sets hold: their labels, one panel each, side by side, and by group and gender."""
+"""Plots of labels: of data sets, side by side, by group and by gender; and of a label as distribution and as ranking targets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, inf
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from agecascade.plots.style import COLOURS, colours, figure
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 YEARS = "years"
 MOST_COLUMNS = 4
-LINES = ["-", "--", ":"]  # where colours begin again
-# Adience's, both ends included; an age that none of them holds stands under "between"
+LINES = ["-", "--", ":"]  # one for each round of the colours
+# Adience's groups, both ends included; ages outside all of them count as BETWEEN
 AGE_GROUPS = {
     "0-2": (0, 2),
     "4-6": (4, 6),
@@ -103,15 +104,39 @@ def group_bars(path: Path | str, datasets: Mapping[str, Labels]) -> None:
                 if BETWEEN in shares.index:
                     bars[-1].set_alpha(0.4)
                 bottom += shares[gender].to_numpy()
-            axes.set_title(f"{name}\n{_gender_told(shares)}")
+            axes.set_title(f"{name}\n{_gender_share(shares)}")
             axes.tick_params(axis="x", rotation=40 if len(shares) > 5 else 0, labelsize=9)
             axes.grid(axis="x", visible=False)
         _gender_legend(panels[0], [gender for gender in GENDERS if any(gender in _by_group(labels) for labels in datasets.values())])
 
 
+def ranking_and_distributions(
+    path: Path | str, grid: ArrayLike, distributions: Sequence[ArrayLike], sigmas: Sequence[float], targets: ArrayLike
+) -> None:
+    """Why ranking learns a label distribution (DLDL-v2, section 3.2 and Fig. 2), in three panels.
+
+    They show distributions p, their sums c = T p, and 1 - c beside the ranking targets.
+
+    grid: (K,) in years; distributions: (K,) for each sigma, in years, of one label; targets: (K-1,) of that label.
+    """
+    values = np.asarray(grid, dtype=np.float64)
+    with figure(path, 11.0, 3.4, columns=3) as (densities, sums, complements):
+        for distribution, sigma, colour in zip(distributions, sigmas, colours(len(sigmas)), strict=True):
+            mass = np.asarray(distribution, dtype=np.float64)
+            cumulative = mass.cumsum()
+            for axes, curve in ((densities, mass), (sums, cumulative), (complements, 1 - cumulative)):
+                axes.plot(values, curve, color=colour, label=f"σ = {sigma:g}")
+        (steps,) = complements.step(values[:-1], targets, where="mid", color="black", linestyle="--")
+        densities.set(title="p: label distribution (Eq. 1)", xlabel="age (years)")
+        sums.set(title="c = T p (Eqs. 2 and 5)", xlabel="age (years)")
+        complements.set(title="1 - c, and ranking targets (Eqs. 4 and 6)", xlabel="age (years)")
+        complements.legend([steps], ["ranking targets"])
+        densities.legend()
+
+
 @contextmanager
 def _grid(path: Path | str, count: int, name: str, height: float = 2.7) -> Iterator[list[Axes]]:
-    """`count` panels in rows as even as they go, the vertical axis named `name` in the first of each row."""
+    """`count` panels in rows of nearly equal length; `name` is the vertical axis of the first panel of each row."""
     rows = ceil(count / MOST_COLUMNS)
     columns = ceil(count / rows)
     with figure(path, max(6.4, 3.3 * columns), height * rows + 0.4, columns, rows) as panels:
@@ -182,8 +207,8 @@ def _point(value: int) -> str:
     return f"{value} to {value + 1}"
 
 
-def _gender_told(shares: pd.DataFrame) -> str:
-    """What is known of gender, in a few words."""
+def _gender_share(shares: pd.DataFrame) -> str:
+    """The share of women and girls as text, of pictures of known gender."""
     known = shares.drop(columns=UNKNOWN, errors="ignore").to_numpy().sum()
     if not known:
         return "gender unknown"

@@ -1,4 +1,4 @@
-"""The evaluate stage's library: every row that params.yaml asks for, what stands apart, what is missing."""
+"""The evaluate stage's library: every row of params.yaml, rows bounded by time, missing files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ import pytest
 
 from agecascade import params
 from agecascade.errors import ModelError
-from agecascade.evaluation import report
+from agecascade.evaluation.evaluate import draw_results, evaluated_rows, write_metrics
 from agecascade.io.files import write_table
 from agecascade.params import Params
 from agecascade.schema import PREDICTIONS
-
-ROOT = Path(__file__).resolve().parents[2]
+from places import sample_params
 
 
 @pytest.fixture
 def study() -> Params:
-    return params.check(params.read_yaml(ROOT / "studies" / "sample.yaml"))
+    return params.check(sample_params())
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def predictions(study: Params, tmp_path: Path) -> Path:
 
 
 def test_rows_are_what_params_ask_for(study: Params, predictions: Path) -> None:
-    results = report.gather(study, predictions)
+    results = evaluated_rows(study, predictions)
     assert [(result.step, result.name) for result in results] == [
         *((step, row.name) for step in study.cascade for row in study.rows),
         *(("regress", name) for name in study.regressors),
@@ -58,7 +57,7 @@ def test_rows_are_what_params_ask_for(study: Params, predictions: Path) -> None:
 
 def test_what_is_bounded_by_time_stands_apart(study: Params, predictions: Path, tmp_path: Path) -> None:
     folder = tmp_path / "metrics"
-    report.write(report.gather(study, predictions), study, folder)
+    write_metrics(evaluated_rows(study, predictions), study.evaluate.confidence, folder)
     exact = json.loads((folder / "mae.json").read_text())
     bounded = json.loads((folder / "time_bounded.json").read_text())
     assert exact["sample_fgnet"]["target"]["dldl_v2-tinyagenet-s0"]["mae"] == 2.0
@@ -71,14 +70,14 @@ def test_what_is_bounded_by_time_stands_apart(study: Params, predictions: Path, 
 
 
 def test_plots_are_the_same_bytes_for_the_same_numbers(study: Params, predictions: Path, tmp_path: Path) -> None:
-    results = report.gather(study, predictions)
+    results = evaluated_rows(study, predictions)
     for result in results:
         folder = tmp_path / "models" / result.step / result.name / "fold0"
         folder.mkdir(parents=True)
         (folder / "history.csv").write_text("epoch,loss,validation_error\n1,2.0,9.0\n2,1.0,8.0\n")
     labels = {"train": [1.0, 2.0, 30.0], "test": [4.0]}
     for place in ("first", "second"):
-        report.draw(results, study, labels, tmp_path / "models", tmp_path / place)
+        draw_results(results, study.evaluate.target, labels, tmp_path / "models", tmp_path / place)
     names = {path.name for path in (tmp_path / "first").iterdir()}
     assert names == {"mae.png", "cumulative_score.png", "predictions.png", "labels.png", "curves.png"}
     for name in names:
@@ -88,18 +87,18 @@ def test_plots_are_the_same_bytes_for_the_same_numbers(study: Params, prediction
 def test_a_missing_row_names_the_stage_to_run(study: Params, predictions: Path) -> None:
     (predictions / "target" / f"{study.rows[0].name}.parquet").unlink()
     with pytest.raises(ModelError, match=r"is missing; run `dvc repro finetune@target`"):
-        report.gather(study, predictions)
+        evaluated_rows(study, predictions)
 
 
 def test_a_missing_row_of_a_regressor_says_how_to_do_without(study: Params, predictions: Path) -> None:
     (predictions / "regress" / "autosklearn.parquet").unlink()
     expected = r"run `dvc repro regress@autosklearn`, or drop the row: remove regressors\.autosklearn from params\.yaml$"
     with pytest.raises(ModelError, match=expected):
-        report.gather(study, predictions)
+        evaluated_rows(study, predictions)
 
 
 def test_features_of_another_name_stand_in_the_cascade(study: Params, predictions: Path) -> None:
-    content = params.read_yaml(ROOT / "studies" / "sample.yaml")
+    content = sample_params()
     content["features"] |= {"first": {"dataset": "sample_fgnet", "step": "agedb", "layer": "first"}}
     content["features"] |= {"bif": {"dataset": "sample_fgnet", "step": "scratch", "extractor": "bif"}}
     content["regressors"] = {"svr": {"features": "agedb"}, "early": {"features": "first", "regressor": "ridge"}}
@@ -107,7 +106,7 @@ def test_features_of_another_name_stand_in_the_cascade(study: Params, prediction
     for name in content["regressors"]:
         shutil.copy(predictions / "regress" / "svr.parquet", predictions / "regress" / f"{name}.copy")
         (predictions / "regress" / f"{name}.copy").replace(predictions / "regress" / f"{name}.parquet")
-    rows = {result.name: result for result in report.gather(params.check(content), predictions) if result.step == "regress"}
+    rows = {result.name: result for result in evaluated_rows(params.check(content), predictions) if result.step == "regress"}
     assert rows["svr"].row.chain == ["faces", "imdb", "agedb", "svr"]
     assert rows["early"].row.chain == ["faces", "imdb", "agedb", "first", "early"]
     assert (rows["early"].row.method, rows["early"].row.backbone, rows["early"].row.bounded) == ("ridge", "tinyagenet", False)

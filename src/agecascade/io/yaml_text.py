@@ -1,4 +1,4 @@
-"""How the project writes YAML: blocks over several lines, what lies in their entries within one."""
+"""YAML as text, comments kept, in the project's style: a line for each key of a block, its value in that line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ruamel.yaml import YAML, RoundTripRepresenter
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.nodes import ScalarNode
 
-WIDTH = 240  # characters of a line: a broken one leaves a blank at its end
+WIDTH = 240  # characters of a line: the library leaves a trailing blank where it breaks one
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes `null`, which stands for a choice here, where the library leaves the place empty."""
+    """Writes `null` in full, since it is a choice in params.yaml; the library would leave the value empty."""
 
     def represent_none(self, data: Any) -> ScalarNode:
         return self.represent_scalar("tag:yaml.org,2002:null", "null")
@@ -30,31 +30,31 @@ def _yaml() -> YAML:
     return yaml
 
 
-def parsed(text: str) -> Any:
-    """The content of a YAML text; comments stay with it."""
+def load_yaml(text: str) -> Any:
+    """The content of a YAML text, with its comments."""
     return _yaml().load(text)
 
 
-def dumped(content: Any) -> str:
+def dump_yaml(content: Any) -> str:
     """Content as YAML text."""
     stream = io.StringIO()
     _yaml().dump(content, stream)
     return stream.getvalue()
 
 
-def in_one_line(value: Any) -> Any:
-    """Plain content that is written within one line."""
+def flow_style(value: Any) -> Any:
+    """Plain content as it is written in one line."""
     if isinstance(value, Mapping):
-        block = CommentedMap((key, in_one_line(inner)) for key, inner in value.items())
+        block = CommentedMap((key, flow_style(inner)) for key, inner in value.items())
         block.fa.set_flow_style()
         return block
     if isinstance(value, (list, tuple)):
-        row = CommentedSeq(in_one_line(inner) for inner in value)
+        row = CommentedSeq(flow_style(inner) for inner in value)
         row.fa.set_flow_style()
         return row
     return value
 
 
-def entry(content: Mapping[str, Any]) -> CommentedMap:
-    """A block with one line for each key."""
-    return CommentedMap((key, in_one_line(value)) for key, value in content.items())
+def block_style(content: Mapping[str, Any]) -> CommentedMap:
+    """A block with a line for each key."""
+    return CommentedMap((key, flow_style(value)) for key, value in content.items())

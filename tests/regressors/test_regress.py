@@ -1,4 +1,4 @@
-"""What params.yaml alone tells of features and regressors is found before anything is trained."""
+"""Checks of the blocks `features` and `regressors` of params.yaml before anything is trained."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ruamel.yaml import YAML
 
 from agecascade import params, study
 from agecascade.errors import ParamsError, RegressorError
-from agecascade.regressors.checking import require
-
-ROOT = Path(__file__).resolve().parents[2]
+from agecascade.features.layers import check_features
+from agecascade.regressors.regress import check_regressors
+from places import ROOT
 
 
 def content_of(name: str) -> Any:
@@ -30,8 +30,9 @@ def changed(features: dict[str, Any], regressors: dict[str, Any], **settings: An
 @pytest.mark.parametrize("name", study.names(ROOT))
 def test_every_committed_study_passes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     checked = params.check(content_of(name))
-    monkeypatch.chdir(tmp_path)  # no data is there to be read
-    require(checked)
+    monkeypatch.chdir(tmp_path)  # a folder without data
+    check_features(checked)
+    check_regressors(checked)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -49,15 +50,15 @@ def test_every_committed_study_passes(name: str, tmp_path: Path, monkeypatch: py
         ({"r": {"regressor": "flaml", "options": {"n_jobs": "many"}}}, r"^regressors\.r\.options\.n_jobs: .*found 'many'$"),
     ],
 )
-def test_regressors_that_cannot_be_made_are_named(regressors: dict, message: str):
+def test_errors_name_the_regressor_and_the_option(regressors: dict, message: str):
     with pytest.raises(RegressorError, match=message):
-        require(changed({}, regressors))
+        check_regressors(changed({}, regressors))
 
 
-def test_a_study_without_sigma_must_give_it_to_those_that_want_one():
-    require(changed({}, {"ohrank": {}, "bfgs_ldl": {"options": {"sigma": 1.0}}}, sigma=None))
+def test_a_study_without_sigma_must_set_it_for_regressors_that_need_it():
+    check_regressors(changed({}, {"ohrank": {}, "bfgs_ldl": {"options": {"sigma": 1.0}}}, sigma=None))
     with pytest.raises(RegressorError, match=r"^regressors\.bfgs_ldl\.options\.sigma: .*found None$"):
-        require(changed({}, {"bfgs_ldl": {}}, sigma=None))
+        check_regressors(changed({}, {"bfgs_ldl": {}}, sigma=None))
 
 
 @pytest.mark.parametrize(
@@ -71,16 +72,16 @@ def test_a_study_without_sigma_must_give_it_to_those_that_want_one():
         ({"step": "target"}, r"^features\.f\.step: target has several folds .*; choose a step with one fold$"),
     ],
 )
-def test_features_that_no_network_has_are_named(features: dict, message: str):
+def test_errors_name_the_features_that_no_network_has(features: dict, message: str):
     with pytest.raises(ParamsError, match=message):
-        require(changed(features, {}))
+        check_features(changed(features, {}))
 
 
-def test_layers_are_those_of_the_main_rows_backbone():
+def test_known_layers_are_those_of_the_main_rows_backbone():
     for backbone, layer in (("resnet18", "layer1"), ("vgg16_512_256", "first"), ("mobilenet_v2", "global_max")):
-        require(changed({"layer": layer}, {}, backbone=backbone, image_size=64))
+        check_features(changed({"layer": layer}, {}, backbone=backbone, image_size=64))
     with pytest.raises(ParamsError, match=r"^features\.f\.layer: unknown layer 'block1'; this network has .*, stem, layer1, "):
-        require(changed({"layer": "block1"}, {}, backbone="resnet18"))
+        check_features(changed({"layer": "block1"}, {}, backbone="resnet18"))
 
 
 @pytest.mark.parametrize(
@@ -93,13 +94,13 @@ def test_layers_are_those_of_the_main_rows_backbone():
         ({"protocol": "official", "folds": 5}, False),  # the publisher's roles decide
     ],
 )
-def test_the_protocol_tells_how_many_folds_a_step_has(dataset: dict, several: bool):
+def test_features_of_a_step_with_several_folds_are_an_error(dataset: dict, several: bool):
     content = content_of("sample")
     content["datasets"]["sample_agedb"] |= dataset
     content["regressors"] = {}
     checked = params.check(content)
     if not several:
-        require(checked)
+        check_features(checked)
         return
     with pytest.raises(ParamsError, match=r"^features\.agedb\.step: agedb has several folds"):
-        require(checked)
+        check_features(checked)

@@ -1,0 +1,160 @@
+"""The evaluate stage: predictions of a study -> figures, tables and plots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from agecascade.errors import ModelError
+from agecascade.evaluation.summary import fold_maes, summarise
+from agecascade.evaluation.tables import TableRow, mae_table, write_table_files
+from agecascade.io.files import write_figures, written_beside
+from agecascade.params import DAA, Params
+from agecascade.plots import results as plots
+from agecascade.regressors import TIME_BOUNDED
+
+REGRESS = "regress"
+MOST_PANELS = 4
+
+
+@dataclass(frozen=True)
+class EvaluatedRow:
+    """A row of the MAE table with its predictions."""
+
+    step: str
+    name: str
+    row: TableRow
+    predictions: pd.DataFrame
+    models: dict[int, str]  # digest of each fold's model; none for regressors
+    groups: list[float] | None = None  # middles of the groups, where the labels are groups
+    features: str = ""  # of a regressor
+
+    @property
+    def label(self) -> str:
+        """The row's name in plots."""
+        return f"{self.row.method}, {self.step}" if self.step != REGRESS else f"{self.row.method} on {self.features}"
+
+    @property
+    def test_mae(self) -> dict[str, float]:
+        """Test MAE of each model, by its digest."""
+        return {self.models[int(fold)]: float(mae) for fold, mae in fold_maes(self.predictions).items()} if self.models else {}
+
+
+def evaluate(params: Params, data: Path, models: Path, metrics: Path, plots_folder: Path) -> list[EvaluatedRow]:
+    """Evaluate every row of params.yaml: figures and tables go to `metrics`, plots of the target data set to `plots_folder`.
+
+    data: the folder of the stages' outputs (predictions, splits, manifest); models: the folder of trained models.
+    Raises ModelError naming the stage to run where a file is missing.
+    """
+    rows = evaluated_rows(params, data / "predictions")
+    write_metrics(rows, params.evaluate.confidence, metrics)
+    with written_beside(plots_folder) as folder:
+        draw_results(rows, params.evaluate.target, first_fold_labels(data, params.evaluate.target), models, folder)
+    return rows
+
+
+def evaluated_rows(params: Params, predictions: Path) -> list[EvaluatedRow]:
+    """Every row of params.yaml, from data/predictions; files that another study left there are ignored.
+
+    Raises ModelError naming the stage to run where a file is missing.
+    """
+    cascade = list(_cascade_rows(params, predictions))
+    groups = {result.row.dataset: result.groups for result in cascade}
+    return [*cascade, *_regressor_rows(params, predictions, groups)]
+
+
+def write_metrics(rows: list[EvaluatedRow], confidence: float, folder: Path) -> None:
+    """Write mae.json, time_bounded.json and tables/ into `folder`; rows bounded by time have a file of their own."""
+    write_figures(folder / "mae.json", _by_name([result for result in rows if not result.row.bounded]))
+    write_figures(folder / "time_bounded.json", _by_name([result for result in rows if result.row.bounded]))
+    write_table_files(folder / "tables" / "mae", mae_table([result.row for result in rows], confidence))
+
+
+def draw_results(rows: list[EvaluatedRow], target: str, labels: dict[str, list[float]], models: Path, folder: Path) -> None:
+    """Draw the plots of the data set `target` into `folder`; labels: {role: values} of its first fold."""
+    # rows bounded by time would change the plots at every run
+    shown = [result for result in rows if result.row.dataset == target and not result.row.bounded]
+    predictions = {result.label: result.predictions for result in shown}
+    main = {label: predictions[label] for label in list(predictions)[:MOST_PANELS]}
+    networks = {result.label: result for result in shown if result.step != REGRESS}
+    folders = {label: models / result.step / result.name / "fold0" for label, result in networks.items()}
+    plots.label_histogram(folder / "labels.png", labels)
+    plots.predicted_against_true(folder / "predictions.png", main)
+    plots.cumulative_scores(folder / "cumulative_score.png", predictions)
+    plots.mae_bars(folder / "mae.png", {result.label: result.row.summary for result in shown})
+    plots.training_curves(folder / "curves.png", {label: pd.read_csv(fold / "history.csv") for label, fold in folders.items()})
+    styles = {label: daa_styles(fold) for label, fold in folders.items() if networks[label].row.method == DAA}
+    if drawable := {label: style for label, style in styles.items() if style is not None}:
+        plots.learned_styles(folder / "daa.png", drawable)
+
+
+def first_fold_labels(data: Path, dataset: str) -> dict[str, list[float]]:
+    """The labels of each role in the first fold of a data set, from its split and manifest."""
+    splits = pd.read_parquet(data / "splits" / f"{dataset}.parquet")
+    manifest = pd.read_parquet(data / "manifest" / f"{dataset}.parquet", columns=["sample_id", "label"])
+    first = splits[splits["fold"] == splits["fold"].min()].merge(manifest, on="sample_id")
+    return {str(role): rows.tolist() for role, rows in first.groupby("role")["label"]}
+
+
+def daa_styles(folder: Path) -> pd.DataFrame | None:
+    """Learned styles of a model folder of head daa: columns age (label units), S, T; None where each channel has its own.
+
+    Read without torch, whose import takes seconds.
+    """
+    from safetensors.numpy import load_file
+
+    ages = json.loads((folder / "model.json").read_text(encoding="utf-8"))["grid"]
+    weights = load_file(folder / "model.safetensors")
+    std, mean = weights["head.std"], weights["head.mean"]
+    return pd.DataFrame({"age": ages, "S": std, "T": mean}) if std.ndim == 1 else None
+
+
+def _cascade_rows(params: Params, predictions: Path) -> Iterator[EvaluatedRow]:
+    for step, settings in params.cascade.items():
+        for row in params.rows:
+            frame, models, groups = _read_predictions(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
+            summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups)
+            method = settings.recipe(row.backbone).method or row.method
+            line = TableRow(settings.dataset, method, row.backbone, params.chain(step), row.seed, summary)
+            yield EvaluatedRow(step, row.name, line, frame, models, groups)
+
+
+def _regressor_rows(params: Params, predictions: Path, groups: Mapping[str, list[float] | None]) -> Iterator[EvaluatedRow]:
+    """groups: {data set: middles of its groups}, as the networks of the cascade learned them."""
+    main = params.main_row
+    for name, regressor in params.regressors.items():
+        drop = f", or drop the row: remove regressors.{name} from params.yaml"
+        frame, _, _ = _read_predictions(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}", drop)
+        features = params.features[regressor.features]
+        summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups.get(features.dataset))
+        steps = params.chain(features.step) if features.extractor == "network" else []
+        # features with the name of their step are its pooled ones: the name would stand twice
+        chain = [*steps, *([regressor.features] if regressor.features != features.step else []), name]
+        backbone = main.backbone if features.extractor == "network" else "-"
+        kind = regressor.regressor or name
+        line = TableRow(features.dataset, kind, backbone, chain, main.seed, summary, kind in TIME_BOUNDED)
+        yield EvaluatedRow(REGRESS, name, line, frame, {}, features=regressor.features)
+
+
+def _read_predictions(path: Path, stage: str, drop: str = "") -> tuple[pd.DataFrame, dict[int, str], list[float] | None]:
+    """Predictions, the digest of each fold's model, and the groups of the labels; stage: what to run where the file is missing."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; run `dvc repro {stage}`{drop}") from None
+    metadata = table.schema.metadata or {}
+    models = json.loads(metadata.get(b"models", b"{}"))
+    return table.to_pandas(), {int(fold): digest for fold, digest in models.items()}, json.loads(metadata.get(b"groups", b"null"))
+
+
+def _by_name(results: list[EvaluatedRow]) -> dict[str, dict[str, dict[str, dict[str, float | str]]]]:
+    """{data set: {step: {row: figures}}}."""
+    content: dict[str, dict[str, dict[str, dict[str, float | str]]]] = {}
+    for result in results:
+        content.setdefault(result.row.dataset, {}).setdefault(result.step, {})[result.name] = dict(result.row.summary)
+    return content
