@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,37 @@ def test_python_loads_no_module_outside_the_closure(module: str) -> None:
 def test_the_running_code_has_a_digest() -> None:
     assert len(code_digest("agecascade.io.files")) == 64
     assert code_digest("agecascade.io.files") != code_digest("agecascade.io.fetch")
+
+
+def test_trainings_in_threads_parse_at_once() -> None:
+    """Python 3.11 raises SystemError where one thread parses while another's garbage collection lets go of the interpreter."""
+    script = textwrap.dedent("""
+        import gc, sys, threading, time
+        from agecascade.io import code
+
+        class Slow:
+            def __init__(self):
+                self.itself = self
+            def __del__(self):
+                time.sleep(0.0001)
+
+        def parse():
+            for _ in range(20):
+                for _ in range(50):
+                    Slow()
+                try:
+                    code._parsed.__wrapped__(code.SOURCE / "agecascade" / "io" / "code.py")
+                except SystemError as error:
+                    errors.append(error)
+
+        sys.setswitchinterval(1e-6)
+        gc.set_threshold(700)
+        errors = []
+        threads = [threading.Thread(target=parse) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        sys.exit(str(errors) if errors else 0)
+    """)
+    subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": str(SOURCE), "PATH": ""}, check=True)

@@ -12,9 +12,12 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 SOURCE = Path(__file__).resolve().parents[2]  # the folder that holds the package
 PACKAGE = Path(__file__).resolve().parents[1].name
+
+_PARSING = Lock()  # Python 3.11 has one recursion counter for all threads that parse; a switch between them is a SystemError
 
 
 @cache
@@ -86,7 +89,8 @@ def _file_of(name: str, source: Path) -> Path | None:
 
 @cache
 def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes(), str(path))
+    with _PARSING:
+        return ast.parse(path.read_bytes(), str(path))
 
 
 def _imported_names(path: Path) -> Iterator[str]:
