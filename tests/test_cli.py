@@ -60,7 +60,7 @@ def test_predict_writes_one_row_per_picture_of_a_folder(tmp_path: Path, monkeypa
     assert rows[0] == ["pictures/b.png", "0", "40", "38", "42", "0 0 30 40", "", ""]
     assert rows[1] == ["pictures/broken.jpg", "", "", "", "", "", "", "no picture in 10 bytes, or a truncated one"]
     assert [path.name for path in Path("out").iterdir()] == ["ages.csv"]
-    assert "2 faces of 3 pictures, 1 rows with an error" in result.output
+    assert "2 faces of 3 pictures, rows with an error: 1" in result.output
 
 
 def test_predict_takes_one_picture(tmp_path: Path) -> None:

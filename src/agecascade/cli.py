@@ -54,7 +54,7 @@ def predict(
     rows: Counter[str] = Counter()
     with tqdm(paths, desc="predict", unit="picture") as bar:
         write_csv(output, _rows_as_text(estimator.predict_batches(bar, aligned), rows))
-    typer.echo(f"{output}: {rows['faces']} faces of {len(paths)} pictures, {rows['errors']} rows with an error")
+    typer.echo(f"{output}: {rows['faces']} faces of {len(paths)} pictures, rows with an error: {rows['errors']}")
 
 
 @app.command()

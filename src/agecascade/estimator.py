@@ -81,7 +81,9 @@ class Estimator:
         """
         folder = Path(folder)
         if not folder.is_dir():
-            raise ModelError(f"{folder} is no folder; a model folder holds model.json and model.safetensors")
+            raise ModelError(
+                f"{folder} is no folder; a model folder holds model.json and model.safetensors: train the model first (`dvc repro`)"
+            )
         paths = [folder] if (folder / "model.json").is_file() else sorted(path.parent for path in folder.glob("fold*/model.json"))
         if not paths:
             raise ModelError(f"{folder} holds no model.json, nor does a fold<k> in it; train the model first (`dvc repro`)")

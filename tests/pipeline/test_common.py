@@ -13,7 +13,7 @@ def _no_arguments(monkeypatch):
     monkeypatch.setattr("sys.argv", ["stage.py"])
 
 
-def failing(error: Exception):
+def failing(error: BaseException):
     def main():
         raise error
 
@@ -30,6 +30,13 @@ def test_a_full_disk_is_one_line_that_says_what_to_do():
     with pytest.raises(SystemExit) as caught:
         common.run(failing(OSError(errno.ENOSPC, "No space left on device", "data/x")))
     assert caught.value.code.startswith("error: no space left on the disk (data/x); make room and run the stage again")
+
+
+def test_an_interruption_is_one_line_and_the_status_of_the_shell(capsys):
+    with pytest.raises(SystemExit) as caught:
+        common.run(failing(KeyboardInterrupt()))
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "interrupted; run it again, it continues with what is finished\n"
 
 
 def test_other_errors_keep_their_traceback():

@@ -100,7 +100,10 @@ def tables_beside_papers(root: Path) -> str:
     texts = [f"{title}\n\n{to_markdown(lines)}" for title, lines in compared.items() if lines is not None]
     if not texts:
         studies = ", ".join(dict.fromkeys(table.study for table in known))
-        raise AgecascadeError(f"{root}: no row of a paper's table was run yet; their studies are {studies}, see docs/how_to/papers.md")
+        raise AgecascadeError(
+            f"{root}: no row of a paper's table was run yet (drawn studies do not count); their studies are {studies}, "
+            "see docs/how_to/papers.md"
+        )
     return "\n".join(texts)
 
 

@@ -258,10 +258,12 @@ class _Download:
     def _cause(self, error: Exception) -> str:
         """The innermost of the errors that the libraries wrap into each other, in words."""
         import requests
-        from urllib3.exceptions import TimeoutError
+        from urllib3.exceptions import NewConnectionError, TimeoutError
 
         while isinstance(inner := getattr(error, "reason", error.args[-1] if error.args else None), Exception):
             error = inner
+        if isinstance(error, NewConnectionError):  # no time-out, though urllib3 counts it as one
+            return f"the server cannot be reached: {' '.join(str(error).split()).rpartition(': ')[2]}"
         if isinstance(error, (TimeoutError, requests.Timeout)):
             return f"nothing came for {self.patience.stall:g} s"
         if isinstance(error, IncompleteRead):
