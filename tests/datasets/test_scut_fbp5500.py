@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import io
 from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openpyxl import Workbook
 
 from agecascade.archives import open_archives
 from agecascade.datasets import scut_fbp5500
@@ -15,24 +13,12 @@ from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import DrawSettings
 from agecascade.synthetic import write
-from publishers import rows_of, write_zip
+from publishers import rows_of, workbook, write_zip
 
 TOP = "SCUT-FBP5500_v2"
 LISTS = f"{TOP}/train_test_files"
 HEADER = ["Rater", "Filename", "Rating", "original Rating"]
 LABELS = {"AF1": 2.5, "AM1": 3.0, "CF1": 4.0, "CM1": 1.5, "CM2": 2.0}
-
-
-def workbook(sheets):
-    book = Workbook()
-    book.remove(book["Sheet"])
-    for title, rows in sheets.items():
-        sheet = book.create_sheet(title)
-        for row in rows:
-            sheet.append(row)
-    file = io.BytesIO()
-    book.save(file)
-    return file.getvalue()
 
 
 def ratings(of):
