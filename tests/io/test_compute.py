@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from agecascade.errors import ArchiveError, ComputeError
+from agecascade.io import compute
 from agecascade.io.compute import UNREAD, ordered, return_memory
 from agecascade.params import Compute
 
@@ -79,6 +81,37 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "1s")
     with pytest.raises(ComputeError, match=r"compute\.address: no cluster answers at tcp://127\.0\.0\.1:9 "):
         list(ordered(abs, [1], Compute(backend="dask", address="tcp://127.0.0.1:9")))
+
+
+def test_a_dead_address_of_ray_is_named_within_the_time_of_dask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself makes 20 attempts of 41 s."""
+    pytest.importorskip("ray")
+    monkeypatch.setattr(compute, "REACH", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", f"localhost:{port}"):
+        start = time.monotonic()
+        with pytest.raises(ComputeError, match=rf"compute\.address: no cluster answers at {address} \(.*refused\); correct it"):
+            list(ordered(abs, [1], Compute(backend="ray", address=address)))
+        assert time.monotonic() - start < 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_an_address_that_something_else_listens_at_is_named(backend: Any) -> None:
+    start = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ComputeError, match=r"compute\.address: no cluster answers at 127\.0\.0\.1:\d+ "):
+            list(ordered(abs, [1], Compute(backend=backend, address=address)))
+    assert time.monotonic() - start < 90
+
+
+@pytest.mark.parametrize("address", ["nonsense", "host:port", "ray://"])
+def test_what_is_no_address_of_ray_is_named_at_once(address: str) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(ComputeError, match=rf"compute\.address: no cluster answers at {address} "):
+        list(ordered(abs, [1], Compute(backend="ray", address=address)))
 
 
 @pytest.mark.parametrize("error", [AttributeError("musl has none"), OSError("no library"), TypeError("not on Windows")])

@@ -39,6 +39,7 @@ PRESETS: dict[str, dict[str, float]] = {
 class Detection(Block):
     """Settings of face detection, the same in training and in use."""
 
+    network: Literal["resnet50", "mobilenet0.25"] = "resnet50"  # of retinaface
     min_score: float = Field(0.7, gt=0, lt=1)
     max_side: int = Field(640, ge=64)  # pixels; longer pictures are reduced for detection
     rotations: list[Degrees] = Field(default_factory=list)  # clockwise; tried in turn where nothing is found
