@@ -81,6 +81,9 @@ def test_the_counts_of_cascaded_fine_tuning(name: str, outputs: int, count: int)
 
 def test_the_counts_of_daa() -> None:
     assert round(cost(outline("resnet18_daa", outputs=1), 128).parameters / 1e6) == 11
+    c3ae = models.create("c3ae", "daa", 1, grid=list(range(1, 101)))
+    assert sum(weight.numel() for weight in c3ae.parameters()) == 49_395  # as docs/reference/networks.md says
+    assert sum(weight.numel() for weight in c3ae.eval().for_use().parameters()) == 48_641
 
 
 @pytest.mark.parametrize(

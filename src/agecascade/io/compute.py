@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import queue
 import socket
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -108,7 +110,8 @@ def _dask(compute: Compute, held: ExitStack) -> int:
         held.enter_context(Client(cluster))
         return compute.workers
     try:
-        client = held.enter_context(Client(compute.address, timeout=f"{REACH:g}s"))
+        # Dask's time-out does not hold for a handshake that nobody answers
+        client = held.enter_context(_within(REACH + 5, lambda: Client(compute.address, timeout=f"{REACH:g}s")))
     except (OSError, ValueError) as error:
         raise _unreachable(compute.address, error) from None
     count = sum(client.nthreads().values())
@@ -140,6 +143,26 @@ def _ray(compute: Compute, held: ExitStack) -> int:
     held.callback(ray.shutdown)
     register_ray()
     return compute.workers if compute.address is None else int(ray.cluster_resources().get("CPU", 1))
+
+
+def _within(seconds: float, connect: Callable[[], Result]) -> Result:
+    """The result of `connect`, or what it raises; raises TimeoutError where it takes longer, and leaves it alone."""
+    outcome: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put((connect(), None))
+        except BaseException as error:  # raised in the caller's thread
+            outcome.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result, error = outcome.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"something there takes the connection and says nothing for {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return result  # type: ignore[no-any-return]
 
 
 def _wait_for_port(address: str) -> None:
