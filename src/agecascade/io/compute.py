@@ -162,7 +162,7 @@ def _within(seconds: float, connect: Callable[[], Result]) -> Result:
         raise TimeoutError(f"something there takes the connection and says nothing for {seconds:g} s") from None
     if error is not None:
         raise error
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def _wait_for_port(address: str) -> None:

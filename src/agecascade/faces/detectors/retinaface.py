@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,9 +178,11 @@ def _mobilenet_body() -> torch.nn.Module:
     widths = {"stage1": [(8, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1)]}  # channels in and out, stride
     widths["stage2"] = [(64, 128, 2), *[(128, 128, 1)] * 5]
     widths["stage3"] = [(128, 256, 2), (256, 256, 1)]
-    stages = OrderedDict((stage, nn.Sequential(*(conv_dw(*layer) for layer in of_stage))) for stage, of_stage in widths.items())
-    stages["stage1"].insert(0, conv_bn(3, 8, 2))  # (B, 8, S / 2, S / 2)
-    return IntermediateLayerGetter(nn.Sequential(stages), {"stage1": "1", "stage2": "2", "stage3": "3"})
+    stages = nn.Sequential()
+    for stage, layers in widths.items():
+        first = [conv_bn(3, 8, 2)] if stage == "stage1" else []  # (B, 8, S / 2, S / 2)
+        stages.add_module(stage, nn.Sequential(*first, *(conv_dw(*layer, leaky=0) for layer in layers)))
+    return IntermediateLayerGetter(stages, {"stage1": "1", "stage2": "2", "stage3": "3"})
 
 
 def _without_leaks(network: torch.nn.Module) -> None:
