@@ -8,10 +8,12 @@ from __future__ import annotations
 import builtins
 import sys
 import threading
+import tomllib
 import zipfile
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from agecascade.io import fetch as fetching
 from agecascade.io.files import checksum
 from agecascade.params import Detection
 from images import noise
+from places import ROOT
 
 pytest.importorskip("retinaface.network")
 
@@ -334,6 +337,15 @@ def test_the_mobilenet_finds_the_eyes_of_fgnet(mirror: Path) -> None:
     assert missed == []
     assert len(errors) == 21
     assert np.median(errors) < 0.1
+
+
+def test_the_package_comes_with_the_project_and_without_what_it_asks_for_in_vain() -> None:
+    """opencv-python writes into the folder of opencv-python-headless, and needs libGL."""
+    names = {str(each.metadata["Name"]).lower() for each in distributions()}
+    assert {"retinaface-pytorch", "opencv-python-headless"} <= names
+    assert not names & {"opencv-python", "streamlit", "scikit-image", "imagecorruptions"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert any(each.startswith("retinaface-pytorch") for each in project["project"]["dependencies"])
 
 
 def test_the_rest_of_the_package_works_without_it() -> None:

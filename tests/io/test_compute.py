@@ -96,6 +96,21 @@ def test_a_dead_address_of_ray_is_named_within_the_time_of_dask(monkeypatch: pyt
         assert time.monotonic() - start < 10
 
 
+def test_without_an_address_ray_starts_a_cluster_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one, Ray itself looks for a cluster on this machine and in RAY_ADDRESS, and then refuses a number of processes."""
+    ray = pytest.importorskip("ray")
+    asked: list[object] = []
+
+    def init(address: str, **settings: object) -> None:
+        asked.extend([address, settings["num_cpus"]])
+        raise ConnectionError("no room")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(ComputeError, match=r"no cluster answers at this machine \(no room\)"):
+        list(ordered(abs, [1], Compute(backend="ray", workers=3)))
+    assert asked == ["local", 3]
+
+
 @pytest.mark.slow
 def test_an_address_of_ray_that_something_else_listens_at_is_named() -> None:
     start = time.monotonic()
