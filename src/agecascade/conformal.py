@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 class Interval:
-    """An interval: value -/+ quantile, times the distribution's width where `scaled`."""
+    """An interval: value -/+ quantile, times the distribution's width where `scaled`.
 
-    coverage: float
-    quantile: float
+    calibrated_on: the fold's own validation pictures, or the test pictures of the other folds (cross-conformal).
+    """
+
+    coverage: Annotated[float, Field(gt=0, lt=1)]
+    quantile: Annotated[float, Field(ge=0)]  # label units, or widths
     scaled: bool
+    calibrated_on: Literal["validation", "other_folds"] = "validation"
 
     def bounds(self, value: np.ndarray, distribution: np.ndarray | None, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Low and high (N,) of values (N,) in label units, clamped to the grid (K,)."""

@@ -14,11 +14,10 @@ from agecascade.errors import ModelError
 from agecascade.evaluation.summary import fold_maes, summarise
 from agecascade.evaluation.tables import TableRow, mae_table, write_table_files
 from agecascade.io.files import write_figures, written_beside
-from agecascade.params import DAA, Params
+from agecascade.params import DAA, REGRESS, Params
 from agecascade.plots import results as plots
 from agecascade.regressors import TIME_BOUNDED
 
-REGRESS = "regress"
 MOST_PANELS = 4
 
 

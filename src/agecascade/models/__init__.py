@@ -83,6 +83,12 @@ def create(
     return HEADS[head](_backbone(backbone), outputs, pooling, layer, **compared, **(head_options or {}))
 
 
+def require_backbone(name: str) -> None:
+    """Raise ModelError for an unknown backbone, naming the nearest known ones."""
+    with torch.device("meta"):
+        _backbone(name)
+
+
 def block_names(backbone: str, head: str = "pooled", head_options: Mapping[str, Any] | None = None) -> list[str]:
     """The names of a network's blocks in order, for `trainable: from:<block>`. Raises ModelError as `create`."""
     with torch.device("meta"):  # neither memory nor random numbers are used
