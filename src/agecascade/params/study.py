@@ -16,6 +16,8 @@ from agecascade.params.images import Align, Augment, Normalisation
 from agecascade.params.names import ALONE, MODELS, SCRATCH, StudyName, name_faults
 from agecascade.params.recipes import Pretrain, Search, Step, Training, Weights
 
+Level = Annotated[float, Field(ge=0, le=1e9)]
+
 DAA = "daa"  # the head, and the method that interprets its estimates: neither works without the other
 
 
@@ -27,9 +29,7 @@ class Compute(Block):
     threads: int = Field(1, ge=1, le=1024)  # of each training on processors: figures depend on it, by rounding, and not on workers
     devices: int = Field(1, ge=1, le=10_000)  # GPUs, or processes where there is none, that train one network together
     address: str | None = None  # of a running Dask or Ray cluster; null starts one of `workers` processes on this machine
-    cache_gib: float = Field(
-        16.0, ge=0, le=1_000_000
-    )  # the largest cache of decoded pictures on disk; a larger data set is decoded as it is used
+    cache_gib: float = Field(16.0, ge=0, le=1_000_000)  # of decoded pictures on disk; a larger data set is decoded as it is used
 
 
 class Row(NamedTuple):
@@ -91,9 +91,7 @@ class Evaluate(Block):
     """Content of the result tables."""
 
     target: str  # the data set of the main table
-    levels: list[Annotated[float, Field(ge=0, le=1e9)]] = Field(
-        default_factory=lambda: [3.0, 5.0, 7.0]
-    )  # n of CS(n) and CA(n), label units
+    levels: list[Level] = Field(default_factory=lambda: [3.0, 5.0, 7.0])  # n of CS(n) and CA(n), label units
     confidence: float = Field(0.95, gt=0, lt=1)
     coverage: float = Field(0.8, gt=0, lt=1)  # of the conformal intervals
 
