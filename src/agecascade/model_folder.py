@@ -160,9 +160,7 @@ def _sealed_card(folder: Path) -> tuple[ModelCard, str | None]:
     if card.format == 1 and seals is None:
         return card, None
     if not isinstance(seals, dict) or seals.get("card") != fingerprint(card=content) or not isinstance(seals.get("weights"), str):
-        raise ModelError(
-            f"{path} was changed after it was written: its digest differs; `dvc checkout` restores it, or train the model again"
-        )
+        raise ModelError(f"{path} was changed after it was written (its digest differs); `dvc checkout` restores it")
     return card, seals["weights"]
 
 
@@ -219,7 +217,7 @@ def load(folder: Path | str) -> tuple[Network, Method, ModelCard]:
         raise ModelError(f"{folder / 'model.json'} describes no network ({' '.join(str(error).split())}); train the model again") from None
     if card.outputs != method.outputs:
         raise ModelError(
-            f"{folder / 'model.json'}: {card.outputs} outputs, and {card.method} has {method.outputs} over this grid; train again"
+            f"{folder / 'model.json'}: {card.outputs} outputs, where {card.method} has {method.outputs}; train the model again"
         )
     try:
         network.load_state_dict(weights)

@@ -19,6 +19,7 @@ from agecascade.regressors.regress import check_regressors
 from agecascade.training.initial_weights import require_rows
 from places import sample_params
 
+RULE = "a name is 1 to 64 of the letters a-z and A-Z, digits, _ and -, and begins with a letter"
 BLOCKS = ("datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "regressors")
 NO_NAMES = ["fg.net", "fg net", "fg'n", "fg@net", "", "../x", "a" * 300, "$(touch x)", "`x`", "a;b", "a\nb", "-x", "1", "é", "a/b"]
 EXTREMES: list[Any] = [math.inf, -math.inf, math.nan, -1, 10**30, -(10**30), 10**400, 2**70, 1e300, 5e-324]
@@ -54,10 +55,7 @@ def test_a_key_that_is_no_name_is_refused_with_the_rule(block: str, name: str) -
     content[block][name] = entry_of(content, block)
     (line,) = faults_of(content)
     shown = repr(name if len(name) < 65 else name[:64] + "...")
-    assert (
-        line
-        == f"params.yaml: {block}: a name is 1 to 64 of the letters a-z and A-Z, digits, _ and -, and begins with a letter, not {shown}"
-    )
+    assert line == f"params.yaml: {block}: {RULE}, not {shown}"
 
 
 @pytest.mark.parametrize("name", ["n", "fg-net", "FG_net2", "a" * 64, "features", "screen", "search", "cascade", "datasets", "weights"])
@@ -164,7 +162,7 @@ def test_any_number_passes_the_check_or_is_one_line_that_names_its_key(path: tup
         (
             ["cascade", "imdb", "by_backbone"],
             {"tinyagenet": {"init": "agedb"}},
-            "by_backbone.tinyagenet.init: this key is the same for all",
+            "by_backbone.tinyagenet.init: this key is the same",
         ),
         (["cascade", "imdb", "by_backbone"], {"tinyagenet": {"dataset": "x"}}, "by_backbone.tinyagenet.dataset: this key is the same"),
         (["normalisation", "std"], [0.2, 0.2, 0.0], "normalisation.std.2: "),
