@@ -86,7 +86,7 @@ class ModelCard:
     fold: Annotated[int, Field(ge=0)]
     head_options: dict[str, Any] = field(default_factory=dict)  # of no use to heads without
     interval: Interval | None = None
-    validation: dict[str, float] | None = None
+    validation: dict[str, int | float] | None = None
     format: int = FORMAT
 
     @model_validator(mode="after")
@@ -150,7 +150,7 @@ def _sealed_card(folder: Path) -> tuple[ModelCard, str | None]:
     try:
         if faults := number_faults(content):
             raise ValueError(faults[0])
-        card = _CARD.validate_python(content)
+        card = _CARD.validate_json(json.dumps(content))  # strict Python mode wants objects where JSON has mappings
     except ValidationError as error:
         fault = error.errors()[0]
         message = f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
@@ -191,9 +191,9 @@ def read_weights(folder: Path | str) -> dict[str, torch.Tensor]:
 def _sealed_weights(folder: Path, digest: str | None) -> dict[str, torch.Tensor]:
     path = folder / "model.safetensors"
     try:
+        weights = load_file(path)
         if digest is not None and model_digest(folder) != digest:
             raise ModelError(f"{path} holds other weights than model.json was written for; `dvc checkout` restores both")
-        weights = load_file(path)
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; train the model again") from None
     except (SafetensorError, OSError, ValueError) as error:

@@ -117,6 +117,8 @@ def _cascade_rows(params: Params, predictions: Path) -> Iterator[EvaluatedRow]:
     for step, settings in params.cascade.items():
         for row in params.rows:
             frame, models, groups = _read_predictions(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
+            if not len(frame):  # a data set without test pictures: its step is one on the way
+                continue
             summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups)
             method = settings.recipe(row.backbone).method or row.method
             line = TableRow(settings.dataset, method, row.backbone, params.chain(step), row.seed, summary)

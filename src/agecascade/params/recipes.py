@@ -50,6 +50,13 @@ class Recipe(Block):
     early_stopping: Epochs | None = None  # epochs without a lower validation loss after which training ends
     compile: bool = False  # torch.compile: minutes of preparation, then faster steps; mostly for GPUs
 
+    @property
+    def decided_by_validation(self) -> list[str]:
+        """The settings that decide by validation pictures."""
+        settings = {"schedule: plateau": self.schedule.name == "plateau", "select: best": self.select == "best"}
+        settings["early_stopping"] = self.early_stopping is not None
+        return [name for name, decides in settings.items() if decides]
+
 
 class Training(Recipe):
     """A recipe on a data set; `init` names the step, the pretraining, the weights or `scratch` that it starts from."""

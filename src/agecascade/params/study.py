@@ -15,6 +15,7 @@ from agecascade.params.data import MOST_FOLDS, MOST_VALUES, Dataset
 from agecascade.params.images import Align, Augment, Normalisation
 from agecascade.params.names import ALONE, MODELS, SCRATCH, StudyName, name_faults
 from agecascade.params.recipes import Pretrain, Search, Step, Training, Weights
+from agecascade.params.roles import role_faults
 
 Level = Annotated[float, Field(ge=0, le=1e9)]
 
@@ -177,6 +178,8 @@ class Params(Block):
                 raise ValueError(f"cascade.{name}.dataset: {step.dataset} has no grid")
         if self.datasets[self.evaluate.target].grid is None:
             raise ValueError(f"evaluate.target: {self.evaluate.target} has identities and no labels (its grid is null); name another")
+        for fault in role_faults(self):
+            raise ValueError(fault)
         return self
 
     def chain(self, step: str) -> list[str]:

@@ -139,10 +139,8 @@ def require_pictures(history: History, processes: int = 1) -> None:
         each = f", {LEAST} for each of {processes} processes" if processes > 1 else ""
         pictures = f"{training} training picture{'' if training == 1 else 's'}"
         raise TrainingError(f"{pictures}, where {LEAST * processes} are needed{each}; see the data set's splits")
-    deciding = {"schedule: plateau": recipe.schedule.name == "plateau", "select: best": recipe.select == "best"}
-    deciding["early_stopping"] = recipe.early_stopping is not None
-    for setting, decides in deciding.items():
-        if decides and not history.validation:
+    for setting in recipe.decided_by_validation:
+        if not history.validation:
             raise TrainingError(f"{setting} decides by validation pictures, and there are none; see `validation` of the data set")
 
 

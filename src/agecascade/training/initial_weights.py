@@ -11,9 +11,8 @@ import torch
 from agecascade import model_folder
 from agecascade.errors import ModelError
 from agecascade.model_folder import IDENTITY, describe
-from agecascade.models import require_backbone, require_size
+from agecascade.models import frozen_blocks, require_backbone, require_size
 from agecascade.params import SCRATCH, Params, Row
-from agecascade.training.optimisers import frozen_blocks
 
 
 def require_rows(params: Params) -> None:
