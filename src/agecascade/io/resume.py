@@ -138,6 +138,8 @@ class ResumeCache:
             self._mark(name, self._run).unlink()
             if not keep(name):
                 self._remove(name)
+            for mark in [mark for mark in self.root.glob(f"{name}.*.used") if not self._lives(mark.suffixes[-2][1:])]:
+                mark.unlink(missing_ok=True)  # of a killed run
         self._remove_old()
         self._alive.release()
         self._life(self._run).unlink(missing_ok=True)

@@ -164,7 +164,8 @@ class HeadTrainings:
         self, head: nn.Module, method: Method, features: FeatureArrays, rows: np.ndarray, flip: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """As `predict_values`, from features: value (n,) float64 in label units and distribution (n, K) float32, or None."""
-        views = [features.plain[rows], features.mirrored[rows]] if flip else [features.plain[rows]]
+        mirrored = [features.mirrored[rows]] if flip and len(rows) else []  # an array without rows where no picture is needed mirrored
+        views = [features.plain[rows], *mirrored]
         predicted = [method.predict(head(torch.from_numpy(view).to(self.device))) for view in views]
         distributions = [distribution for _, distribution in predicted if distribution is not None]
         value = torch.stack([value for value, _ in predicted]).mean(0).double().cpu().numpy()
