@@ -55,6 +55,12 @@ def test_rows_are_what_params_ask_for(study: Params, predictions: Path) -> None:
     assert by_step["regress"].test_mae == {}
 
 
+def test_a_step_without_test_pictures_is_no_row(study: Params, predictions: Path) -> None:
+    """Its data set is one on the way: all of it is learned from."""
+    write_table(predictions / "imdb" / f"{study.rows[0].name}.parquet", pa.table([[]] * len(PREDICTIONS), schema=PREDICTIONS))
+    assert [result.step for result in evaluated_rows(study, predictions)][:3] == ["agedb", "target", "target_from_scratch"]
+
+
 def test_what_is_bounded_by_time_stands_apart(study: Params, predictions: Path, tmp_path: Path) -> None:
     folder = tmp_path / "metrics"
     write_metrics(evaluated_rows(study, predictions), study.evaluate.confidence, folder)
