@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from agecascade.params.block import Block
+from agecascade.params.block import Block, Seed
 
 MOST_VALUES = 10_000  # of a grid: each is an output of the network
 MOST_FOLDS = 10_000
@@ -74,6 +74,7 @@ class DrawSettings(Block):
 
     pictures: int = Field(ge=1, le=MOST_PICTURES)
     subjects: int = Field(ge=1, le=MOST_PICTURES)
+    seed: Seed = 0  # which pictures are drawn; the study's seed changes no data set, for else it would fetch the published ones anew
 
 
 class Clean(Block):
