@@ -42,6 +42,17 @@ def test_the_target_needs_test_pictures() -> None:
     assert faults_of(content) == []
 
 
+def test_the_target_needs_a_row() -> None:
+    content = sample_params()
+    content["datasets"]["other"] = content["datasets"]["sample_agedb"]
+    content["evaluate"]["target"] = "other"
+    (line,) = faults_of(content)
+    assert line == (
+        "params.yaml: evaluate.target: no step of cascade and no regressor is on other; take sample_agedb or sample_fgnet or sample_imdb, "
+        "or add a step"
+    )
+
+
 def test_a_regressor_needs_test_pictures() -> None:
     content = without("sample_agedb", test=0.0)
     content["features"]["agedb"]["dataset"] = "sample_agedb"

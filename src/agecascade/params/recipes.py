@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainSerializer, WrapValidator, model_validator
+from pydantic import Field, PlainSerializer, ValidationError, WrapValidator, model_validator
 
-from agecascade.params.block import Block
+from agecascade.params.block import Block, error_lines
 from agecascade.params.data import MOST_FOLDS
 from agecascade.params.images import Augment
 
@@ -120,7 +120,10 @@ class Step(Training):
         for backbone, changes in self.by_backbone.items():
             if common := [key for key in OF_STEPS if key in changes]:
                 raise ValueError(f"by_backbone.{backbone}.{common[0]}: this key is the same for all backbones; set it in the step itself")
-            Step.model_validate({**self.model_dump(by_alias=True), "by_backbone": {}, **changes})
+            try:
+                Step.model_validate({**self.model_dump(by_alias=True), "by_backbone": {}, **changes})
+            except ValidationError as error:
+                raise ValueError(f"by_backbone.{backbone}.{error_lines(error, Step)[0]}") from None
         return self
 
 

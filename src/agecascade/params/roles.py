@@ -19,6 +19,10 @@ def role_faults(params: Params) -> Iterator[str]:
     target = params.evaluate.target
     if _lacks_tests(params.datasets[target]):
         yield f"datasets.{target}.test: 0 leaves nothing to evaluate on evaluate.target; give it a share, or folds"
+    tested = {step.dataset for step in params.cascade.values()}
+    tested |= {params.features[regressor.features].dataset for regressor in params.regressors.values()}
+    if target not in tested:
+        yield f"evaluate.target: no step of cascade and no regressor is on {target}; take {' or '.join(sorted(tested))}, or add a step"
     for name, regressor in params.regressors.items():
         dataset = params.features[regressor.features].dataset
         if _lacks_tests(params.datasets[dataset]):
