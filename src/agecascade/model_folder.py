@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
@@ -39,7 +39,7 @@ _POOLED = "pooled"  # the head of identities, whatever head ages have: only clas
 class Crop:
     """How a face is cropped for the network: the detector for photos, its settings, and the alignment."""
 
-    detector: Literal["yunet", "retinaface"]
+    detector: str
     size: Size  # pixels
     margin: Annotated[float, Field(ge=-0.2, le=2)]
     template: Annotated[list[Point], Field(min_length=5, max_length=5)]  # five points in the unit square
@@ -153,7 +153,8 @@ def _sealed_card(folder: Path) -> tuple[ModelCard, str | None]:
         card = _CARD.validate_json(json.dumps(content))  # strict Python mode wants objects where JSON has mappings
     except ValidationError as error:
         fault = error.errors()[0]
-        message = f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+        found = "" if isinstance(fault["input"], dict | list) else f", found {fault['input']!r:.60}"
+        message = f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}{found}"
         raise ModelError(f"{path} is no model description: {' '.join(message.split())}; train the model again") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise ModelError(f"{path} is no model description: {' '.join(str(error).split())}; train the model again") from None
