@@ -183,6 +183,11 @@ def test_a_value_that_no_stage_can_use_is_named(path: list[str], value: Any, mes
     [
         (["datasets", "sample_fgnet", "reader"], "fgnett", "datasets.sample_fgnet.reader: unknown reader 'fgnett'; did you mean fgnet"),
         (["datasets", "sample_fgnet", "options"], {"fold": 3}, "datasets.sample_fgnet.options.fold: unknown key 'fold'"),
+        (
+            ["datasets", "sample_fgnet", "clean"],
+            {"exclude": "exclusions/fgnett.csv"},
+            "fgnet.clean.exclude: there is no file exclus",
+        ),
         (["datasets", "sample_imdb", "options"], {"set": "imbd"}, "datasets.sample_imdb.options.set: Input should be 'imdb' or 'wiki'"),
         (["cascade", "imdb", "by_backbone"], {"tinyagent": {"epochs": 3}}, "cascade.imdb.by_backbone: unknown backbone 'tinyagent'"),
         (

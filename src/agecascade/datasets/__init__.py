@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 
 from agecascade.datasets.base import Reader
@@ -45,8 +46,10 @@ def reader(name: str) -> Reader:
 
 
 def check_data_sets(datasets: Mapping[str, Dataset]) -> None:
-    """Raise ParamsError, naming the key, for an unknown reader, and for options that a reader does not know or that contradict."""
+    """Raise ParamsError, naming the key, for an unknown reader, options that it does not know, and a missing file of `exclude`."""
     for name, dataset in datasets.items():
+        if dataset.clean.exclude is not None and not Path(dataset.clean.exclude).is_file():
+            raise ParamsError(f"datasets.{name}.clean.exclude: there is no file {dataset.clean.exclude}; see exclusions/README.md")
         try:
             reader(dataset.reader).sources(dataset.options)
         except ParamsError as error:

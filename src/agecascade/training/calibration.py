@@ -20,11 +20,9 @@ def conclude(trained: list[Path], delivered: list[Path], coverage: float) -> Non
 
     trained, delivered: for each fold, in the same order, the finished training with SCORES and TESTED, and its model folder.
     A fold without validation pictures takes the test pictures of the other folds, which none of its decisions saw; a row with one fold
-    has none of these, and no interval. Trainings of identities have no scores and stay as they are.
+    has none of these, and no interval.
     """
     for fold, folder in enumerate(trained):
-        if not (folder / SCORES).is_file():
-            continue
         card = read_card(folder)
         interval = _interval(card, np.load(folder / SCORES), [other for i, other in enumerate(trained) if i != fold], coverage)
         if interval != card.interval:

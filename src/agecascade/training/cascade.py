@@ -155,10 +155,9 @@ def _deliver(jobs: list[Job], trained: dict[str, Path], out: Path, predictions: 
         copied(trained[job.name], out / job.name, leave=[TESTED, SCORES])
         finished[job.row].append(trained[job.name])
         delivered[job.row].append(out / job.name)
-    for row, folders in finished.items():
-        conclude(folders, delivered[row], jobs[0].params.evaluate.coverage)
     if predictions is not None:
         for row, folders in finished.items():
+            conclude(folders, delivered[row], jobs[0].params.evaluate.coverage)
             _write_predictions(predictions / f"{row.name}.parquet", folders, grouped)
 
 
@@ -191,16 +190,18 @@ def code_digests() -> list[str]:
 
 # the params of a study that a training depends on, besides its recipe and card; those of ages are nothing to identities
 SETTINGS: dict[str, Any] = {"augment": True, "precision": True, "compute": {"threads"}}
-OF_AGES: dict[str, Any] = {"sigma": True}
+OF_AGES: dict[str, Any] = {"sigma": True, "daa": True}
 
 
 def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processes: Processes) -> str:
     """The name of a training: it changes with the code, the data, the recipe and all params that the training depends on."""
-    of_head = {"daa": True} if job.card.head == DAA else {}
+    settings = job.params.model_dump(include=SETTINGS if job.identities else SETTINGS | OF_AGES)
+    if job.card.head != DAA:
+        settings.pop("daa", None)
     return fingerprint(
         job=[job.recipe.model_dump(), asdict(job.card)],
         data=[data, fold.to_csv(index=False)],
-        settings=job.params.model_dump(include=SETTINGS if job.identities else SETTINGS | OF_AGES | of_head),
+        settings=settings,
         init=init,
         code=code_digests(),
         processes=processes.size,

@@ -17,7 +17,7 @@ from agecascade.errors import LossError, TrainingError
 from agecascade.io.files import copied, write_json
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces
-from agecascade.params import SEARCHED, Params, Schedule, Search, Step
+from agecascade.params import SEARCHED, Compare, Params, Schedule, Search, Step
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
 from agecascade.training.cascade import StepTrainings
@@ -100,7 +100,7 @@ def _trials(params: Params, name: str, faces: Faces, splits: pd.DataFrame, model
     """The folds of each trial: the step's own training, but short, with one pair, and from where the search starts."""
     settings = params.search[name]
     start = params.cascade[settings.step].model_copy(update={"init": settings.init})
-    main = params.compare.model_copy(update={"methods": [], "seeds": []})  # a recipe is searched for a backbone, not for a row
+    main = Compare(backbones=params.compare.backbones)  # a recipe is searched for a backbone, not for a row
     plain = params.model_copy(update={"cascade": {**params.cascade, settings.step: start}, "compare": main})
     first = np.sort(splits["fold"].unique())[: settings.folds]
     for fold in first:
