@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class AgecascadeError(Exception):
@@ -54,6 +59,10 @@ class RegressorError(AgecascadeError):
     """A regressor or its environment cannot run."""
 
 
+class OutputError(AgecascadeError):
+    """A file that a person named as output cannot be written without a loss, or not in the format of its name."""
+
+
 class TrackingError(AgecascadeError):
     """The tracking store cannot be read."""
 
@@ -64,3 +73,16 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
     return f"unknown {kind} {name!r}; {hint}"
+
+
+def os_error_line(error: OSError, again: str) -> str:
+    """An error of the system as one line: what is wrong, which file, what to do before one goes on with `again` ("run the stage again")."""
+    place = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    if error.errno in FULL:
+        reason = "no space left on the disk" if error.errno == errno.ENOSPC else "the disk quota is used up"
+        return f"{reason} ({place or '`df` tells where'}); make room and {again}: nothing half-written is left"
+    reason = (os.strerror(error.errno) if error.errno else " ".join(str(error).split())).lower()
+    where = f"{place}: " if place else ""
+    if error.errno in FORBIDDEN:
+        return f"{where}{reason}; get the right to write or read there (`ls -ld` shows whose it is), or use another place, and {again}"
+    return f"{where}{reason}; check the path, and {again}"

@@ -129,14 +129,23 @@ def _plain(value: Any) -> Any:
 
 
 def _with_blocks(block: CommentedMap, indent: int = 0) -> CommentedMap:
-    """Change every mapping that is too long for one line to a line for each key."""
+    """Change every mapping that one line cannot hold to a line for each key."""
     for key, value in block.items():
         if isinstance(value, CommentedMap):
-            if value.fa.flow_style() and indent + len(_in_one_line(key, value)) > WIDTH:
+            if value.fa.flow_style() and (indent + len(_in_one_line(key, value)) > WIDTH or not _bare(value)):
                 value.fa.set_block_style()
             if not value.fa.flow_style():
                 _with_blocks(value, indent + INDENT)
     return block
+
+
+def _bare(value: Any) -> bool:
+    """Whether all texts can stand between braces without quotes: DVC drops those, and then cannot read `{trainable: from:fc6}`."""
+    if isinstance(value, Mapping):
+        return all(_bare(inner) for pair in value.items() for inner in pair)
+    if isinstance(value, list):
+        return all(_bare(inner) for inner in value)
+    return not isinstance(value, str) or ":" not in value
 
 
 def _in_one_line(key: str, value: CommentedMap) -> str:
