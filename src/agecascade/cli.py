@@ -149,11 +149,12 @@ def study(
     name: Annotated[str, typer.Argument(help="A file of studies/ without its suffix, or a reader: then a study of its data set is made.")],
     drawn: Annotated[bool, typer.Option("--drawn", help="Few faces, drawn in the publishers' layouts, in place of all data sets.")] = False,
     target: Annotated[str | None, typer.Option(help="For a data set of identities: the reader with labels that it serves.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Throw away what was changed in params.yaml by hand.")] = False,
 ) -> None:
     """Rewrite params.yaml as studies/sample.yaml with the overlay studies/NAME.yaml, and print the difference."""
     from agecascade.study import apply
 
-    typer.echo(apply(name, Path.cwd(), drawn=drawn, target=target))
+    typer.echo(apply(name, Path.cwd(), drawn=drawn, target=target, force=force))
 
 
 @app.command()
