@@ -103,7 +103,9 @@ def _indent(line: str) -> str:
 
 def _ends(text: str) -> dict[int, tuple[int, bool]]:
     """{line: (column behind its last token, whether that is the colon of a key)} of the lines that end outside of braces and brackets."""
-    depth, ends, entries = 0, {}, set()
+    depth = 0
+    ends: dict[int, tuple[int, bool]] = {}
+    entries: set[int] = set()
     for token in YAML().scan(text):
         depth += isinstance(token, (FlowMappingStartToken, FlowSequenceStartToken))
         depth -= isinstance(token, (FlowMappingEndToken, FlowSequenceEndToken))
