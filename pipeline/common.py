@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from agecascade.errors import FORBIDDEN, FULL, AgecascadeError, os_error_line
+from agecascade.errors import AgecascadeError, os_error_line, takes_nothing
 
 
 def run(main: Callable[..., None]) -> None:
@@ -21,6 +21,6 @@ def run(main: Callable[..., None]) -> None:
         print("interrupted; run it again, it continues with what is finished", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        if error.errno not in FULL | FORBIDDEN:
+        if not takes_nothing(error):
             raise
         sys.exit(f"error: {os_error_line(error, 'run the stage again')}")

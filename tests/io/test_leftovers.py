@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import safetensors.torch
 import torch
@@ -120,6 +121,28 @@ def test_errors_of_the_system_that_libraries_hide(tmp_path: Path) -> None:
         torch.save({"a": torch.zeros(100_000)}, file)
     with pytest.raises(RuntimeError, match="other"), as_os_error(tmp_path):
         raise RuntimeError("other")
+
+
+def test_an_error_of_the_system_names_the_output(tmp_path: Path) -> None:
+    def write() -> None:
+        with written_beside(tmp_path / "x.parquet") as temporary:
+            temporary.symlink_to("/dev/full")
+            pyarrow.parquet.write_table(pa.table({"a": list(range(100_000))}), temporary)
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write()
+    assert caught.value.filename == str(tmp_path / "x.parquet")
+    assert names(tmp_path) == []
+
+
+def test_a_link_to_a_folder_makes_room_for_a_folder_and_its_target_stays(tmp_path: Path) -> None:
+    (tmp_path / "big").mkdir()
+    (tmp_path / "big" / "mine").write_text("x")
+    (tmp_path / "raw").symlink_to("big")
+    with written_beside(tmp_path / "raw") as folder:
+        folder.mkdir()
+    assert (tmp_path / "big" / "mine").read_text() == "x"
+    assert not (tmp_path / "raw").is_symlink()
 
 
 def test_files_have_the_usual_rights(tmp_path: Path) -> None:

@@ -49,6 +49,12 @@ def test_a_place_that_takes_nothing_is_one_line_that_names_it(number):
     assert "\n" not in caught.value.code
 
 
+def test_a_full_disk_as_numpy_says_it_is_one_line():
+    with pytest.raises(SystemExit) as caught:
+        common.run(failing(OSError("1000000 requested and 38384 written")))
+    assert caught.value.code.startswith("error: no space left on the disk")
+
+
 def test_other_errors_keep_their_traceback():
     with pytest.raises(OSError, match="bad"):
         common.run(failing(OSError(errno.EBADF, "bad")))

@@ -42,7 +42,7 @@ def written_beside(path: Path | str) -> Iterator[Path]:
     with half_written(path) as temporary:
         yield temporary
         if path.is_dir():
-            shutil.rmtree(path)
+            _remove(path)
         temporary.replace(path)
 
 
@@ -56,6 +56,10 @@ def half_written(path: Path) -> Iterator[Path]:
     temporary = begun.with_name(begun.name + path.suffix)  # the suffix stays last, for writers that choose a format by it
     try:
         yield temporary
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # libraries leave it out
+            error.filename = str(path)
+        raise
     finally:
         _remove(temporary)
         lock.release()
