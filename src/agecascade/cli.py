@@ -23,7 +23,7 @@ STATUSES = (
     "Exit status: 0 done; 1 an error or Ctrl-C ended the command, one line says why; 2 wrong usage; 3 done, but some pictures failed."
 )
 SOME_FAILED = 3
-NO_FACE = ("no face found", "the points found make no face")  # pictures without a face have not failed
+NO_FACE = ("no face found", "the points found make no face")  # such a picture has not failed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -113,10 +113,10 @@ def _files_of(model: Path) -> Iterator[Path]:
 def _counted(frames: Iterator[pd.DataFrame], rows: Counter[str]) -> Iterator[pd.DataFrame]:
     """The frames; counts in `rows` those with a face, with an error, and of pictures that failed."""
     for frame in frames:
-        errors = frame["error"].dropna()
-        rows["faces"] += len(frame) - len(errors)
-        rows["errors"] += len(errors)
-        rows["failed"] += int((~errors.isin(NO_FACE)).sum())
+        wrong = frame["error"].notna()
+        rows["faces"] += int((~wrong).sum())
+        rows["errors"] += int(wrong.sum())
+        rows["failed"] += int((wrong & frame["face"].isna() & ~frame["error"].isin(NO_FACE)).sum())
         yield frame
 
 
