@@ -17,6 +17,7 @@ import torch
 
 from agecascade.io import files
 from agecascade.io.files import as_os_error, temporary_folder, write_json, write_table, written_beside
+from devices import device
 
 WRITER = """
 import sys, time
@@ -117,22 +118,25 @@ def test_a_disk_without_locks_is_written_all_the_same(tmp_path: Path, monkeypatc
 def test_errors_of_the_system_that_libraries_hide(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="absent"), as_os_error(tmp_path / "absent" / "x"):
         safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "absent" / "x")
-    with pytest.raises(OSError, match="No space left"), as_os_error(tmp_path), Path("/dev/full").open("wb") as file:
+    with pytest.raises(OSError, match="No space left"), as_os_error(tmp_path), device(tmp_path, "full").open("wb") as file:
         torch.save({"a": torch.zeros(100_000)}, file)
     with pytest.raises(RuntimeError, match="other"), as_os_error(tmp_path):
         raise RuntimeError("other")
 
 
 def test_an_error_of_the_system_names_the_output(tmp_path: Path) -> None:
+    (tmp_path / "devices").mkdir()
+    full = device(tmp_path / "devices", "full")
+
     def write() -> None:
         with written_beside(tmp_path / "x.parquet") as temporary:
-            temporary.symlink_to("/dev/full")
+            temporary.symlink_to(full)
             pyarrow.parquet.write_table(pa.table({"a": list(range(100_000))}), temporary)
 
     with pytest.raises(OSError, match="No space left") as caught:
         write()
     assert caught.value.filename == str(tmp_path / "x.parquet")
-    assert names(tmp_path) == []
+    assert names(tmp_path) == ["devices"]
 
 
 def test_a_link_to_a_folder_makes_room_for_a_folder_and_its_target_stays(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from agecascade.errors import OutputError
 from agecascade.io.files import write_csv
 from agecascade.io.user_output import FORMATS, UserOutput
+from devices import device
 
 
 def frames() -> Iterator[pd.DataFrame]:
@@ -148,12 +149,29 @@ def test_a_pipe_is_written_to(tmp_path: Path) -> None:
 
 
 def test_devices_are_written_to_and_stay(tmp_path: Path) -> None:
-    UserOutput(Path("/dev/null")).write(frames())
-    assert Path("/dev/null").is_char_device()
-    (tmp_path / "link.csv").symlink_to("/dev/full")
+    null, full = device(tmp_path, "null"), device(tmp_path, "full")
+    UserOutput(null).write(frames())
+    (tmp_path / "link.csv").symlink_to(full)
     with pytest.raises(OSError, match="No space left"):
         UserOutput(tmp_path / "link.csv").write(frames())
-    assert Path("/dev/full").is_char_device()
+    (tmp_path / "null.csv").symlink_to(null)
+    UserOutput(tmp_path / "absent" / ".." / "null.csv").write(frames())  # a path that the system does not know
+    assert null.is_char_device()
+    assert full.is_char_device()
+
+
+def test_a_picture_behind_a_path_that_the_system_does_not_know_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("mine")
+    with pytest.raises(OutputError, match="which is read"):
+        UserOutput(tmp_path / "absent" / ".." / "labels.csv", [tmp_path / "labels.csv"])
+
+
+def test_what_became_a_folder_meanwhile_stays(tmp_path: Path) -> None:
+    output = UserOutput(tmp_path / "ages.csv")
+    (tmp_path / "ages.csv").mkdir()
+    with pytest.raises(OutputError, match="is a folder"):
+        output.write(frames())
+    assert (tmp_path / "ages.csv").is_dir()
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])

@@ -43,7 +43,9 @@ class UserOutput:
         self.typed = typed
         open_file = _open_file(typed)
         self.standard = str(typed) == "-" or open_file == f"/proc/{os.getpid()}/fd/1"
-        self._status = None if self.standard else _status(typed)
+        # the place that is looked at is the place that is written: the system knows no `absent/../file`, realpath does
+        self._place = typed if open_file else Path(os.path.realpath(typed))
+        self._status = None if self.standard else _status(typed, self._place)
         device = self._status is not None and not stat.S_ISREG(self._status.st_mode)
         self._streamed = device or open_file is not None  # written to where it is, in place of a new file
         self._write = FORMATS[".csv" if self.standard else _suffix(typed, any_name=self._streamed)]
@@ -61,23 +63,27 @@ class UserOutput:
             yield sys.stdout.buffer
             sys.stdout.flush()
         elif self._streamed:
-            with self.typed.open("ab") as stream:  # what is open already, say of `3>> file`, is gone on with
+            with self._place.open("ab") as stream:  # what is open already, say of `3>> file`, is gone on with
                 yield stream
         else:
-            place = Path(os.path.realpath(self.typed))
-            place.parent.mkdir(parents=True, exist_ok=True)
-            sweep(place)
-            with half_written(place) as temporary:
+            self._place.parent.mkdir(parents=True, exist_ok=True)
+            sweep(self._place)
+            with half_written(self._place) as temporary:
                 with temporary.open("wb") as file:
                     yield file
-                if self._status is not None:
-                    temporary.chmod(stat.S_IMODE(self._status.st_mode))
-                temporary.replace(place)
+                self._replace_by(temporary)
+
+    def _replace_by(self, temporary: Path) -> None:
+        status = _status(self.typed, self._place)  # once more: the work may have taken hours
+        if status is not None and not stat.S_ISREG(status.st_mode):
+            raise OutputError(f"--output {self.typed} is no file any more; name another one")
+        if status is not None:
+            temporary.chmod(stat.S_IMODE(status.st_mode))
+        temporary.replace(self._place)
 
     def _refuse_inputs(self, inputs: Iterable[Path], folders: Iterable[Path]) -> None:
-        place = Path(os.path.realpath(self.typed))
         for folder in folders:
-            if place.is_relative_to(os.path.realpath(folder)):
+            if self._place.is_relative_to(os.path.realpath(folder)):
                 raise OutputError(f"--output {self.typed}: lies in {folder}, which is read; write it to another folder")
         if self._status is None:
             return
@@ -86,17 +92,18 @@ class UserOutput:
                 raise OutputError(f"--output {self.typed}: is {path}, which is read; name another file")
 
 
-def _status(path: Path) -> os.stat_result | None:
-    """What the path leads to; None where nothing is there yet. Raises OutputError where no file can be."""
+def _status(path: Path, place: Path) -> os.stat_result | None:
+    """What a typed path leads to, at its place; None where nothing is there yet. Raises OutputError where no file can be."""
     try:
-        status = path.stat()
+        status = place.stat()
     except FileNotFoundError:
         return None
     except OSError as error:  # a loop of links, a file in place of a folder
         raise OutputError(f"--output {path}: {(error.strerror or str(error)).lower()}; name a file in a folder") from None
     for test, what in _NO_FILE.items():
         if test(status.st_mode):
-            raise OutputError(f"--output {path} is {what}; name a file" + (f" in it, such as {path / 'ages.csv'}" if path.is_dir() else ""))
+            advice = f"name a file in it, such as {path / 'ages.csv'}" if place.is_dir() else "name a file"
+            raise OutputError(f"--output {path} is {what}; {advice}")
     return status
 
 
