@@ -17,8 +17,8 @@ from agecascade import estimator
 from agecascade.cli import app
 from agecascade.errors import ParamsError
 from agecascade.faces import detectors
-from agecascade.faces.crops import encode_image
 from agecascade.faces.detectors.weights import YUNET
+from agecascade.imaging import encode_image
 from model_folders import CROP, write_model
 
 HEADER = ["path", "face", "value", "low", "high", "box", "score", "error"]

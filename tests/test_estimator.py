@@ -20,9 +20,10 @@ import agecascade
 from agecascade.errors import FaceError, ModelError
 from agecascade.estimator import BATCH_ROWS, COLUMNS, Estimator, pictures_in
 from agecascade.faces import detectors
-from agecascade.faces.crops import TEMPLATE, Frame, decode_image, encode_image
+from agecascade.faces.crops import TEMPLATE, Frame
 from agecascade.faces.detectors import Annotation, Face
 from agecascade.faces.face import Image
+from agecascade.imaging import decode_image, encode_image
 from agecascade.params import Detection
 from images import noise
 from model_folders import CROP, GRID, SIZE, write_model

@@ -40,21 +40,29 @@ def predict(
     source: Annotated[Path, typer.Option("--input", help="A picture, or a folder that is searched through.")],
     output: Annotated[Path, typer.Option(help="CSV file to write.")],
     aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are crops already; no face is searched for.")] = False,
+    max_side: Annotated[
+        int | None, typer.Option(help="Longer photos are reduced to this for detection; by default as in training.")
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="The detector's score from which a face counts; by default as in training.")
+    ] = None,
 ) -> None:
     """Write one row per face: path, face, value, low, high, box, score, error."""
     if not source.exists():
         raise FaceError(f"{source} does not exist; --input takes a picture or a folder of pictures")
     from tqdm import tqdm
 
-    from agecascade.estimator import Estimator, pictures_in
+    from agecascade.estimator import Estimator
+    from agecascade.imaging.inputs import Listing, list_pictures
     from agecascade.io.files import write_csv
 
-    paths = pictures_in(source) if source.is_dir() else [source]
-    estimator = Estimator.load(model)
+    listing = list_pictures(source) if source.is_dir() else Listing([source], Counter())
+    estimator = Estimator.load(model, max_side=max_side, min_score=min_score)
     rows: Counter[str] = Counter()
-    with tqdm(paths, desc="predict", unit="picture") as bar:
+    with tqdm(listing.paths, desc="predict", unit="picture") as bar:
         write_csv(output, _rows_as_text(estimator.predict_batches(bar, aligned), rows))
-    typer.echo(f"{output}: {rows['faces']} faces of {len(paths)} pictures, rows with an error: {rows['errors']}")
+    counts = f"{rows['faces']} faces of {len(listing.paths)} pictures, rows with an error: {rows['errors']}"
+    typer.echo(f"{output}: {counts}{listing.remark}")
 
 
 @app.command()

@@ -133,10 +133,21 @@ def read_weights(folder: Path | str) -> dict[str, torch.Tensor]:
     path = Path(folder) / "model.safetensors"
     try:
         return load_file(path)
-    except FileNotFoundError:
+    except FileNotFoundError as error:  # safetensors raises it for whatever the system refuses
+        if path.exists():
+            raise ModelError(f"{path} cannot be opened ({_refusal(path) or error}); see its rights") from None
         raise ModelError(f"{path} is missing; train the model again") from None
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is damaged ({error}); `dvc checkout` restores it") from None
+
+
+def _refusal(path: Path) -> str:
+    """What the system says when the file is opened, or ""."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def load(folder: Path | str) -> tuple[Network, Method, ModelCard]:

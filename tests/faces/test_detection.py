@@ -15,9 +15,9 @@ from agecascade.archives import open_archives
 from agecascade.datasets import fgnet
 from agecascade.errors import FaceError
 from agecascade.faces import detectors
-from agecascade.faces.crops import decode_image
 from agecascade.faces.detection import LONGEST, Finder, attempts, create_finder
 from agecascade.faces.detectors import Annotation, Face
+from agecascade.imaging import decode_image
 from agecascade.params import Detection
 
 Image = np.ndarray

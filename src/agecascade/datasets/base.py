@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from agecascade.archives import Archive
 from agecascade.errors import ParamsError, unknown_name
+from agecascade.imaging.headers import SUFFIXES
 from agecascade.io.source import Source
 from agecascade.params import Block
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+PICTURE_SUFFIXES = SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

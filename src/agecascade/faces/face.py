@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from agecascade import imaging
+
+Image = imaging.Image
 Points = NDArray[np.float64]
 
 

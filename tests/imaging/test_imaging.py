@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from agecascade.errors import FaceError
-from agecascade.faces.crops import decode_image, encode_image
+from agecascade.imaging import decode_image, encode_image
 from images import noise
 
 RED = np.full((24, 40, 3), (250, 20, 10), np.uint8)
