@@ -18,6 +18,7 @@ LAYERS = [
     {"params", "schema", "labels", "metrics", "conformal"},
     {"io"},
     {"archives", "plots", "tracking"},
+    {"imaging"},
     {"datasets", "faces", "synthetic"},
     {"loading", "methods", "models"},
     {"augmentation", "model_folder", "duplicates", "study"},

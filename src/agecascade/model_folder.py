@@ -132,22 +132,15 @@ def read_weights(folder: Path | str) -> dict[str, torch.Tensor]:
     """The tensors of a model folder; safetensors runs no code. Raises ModelError where they cannot be read."""
     path = Path(folder) / "model.safetensors"
     try:
-        return load_file(path)
-    except FileNotFoundError as error:  # safetensors raises it for whatever the system refuses
-        if path.exists():
-            raise ModelError(f"{path} cannot be opened ({_refusal(path) or error}); see its rights") from None
+        path.open("rb").close()  # safetensors says of whatever the system refuses that it is missing
+    except FileNotFoundError:
         raise ModelError(f"{path} is missing; train the model again") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be opened ({error.strerror}); see its rights") from None
+    try:
+        return load_file(path)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is damaged ({error}); `dvc checkout` restores it") from None
-
-
-def _refusal(path: Path) -> str:
-    """What the system says when the file is opened, or ""."""
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
 
 
 def load(folder: Path | str) -> tuple[Network, Method, ModelCard]:

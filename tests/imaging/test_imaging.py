@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from agecascade.errors import FaceError
-from agecascade.imaging import decode_image, encode_image
+from agecascade.imaging import decode_image, encode_image, from_pillow
+from agecascade.imaging.headers import TooManyPixels
 from images import noise
 
 RED = np.full((24, 40, 3), (250, 20, 10), np.uint8)
@@ -198,3 +202,82 @@ def test_no_picture_is_none(data: bytes) -> None:
 def test_sixteen_bits_become_eight() -> None:
     data = cv2.imencode(".png", np.full((5, 6, 3), 40_000, np.uint16))[1].tobytes()
     assert np.abs(decode_image(data).astype(int) - 40_000 // 256).max() <= 1
+
+
+def png16(pixels: np.ndarray, hole: np.ndarray) -> bytes:
+    """A grey (H, W) or RGB (H, W, 3) PNG of 16 bits in which one value is transparent."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">2I5B", width, height, 16, 0 if pixels.ndim == 2 else 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"tRNS", hole.astype(">u2").tobytes()), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
+
+
+def test_sixteen_bits_with_a_transparent_grey() -> None:
+    grey = np.array([[0, 20_000], [40_000, 65_535]])
+    image = decode_image(png16(grey, np.array([20_000])))
+    assert image[:, :, 0].tolist() == image[:, :, 2].tolist() == [[0, 255], [40_000 >> 8, 255]]
+
+
+def test_sixteen_bits_with_a_transparent_colour() -> None:
+    colour = np.array([[[1000, 20_000, 60_000], [1000, 20_000, 60_001]]])
+    image = decode_image(png16(colour, colour[0, 0]))
+    assert image.tolist() == [[[255, 255, 255], [1000 >> 8, 20_000 >> 8, 60_001 >> 8]]]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_tiff_of_sixteen_bits_is_as_bright_turned_or_not(orientation: int) -> None:
+    grey = Pillow.fromarray(np.full((8, 12), 40_000, np.uint16))
+    image = decode_image(written(grey, "TIFF", tiffinfo={0x0112: orientation}))
+    assert image.shape[:2] == ((8, 12) if orientation == 1 else (12, 8))
+    assert np.abs(image.astype(int) - (40_000 >> 8)).max() <= 1
+
+
+def heif(picture: Pillow.Image) -> bytes:
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(picture).save(buffer, quality=95)
+    return buffer.getvalue()
+
+
+def test_heic_and_avif_are_read_also_with_transparent_parts() -> None:
+    for data in (heif(Pillow.fromarray(RED)), written(Pillow.fromarray(RED), "AVIF", quality=95)):
+        assert np.abs(decode_image(data).astype(int) - RED).max() <= 8
+    half = half_transparent("RGBA")
+    for data in (heif(half), written(half, "AVIF", quality=95)):
+        image = decode_image(data).astype(int)
+        assert np.abs(image[:, :16] - RED[0, 0]).max() <= 10
+        assert np.abs(image[:, 24:] - (255 - (255 - RED[0, 0].astype(int)) * 64 / 255)).max() <= 10
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_part_of_a_heic_or_avif_is_none(share: float) -> None:
+    noisy = Pillow.fromarray(noise(0, 50, 60))
+    for data in (heif(noisy), written(noisy, "AVIF", quality=95)):
+        with pytest.raises(FaceError, match="no picture in"):
+            decode_image(data[: int(share * len(data))])
+
+
+def test_numbers_without_black_and_white_are_no_picture() -> None:
+    with pytest.raises(FaceError, match="floating-point"):
+        from_pillow(Pillow.fromarray(np.zeros((4, 4), np.float32)))
+
+
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "HEIF"])
+def test_a_picture_of_too_many_pixels_is_not_decoded(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Pillow.fromarray(RED)
+    data = heif(picture) if suffix == "HEIF" else written(picture, suffix)
+    assert decode_image(data, 0.00096).shape == RED.shape
+    monkeypatch.setattr(cv2, "imdecode", None)  # so that any decoding would fail
+    monkeypatch.setattr(Pillow.Image, "load", None)
+    with pytest.raises(TooManyPixels, match=r"40 x 24 pixels are more than 0\.0005 megapixels"):
+        decode_image(data, 0.0005)
+
+
+def test_jpegs_and_pngs_are_decoded_by_opencv_to_the_bit() -> None:
+    for suffix in (".jpg", ".png", ".webp", ".bmp"):
+        data = cv2.imencode(suffix, noise(3, 61, 43))[1]
+        np.testing.assert_array_equal(decode_image(data.tobytes()), cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))

@@ -20,6 +20,10 @@ from agecascade.errors import ArchiveError
 from agecascade.io import storage
 from agecascade.io.storage import Location
 
+PICTURE_SUFFIXES = (  # of the files that are read as pictures; their content decides which format they are
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif"),
+    *(".tif", ".tiff", ".jp2", ".avif", ".heic", ".heif", ".hif"),
+)
 _FAULTS = (Damaged, Locked, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError)
 _OUTWARD = re.compile(r"/|[A-Za-z]:|(.*/)?\.\.(/|$)", re.DOTALL)
 _LITTER = re.compile(

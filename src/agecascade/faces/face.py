@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agecascade import imaging
-
-Image = imaging.Image
+Image = NDArray[np.uint8]
 Points = NDArray[np.float64]
 
 

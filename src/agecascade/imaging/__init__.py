@@ -47,6 +47,8 @@ def decode_image(data: bytes, max_megapixels: float = MOST_MEGAPIXELS) -> Image:
 
 def upright(image: Image, orientation: int) -> Image:
     """A stored picture (H, W, ...) turned and mirrored as its EXIF orientation, 1 to 8, says."""
+    if orientation == 1:
+        return image
     if orientation > 4:
         image = image.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):

@@ -17,11 +17,6 @@ from PIL import Image as Pillow
 from agecascade.errors import FaceError
 from agecascade.params.data import MOST_MEGAPIXELS
 
-# of the files that are read as pictures; their content decides which format they are
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif"),
-    *(".tif", ".tiff", ".jp2", ".avif", ".heic", ".heif", ".hif"),
-)
 FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, JPEG 2000, AVIF or HEIF"
 PILLOW_FORMATS = ("TIFF", "JPEG2000", "AVIF", "PPM")  # no others: Pillow runs Ghostscript for some
 _JPEG = b"\xff\xd8"
@@ -100,31 +95,32 @@ def _jpeg(content: bytes) -> Header | None:
     width = height = orientation = 0
     for marker, start, end in jpeg_segments(content):
         if marker in _SIZES:
-            height, width = struct.unpack_from(">HH", content, start + 1)
+            height, width = content[start + 1] << 8 | content[start + 2], content[start + 3] << 8 | content[start + 4]
         elif marker == _EXIF and not orientation and content.startswith(b"Exif\0\0", start):
-            orientation = exif_orientation(
-                content[start + 6 : end]
-            )  # further ones belong to edited copies: Pillow and browsers go by the first
+            orientation = exif_orientation(content[start + 6 : end])  # of two, the first counts, as in Pillow
         elif marker == _PIXELS:
-            # some versions of the decoder take a cut JPEG for a whole one, grey below the cut;
-            # the search runs backward from the end and past this place, before which a thumbnail has an end of its own
-            return Header(width, height, "jpeg", content.rfind(b"\xff\xd9", end) >= 0, orientation or 1)
+            # some versions of the decoder take a cut JPEG for a whole one, grey below the cut; the search runs backward from the end
+            # and past this place, before which a thumbnail has an end of its own
+            return Header(width, height, "jpeg", content.endswith(b"\xff\xd9") or content.rfind(b"\xff\xd9", end) >= 0, orientation or 1)
     return None
 
 
-def jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
-    """(marker, start, end) of a JPEG's segments up to its pixels."""
+def jpeg_segments(content: bytes) -> list[tuple[int, int, int]]:
+    """(marker, start, end) of a JPEG's segments up to its pixels; raises IndexError or ValueError where they end before."""
+    segments = []
     at, marker = 2, 0
     while marker not in (_PIXELS, _END):
-        at = content.index(b"\xff", at)  # as decoders do, who go over what some cameras leave here
+        if content[at] != 0xFF:
+            at = content.index(b"\xff", at)  # as decoders do, who go over what some cameras leave here
         while content[at] == 0xFF:
             at += 1
         marker = content[at]
         at += 1
         if marker and marker not in _ALONE and marker != _END:
             end = at + (content[at] << 8 | content[at + 1])
-            yield marker, at + 2, end
+            segments.append((marker, at + 2, end))
             at = max(end, at + 2)
+    return segments
 
 
 def _png(content: bytes) -> Header:

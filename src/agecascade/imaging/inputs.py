@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image as Pillow
 
-from agecascade.archives import is_litter
+from agecascade.archives import PICTURE_SUFFIXES, is_litter
 from agecascade.archives.streams import too_large
 from agecascade.errors import FaceError
 from agecascade.imaging import Image, from_pillow, upright
-from agecascade.imaging.headers import SUFFIXES, refuse_many_pixels
+from agecascade.imaging.headers import refuse_many_pixels
 from agecascade.imaging.soundness import sound_image
 
 WANTED = "a path, encoded bytes, an RGB uint8 array (H, W, 3), a uint8 tensor (3, H, W) or (H, W, 3), or a Pillow image"
@@ -59,13 +59,13 @@ def list_pictures(folder: Path) -> Listing:
         left_out["linked folder"] += sum((Path(top) / name).is_symlink() for name in folders)
         for name in files:
             suffix = Path(name).suffix.lower()
-            if suffix in SUFFIXES and not is_litter(name):
+            if suffix in PICTURE_SUFFIXES and not is_litter(name):
                 paths.append(Path(top) / name)
             elif not is_litter(name):
                 left_out[shown(suffix) or "without a suffix"] += 1
     listing = Listing(sorted(paths), +left_out)
     if not paths:
-        raise FaceError(f"{shown(folder)} holds no picture; looked for {', '.join(SUFFIXES)}{listing.remark}")
+        raise FaceError(f"{shown(folder)} holds no picture; looked for {', '.join(PICTURE_SUFFIXES)}{listing.remark}")
     return listing
 
 
@@ -168,4 +168,5 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

@@ -21,11 +21,13 @@ from agecascade.params.data import MAX_MEGAPIXELS
 GAP = 64  # zeros in a row, which no pixels make whose shortest code stands for a change
 _WARNINGS = {  # of libjpeg
     "premature end": ("truncated", "its pixels end before the picture does"),
-    r"bad (Huffman|arithmetic) code|found marker|before marker 0xd[0-7]": ("unreadable", "parts of its pixels are damaged"),
+    r"bad (Huffman|arithmetic) code|found marker|before marker 0x(?!d9)": ("unreadable", "parts of its pixels are damaged"),
 }
 _MORE = "extraneous bytes"  # behind the last block; some cameras write a few
 _MISSING = "a part of its pixels is missing: there are zeros in its place"
-_TABLES, _SCAN, _ONE_PASS = 0xC4, 0xDA, {0xC0, 0xC1}
+_RUN = re.compile(rb"\0{%d,}" % GAP)
+_SCAN = b"\xff\xda"  # stands nowhere but before a scan: within one, a zero follows each 0xff
+_TABLES, _PROGRESSIVE, _FRAMES = 0xC4, 0xC2, {0xC0, 0xC1, 0xC2}
 
 
 class Fault(NamedTuple):
@@ -111,22 +113,27 @@ def _opencv_fault(content: bytes) -> Fault | None:
 def _has_gap(content: bytes, odd: bool) -> bool:
     """Whether zeros stand in the place of pixels; at their end, cameras may fill up with some.
 
-    Where one bit of 0 means "no further detail in this block", flat parts make such runs; then they tell only if the blocks do not
-    fit the size, which is `odd`.
+    Flat parts of a picture may make such runs, in some kinds of scans; there they tell only if the blocks do not fit the size, which
+    is `odd`.
     """
-    one_pass, flat, start = False, False, 0
-    for marker, begin, end in jpeg_segments(content):
-        if marker in _ONE_PASS:
-            one_pass, components = True, content[begin + 5]
-        elif marker == _TABLES:
-            flat = flat or _zeros_are_flat(content[begin:end])
-        elif marker == _SCAN:
-            one_pass = one_pass and content[begin] == components
-            start = end
-    if not odd and (flat or not one_pass):
+    segments = jpeg_segments(content)
+    start = segments[-1][2]
+    if content.find(bytes(GAP), start) < 0:
         return False
-    at = content.find(bytes(GAP), start)
-    return at >= 0 and bool(content[at : content.rfind(b"\xff\xd9")].strip(b"\0"))
+    end = content.rfind(b"\xff\xd9")
+    runs = (run.start() for run in _RUN.finditer(content, start, end) if run.end() < end)
+    return any(odd or _never_zeros(content, content.rfind(_SCAN, 0, run), segments) for run in runs)
+
+
+def _never_zeros(content: bytes, scan: int, segments: list[tuple[int, int, int]]) -> bool:
+    """Whether no flat part makes zeros in the scan whose header is at `scan`: it codes flat blocks by other bits, or many at once."""
+    frame, begin = next(((marker, begin) for marker, begin, _ in segments if marker in _FRAMES), (0, 0))
+    components = content[scan + 4]
+    if frame == _PROGRESSIVE:
+        first = scan + 5 + 2 * components
+        return content[first : first + 1] > b"\0"  # details, where one code stands for many flat blocks
+    flat = any(_zeros_are_flat(content[begin:end]) for marker, begin, end in segments if marker == _TABLES)
+    return frame != 0 and components == content[begin + 5] and not flat
 
 
 def _zeros_are_flat(tables: bytes) -> bool:
