@@ -17,6 +17,7 @@ from agecascade.faces.face import Annotation, Face, Image, Points, bounds, is_so
 from agecascade.params import Align, Detection
 
 LONGEST = 32_766  # pixels; OpenCV warps no longer picture
+MOST_BYTES = 2**31 - 1  # of a picture; beyond, OpenCV 5's warp ends the process
 SAME_FACE = 0.5  # share of the smaller box in the larger one from which two detections are one face
 BLURRED = 48  # pixels of a face as the detector sees it; the points of a smaller one are inexact
 
@@ -53,7 +54,7 @@ class Finder:
 
     def __call__(self, images: Sequence[Image], annotations: Sequence[Annotation]) -> list[DetectionResult]:
         """The result of each RGB picture (H, W, 3) uint8, of which there may be any number."""
-        results = [DetectionResult([], fault=_too_long(image)) for image in images]
+        results = [DetectionResult([], fault=_too_large(image)) for image in images]
         for attempt in self._attempts:
             pending = [i for i, result in enumerate(results) if not result.faces and not result.fault]
             for i, result in self._look(pending, images, annotations, attempt, self._longest):
@@ -144,9 +145,11 @@ def _result(faces: list[Face], image: Image, attempt: Attempt) -> DetectionResul
     return DetectionResult(sorted(sound, key=lambda face: face.area, reverse=True), attempt.name, unsound)
 
 
-def _too_long(image: Image) -> str:
-    height, width = image.shape[:2]
-    return f"a side of {max(height, width)} pixels is longer than the {LONGEST} that OpenCV takes" if max(height, width) > LONGEST else ""
+def _too_large(image: Image) -> str:
+    longest = max(image.shape[:2])
+    if longest > LONGEST:
+        return f"a side of {longest} pixels is longer than the {LONGEST} that OpenCV takes"
+    return f"{image.nbytes:,} bytes of pixels are more than OpenCV's warp can address" if image.nbytes > MOST_BYTES else ""
 
 
 def _one_line(error: Exception) -> str:

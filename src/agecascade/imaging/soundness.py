@@ -91,7 +91,7 @@ def _jpeg_damage(content: bytes) -> Fault | None:
     try:
         colours = simplejpeg.decode_jpeg_header(content, strict=False)[2]
         simplejpeg.decode_jpeg(content, colorspace="CMYK" if colours in ("CMYK", "YCCK") else "GRAY", min_height=1, min_width=1)
-    except ValueError as error:
+    except (ValueError, KeyError) as error:  # KeyError: a subsampling that the library has no name for
         warning = str(error)
     for pattern, fault in _WARNINGS.items():
         if re.search(pattern, warning):
