@@ -204,12 +204,26 @@ def test_sixteen_bits_become_eight() -> None:
     assert np.abs(decode_image(data).astype(int) - 40_000 // 256).max() <= 1
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+@pytest.mark.parametrize("frames", [0, 1, 5])
+def test_a_png_that_announces_an_animation_it_lacks_is_not_black(frames: int) -> None:
+    data = written(Pillow.fromarray(RED), "PNG")
+    at = data.index(b"IDAT") - 4
+    np.testing.assert_array_equal(decode_image(data[:at] + chunk(b"acTL", struct.pack(">2I", frames, 0)) + data[at:]), RED)
+
+
+def test_the_picture_of_a_png_counts_not_the_first_of_its_animation() -> None:
+    frames = [Pillow.fromarray(np.roll(RED, shift, axis=2)) for shift in (1, 2)]
+    data = written(Pillow.fromarray(RED), "PNG", save_all=True, append_images=frames, default_image=True)
+    np.testing.assert_array_equal(decode_image(data), RED)
+
+
 def png16(pixels: np.ndarray, hole: np.ndarray) -> bytes:
     """A grey (H, W) or RGB (H, W, 3) PNG of 16 bits in which one value is transparent."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     height, width = pixels.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     header = struct.pack(">2I5B", width, height, 16, 0 if pixels.ndim == 2 else 2, 0, 0, 0)

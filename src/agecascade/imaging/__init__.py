@@ -30,6 +30,8 @@ def decode_image(data: bytes, max_megapixels: float = MOST_MEGAPIXELS) -> Image:
     picture or a truncated one, and TooManyPixels where the header names more pixels than are allowed: then none is decoded.
     """
     header = known_header(data, max_megapixels)
+    if header.kind == "png":
+        data = _still(data)
     if header.kind == "heif":
         return _from_heif(data)
     if (header.kind in _OF_PILLOW and _may_be_transparent(data)) or header.kind in PILLOW_FORMATS:
@@ -78,6 +80,14 @@ def _from_sixteen_bits(pixels: NDArray[Any], transparent: Any = None) -> Image:
     if transparent is not None:
         image[(pixels == np.array(transparent)).all(axis=2)] = 255
     return image
+
+
+def _still(data: bytes) -> bytes:
+    """A PNG without its animation, whose first picture may be another; OpenCV shows black where the animation is announced but missing."""
+    if b"acTL" not in data[: max(0, data.find(b"IDAT"))]:
+        return data
+    moving = (b"acTL", b"fcTL", b"fdAT")
+    return data[:8] + b"".join(data[start - 8 : end + 4] for kind, start, end in png_chunks(data) if kind not in moving)
 
 
 def _may_be_transparent(data: bytes) -> bool:
