@@ -159,6 +159,12 @@ def test_a_photo_of_too_many_pixels_is_a_row_with_an_error(fake: Fake, tmp_path:
     assert fake.calls == [[(50, 50)]]
 
 
+@pytest.mark.parametrize("limit", [0, -1, 501, np.inf, np.nan])
+def test_a_limit_of_pixels_that_is_none_is_refused(limit: float) -> None:
+    with pytest.raises(FaceError, match="max_megapixels is above 0 and at most 500, found"):
+        Estimator([Brightness(Frame(SIZE))], max_megapixels=limit)  # type: ignore[list-item]
+
+
 def test_a_crop_that_opencv_fails_at_costs_one_row(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     real = estimator_module.cut
 

@@ -80,13 +80,15 @@ class Estimator:
     ) -> None:
         """detector, detection: for photos; None where no detector can repeat the crops of training.
 
-        max_megapixels: a larger picture is a row with an error, and is not decoded.
+        max_megapixels: a larger picture is a row with an error, and is not decoded. Raises FaceError where it is no such number.
         """
         self.folds = folds
         self.frame = folds[0].frame
         self.detector = detector
         self.detection = detection or Detection()
-        self.max_megapixels = min(max_megapixels, MOST_MEGAPIXELS)
+        if not 0 < max_megapixels <= MOST_MEGAPIXELS:  # so that NaN is refused
+            raise FaceError(f"max_megapixels is above 0 and at most {MOST_MEGAPIXELS:g}, found {max_megapixels}")
+        self.max_megapixels = max_megapixels
 
     @classmethod
     def load(
