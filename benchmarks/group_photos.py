@@ -1,11 +1,12 @@
-"""How many faces of a large group photo each detector finds, by their height and by the longest side that it looks at.
+"""How many faces of a large group photo each detector finds, by their height and by how closely it looks.
 
 usage: uv run python benchmarks/group_photos.py [--quick]
 Needs FGNET.zip in the mirror (AGECASCADE_MIRROR) or in archives/. Pastes 20 faces of FG-NET, cut out around their published landmarks
-with half of their height around and scaled to one height, into a grey canvas of 6,000 x 4,000 pixels, and looks at it with `max_side`
-640, 1,280, 2,560 and 5,120, no retries. A face counts as found where the eyes of a detection are nearer to the published ones than half of
-the eyes' distance; false: detections that are nearer to none. --quick: two heights and two longest sides. Prints a table in Markdown.
-The last line printed is one JSON object: faces, and found, a share, of each detector at the longest side over all heights.
+with half of their height around and scaled to one height, into a grey canvas of 6,000 x 4,000 pixels, and looks at it with `max_side` 640,
+1,280, 2,560 and 5,120, and with 640 and `pyramid: 2`; no retries. A face counts as found where the eyes of a detection are nearer to the
+published ones than half of the eyes' distance; false: detections that are nearer to none. --quick: two heights and two looks. Prints a table
+in Markdown.
+The last line printed is one JSON object: faces, and found, a share, of each detector at the last look over all heights.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from detection import ARCHIVE, Picture, pictures
 WIDTH, HEIGHT, GREY = 6000, 4000, 128
 COLUMNS, ROWS = 5, 4
 HEIGHTS = [50, 100, 200, 400]  # pixels of a face, from the brows to the chin
-SIDES = [640, 1280, 2560, 5120]
+LOOKS = [(640, 0), (640, 2), (1280, 0), (2560, 0), (5120, 0)]  # max_side, pyramid
 DETECTORS = {"yunet": ("yunet", "resnet50"), "retinaface, MobileNet-0.25": ("retinaface", "mobilenet0.25")}
 STEP = 50  # every 50th picture of FG-NET
 
@@ -57,13 +58,13 @@ def main() -> None:
     if path is None:
         sys.exit(f"error: {ARCHIVE} is in none of {', '.join(map(str, archive_folders()))}; set AGECASCADE_MIRROR")
     people = list(pictures(path, STEP))[: COLUMNS * ROWS]
-    heights, sides = ([100, 200], [640, 2560]) if quick else (HEIGHTS, SIDES)
+    heights, looks = ([100, 200], LOOKS[:2]) if quick else (HEIGHTS, LOOKS)
     groups = {height: group(people, height) for height in heights}
     lines, shares = [], {}
     for name in DETECTORS:
-        for side in sides:
+        for side, pyramid in looks:
             try:
-                found, line = look(name, side, groups)
+                found, line = look(name, side, pyramid, groups)
             except FaceError as error:
                 print(error, file=sys.stderr)
                 break
@@ -95,11 +96,11 @@ def group(people: list[Picture], height: int) -> Group:
     return Group(canvas, np.stack(eyes))
 
 
-def look(name: str, side: int, groups: dict[int, Group]) -> tuple[int, dict[str, Any]]:
+def look(name: str, side: int, pyramid: int, groups: dict[int, Group]) -> tuple[int, dict[str, Any]]:
     """The number of faces found at all heights, and the line of the table."""
     detector, network = DETECTORS[name]
-    find = create_finder(detector, Detection(max_side=side, network=network))  # type: ignore[arg-type]
-    line: dict[str, Any] = {"detector": name, "max_side": side}
+    find = create_finder(detector, Detection(max_side=side, pyramid=pyramid, network=network))  # type: ignore[arg-type]
+    line: dict[str, Any] = {"detector": name, "max_side": side, "pyramid": pyramid}
     total, false, seconds = 0, 0, 0.0
     for height, photo in groups.items():
         start = time.perf_counter()

@@ -27,10 +27,10 @@ from agecascade.datasets import reader
 from agecascade.datasets.base import ManifestRow
 from agecascade.errors import FaceError
 from agecascade.faces import detectors
-from agecascade.faces.crops import decode_image
 from agecascade.faces.detection import Finder
 from agecascade.faces.detectors import Annotation, Face, retinaface
 from agecascade.faces.detectors.retinaface import DESIGNS, RetinaFace
+from agecascade.imaging import decode_image
 from agecascade.io import fetch as fetching
 from agecascade.io.files import checksum
 from agecascade.params import Detection

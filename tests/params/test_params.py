@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from agecascade import params, study
 from agecascade.errors import ParamsError
+from agecascade.params import Clean
 from places import ROOT, sample_params
 
 
@@ -37,7 +40,11 @@ def test_every_study_is_valid_and_names_itself() -> None:
         (["evaluate", "target"], "sample_fgnt", "evaluate.target: unknown data set 'sample_fgnt'; did you mean sample_fgnet"),
         (["regressors", "svr", "features"], "agdb", "regressors.svr.features: unknown features 'agdb'; did you mean agedb"),
         (["datasets", "sample_fgnet", "draw"], None, "datasets.sample_fgnet: origin: synthetic needs `draw`"),
-        (["cascade", "target", "by_backbone"], {"tinyagenet": {"epoch": 3}}, "epoch"),
+        (
+            ["cascade", "target", "by_backbone"],
+            {"tinyagenet": {"epoch": 3}},
+            "cascade.target: by_backbone.tinyagenet.epoch: unknown key 'epoch'",
+        ),
         (["align", "detection"], {"scales": [0.0]}, "align.detection.scales"),
         (["align", "detection"], {"rotations": [450.0]}, "align.detection.rotations"),
         (["align", "crop"], "circle", "align.crop"),
@@ -169,3 +176,9 @@ def test_faults_of_augmentation_name_their_key(content: dict, path: list[str], v
     with pytest.raises(ParamsError) as error:
         params.check(content)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("limit", [0, 501, math.inf, math.nan])
+def test_a_limit_of_pixels_is_a_number_that_memory_holds(limit: float) -> None:
+    with pytest.raises(ValidationError, match="max_megapixels"):
+        Clean(max_megapixels=limit)

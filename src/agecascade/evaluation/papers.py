@@ -17,10 +17,10 @@ from pydantic import Field, ValidationError, model_validator
 from agecascade.errors import AgecascadeError, unknown_name
 from agecascade.evaluation import runs
 from agecascade.evaluation.runs import Evaluation
-from agecascade.evaluation.tables import REGRESS, to_markdown
-from agecascade.params import read_yaml
+from agecascade.evaluation.tables import to_markdown
+from agecascade.params import REGRESS, read_yaml
 from agecascade.params.block import Block
-from agecascade.tracking import flat
+from agecascade.tracking_store import flat
 
 Setting = Mapping[str, str | float]
 

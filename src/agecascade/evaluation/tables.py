@@ -12,7 +12,6 @@ from agecascade.errors import AgecascadeError
 from agecascade.io.files import write_csv, written_beside
 
 BOUNDED = "† bounded by time: does not regenerate exactly"
-REGRESS = "regress"  # the step of the regressors' rows
 RATES = ("CS(", "CA(")
 SHARES = ("accuracy", "1-off", "Pearson", "R2", "epsilon")
 

@@ -16,7 +16,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from tqdm import tqdm
 
 from agecascade import model_folder
 from agecascade.io.code import code_digest
@@ -25,14 +24,16 @@ from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces, images_digest
 from agecascade.loading.faces import load_cached_faces
 from agecascade.model_folder import model_digest
-from agecascade.params import Compute, Params, Row
+from agecascade.params import DAA, Compute, Params, Row
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
+from agecascade.training.calibration import SCORES, TESTED, conclude
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import train_fold
 from agecascade.training.frozen import HeadTrainings
-from agecascade.training.jobs import Job, jobs_of
+from agecascade.training.jobs import Job, jobs_of, pictures_to_learn
 from agecascade.training.parallel import Processes, side_by_side, start
+from agecascade.training.progress import Progress, StageProgress
 
 
 def train_step(
@@ -65,12 +66,12 @@ def train_step(
         _follow(alone, faces, folds, processes)
         return
     resume = ResumeCache(work)
-    total = sum(job.recipe.epochs * int((folds[job.fold]["role"] == "train").sum()) for job in jobs)
-    with tracker.stage_run(step), tqdm(total=total, desc=step, unit="img", unit_scale=True, disable=None) as progress:
-        trainings = StepTrainings(faces, folds, resume, tracker, progress.update, processes)
+    total = sum(pictures_to_learn(job, folds[job.fold]) for job in jobs)
+    with tracker.stage_run(step), StageProgress(step, total) as progress:
+        trainings = StepTrainings(faces, folds, resume, tracker, progress, processes)
         trained = trainings.whole_networks(alone, params.compute) | trainings.heads_of(groups, params.compute)
     _deliver(jobs, trained, out, predictions, faces.grouped)
-    resume.clear()
+    resume.clear(keep=lambda name: not name.startswith(f"{step}-features-"))  # a further row or seed trains the others no second time
 
 
 def train_stage(
@@ -96,7 +97,7 @@ class StepTrainings:
     folds: dict[int, pd.DataFrame]
     resume: ResumeCache
     tracker: Tracker
-    progress: Callable[[int], object]
+    progress: Progress
     processes: Processes
 
     @cached_property
@@ -126,7 +127,7 @@ class StepTrainings:
 
     def heads_of(self, groups: list[frozen.Group], compute: Compute) -> dict[str, Path]:
         """{name of the job: folder} of heads, those of a group trained as one problem."""
-        self.extract_features(groups, compute)
+        self.extract_features([group for group in groups if self.heads.finished(group) is None], compute)
         learned = side_by_side(self.heads.learn, groups, compute, self.processes)
         return {job.name: entry / f"fold{job.fold}" for group, entry in zip(groups, learned, strict=True) for job in group}
 
@@ -139,19 +140,24 @@ class StepTrainings:
         name = f"{prefix}-{self.fingerprint(job)}"
         shared = partial(train_fold, job, self.faces, self.folds[job.fold], tracker=self.tracker, progress=self.progress)
         make = partial(shared, checkpoint=Checkpoint(self.resume.state(name)), processes=self.processes)
+        if self.resume.finished(name):
+            self.progress.resumed(pictures_to_learn(job, self.folds[job.fold]))
         entry = _cache_entry(self.resume, name, make, self.processes)
         self.resume.forget(prefix)
         return entry
 
 
 def _deliver(jobs: list[Job], trained: dict[str, Path], out: Path, predictions: Path | None, grouped: bool) -> None:
-    """Copy finished trainings into the outputs: models into `out`, and the predictions of each row's folds as one file."""
+    """Copy finished trainings into the outputs: models with their intervals into `out`, the predictions of each row's folds as one file."""
     finished: dict[Row, list[Path]] = defaultdict(list)
+    delivered: dict[Row, list[Path]] = defaultdict(list)
     for job in jobs:
-        copied(trained[job.name], out / job.name, leave=["predictions.parquet"])
+        copied(trained[job.name], out / job.name, leave=[TESTED, SCORES])
         finished[job.row].append(trained[job.name])
+        delivered[job.row].append(out / job.name)
     if predictions is not None:
         for row, folders in finished.items():
+            conclude(folders, delivered[row], jobs[0].params.evaluate.coverage)
             _write_predictions(predictions / f"{row.name}.parquet", folders, grouped)
 
 
@@ -184,15 +190,18 @@ def code_digests() -> list[str]:
 
 # the params of a study that a training depends on, besides its recipe and card; those of ages are nothing to identities
 SETTINGS: dict[str, Any] = {"augment": True, "precision": True, "compute": {"threads"}}
-OF_AGES: dict[str, Any] = {"sigma": True, "daa": True, "evaluate": {"coverage"}}
+OF_AGES: dict[str, Any] = {"sigma": True, "daa": True}
 
 
 def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processes: Processes) -> str:
     """The name of a training: it changes with the code, the data, the recipe and all params that the training depends on."""
+    settings = job.params.model_dump(include=SETTINGS if job.identities else SETTINGS | OF_AGES)
+    if job.card.head != DAA:
+        settings.pop("daa", None)
     return fingerprint(
         job=[job.recipe.model_dump(), asdict(job.card)],
         data=[data, fold.to_csv(index=False)],
-        settings=job.params.model_dump(include=SETTINGS if job.identities else SETTINGS | OF_AGES),
+        settings=settings,
         init=init,
         code=code_digests(),
         processes=processes.size,
@@ -201,8 +210,9 @@ def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processe
 
 def _write_predictions(path: Path, folders: list[Path], grouped: bool) -> None:
     """The test predictions of a row's folds in one Parquet file, which also names the models they came from, and the groups if any."""
-    tables = [pq.read_table(folder / "predictions.parquet") for folder in folders]
-    contents: dict[str, Any] = {"models": {int(table["fold"][0].as_py()): table.schema.metadata[b"model"].decode() for table in tables}}
+    tables = [pq.read_table(folder / TESTED) for folder in folders]
+    tested = [table for table in tables if len(table)]
+    contents: dict[str, Any] = {"models": {int(table["fold"][0].as_py()): table.schema.metadata[b"model"].decode() for table in tested}}
     if grouped:
         contents["groups"] = model_folder.read_card(folders[0]).grid
     metadata = {name: json.dumps(content) for name, content in contents.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,8 +17,9 @@ from agecascade.errors import LossError, TrainingError
 from agecascade.methods.base import Method
 from agecascade.params import Recipe
 from agecascade.training.optimisers import LearningRate
+from agecascade.training.progress import Progress, Record
 
-Record = dict[str, float]
+LEAST = 2  # pictures of a batch in each process
 SPEED = "images_per_s"  # the one entry of a record that does not repeat: for trackers, not for files
 
 
@@ -64,7 +65,7 @@ class EpochLearner(Protocol):
     def learning_rate(self, index: int) -> LearningRate:
         """The learning rate of a training."""
 
-    def train_epoch(self, epoch: int, active: list[int], progress: Callable[[int], object]) -> list[Record]:
+    def train_epoch(self, epoch: int, active: list[int], progress: Progress) -> list[Record]:
         """Train once on all pictures; returns the mean loss and its mean terms for each of the `active` trainings. Epochs count from 0."""
 
     def validate(self, index: int) -> Record:
@@ -80,7 +81,7 @@ class EpochLearner(Protocol):
         """Called after each epoch, when all records are complete."""
 
 
-def run_epochs(learner: EpochLearner, progress: Callable[[int], object]) -> Iterator[None]:
+def run_epochs(learner: EpochLearner, progress: Progress) -> Iterator[None]:
     """Train and validate until every training is finished; yields after each epoch.
 
     Raises LossError where a validation's loss or error is not finite.
@@ -100,8 +101,14 @@ def run_epochs(learner: EpochLearner, progress: Callable[[int], object]) -> Iter
                 learner.keep(index)
             learner.learning_rate(index).epoch(record["validation_loss"])
         learner.end_epoch()
+        progress.epoch(_mean_record([learner.histories[index].records[-1] for index in active]), learner.histories[active[0]].recipe.epochs)
         yield
-    progress(sum(history.training * (history.recipe.epochs - len(history.records)) for history in learner.histories))  # by early stopping
+    progress.resumed(sum(history.training * (history.recipe.epochs - len(history.records)) for history in learner.histories))  # early stops
+
+
+def _mean_record(records: list[Record]) -> Record:
+    """The means of the records of an epoch over the trainings that are active in it."""
+    return {name: sum(record[name] for record in records) / len(records) for name in records[0]}
 
 
 def _require_finite_validation(record: Record, suffix: str) -> None:
@@ -123,23 +130,26 @@ def loss_error(loss: float, epoch: int, batch: int, batches: int, sample_id: np.
     )
 
 
-def require_pictures(history: History, batches: int, processes: int = 1) -> None:
+def require_pictures(history: History, processes: int = 1) -> None:
     """Raise TrainingError, before the first step, where there are too few pictures to learn from or to validate on."""
     recipe, training = history.recipe, history.training
     if recipe.epochs and not training:
         raise TrainingError("there is no picture to train on; see the data set's splits")
-    if recipe.epochs and training // batches < processes:
-        raise TrainingError(f"batches of {training // batches} pictures leave some of {processes} processes without one")
-    deciding = {"schedule: plateau": recipe.schedule.name == "plateau", "select: best": recipe.select == "best"}
-    deciding["early_stopping"] = recipe.early_stopping is not None
-    for setting, decides in deciding.items():
-        if decides and not history.validation:
+    if recipe.epochs and training < LEAST * processes:
+        each = f", {LEAST} for each of {processes} processes" if processes > 1 else ""
+        pictures = f"{training} training picture{'' if training == 1 else 's'}"
+        raise TrainingError(f"{pictures}, where {LEAST * processes} are needed{each}; see the data set's splits")
+    for setting in recipe.decided_by_validation:
+        if not history.validation:
             raise TrainingError(f"{setting} decides by validation pictures, and there are none; see `validation` of the data set")
 
 
-def batches_of(pictures: int, batch_size: int) -> int:
-    """How many batches an epoch has: as near to `batch_size` as batches of almost equal size allow."""
-    return max(1, round(pictures / batch_size))
+def batches_of(pictures: int, batch_size: int, processes: int = 1) -> int:
+    """How many batches an epoch has: as near to `batch_size` as batches of almost equal size allow, but no process gets a single picture.
+
+    A batch norm has no variance of a single picture.
+    """
+    return max(1, min(round(pictures / batch_size), pictures // (LEAST * processes)))
 
 
 def smoothed(method: Method, label_smoothing: float) -> Method:

@@ -11,22 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from agecascade.augmentation import Augmenter
 from agecascade.errors import LossError, TrainingError
 from agecascade.io.files import copied, write_json
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces
-from agecascade.params import SEARCHED, Params, Schedule, Search, Step
+from agecascade.params import SEARCHED, Compare, Params, Schedule, Search, Step
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
 from agecascade.training.cascade import StepTrainings
 from agecascade.training.epochs import Record
 from agecascade.training.frozen import FeatureArrays
-from agecascade.training.jobs import WINNERS, Job, from_init, jobs_of, samples_of
+from agecascade.training.jobs import WINNERS, Job, from_init, jobs_of, pictures_to_learn, samples_of
 from agecascade.training.loop import train
 from agecascade.training.parallel import Processes, side_by_side
+from agecascade.training.progress import StageProgress
 from agecascade.training.samples import Samples, give_templates
 
 COLUMNS = ["backbone", "learning_rate", "batch_size", "fold", "validation_loss", "validation_error"]
@@ -76,13 +76,13 @@ def search(params: Params, name: str, faces: Faces, splits: pd.DataFrame, models
     """
     units = [unit for trial in _trials(params, name, faces, splits, models) for unit in _units(trial)]
     folds = dict(list(splits.groupby("fold")))
-    total = sum(job.recipe.epochs * int((folds[job.fold]["role"] == "train").sum()) for unit in units for job in unit)
+    total = sum(pictures_to_learn(job, folds[job.fold]) for unit in units for job in unit)
     resume = ResumeCache(work)
-    with tqdm(total=total, desc=name, unit="img", unit_scale=True, disable=None) as progress:
-        trainings = StepTrainings(faces, folds, resume, Tracker.silent(), progress.update, Processes())
+    with StageProgress(name, total) as progress:
+        trainings = StepTrainings(faces, folds, resume, Tracker.silent(), progress, Processes())
         trainings.extract_features([unit for unit in units if frozen.groups(unit)], params.compute)
         results = side_by_side(Trials(name, trainings).finish, units, params.compute, Processes())
-    resume.clear()
+    resume.clear(keep=lambda entry: not entry.startswith(f"{params.search[name].step}-features-"))
     rows = [_row(job, record) for unit, records in zip(units, results, strict=True) for job, record in zip(unit, records, strict=True)]
     return SearchResult(name, pd.DataFrame(rows, columns=COLUMNS))
 
@@ -100,9 +100,15 @@ def _trials(params: Params, name: str, faces: Faces, splits: pd.DataFrame, model
     """The folds of each trial: the step's own training, but short, with one pair, and from where the search starts."""
     settings = params.search[name]
     start = params.cascade[settings.step].model_copy(update={"init": settings.init})
-    main = params.compare.model_copy(update={"methods": [], "seeds": []})  # a recipe is searched for a backbone, not for a row
+    main = Compare(backbones=params.compare.backbones)  # a recipe is searched for a backbone, not for a row
     plain = params.model_copy(update={"cascade": {**params.cascade, settings.step: start}, "compare": main})
     first = np.sort(splits["fold"].unique())[: settings.folds]
+    for fold in first:
+        if not (splits.loc[splits["fold"] == fold, "role"] == "validation").any():
+            raise TrainingError(
+                f"search.{name} decides by validation pictures, and fold {fold} of {settings.dataset} has none; see "
+                f"datasets.{settings.dataset}.validation"
+            )
     jobs = list(jobs_of(plain, settings.step, faces, splits[splits["fold"].isin(first)], models))
     for row in dict.fromkeys(job.row for job in jobs):
         of_row = [job for job in jobs if job.row == row]
@@ -131,6 +137,8 @@ class Trials:
         """The last validation of each job of a unit; those of an interrupted search are not trained again."""
         resume = self.trainings.resume
         name = f"{self.name}-trial-{fingerprint(jobs=[self.trainings.fingerprint(job) for job in unit])}"
+        if resume.finished(name):
+            self.trainings.progress.resumed(sum(pictures_to_learn(job, self.trainings.folds[job.fold]) for job in unit))
         entry = resume.entry(name, lambda folder: write_json(folder / "trial.json", self._tried(unit)))
         records = json.loads((entry / "trial.json").read_text(encoding="utf-8"))
         return [DIVERGED if record is None else record for record in records]
@@ -149,7 +157,8 @@ class Trials:
         augmenter = Augmenter(job.augment, job.card.channels, device)
         network, method = from_init(job, job.card).to(device), job.card.objective().to(device)
         give_templates(network, training, job.grid, job.params.daa, augmenter, job.random_seed)
-        options = {"seed": job.random_seed, "precision": job.params.precision, "progress": self.trainings.progress}
+        title = f"{job.step}/{job.name} with learning rate {job.recipe.learning_rate:g}, batches of {job.recipe.batch_size}"
+        options = {"seed": job.random_seed, "precision": job.params.precision, "progress": self.trainings.progress.titled(title)}
         *_, last = train(network, method, training, validation, job.recipe, augmenter, **options)  # type: ignore[arg-type]
         return {name: last[name] for name in DIVERGED}
 
