@@ -4,8 +4,8 @@ usage: uv run python benchmarks/group_photos.py [--quick]
 Needs FGNET.zip in the mirror (AGECASCADE_MIRROR) or in archives/. Pastes 20 faces of FG-NET, cut out around their published landmarks
 with half of their height around and scaled to one height, into a grey canvas of 6,000 x 4,000 pixels, and looks at it with `max_side` 640,
 1,280, 2,560 and 5,120, and with 640 and `pyramid: 2`; no retries. A face counts as found where the eyes of a detection are nearer to the
-published ones than half of the eyes' distance; false: detections that are nearer to none. --quick: two heights and two looks. Prints a table
-in Markdown.
+published ones than half of the eyes' distance; false: detections that are nearer to none. --quick: two heights and two looks. Prints a
+table in Markdown.
 The last line printed is one JSON object: faces, and found, a share, of each detector at the last look over all heights.
 """
 
