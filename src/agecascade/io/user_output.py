@@ -67,7 +67,7 @@ class UserOutput:
                 yield stream
         else:
             self._place.parent.mkdir(parents=True, exist_ok=True)
-            sweep(self._place)
+            sweep(self._place, without_lock=False)
             with half_written(self._place) as temporary:
                 with temporary.open("wb") as file:
                     yield file
