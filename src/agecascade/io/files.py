@@ -53,13 +53,14 @@ def half_written(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path` that is removed at the end; a lock file beside it lasts as long as its process."""
     begun = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}")
     lock = FileLock(begun.with_name(f"{begun.name}.lock"), thread_local=False)
-    with suppress(Timeout, NotImplementedError):  # a disk without locks: nobody sweeps there either
-        lock.acquire(timeout=0)
     temporary = begun.with_name(begun.name + path.suffix)  # the suffix stays last, for writers that choose a format by it
     try:
+        with suppress(Timeout, NotImplementedError):  # a disk without locks: nobody sweeps there either
+            lock.acquire(timeout=0)
         yield temporary
     except OSError as error:
-        if error.filename is None and error.errno is not None:  # libraries leave it out
+        # libraries leave the name out, and one is told of the output rather than of its temporary name
+        if error.errno is not None and (error.filename is None or str(error.filename).startswith(str(begun))):
             error.filename = str(path)
         raise
     finally:
