@@ -19,6 +19,8 @@ from agecascade.errors import AgecascadeError, FaceError, os_error_line
 if TYPE_CHECKING:
     import pandas as pd
 
+    from agecascade.imaging.inputs import Listing
+
 STATUSES = (
     "Exit status: 0 done; 1 an error or Ctrl-C ended the command, one line says why; 2 wrong usage; 3 done, but some pictures failed."
 )
@@ -72,38 +74,44 @@ def predict(
     source: Annotated[Path, typer.Option("--input", help="A picture, or a folder that is searched through.")],
     output: Annotated[Path, typer.Option(help="File to write: .csv, .csv.gz, .tsv, .json, .jsonl or .parquet; - for standard output.")],
     aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are crops already; no face is searched for.")] = False,
+    max_side: Annotated[
+        int | None, typer.Option(help="Longer photos are reduced to this for detection; by default as in training.")
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="The detector's score from which a face counts; by default as in training.")
+    ] = None,
 ) -> None:
     """Write one row per face: path, face, value, low, high, box, score, error."""
     from agecascade.io.user_output import UserOutput
 
-    paths = _pictures(source)
-    target = UserOutput(output, [*paths, *_files_of(model)], folders=[model])
+    listing = _listing(source)
+    target = UserOutput(output, [*listing.paths, *_files_of(model)], folders=[model])
     from tqdm import tqdm
 
     from agecascade.estimator import Estimator
 
-    estimator = Estimator.load(model)
+    estimator = Estimator.load(model, max_side=max_side, min_score=min_score)
     rows: Counter[str] = Counter()
-    with tqdm(paths, desc="predict", unit="picture") as bar:
+    with tqdm(listing.paths, desc="predict", unit="picture") as bar:
         target.write(_counted(estimator.predict_batches(bar, aligned), rows))
     place = "standard output" if target.standard else output
-    line = f"{place}: {rows['faces']} faces of {len(paths)} pictures, rows with an error: {rows['errors']}"
-    typer.echo(line, err=target.standard)
+    counts = f"{rows['faces']} faces of {len(listing.paths)} pictures, rows with an error: {rows['errors']}"
+    typer.echo(f"{place}: {counts}{listing.remark}", err=target.standard)
     if rows["failed"]:
         raise typer.Exit(SOME_FAILED)
 
 
-def _pictures(source: Path) -> list[Path]:
+def _listing(source: Path) -> Listing:
     """The pictures that --input names; raises FaceError where that is no file and no folder."""
-    if source.is_dir():
-        from agecascade.estimator import pictures_in
+    from agecascade.imaging.inputs import Listing, list_pictures
 
-        return pictures_in(source)
+    if source.is_dir():
+        return list_pictures(source)
     if not source.exists():
         raise FaceError(f"{source} does not exist; --input takes a picture or a folder of pictures")
     if not source.is_file():
         raise FaceError(f"{source} is a pipe or a device; --input takes a picture or a folder of pictures: save it as a file first")
-    return [source]
+    return Listing([source], Counter())
 
 
 def _files_of(model: Path) -> Iterator[Path]:

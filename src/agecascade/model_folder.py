@@ -195,11 +195,15 @@ def read_weights(folder: Path | str) -> dict[str, torch.Tensor]:
 def _sealed_weights(folder: Path, digest: str | None) -> dict[str, torch.Tensor]:
     path = folder / "model.safetensors"
     try:
+        path.open("rb").close()  # safetensors says of whatever the system refuses that it is missing
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; train the model again") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be opened ({error.strerror}); see its rights") from None
+    try:
         weights = load_file(path)
         if digest is not None and model_digest(folder) != digest:
             raise ModelError(f"{path} holds other weights than model.json was written for; `dvc checkout` restores both")
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing; train the model again") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path} is damaged ({error}); `dvc checkout` restores it") from None
     for name, tensor in weights.items():
