@@ -59,7 +59,7 @@ def half_written(path: Path) -> Iterator[Path]:
             lock.acquire(timeout=0)
         yield temporary
     except OSError as error:
-        # libraries leave the name out, and one is told of the output rather than of its temporary name
+        # libraries leave the name out, and the output says more than its temporary name
         if error.errno is not None and (error.filename is None or str(error.filename).startswith(str(begun))):
             error.filename = str(path)
         raise
