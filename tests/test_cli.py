@@ -52,7 +52,7 @@ def test_predict_writes_one_row_per_picture_of_a_folder(tmp_path: Path, monkeypa
     monkeypatch.setattr(estimator, "BATCH_ROWS", 2)  # so that the file is written in two goes
     monkeypatch.chdir(tmp_path)
     result = call("predict", "--model", "model", "--input", "pictures", "--output", "out/ages.csv", "--aligned")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3, result.output  # one cannot be read
     with Path("out/ages.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == HEADER
@@ -122,14 +122,15 @@ def fake_module(monkeypatch: pytest.MonkeyPatch, name: str, **members: object) -
 
 
 @pytest.mark.parametrize(
-    ("flags", "drawn", "target"), [((), False, None), (("--drawn",), True, None), (("--target", "agedb"), False, "agedb")]
+    ("flags", "drawn", "target"),
+    [((), False, None), (("--drawn",), True, None), (("--target", "agedb"), False, "agedb"), (("--force",), False, None)],
 )
 def test_study_prints_what_it_changed_in_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], drawn: bool, target: str | None
 ) -> None:
     fake_module(monkeypatch, "agecascade.study", apply=lambda name, root, **how: f"{name} in {root}, {how}")
     monkeypatch.chdir(tmp_path)
-    how = {"drawn": drawn, "target": target}
+    how = {"drawn": drawn, "target": target, "force": "--force" in flags}
     assert call("study", "fgnet", *flags).output == f"fgnet in {tmp_path}, {how}\n"
 
 
