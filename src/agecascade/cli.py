@@ -84,7 +84,7 @@ def predict(
     """Write one row per face: path, face, value, low, high, box, score, error."""
     from agecascade.io.user_output import UserOutput
 
-    listing = _pictures(source)
+    listing = _listing(source)
     target = UserOutput(output, [*listing.paths, *_files_of(model)], folders=[model])
     from tqdm import tqdm
 
@@ -95,13 +95,13 @@ def predict(
     with tqdm(listing.paths, desc="predict", unit="picture") as bar:
         target.write(_counted(estimator.predict_batches(bar, aligned), rows))
     place = "standard output" if target.standard else output
-    line = f"{place}: {rows['faces']} faces of {len(listing.paths)} pictures, rows with an error: {rows['errors']}"
-    typer.echo(f"{line}{listing.remark}", err=target.standard)
+    counts = f"{rows['faces']} faces of {len(listing.paths)} pictures, rows with an error: {rows['errors']}"
+    typer.echo(f"{place}: {counts}{listing.remark}", err=target.standard)
     if rows["failed"]:
         raise typer.Exit(SOME_FAILED)
 
 
-def _pictures(source: Path) -> Listing:
+def _listing(source: Path) -> Listing:
     """The pictures that --input names; raises FaceError where that is no file and no folder."""
     from agecascade.imaging.inputs import Listing, list_pictures
 
