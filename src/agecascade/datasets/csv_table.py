@@ -30,7 +30,7 @@ from agecascade.params import Block
 
 _EDGES = ("left", "top", "right", "bottom")
 _POINTS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")  # x1, y1, ..., x5, y5
-_GENDERS = {"f": "female", "female": "female", "m": "male", "male": "male"}
+GENDERS = {"f": "female", "female": "female", "m": "male", "male": "male"}
 _ROLES = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 
 INFO = Info(
@@ -116,7 +116,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
     Raises ArchiveError where the table is missing, in another encoding, no table, or lacks a column.
     """
     chosen = parse_options(Options, options)
-    (table,) = find(archive, PurePosixPath(chosen.table).name)
+    (table,) = find(archive, chosen.table if chosen.table_inside else PurePosixPath(chosen.table).name)
     yield from matched(archive, table, chosen)
 
 
@@ -230,7 +230,7 @@ def _number(text: str | None, chosen: Options) -> float | None:
 def _gender(text: str | None, chosen: Options) -> str | None:
     if text is None:
         return None
-    gender = chosen.genders.get(text) or _GENDERS.get(text.lower())
+    gender = chosen.genders.get(text) or GENDERS.get(text.lower())
     if gender is None:
         raise _Fault("gender_unknown", f"{text!r} is neither f, m, female nor male; options.genders may say what it means")
     return gender
