@@ -183,7 +183,13 @@ def test_weights_go_on_from_init_and_the_head_only_on_the_same_grid(
 
 
 def test_an_interrupted_step_keeps_finished_folds(
-    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Params,
+    faces: Faces,
+    splits: pd.DataFrame,
+    tracker: Tracker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     undisturbed = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path / "undisturbed")
     real, started = cascade.train_fold, []
@@ -198,8 +204,12 @@ def test_an_interrupted_step_keeps_finished_folds(
     with pytest.raises(KeyboardInterrupt):
         trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
     assert not (tmp_path / "models" / "target_from_scratch").exists()
+    capsys.readouterr()
     folder = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
     assert len(started) == 3 + 2  # the third again, and the fourth
+    third, fourth = [line for line in capsys.readouterr().err.splitlines() if ": epoch 1 of 1, loss " in line]
+    assert "; 75% of target_from_scratch, " in third  # two of the four were there
+    assert "; 100% of target_from_scratch, " in fourth
     for path in undisturbed.rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (folder / path.relative_to(undisturbed)).read_bytes(), path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from agecascade.training.epochs import SPEED
 from agecascade.training.loop import NetworkTraining
 from agecascade.training.parallel import Processes
 from brightness import AGES, AUGMENTER, network, recipe, same_weights, samples, trained
+from counted_progress import CountedProgress, Killed, Killing
 
 EVERYTHING = {"ema": 0.9, "select": "best", "schedule": Schedule(name="plateau", patience=0, factor=0.5), "gradient_clip": 1.0}
 RECIPES: list[dict[str, Any]] = [
@@ -29,22 +29,6 @@ RECIPES: list[dict[str, Any]] = [
     {"optimizer": "adamw", "schedule": Schedule(name="cosine", warmup=0.5), "trainable": "from:block4", "class_weights": "inverse"},
     {"schedule": Schedule(name="step", every=1), "early_stopping": 1, "learning_rate": 0.05},
 ]
-
-
-class Killed(Exception):
-    """Stands for a kill signal."""
-
-
-def killing(after: int) -> Callable[[int], None]:
-    """A progress report that raises once `after` pictures were learned from."""
-    seen = [0]
-
-    def progress(pictures: int) -> None:
-        seen[0] += pictures
-        if seen[0] >= after:
-            raise Killed
-
-    return progress
 
 
 def comparable(history: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -58,7 +42,7 @@ def test_killed_and_resumed_is_undisturbed(tmp_path: Path, changes: dict[str, An
     expected, history = trained(options=options, **changes)
     for after in (20, 70, 110):  # in the first, the second and the third epoch
         with pytest.raises(Killed):
-            trained(options={**options, "checkpoint": Checkpoint(tmp_path), "progress": killing(after)}, **changes)
+            trained(options={**options, "checkpoint": Checkpoint(tmp_path), "progress": Killing(after)}, **changes)
         torch.manual_seed(after)  # what a new process does
     continued, resumed = trained(options={**options, "checkpoint": Checkpoint(tmp_path)}, **changes)
     assert same_weights(continued, expected)
@@ -67,10 +51,10 @@ def test_killed_and_resumed_is_undisturbed(tmp_path: Path, changes: dict[str, An
 
 def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
     expected, _ = trained(options={"checkpoint": Checkpoint(tmp_path)}, **EVERYTHING)
-    reported: list[int] = []
-    continued, _ = trained(options={"checkpoint": Checkpoint(tmp_path), "progress": reported.append}, **EVERYTHING)
+    progress = CountedProgress()
+    continued, _ = trained(options={"checkpoint": Checkpoint(tmp_path), "progress": progress}, **EVERYTHING)
     assert same_weights(continued, expected)
-    assert sum(reported) == reported[0] == 3 * 48
+    assert (sum(progress.now), progress.before[0], progress.epochs) == (0, 3 * 48, [])
 
 
 def test_random_numbers_go_on(tmp_path: Path) -> None:

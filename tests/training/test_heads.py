@@ -21,6 +21,7 @@ from agecascade.training.epochs import SPEED
 from agecascade.training.heads import FeatureSamples, HeadFold, batchable, train_heads
 from agecascade.training.loop import train
 from agecascade.training.samples import Samples
+from counted_progress import CountedProgress
 
 GRID = torch.arange(0.0, 21.0)
 CHANNELS = Normalisation(mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
@@ -158,12 +159,12 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 
 
 def test_progress_counts_every_picture_once_an_epoch() -> None:
-    data, reported = samples(), []
+    data, progress = samples(), CountedProgress()
     features = torch.rand(COUNT, 48)
     pictures = FeatureSamples(data.sample_id, features, torch.from_numpy(data.label), torch.from_numpy(data.sigma))
     folds = [HeadFold(network.head, [0], *rows, "f") for network, rows in zip(networks(), roles(), strict=True)]
-    train_heads(folds, pictures, methods.create("er", GRID), recipe(early_stopping=1, learning_rate=0.5), reported.append)
-    assert sum(reported) == 4 * sum(training for training, _ in SIZES)
+    train_heads(folds, pictures, methods.create("er", GRID), recipe(early_stopping=1, learning_rate=0.5), progress)
+    assert sum(progress.now + progress.before) == 4 * sum(training for training, _ in SIZES)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from agecascade.inference import predict_values
 from agecascade.params import Recipe, Schedule
 from agecascade.training.loop import train
 from brightness import AUGMENTER, CHANNELS, samples, trained
+from counted_progress import CountedProgress
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -92,16 +93,18 @@ def test_label_smoothing_is_for_training_only() -> None:
 
 
 def test_early_stopping_ends_where_the_validation_loss_stays() -> None:
-    reported: list[int] = []
+    progress = CountedProgress()
     torch.manual_seed(0)
     recipe = Recipe(epochs=40, batch_size=16, learning_rate=0.05, schedule=Schedule(name="constant"), early_stopping=2)
     objective = methods.create("dldl_v2", torch.arange(0.0, 21.0))
     network = models.create("tinyagenet", outputs=21)
-    history = list(train(network, objective, samples(), samples(seed=1), recipe, AUGMENTER, seed=[1, 2], progress=reported.append))
+    history = list(train(network, objective, samples(), samples(seed=1), recipe, AUGMENTER, seed=[1, 2], progress=progress))
     losses = [record["validation_loss"] for record in history]
     assert len(history) < 40
     assert int(np.argmin(losses)) == len(losses) - 3
-    assert sum(reported) == 40 * 48  # so that a progress bar ends full
+    assert sum(progress.now) == len(history) * 48
+    assert sum(progress.now + progress.before) == 40 * 48  # so that a progress bar ends full
+    assert progress.epochs == list(range(1, len(history) + 1))
 
 
 @pytest.mark.parametrize("changes", [{"early_stopping": 1}, {"select": "best"}, {"schedule": Schedule(name="plateau")}])

@@ -91,11 +91,11 @@ def _list(
             store.reject(Reject(row.member, *fault), row)
     if empty:
         reasons = _reasons(store.counts()["rejected"])
-        fault = f"{archive.path}: no picture of {name} in it ({reasons or 'no pictures'})"
+        nothing = f"{archive.path}: no picture of {name} in it ({reasons or 'no pictures'})"
         wanted, existing = store.example("file_missing"), store.example("not_listed")
         if wanted and existing:
-            raise ArchiveError(f"{fault}: its table names {wanted!r}, and it holds {existing!r}; make the ends of both paths alike")
-        raise ArchiveError(f"{fault}; it seems to be of another data set")
+            raise ArchiveError(f"{nothing}: its table names {wanted!r}, and it holds {existing!r}; make the ends of both paths alike")
+        raise ArchiveError(f"{nothing}; it seems to be of another data set")
 
 
 def _fault(row: ManifestRow, settings: Clean) -> tuple[str, str] | None:

@@ -124,9 +124,9 @@ def _read_published(archive: Archive, listed: dict[str, _Entry], chosen: Options
     if chosen.sigma == "ratings":
         suffixes = PathSuffixes(list(listed))
         for image, own in _ratings(found[-1]):
-            path = suffixes.path_of(image)
-            if path is not None and len(own) > 1:  # a single rating has no deviation, and the study's sigma holds
-                listed[path] = listed[path]._replace(deviation=statistics.stdev(own))
+            rated = suffixes.path_of(image)
+            if rated is not None and len(own) > 1:  # a single rating has no deviation, and the study's sigma holds
+                listed[rated] = listed[rated]._replace(deviation=statistics.stdev(own))
 
 
 def _ratings(table: tables.Table) -> Iterator[tuple[str, list[float]]]:

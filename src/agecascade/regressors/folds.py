@@ -144,7 +144,7 @@ def _fitted(regressor: Regressor, jobs: list[FoldRows], compute: Compute, cache:
     done = cache.load(job.number for job in jobs) if cache else {}
     missing = [job for job in jobs if job.number not in done]
     results = _results(partial(_fit, regressor), missing, compute)
-    with tqdm(desc=regressor.key, total=len(jobs), initial=len(done), unit="fold", disable=None) as progress:
+    with tqdm(desc=regressor.key, total=len(jobs), initial=len(done), unit="fold") as progress:
         for job, fitted in zip(missing, results, strict=True):
             done[job.number] = fitted
             if cache:

@@ -16,7 +16,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from tqdm import tqdm
 
 from agecascade import model_folder
 from agecascade.io.code import code_digest
@@ -31,8 +30,9 @@ from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import train_fold
 from agecascade.training.frozen import HeadTrainings
-from agecascade.training.jobs import Job, jobs_of
+from agecascade.training.jobs import Job, jobs_of, pictures_to_learn
 from agecascade.training.parallel import Processes, side_by_side, start
+from agecascade.training.progress import Progress, StageProgress
 
 
 def train_step(
@@ -65,9 +65,9 @@ def train_step(
         _follow(alone, faces, folds, processes)
         return
     resume = ResumeCache(work)
-    total = sum(job.recipe.epochs * int((folds[job.fold]["role"] == "train").sum()) for job in jobs)
-    with tracker.stage_run(step), tqdm(total=total, desc=step, unit="img", unit_scale=True, disable=None) as progress:
-        trainings = StepTrainings(faces, folds, resume, tracker, progress.update, processes)
+    total = sum(pictures_to_learn(job, folds[job.fold]) for job in jobs)
+    with tracker.stage_run(step), StageProgress(step, total) as progress:
+        trainings = StepTrainings(faces, folds, resume, tracker, progress, processes)
         trained = trainings.whole_networks(alone, params.compute) | trainings.heads_of(groups, params.compute)
     _deliver(jobs, trained, out, predictions, faces.grouped)
     resume.clear()
@@ -96,7 +96,7 @@ class StepTrainings:
     folds: dict[int, pd.DataFrame]
     resume: ResumeCache
     tracker: Tracker
-    progress: Callable[[int], object]
+    progress: Progress
     processes: Processes
 
     @cached_property
@@ -139,6 +139,8 @@ class StepTrainings:
         name = f"{prefix}-{self.fingerprint(job)}"
         shared = partial(train_fold, job, self.faces, self.folds[job.fold], tracker=self.tracker, progress=self.progress)
         make = partial(shared, checkpoint=Checkpoint(self.resume.state(name)), processes=self.processes)
+        if self.resume.finished(name):
+            self.progress.resumed(pictures_to_learn(job, self.folds[job.fold]))
         entry = _cache_entry(self.resume, name, make, self.processes)
         self.resume.forget(prefix)
         return entry

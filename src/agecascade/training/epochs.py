@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,8 +17,8 @@ from agecascade.errors import LossError, TrainingError
 from agecascade.methods.base import Method
 from agecascade.params import Recipe
 from agecascade.training.optimisers import LearningRate
+from agecascade.training.progress import Progress, Record
 
-Record = dict[str, float]
 SPEED = "images_per_s"  # the one entry of a record that does not repeat: for trackers, not for files
 
 
@@ -64,7 +64,7 @@ class EpochLearner(Protocol):
     def learning_rate(self, index: int) -> LearningRate:
         """The learning rate of a training."""
 
-    def train_epoch(self, epoch: int, active: list[int], progress: Callable[[int], object]) -> list[Record]:
+    def train_epoch(self, epoch: int, active: list[int], progress: Progress) -> list[Record]:
         """Train once on all pictures; returns the mean loss and its mean terms for each of the `active` trainings. Epochs count from 0."""
 
     def validate(self, index: int) -> Record:
@@ -80,7 +80,7 @@ class EpochLearner(Protocol):
         """Called after each epoch, when all records are complete."""
 
 
-def run_epochs(learner: EpochLearner, progress: Callable[[int], object]) -> Iterator[None]:
+def run_epochs(learner: EpochLearner, progress: Progress) -> Iterator[None]:
     """Train and validate until every training is finished; yields after each epoch.
 
     Raises LossError where a validation's loss or error is not finite.
@@ -100,8 +100,14 @@ def run_epochs(learner: EpochLearner, progress: Callable[[int], object]) -> Iter
                 learner.keep(index)
             learner.learning_rate(index).epoch(record["validation_loss"])
         learner.end_epoch()
+        progress.epoch(_mean_record([learner.histories[index].records[-1] for index in active]), learner.histories[active[0]].recipe.epochs)
         yield
-    progress(sum(history.training * (history.recipe.epochs - len(history.records)) for history in learner.histories))  # by early stopping
+    progress.resumed(sum(history.training * (history.recipe.epochs - len(history.records)) for history in learner.histories))  # early stops
+
+
+def _mean_record(records: list[Record]) -> Record:
+    """The means of the records of an epoch over the trainings that are active in it."""
+    return {name: sum(record[name] for record in records) / len(records) for name in records[0]}
 
 
 def _require_finite_validation(record: Record, suffix: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from agecascade.training.epochs import SPEED, Record
 from agecascade.training.jobs import Job, from_init, samples_of
 from agecascade.training.loop import train
 from agecascade.training.parallel import Processes
+from agecascade.training.progress import Progress
 from agecascade.training.samples import give_templates, learns_from_pictures
 
 
@@ -33,7 +33,7 @@ def train_fold(
     fold: pd.DataFrame,
     folder: Path | None,
     tracker: Tracker,
-    progress: Callable[[int], object] = lambda pictures: None,
+    progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
     processes: Processes | None = None,
 ) -> None:
@@ -54,7 +54,12 @@ def train_fold(
     history: list[Record] = []
     tested = None
     title = f"{job.step}/{job.name}"
-    options = {"precision": job.params.precision, "progress": progress, "checkpoint": checkpoint, "processes": processes}
+    options = {
+        "precision": job.params.precision,
+        "progress": progress and progress.titled(title),
+        "checkpoint": checkpoint,
+        "processes": processes,
+    }
     with tracker.model_run(title, job.logged, tags(job), earlier=checkpoint.run if checkpoint else None) as run:
         if checkpoint:
             checkpoint.run = run.run_id

@@ -23,7 +23,8 @@ from agecascade.tracking import Tracker
 from agecascade.training.epochs import SPEED
 from agecascade.training.fold import calibrated, prediction_table, tags, write_fold
 from agecascade.training.heads import FeatureSamples, HeadFold, batchable, train_heads
-from agecascade.training.jobs import Job, fresh, from_init, keeps_head, samples_of
+from agecascade.training.jobs import Job, fresh, from_init, keeps_head, pictures_to_learn, samples_of
+from agecascade.training.progress import Progress
 from agecascade.training.samples import Samples
 
 Group = list[Job]  # the folds of one row that start from one model
@@ -74,7 +75,7 @@ class HeadTrainings:
     name: Callable[[Job], str]
     stamp: str
     tracker: Tracker
-    progress: Callable[[int], object]
+    progress: Progress
     device: torch.device
 
     def features(self, group: Group) -> Path:
@@ -100,6 +101,8 @@ class HeadTrainings:
         first = group[0]
         prefix = f"{first.step}-{first.row.name}-heads{first.fold}"
         name = f"{prefix}-{fingerprint(jobs=[self.name(job) for job in group])}"
+        if self.resume.finished(name):
+            self.progress.resumed(sum(pictures_to_learn(job, self.folds[job.fold]) for job in group))
         entry = self.resume.entry(name, lambda folder: self._learn(group, FeatureArrays.read(features), folder))
         self.resume.forget(prefix)
         return entry
@@ -122,7 +125,8 @@ class HeadTrainings:
             rows = self._rows(job)
             folds.append(HeadFold(head.to(self.device), job.random_seed, rows["train"], rows["validation"], f"{job.step}/{job.name}"))
         method = first.card.objective().to(self.device)
-        train_heads(folds, self._feature_samples(first, features), method, first.recipe, self.progress)
+        title = f"{first.step}/{first.row.name}, heads of {len(group)} folds"
+        train_heads(folds, self._feature_samples(first, features), method, first.recipe, self.progress.titled(title))
         return network, folds
 
     def _write_fold(

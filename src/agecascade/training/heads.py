@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -28,6 +28,7 @@ from agecascade.training.epochs import (
     smoothed,
 )
 from agecascade.training.optimisers import LearningRate, clip_each, create_optimiser
+from agecascade.training.progress import Progress
 from agecascade.training.samples import class_weights
 
 MEMORY = 1 << 30  # bytes for the heads of one batched problem, the pictures of a batch and the optimiser
@@ -71,18 +72,18 @@ def train_heads(
     samples: FeatureSamples,
     method: Method,
     recipe: Recipe,
-    progress: Callable[[int], object] = lambda pictures: None,
+    progress: Progress | None = None,
 ) -> None:
     """Train the heads of all folds in place, each as `loop.train` would with a frozen backbone and without augmentation.
 
     Each fold has its own batches, learning rate, validation and choice of the epoch; its `records` are those of the loop.
-    `progress` is called with the number of pictures learned from. Raises LossError where a loss is not finite, naming fold,
+    `progress` hears of the pictures learned from and of each epoch. Raises LossError where a loss is not finite, naming fold,
     epoch and pictures, and TrainingError where a fold has too few pictures.
     """
     for fold in folds:
         require_pictures(fold.history(recipe), batches_of(len(fold.training), recipe.batch_size))
     for together in _cohorts(folds, recipe.batch_size, samples):
-        _Cohort(together, samples, method, recipe).train(progress)
+        _Cohort(together, samples, method, recipe).train(progress or Progress())
 
 
 def _cohorts(folds: list[HeadFold], batch_size: int, samples: FeatureSamples) -> Iterator[list[HeadFold]]:
@@ -128,7 +129,7 @@ class _Cohort:
         self.weight = self._class_weights()
         self.counts = torch.tensor([len(fold.training) for fold in folds], device=self.device)  # (F,)
 
-    def train(self, progress: Callable[[int], object]) -> None:
+    def train(self, progress: Progress) -> None:
         """Train all epochs of all folds; the heads end with the weights that the recipe selects."""
         for _ in run_epochs(self, progress):
             pass
@@ -160,7 +161,7 @@ class _Cohort:
             weight[index, fold.training] = class_weights(label[fold.training], grid, self.recipe.class_weights)
         return torch.from_numpy(weight).to(self.device)
 
-    def train_epoch(self, epoch: int, active: list[int], progress: Callable[[int], object]) -> list[Record]:
+    def train_epoch(self, epoch: int, active: list[int], progress: Progress) -> list[Record]:
         """One pass of every fold over its pictures, finished folds included; the mean loss and its terms of the active ones."""
         sums: dict[str, Tensor] = {}  # {name: (F,)}
         rows, sizes = _plan([np.random.default_rng([*fold.seed, epoch]).permutation(fold.training) for fold in self.folds], self.batches)
@@ -173,7 +174,7 @@ class _Cohort:
             share = torch.as_tensor(sizes[batch], device=self.device) / self.counts  # (F,)
             for name, value in {"loss": losses, **terms}.items():
                 sums[name] = sums.get(name, torch.zeros_like(share)) + value.detach() * share
-            progress(int(sizes[batch][active].sum()))
+            progress.learned(int(sizes[batch][active].sum()))
         means = {name: value.tolist() for name, value in sums.items()}
         return [{name: value[index] for name, value in means.items()} for index in active]
 

@@ -106,6 +106,11 @@ def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, model
             yield job
 
 
+def pictures_to_learn(job: Job, fold: pd.DataFrame) -> int:
+    """How many pictures a training sees in all its epochs; fold: column role."""
+    return job.recipe.epochs * int((fold["role"] == "train").sum())
+
+
 def label_grid(settings: Grid | None, faces: Faces, name: str) -> list[float]:
     """The K values of `datasets.<name>.grid` over these faces, ascending, in label units.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from agecascade.training.learner import Learner, autocast
 from agecascade.training.memory import explain_shortage, reserved_memory
 from agecascade.training.optimisers import LearningRate
 from agecascade.training.parallel import Processes
+from agecascade.training.progress import Progress
 from agecascade.training.samples import Samples, class_weights
 
 _CHECKED = 32  # batches after which a GPU's losses are checked: reading them means waiting for it
@@ -39,7 +40,7 @@ def train(
     *,
     seed: list[int],
     precision: str = "fp32",
-    progress: Callable[[int], object] = lambda pictures: None,
+    progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
     processes: Processes | None = None,
 ) -> Iterator[Record]:
@@ -47,11 +48,11 @@ def train(
 
     validation_error is the MAE in label units (for identities: the share that is wrong). With `select: best` the network
     ends as it was after the epoch of the lowest one. `seed` names this training: the same seed, data and device give the
-    same weights. `progress` is called with the number of pictures learned from. With a `checkpoint`, the state is saved after
+    same weights. `progress` hears of the pictures learned from and of each epoch. With a `checkpoint`, the state is saved after
     each epoch; where one exists, its records are yielded again and the training continues. Raises LossError where a
     loss is not finite, naming epoch, batch and pictures, and TrainingError where the data or the memory do not suffice.
     """
-    processes = processes or Processes()
+    processes, progress = processes or Processes(), progress or Progress()
     history = History(recipe, len(training), len(validation))
     batches = batches_of(len(training), recipe.batch_size)
     require_pictures(history, batches, processes.size)
@@ -64,7 +65,7 @@ def train(
         running = NetworkTraining(learner, method, history, training, validation, weight, augmenter, seed, batches, checkpoint)
         if state is not None:
             running.restore(state)
-            progress(len(training) * len(history.records))
+            progress.resumed(len(training) * len(history.records))
             yield from history.records
         for _ in run_epochs(running, progress):
             yield history.records[-1]
@@ -93,7 +94,7 @@ class NetworkTraining:
     def learning_rate(self, index: int) -> LearningRate:
         return self.learner.learning_rate
 
-    def train_epoch(self, epoch: int, active: list[int], progress: Callable[[int], object]) -> list[Record]:
+    def train_epoch(self, epoch: int, active: list[int], progress: Progress) -> list[Record]:
         """One epoch over all pictures, shuffled anew; returns the mean loss and its mean terms."""
         learner, processes, random = self.learner, self.learner.processes, np.random.default_rng([*self.seed, epoch])
         device, _ = _home(learner.network)
@@ -111,7 +112,7 @@ class NetworkTraining:
                 losses[checked:] = values.unbind()
                 self._require_finite(values[:, 0], checked, parts, epoch + 1)
                 checked = len(losses)
-            progress(len(rows))
+            progress.learned(len(rows))
         sums = dict.fromkeys(learner.names, 0.0)
         for rows, terms in zip(parts, torch.stack(losses).tolist(), strict=True):
             for name, value in zip(learner.names, terms, strict=True):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from agecascade.augmentation import Augmenter
 from agecascade.errors import LossError, TrainingError
@@ -24,9 +23,10 @@ from agecascade.training import frozen
 from agecascade.training.cascade import StepTrainings
 from agecascade.training.epochs import Record
 from agecascade.training.frozen import FeatureArrays
-from agecascade.training.jobs import WINNERS, Job, from_init, jobs_of, samples_of
+from agecascade.training.jobs import WINNERS, Job, from_init, jobs_of, pictures_to_learn, samples_of
 from agecascade.training.loop import train
 from agecascade.training.parallel import Processes, side_by_side
+from agecascade.training.progress import StageProgress
 from agecascade.training.samples import Samples, give_templates
 
 COLUMNS = ["backbone", "learning_rate", "batch_size", "fold", "validation_loss", "validation_error"]
@@ -76,10 +76,10 @@ def search(params: Params, name: str, faces: Faces, splits: pd.DataFrame, models
     """
     units = [unit for trial in _trials(params, name, faces, splits, models) for unit in _units(trial)]
     folds = dict(list(splits.groupby("fold")))
-    total = sum(job.recipe.epochs * int((folds[job.fold]["role"] == "train").sum()) for unit in units for job in unit)
+    total = sum(pictures_to_learn(job, folds[job.fold]) for unit in units for job in unit)
     resume = ResumeCache(work)
-    with tqdm(total=total, desc=name, unit="img", unit_scale=True, disable=None) as progress:
-        trainings = StepTrainings(faces, folds, resume, Tracker.silent(), progress.update, Processes())
+    with StageProgress(name, total) as progress:
+        trainings = StepTrainings(faces, folds, resume, Tracker.silent(), progress, Processes())
         trainings.extract_features([unit for unit in units if frozen.groups(unit)], params.compute)
         results = side_by_side(Trials(name, trainings).finish, units, params.compute, Processes())
     resume.clear()
@@ -131,6 +131,8 @@ class Trials:
         """The last validation of each job of a unit; those of an interrupted search are not trained again."""
         resume = self.trainings.resume
         name = f"{self.name}-trial-{fingerprint(jobs=[self.trainings.fingerprint(job) for job in unit])}"
+        if resume.finished(name):
+            self.trainings.progress.resumed(sum(pictures_to_learn(job, self.trainings.folds[job.fold]) for job in unit))
         entry = resume.entry(name, lambda folder: write_json(folder / "trial.json", self._tried(unit)))
         records = json.loads((entry / "trial.json").read_text(encoding="utf-8"))
         return [DIVERGED if record is None else record for record in records]
@@ -149,7 +151,8 @@ class Trials:
         augmenter = Augmenter(job.augment, job.card.channels, device)
         network, method = from_init(job, job.card).to(device), job.card.objective().to(device)
         give_templates(network, training, job.grid, job.params.daa, augmenter, job.random_seed)
-        options = {"seed": job.random_seed, "precision": job.params.precision, "progress": self.trainings.progress}
+        title = f"{job.step}/{job.name} with learning rate {job.recipe.learning_rate:g}, batches of {job.recipe.batch_size}"
+        options = {"seed": job.random_seed, "precision": job.params.precision, "progress": self.trainings.progress.titled(title)}
         *_, last = train(network, method, training, validation, job.recipe, augmenter, **options)  # type: ignore[arg-type]
         return {name: last[name] for name in DIVERGED}
 
