@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
+import faulthandler
 import io
 import math
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 from functools import cache
 from itertools import zip_longest
-from multiprocessing import get_context
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LAST_ROW = 2**20  # of a spreadsheet: no program writes more
 LARGEST_BOOK = 2**30  # bytes of a spreadsheet once unpacked
+IDLE = 10  # seconds after which the process that reads MATLAB files ends
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 Entry = TypeVar("Entry")
@@ -212,8 +213,10 @@ def _read_apart(*arguments: Any) -> dict[str, np.ndarray]:
 
 
 @cache
-def _mat_worker() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+def _mat_worker() -> Executor:
+    from joblib.externals.loky import ProcessPoolExecutor  # which, unlike Python's, does not run the caller's script once more
+
+    return ProcessPoolExecutor(1, timeout=IDLE)
 
 
 def _read_struct(content: bytes, struct: str, text: Sequence[str], numbers: Sequence[str], optional: str) -> dict[str, np.ndarray]:
@@ -221,6 +224,7 @@ def _read_struct(content: bytes, struct: str, text: Sequence[str], numbers: Sequ
     import numpy as np
     from scipy.io import loadmat
 
+    faulthandler.disable()  # loky switches it on: the end of this process is told in one line
     try:
         found = loadmat(io.BytesIO(content), squeeze_me=True, variable_names=[struct])[struct]
         names = [*numbers, optional] if optional in (found.dtype.names or ()) else numbers
