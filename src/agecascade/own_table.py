@@ -232,7 +232,8 @@ def _lines(table: Table, encoding: str, path: str | None) -> tuple[str, list[str
     The delimiter is what separates the first line into the most columns, the one that the user has named among them if it can.
     """
     text = decoded(table, encoding)
-    headers = {mark: [name.strip() for name in next(csv.reader(text.splitlines()[:1], delimiter=mark), [])] for mark in ",;\t|"}
+    first = next(iter(text.splitlines()), "")
+    headers = {mark: [name.strip(' "') for name in first.split(mark)] for mark in ",;\t|"}
     mark = max(headers, key=lambda mark: (path in headers[mark], len(headers[mark])))
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     try:

@@ -69,7 +69,7 @@ def exclusions(path: str) -> dict[str, str]:
             if "sample_id" not in (table.fieldnames or ()):
                 raise ParamsError(f"clean.exclude: {missing_column(path, 'sample_id', table.fieldnames or ())}")
             return {row["sample_id"]: row.get("reason") or f"{path} lists it" for row in table}
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ParamsError(f"clean.exclude: {path} cannot be read ({error}); give a CSV file with a column sample_id") from None
 
 

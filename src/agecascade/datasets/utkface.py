@@ -116,7 +116,11 @@ def _listed(file: str, content: bytes) -> Iterator[str]:
     if column is None:
         fault = missing_column(file, "filename", table.fieldnames or ())
         raise ArchiveError(f"{fault}; give options.official a CSV file that lists file names")
-    for name in filter(None, (stem(row[column]) for row in table)):
+    try:
+        names = [name for row in table if (name := stem(row[column]))]
+    except csv.Error as error:
+        raise ArchiveError(f"{file}, line {table.line_num}, is no row of a table ({error}); correct it") from None
+    for name in names:
         match = _NAME.fullmatch(name)
         yield match["id"] if match else name
 
