@@ -215,7 +215,9 @@ def test_excluded_rows_are_rejects_with_their_reason(tmp_path):
     assert result.manifest["sample_id"].to_pylist() == ["c"]
 
 
-@pytest.mark.parametrize("content", [b'sample_id\n"' + b"x" * 200_000, None, b"id\na\n", b"sample_id\n\xff\n", b""])
+@pytest.mark.parametrize(
+    "content", [pytest.param(b'sample_id\n"' + b"x" * 200_000, id="a field without end"), None, b"id\na\n", b"sample_id\n\xff\n", b""]
+)
 def test_a_list_of_exclusions_that_is_none(tmp_path, content):
     listed = tmp_path / "doubtful.csv"
     if content is not None:

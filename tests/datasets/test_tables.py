@@ -5,6 +5,9 @@ import math
 import os
 import random
 import re
+import subprocess
+import sys
+import time
 import zipfile
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -21,6 +24,7 @@ from agecascade.datasets import tables
 from agecascade.datasets.base import PathSuffixes, Reject
 from agecascade.datasets.tables import LAST_ROW, Table, find, join, mat_fields, number, sheet_rows, text_lines, text_rows
 from agecascade.errors import ArchiveError
+from places import ROOT
 from publishers import write_zip
 
 
@@ -274,6 +278,29 @@ def test_a_file_over_which_scipy_dies_is_one_clear_line(monkeypatch):
     for _ in range(2):  # the next files are read as before
         again = read_faces(faces_mat(packed=True))
         assert {name: field.tolist() for name, field in again.items()} == {name: field.tolist() for name, field in whole.items()}
+
+
+def test_a_file_that_scipy_never_ends_with_is_one_clear_line(monkeypatch):
+    worker = tables._mat_worker
+    waiting = SimpleNamespace(submit=lambda *_: worker().submit(time.sleep, 60), shutdown=lambda **options: worker().shutdown(**options))
+    began = time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "LONGEST", 0.1)
+        patch.setattr(tables, "_mat_worker", Mock(return_value=waiting, cache_clear=worker.cache_clear))
+        with pytest.raises(ArchiveError, match=r"faces\.mat is damaged: SciPy has not read it within 0\.1 s; fetch it again"):
+            read_faces(faces_mat(packed=True))
+    assert len(read_faces(faces_mat(packed=True))["age"]) == 20
+    assert time.monotonic() - began < 30
+
+
+def test_the_process_that_reads_mat_files_takes_no_more_memory_than_it_may():
+    pytest.importorskip("resource")
+    script = "from agecascade.datasets.tables import _limit_memory as limit\nlimit(2**28)\nbytearray(2**27)\nbytearray(2**30)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == "MemoryError"
+    assert "line 4" in ended.stderr
 
 
 @pytest.mark.parametrize("age", [np.array([["1", "x"]], dtype=object), np.ones((2, 2)), np.array([[1 + 2j, 3]]), np.array([["ab", "cd"]])])

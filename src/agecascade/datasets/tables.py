@@ -9,12 +9,14 @@ import math
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor
-from contextlib import contextmanager
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+import psutil
 
 from agecascade.archives import Archive, Member
 from agecascade.datasets.base import PICTURE_SUFFIXES, ManifestRow, Reject
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 
 LAST_ROW = 2**20  # of a spreadsheet: no program writes more
 LARGEST_BOOK = 2**30  # bytes of a spreadsheet once unpacked
-IDLE = 10  # seconds after which the process that reads MATLAB files ends
+IDLE, LONGEST = 10, 900  # seconds that the process that reads MATLAB files waits for one, and may take for one
+SPARE = 2**31  # bytes that it may take, besides FOLD times the file's length: one changed byte asks for any size
+FOLD = 40
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 Entry = TypeVar("Entry")
@@ -193,6 +197,10 @@ def mat_fields(
     """
     try:
         fields = _read_apart(table.content, struct, tuple(text), tuple(numbers), optional)
+    except TimeoutError:
+        _mat_worker().shutdown(kill_workers=True)
+        _mat_worker.cache_clear()
+        raise ArchiveError(f"{table.name} is damaged: SciPy has not read it within {LONGEST} s; fetch it again") from None
     except (NotImplementedError, ValueError, BrokenExecutor) as error:
         if newer and isinstance(error, NotImplementedError):
             raise ArchiveError(f"{table.name} is of MATLAB 7.3; {newer}") from None
@@ -206,14 +214,14 @@ def mat_fields(
 def _read_apart(*arguments: Any) -> dict[str, np.ndarray]:
     """`_read_struct` in a process of its own, which a damaged file can end; once more, where the process had ended before."""
     try:
-        return _mat_worker().submit(_read_struct, *arguments).result()
+        return _mat_worker().submit(_read_struct, *arguments).result(LONGEST)
     except BrokenExecutor:
         _mat_worker.cache_clear()
-        return _mat_worker().submit(_read_struct, *arguments).result()
+        return _mat_worker().submit(_read_struct, *arguments).result(LONGEST)
 
 
 @cache
-def _mat_worker() -> Executor:
+def _mat_worker() -> Any:
     from joblib.externals.loky import ProcessPoolExecutor  # which, unlike Python's, does not run the caller's script once more
 
     return ProcessPoolExecutor(1, timeout=IDLE)
@@ -226,6 +234,7 @@ def _read_struct(content: bytes, struct: str, text: Sequence[str], numbers: Sequ
 
     faulthandler.disable()  # loky switches it on: the end of this process is told in one line
     try:
+        _limit_memory(SPARE + FOLD * len(content))
         found = loadmat(io.BytesIO(content), squeeze_me=True, variable_names=[struct])[struct]
         names = [*numbers, optional] if optional in (found.dtype.names or ()) else numbers
         fields = {name: np.atleast_1d(found[name].item()) for name in (*text, *names)}
@@ -237,6 +246,15 @@ def _read_struct(content: bytes, struct: str, text: Sequence[str], numbers: Sequ
         raise
     except Exception as error:  # SciPy lets through what zlib, struct and NumPy raise
         raise ValueError(_reason(error)) from None
+
+
+def _limit_memory(more: int) -> None:
+    """Let this process take so many bytes more, where the system can hold it to that."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        taken = psutil.Process().memory_info().vms
+        resource.setrlimit(resource.RLIMIT_AS, (taken + more, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def _reason(error: Exception) -> str:
