@@ -1,10 +1,11 @@
-"""Check every key of params.yaml, and that its networks and regressors can be made, before any other stage runs."""
+"""Check every key of params.yaml, and that its readers, networks and regressors know their options, before any other stage runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from agecascade import params
+from agecascade.datasets import check_data_sets
 from agecascade.features.layers import check_features
 from agecascade.io.files import written_beside
 from agecascade.regressors.regress import check_regressors
@@ -14,6 +15,7 @@ from common import run
 
 def main() -> None:
     study = params.load("params.yaml")
+    check_data_sets(study.datasets)
     require_rows(study)
     check_features(study)
     check_regressors(study)

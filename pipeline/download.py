@@ -22,7 +22,7 @@ def main(name: str) -> None:
         else:
             from agecascade import synthetic
 
-            seed = synthetic.data_set_seed(settings.seed, name)
+            seed = synthetic.data_set_seed(dataset.draw.seed, name)
             synthetic.write(dataset.reader, folder, dataset.draw, seed, settings.compute.workers)
 
 

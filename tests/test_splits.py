@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agecascade import schema, splits
+from agecascade import params, schema, splits
 from agecascade.errors import ParamsError
+from places import sample_params
 
 quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -212,3 +215,19 @@ def test_validation_is_about_its_share_of_what_is_not_test():
     sizes = result.groupby(["fold", "role"]).size().unstack()
     share = sizes["validation"] / (sizes["validation"] + sizes["train"])
     assert share.between(0.17, 0.23).all()
+
+
+def test_the_target_of_a_study_needs_test_pictures_in_every_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its publisher gives none: that is said before anything trains."""
+    content = sample_params()
+    content["datasets"]["sample_fgnet"] |= {"protocol": "official", "folds": 1}
+    study = params.check(content)
+    frame = table([4, 4], official=["train"] * 7 + ["validation"]).assign(member="x")
+    for name in ("sample_fgnet", "sample_agedb"):
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+    hashes = frame[["sample_id"]].assign(digest=[f"{i:064}" for i in range(8)], hash=np.arange(8) << 40)
+    monkeypatch.setattr(splits.duplicates, "read_fingerprints", lambda folder: hashes)
+    with pytest.raises(ParamsError, match=r"datasets\.sample_fgnet\.test: fold 0 has no test picture, and this is evaluate\.target"):
+        splits.split_dataset(study, "sample_fgnet", tmp_path, tmp_path)
+    content["datasets"]["sample_agedb"] |= {"protocol": "official", "test": 0.0}
+    assert splits.split_dataset(params.check(content), "sample_agedb", tmp_path, tmp_path).table.num_rows == 8

@@ -1,20 +1,28 @@
-"""Split conformal prediction intervals, calibrated on validation residuals, for every method."""
+"""Conformal prediction intervals for every method: split conformal on validation residuals, or cross-conformal on those of other folds."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+Calibration = Literal["validation", "other_folds"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 class Interval:
-    """An interval: value -/+ quantile, times the distribution's width where `scaled`."""
+    """An interval: value -/+ quantile, times the distribution's width where `scaled`.
 
-    coverage: float
-    quantile: float
+    calibrated_on: the fold's own validation pictures, or the test pictures of the other folds (cross-conformal).
+    """
+
+    coverage: Annotated[float, Field(gt=0, lt=1)]
+    quantile: Annotated[float, Field(ge=0)]  # label units, or widths
     scaled: bool
+    calibrated_on: Calibration = "validation"
 
     def bounds(self, value: np.ndarray, distribution: np.ndarray | None, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Low and high (N,) of values (N,) in label units, clamped to the grid (K,)."""
@@ -29,15 +37,26 @@ def widths(distribution: np.ndarray, grid: np.ndarray) -> np.ndarray:
     return np.maximum(np.sqrt(variance), 1e-3 * (grid[-1] - grid[0]))
 
 
-def calibrate(value: np.ndarray, label: np.ndarray, distribution: np.ndarray | None, grid: np.ndarray, coverage: float) -> Interval:
-    """The interval whose quantile is the ceil((n + 1) coverage)-th smallest score of n validation pictures.
+def scores(value: np.ndarray, label: np.ndarray, distribution: np.ndarray | None, grid: np.ndarray) -> np.ndarray:
+    """The score (n,) of each picture: the absolute residual, over the distribution's width where there is one."""
+    return np.abs(value - label) / (widths(distribution, grid) if distribution is not None else 1.0)
 
-    A score is the absolute residual, over the distribution's width where there is one. With too few pictures for
-    the coverage the quantile is the largest score. Raises ValueError without any picture.
+
+def interval_of(scores: np.ndarray, coverage: float, scaled: bool, calibrated_on: Calibration = "validation") -> Interval:
+    """The interval whose quantile is the ceil((n + 1) coverage)-th smallest of n scores; with too few for the coverage, the largest.
+
+    Of a fold's own validation pictures (split conformal), it holds a new picture's label with a probability of `coverage` at least.
+    Of the test pictures of other folds, each by the network that did not learn from it (cross-conformal: Vovk, 2015), it does so about:
+    without assumptions there is no such bound for the quantile of cross-validation residuals (Barber et al., 2021, "Predictive inference
+    with the jackknife+"), but it holds as far as folds are alike and a network changes little with one fold of its pictures.
+    Raises ValueError without any score.
     """
-    if not len(value):
-        raise ValueError("a conformal interval needs validation pictures")
-    scaled = distribution is not None
-    scores = np.abs(value - label) / (widths(distribution, grid) if distribution is not None else 1.0)
+    if not len(scores):
+        raise ValueError("a conformal interval needs validation pictures, or those of other folds")
     rank = min(math.ceil((len(scores) + 1) * coverage), len(scores))
-    return Interval(coverage, float(np.sort(scores)[rank - 1]), scaled)
+    return Interval(coverage, float(np.sort(scores)[rank - 1]), scaled, calibrated_on)
+
+
+def calibrate(value: np.ndarray, label: np.ndarray, distribution: np.ndarray | None, grid: np.ndarray, coverage: float) -> Interval:
+    """The interval of n validation pictures: `interval_of` their `scores`. Raises ValueError without any picture."""
+    return interval_of(scores(value, label, distribution, grid), coverage, distribution is not None)

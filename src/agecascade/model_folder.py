@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -18,31 +21,37 @@ from agecascade.conformal import Interval
 from agecascade.errors import ModelError
 from agecascade.faces.crops import TEMPLATE, Frame
 from agecascade.io.files import checksum, write_csv, write_json
+from agecascade.io.resume import fingerprint
 from agecascade.methods.base import SHARED, Method
 from agecascade.methods.classification import Identity
 from agecascade.models.base import Network
-from agecascade.params import SCRATCH, Align, Detection, Normalisation, Params, Row, Training
+from agecascade.params import SCRATCH, Align, Channels, Detection, Normalisation, Params, Row, Training
+from agecascade.params.block import TYPED, Size, number_faults
 
-FORMAT = 1
+FORMAT = 2  # 1, which has no SEALS, is still read
+SEALS = "sha256"  # key of model.json: the digests of the card without it, and of the weights
+Point = Annotated[list[float], Field(min_length=2, max_length=2)]  # x, y
 IDENTITY = "identity"  # the method of pretrainings, which classify identities
 _POOLED = "pooled"  # the head of identities, whatever head ages have: only classes are needed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TYPED)
 class Crop:
     """How a face is cropped for the network: the detector for photos, its settings, and the alignment."""
 
     detector: str
-    size: int  # pixels
-    margin: float
-    template: list[list[float]]  # five points in the unit square
+    size: Size  # pixels
+    margin: Annotated[float, Field(ge=-0.2, le=2)]
+    template: Annotated[list[Point], Field(min_length=5, max_length=5)]  # five points in the unit square
     crop: str = "similarity"  # the kind of face square, as in params.Align
     detection: dict[str, Any] = field(default_factory=lambda: Detection().model_dump())  # as params.Detection
     trained_with: str | None = None  # the detector of the training set; null in older models
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _settings_fit(self) -> Crop:
         Detection.model_validate(self.detection)
         Align.model_validate({"crop": self.crop})
+        return self
 
     @property
     def frame(self) -> Frame:
@@ -55,9 +64,9 @@ class Crop:
         return self.crop != "hull" or self.trained_with in ("yunet", "retinaface")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TYPED)
 class ModelCard:
-    """The content of model.json; every number in label units unless it says otherwise."""
+    """The content of model.json, checked; every number in label units unless it says otherwise."""
 
     study: str
     step: str
@@ -65,20 +74,27 @@ class ModelCard:
     backbone: str
     head: str
     pooling: str
-    outputs: int
+    outputs: Annotated[int, Field(ge=0, le=10_000_000)]
     method: str
     method_options: dict[str, Any]
-    grid: list[float]
-    image_size: int  # pixels
+    grid: Annotated[list[float], Field(min_length=1)]
+    image_size: Size  # pixels
     normalisation: dict[str, list[float]]
     crop: Crop
     flip: bool  # average with the mirror image
-    seed: int
-    fold: int
+    seed: Annotated[int, Field(ge=0)]
+    fold: Annotated[int, Field(ge=0)]
     head_options: dict[str, Any] = field(default_factory=dict)  # of no use to heads without
     interval: Interval | None = None
-    validation: dict[str, float] | None = None
+    validation: dict[str, int | float] | None = None
     format: int = FORMAT
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelCard:
+        Channels.model_validate(self.normalisation)
+        if any(after <= before for before, after in pairwise(self.grid)):
+            raise ValueError("grid: its values must ascend")
+        return self
 
     def network(self) -> Network:
         """A network of this shape, freshly initialised."""
@@ -100,54 +116,115 @@ class ModelCard:
         return Normalisation.model_validate(self.normalisation)
 
 
+_CARD = TypeAdapter(ModelCard)
+
+
 def save(folder: Path, network: Network, card: ModelCard, history: Sequence[dict[str, float]]) -> None:
     """Write a model folder; the caller makes it appear at once, complete (`files.written_beside`)."""
     folder.mkdir(parents=True, exist_ok=True)
     # contiguous: a channels-last weight would be stored in another order than it is read
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
-    write_json(folder / "model.json", asdict(card))
+    write_card(folder, card)
     write_csv(folder / "history.csv", pd.DataFrame(list(history)))
 
 
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write the model.json of a folder whose weights are there, sealed with the digests of both."""
+    content = asdict(card)
+    write_json(folder / "model.json", {**content, SEALS: {"card": fingerprint(card=content), "weights": model_digest(folder)}})
+
+
 def read_card(folder: Path | str) -> ModelCard:
-    """The model.json of a folder. Raises ModelError where it is missing or not of this format."""
-    path = Path(folder) / "model.json"
+    """The model.json of a folder. Raises ModelError where it is missing, was changed, or is not of a format that is read."""
+    return _sealed_card(Path(folder))[0]
+
+
+def _sealed_card(folder: Path) -> tuple[ModelCard, str | None]:
+    """The card of a folder, and the digest that its weights must have; None in format 1."""
+    path = folder / "model.json"
+    content = _read_json(path)
+    seals = content.pop(SEALS, None)
+    if (number := content.get("format", FORMAT)) not in (1, FORMAT):
+        raise ModelError(f"{path} has format {number}, this version reads 1 to {FORMAT}; use the version that wrote it")
+    try:
+        if faults := number_faults(content):
+            raise ValueError(faults[0])
+        card = _CARD.validate_json(json.dumps(content))  # strict Python mode wants objects where JSON has mappings
+    except ValidationError as error:
+        fault = error.errors()[0]
+        found = "" if isinstance(fault["input"], dict | list) else f", found {fault['input']!r:.60}"
+        message = f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}{found}"
+        raise ModelError(f"{path} is no model description: {' '.join(message.split())}; train the model again") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ModelError(f"{path} is no model description: {' '.join(str(error).split())}; train the model again") from None
+    if card.format == 1 and seals is None:
+        return card, None
+    if not isinstance(seals, dict) or seals.get("card") != fingerprint(card=content) or not isinstance(seals.get("weights"), str):
+        raise ModelError(f"{path} was changed after it was written (its digest differs); `dvc checkout` restores it")
+    return card, seals["weights"]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file. Raises ModelError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        content["crop"] = Crop(**content["crop"])
-        content["interval"] = Interval(**content["interval"]) if content["interval"] else None
-        Normalisation.model_validate(content["normalisation"])
-        card = ModelCard(**content)
+        if not isinstance(content, dict):
+            raise ValueError("it holds no mapping")
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; give a folder that `dvc repro` wrote below models/") from None
-    except (ValueError, KeyError, TypeError) as error:  # JSON's and pydantic's own are values too
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is no model description: {' '.join(str(error).split())}; train the model again") from None
-    if card.format != FORMAT:
-        raise ModelError(f"{path} has format {card.format}, this version reads {FORMAT}; use the version that wrote it")
-    return card
+    return content
 
 
 def read_weights(folder: Path | str) -> dict[str, torch.Tensor]:
-    """The tensors of a model folder; safetensors runs no code. Raises ModelError where they cannot be read."""
-    path = Path(folder) / "model.safetensors"
+    """The tensors of a model folder; safetensors runs no code.
+
+    Raises ModelError where they cannot be read, are others than model.json was written for, or are no finite numbers.
+    """
+    folder = Path(folder)
+    return _sealed_weights(folder, _sealed_card(folder)[1])
+
+
+def _sealed_weights(folder: Path, digest: str | None) -> dict[str, torch.Tensor]:
+    path = folder / "model.safetensors"
     try:
-        return load_file(path)
+        weights = load_file(path)
+        if digest is not None and model_digest(folder) != digest:
+            raise ModelError(f"{path} holds other weights than model.json was written for; `dvc checkout` restores both")
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; train the model again") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path} is damaged ({error}); `dvc checkout` restores it") from None
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ModelError(f"{path}: {name} holds numbers that are not finite; `dvc checkout` restores it, or train the model again")
+    return weights
 
 
 def load(folder: Path | str) -> tuple[Network, Method, ModelCard]:
     """A trained network in evaluation mode, its method and its card. Raises ModelError where they do not fit."""
-    card = read_card(folder)
-    network = card.network()
+    folder = Path(folder)
+    card, digest = _sealed_card(folder)
+    weights = _sealed_weights(folder, digest)
     try:
-        network.load_state_dict(read_weights(folder))
+        method, network = card.objective(), card.network()
+    except ModelError as error:
+        raise ModelError(f"{folder / 'model.json'}: {error}") from None
+    except (TypeError, ValueError, RuntimeError, AssertionError, ArithmeticError) as error:  # what a layer says of an impossible shape
+        raise ModelError(f"{folder / 'model.json'} describes no network ({' '.join(str(error).split())}); train the model again") from None
+    if card.outputs != method.outputs:
+        raise ModelError(
+            f"{folder / 'model.json'}: {card.outputs} outputs, where {card.method} has {method.outputs}; train the model again"
+        )
+    try:
+        network.load_state_dict(weights)
     except RuntimeError as error:
         raise ModelError(f"{folder}: the weights do not fit model.json: {' '.join(str(error).split())}") from None
-    return network.for_use(), card.objective(), card
+    return network.for_use(), method, card
 
 
 def model_digest(folder: Path | str) -> str:

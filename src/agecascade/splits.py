@@ -51,11 +51,20 @@ def split_dataset(study: Params, name: str, manifest: Path, aligned: Path) -> Da
     included = rows[~rows["sample_id"].isin(excluded["sample_id"])]
     try:
         table = split(included, dataset.protocol, dataset.folds, dataset.test, dataset.validation, study.seed)
+        if name == study.evaluate.target:
+            _require_tests(table.to_pandas())
         leaks = leakage.report(table.to_pandas(), included)
     except (ParamsError, SplitError) as error:
         raise type(error)(f"datasets.{name}.{error}") from None
     counts = {"pictures": len(rows), "excluded": dict(Counter(excluded["reason"])), "apart_from": shared}
     return DatasetSplit(table, duplicates.rejects(excluded, published), {**counts, **leaks})
+
+
+def _require_tests(roles: pd.DataFrame) -> None:
+    """Raise ParamsError where a fold has no test picture; roles: columns fold and role."""
+    for fold, part in roles.groupby("fold"):
+        if not (part["role"] == "test").any():
+            raise ParamsError(f"test: fold {fold} has no test picture, and this is evaluate.target; change the share or protocol")
 
 
 def split(table: pd.DataFrame, protocol: str, folds: int, test: float, validation: float, seed: int) -> pa.Table:

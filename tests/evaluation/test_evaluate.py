@@ -14,7 +14,7 @@ import pytest
 
 from agecascade import params
 from agecascade.errors import ModelError
-from agecascade.evaluation import evaluate as evaluation
+from agecascade.evaluation import evaluate
 from agecascade.evaluation.evaluate import baseline_rows, beaten_by_none, draw_results, evaluated_rows, write_metrics
 from agecascade.io.files import write_table
 from agecascade.params import Params
@@ -57,6 +57,12 @@ def test_rows_are_what_params_ask_for(study: Params, predictions: Path) -> None:
     assert by_step["regress"].test_mae == {}
 
 
+def test_a_step_without_test_pictures_is_no_row(study: Params, predictions: Path) -> None:
+    """Its data set is one on the way: all of it is learned from."""
+    write_table(predictions / "imdb" / f"{study.rows[0].name}.parquet", pa.table([[]] * len(PREDICTIONS), schema=PREDICTIONS))
+    assert [result.step for result in evaluated_rows(study, predictions)][:3] == ["agedb", "target", "target_from_scratch"]
+
+
 def test_what_is_bounded_by_time_stands_apart(study: Params, predictions: Path, tmp_path: Path) -> None:
     folder = tmp_path / "metrics"
     write_metrics(evaluated_rows(study, predictions), study.evaluate.confidence, folder)
@@ -84,6 +90,30 @@ def test_plots_are_the_same_bytes_for_the_same_numbers(study: Params, prediction
     assert names == {"mae.png", "cumulative_score.png", "predictions.png", "labels.png", "curves.png"}
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_plots_show_every_seed_and_regressor(study: Params, predictions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of one method in one step had one name, so that only the last of them was drawn."""
+    content = study.model_dump(by_alias=True)
+    content["compare"]["seeds"] = [1]
+    content["regressors"] = {"svr": {"features": "agedb"}, "svr_again": {"features": "agedb", "regressor": "svr"}}
+    study = params.check(content)
+    for step in study.cascade:
+        shutil.copy(predictions / step / "dldl_v2-tinyagenet-s0.parquet", predictions / step / "dldl_v2-tinyagenet-s1.parquet")
+    shutil.copy(predictions / "regress" / "svr.parquet", predictions / "regress" / "svr_again.parquet")
+    drawn: dict[str, list[str]] = {}
+    for name in ("label_histogram", "predicted_against_true", "cumulative_scores", "mae_bars", "training_curves"):
+        monkeypatch.setattr(evaluate.plots, name, lambda path, rows, *_: drawn.update({path.stem: list(rows)}))
+    monkeypatch.setattr(evaluate.pd, "read_csv", lambda path: None)
+    draw_results(evaluated_rows(study, predictions), study.evaluate.target, {}, tmp_path / "models", tmp_path)
+    assert drawn["mae"] == [
+        "dldl_v2, target (dldl_v2-tinyagenet-s0)",
+        "dldl_v2, target (dldl_v2-tinyagenet-s1)",
+        "dldl_v2, target_from_scratch (dldl_v2-tinyagenet-s0)",
+        "dldl_v2, target_from_scratch (dldl_v2-tinyagenet-s1)",
+        "svr on agedb (svr)",
+        "svr on agedb (svr_again)",
+    ]
 
 
 def test_a_missing_row_names_the_stage_to_run(study: Params, predictions: Path) -> None:
@@ -163,9 +193,9 @@ def test_the_baseline_stands_in_no_plot(study: Params, predictions: Path, data: 
     rows = evaluated_rows(study, predictions)
     drawn: dict[str, list[str]] = {}
     for name in ("predicted_against_true", "cumulative_scores", "mae_bars", "training_curves"):
-        monkeypatch.setattr(evaluation.plots, name, lambda _, shown, name=name: drawn.update({name: list(shown)}))
-    monkeypatch.setattr(evaluation.plots, "label_histogram", lambda *_: None)
-    monkeypatch.setattr(evaluation.pd, "read_csv", lambda _: None)
+        monkeypatch.setattr(evaluate.plots, name, lambda _, shown, name=name: drawn.update({name: list(shown)}))
+    monkeypatch.setattr(evaluate.plots, "label_histogram", lambda *_: None)
+    monkeypatch.setattr(evaluate.pd, "read_csv", lambda _: None)
     draw_results([*baseline_rows(study, rows, data), *rows], study.evaluate.target, {}, predictions, predictions / "plots")
     assert drawn["mae_bars"]
     assert not [label for labels in drawn.values() for label in labels if "median" in label]

@@ -37,7 +37,11 @@ def test_every_study_is_valid_and_names_itself() -> None:
         (["evaluate", "target"], "sample_fgnt", "evaluate.target: unknown data set 'sample_fgnt'; did you mean sample_fgnet"),
         (["regressors", "svr", "features"], "agdb", "regressors.svr.features: unknown features 'agdb'; did you mean agedb"),
         (["datasets", "sample_fgnet", "draw"], None, "datasets.sample_fgnet: origin: synthetic needs `draw`"),
-        (["cascade", "target", "by_backbone"], {"tinyagenet": {"epoch": 3}}, "epoch"),
+        (
+            ["cascade", "target", "by_backbone"],
+            {"tinyagenet": {"epoch": 3}},
+            "cascade.target: by_backbone.tinyagenet.epoch: unknown key 'epoch'",
+        ),
         (["align", "detection"], {"scales": [0.0]}, "align.detection.scales"),
         (["align", "detection"], {"rotations": [450.0]}, "align.detection.rotations"),
         (["align", "crop"], "circle", "align.crop"),

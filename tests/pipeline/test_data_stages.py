@@ -89,10 +89,10 @@ def test_each_synthetic_data_set_has_a_seed_of_its_own(monkeypatch):
         drawn.append((reader, seed))
 
     monkeypatch.setattr(synthetic, "write", write, raising=False)
-    draw = params.DrawSettings(pictures=4, subjects=2)
-    dataset = Dataset(reader="agedb", origin="synthetic", draw=draw, detector="annotation", protocol="random")
-    for seed in (0, 0, 1):
-        everything = SimpleNamespace(seed=seed, datasets={"one": dataset, "two": dataset}, compute=SimpleNamespace(workers=1))
+    for study_seed, seed in ((0, 0), (5, 0), (0, 1)):  # the study's seed draws no other pictures
+        draw = params.DrawSettings(pictures=4, subjects=2, seed=seed)
+        dataset = Dataset(reader="agedb", origin="synthetic", draw=draw, detector="annotation", protocol="random")
+        everything = SimpleNamespace(seed=study_seed, datasets={"one": dataset, "two": dataset}, compute=SimpleNamespace(workers=1))
         monkeypatch.setattr(params, "load", lambda everything=everything: everything)
         download_stage.main("one")
         download_stage.main("two")

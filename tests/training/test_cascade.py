@@ -60,6 +60,13 @@ def tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracker:
     return silent
 
 
+def require_released(work: Path) -> None:
+    """Nothing begun or in use is left of a step that is complete: finished trainings and their locks alone."""
+    assert {path.suffix for path in work.iterdir()} <= {"", ".lock"}
+    assert not [path for path in work.iterdir() if path.name.startswith(".") or "-features-" in path.name]
+    assert all((work / path.stem).is_dir() for path in work.glob("*.lock"))
+
+
 def trained(study: Params, step: str, faces: Faces, splits: pd.DataFrame, tracker: Tracker, root: Path) -> Path:
     models = root / "models"
     if not models.exists():
@@ -83,7 +90,7 @@ def test_a_step_writes_models_and_test_predictions_of_every_fold(
     assert frame["label_sigma"].isna().sum() == np.isnan(faces.sigma[[int(name[1:]) for name in frame["sample_id"]]]).sum()
     digests = json.loads(table.schema.metadata[b"models"])
     assert digests["1"] == model_folder.model_digest(folder / "dldl_v2-tinyagenet-s0" / "fold1")
-    assert not any((tmp_path / "work").iterdir())
+    require_released(tmp_path / "work")
 
 
 def test_a_row_ends_the_same_alone_as_in_a_comparison_whatever_the_workers(
@@ -241,7 +248,7 @@ def test_an_interrupted_fold_goes_on_behind_its_last_epoch(
     for path in undisturbed.rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (folder / path.relative_to(undisturbed)).read_bytes(), path
-    assert not any((tmp_path / "work").iterdir())
+    require_released(tmp_path / "work")
 
 
 def test_a_changed_param_starts_anew_and_forgets_what_was_begun(
@@ -264,7 +271,7 @@ def test_a_changed_param_starts_anew_and_forgets_what_was_begun(
     expected = trained(changed, "target_from_scratch", faces, splits, tracker, tmp_path / "undisturbed")
     name = "dldl_v2-tinyagenet-s0/fold0/model.safetensors"
     assert (folder / name).read_bytes() == (expected / name).read_bytes()
-    assert not any((tmp_path / "work").iterdir())
+    require_released(tmp_path / "work")
 
 
 def test_an_unknown_block_stops_before_training(
@@ -333,7 +340,7 @@ def test_experiments_side_by_side_leave_each_other_their_trainings(
     monkeypatch.setattr(cascade, "_deliver", after_another)
     ours = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
     assert len(list(ours.rglob("model.json"))) == len(list((tmp_path / "other").rglob("model.json"))) == 4
-    assert not any((tmp_path / "work").iterdir())
+    require_released(tmp_path / "work")
 
 
 def test_a_piece_of_a_killed_run_is_forgotten(tmp_path: Path) -> None:
@@ -358,12 +365,30 @@ def test_labels_outside_the_grid_stop_before_training(
         trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
 
 
-def test_a_fold_without_a_role_stops_before_training(
+def test_a_fold_without_training_pictures_stops_before_training(
     study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
 ) -> None:
-    gone = splits[(splits["fold"] == 0) | (splits["role"] != "validation")]
-    with pytest.raises(TrainingError, match="fold 1 of sample_fgnet has no validation picture"):
+    gone = splits[(splits["fold"] == 0) | (splits["role"] != "train")]
+    with pytest.raises(TrainingError, match="fold 1 of sample_fgnet has no train picture"):
         trained(study, "target_from_scratch", faces, gone, tracker, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({"select": "best"}, "select: best"),
+        ({"schedule": {"name": "plateau"}}, "schedule: plateau"),
+        ({"early_stopping": 1}, "early"),
+    ],
+)
+def test_what_decides_by_validation_pictures_needs_some_before_training(
+    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, changes: dict, setting: str
+) -> None:
+    gone = splits[(splits["fold"] == 0) | (splits["role"] != "validation")]
+    content = study.model_dump(by_alias=True)
+    content["cascade"]["target_from_scratch"] |= changes
+    with pytest.raises(TrainingError, match=f"{setting}.* decides by validation pictures; fold 1 of sample_fgnet has none"):
+        trained(params.check(content), "target_from_scratch", faces, gone, tracker, tmp_path)
 
 
 def test_a_missing_or_foreign_model_is_named(study: Params, tmp_path: Path) -> None:

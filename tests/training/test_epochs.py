@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from agecascade import methods
+from agecascade.errors import TrainingError
 from agecascade.methods.base import Method
 from agecascade.methods.classification import Identity
-from agecascade.training.epochs import History, Record, batches_of, exhausted, weighted_terms
+from agecascade.training.epochs import History, Record, batches_of, exhausted, require_pictures, weighted_terms
 from brightness import recipe
 
 
@@ -39,6 +41,33 @@ def test_a_history_of_a_checkpoint_remembers_the_lowest_error() -> None:
 
 def test_batches_are_of_about_the_same_size() -> None:
     assert [batches_of(pictures, 16) for pictures in (0, 7, 23, 24, 25, 48)] == [1, 1, 1, 2, 2, 3]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_no_process_gets_a_single_picture_of_a_batch(processes: int) -> None:
+    """7 pictures in 4 batches of two left one of a single picture."""
+    assert [batches_of(pictures, 2) for pictures in (1, 2, 3, 4, 5, 7, 8)] == [1, 1, 1, 2, 2, 3, 4]
+    for pictures in range(2 * processes, 60):
+        for batch_size in (2, 3, 4, 5):
+            batches = batches_of(pictures, batch_size, processes)
+            parts = np.array_split(np.arange(pictures), batches)
+            assert min(len(part[rank::processes]) for part in parts for rank in range(processes)) >= 2
+            if min(map(len, np.array_split(np.arange(pictures), max(1, round(pictures / batch_size))))) >= 2 * processes:
+                assert batches == max(1, round(pictures / batch_size))  # as before the rule, to the bit
+
+
+@pytest.mark.parametrize(
+    ("training", "processes", "message"),
+    [
+        (0, 1, "there is no picture to train on"),
+        (1, 1, "1 training picture, where 2 are needed; see the data set's splits"),
+        (3, 2, "3 training pictures, where 4 are needed, 2 for each of 2 processes"),
+    ],
+)
+def test_too_few_pictures_are_one_line(training: int, processes: int, message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        require_pictures(History(recipe(), training, validation=4), processes)
+    require_pictures(History(recipe(epochs=0), training, validation=4), processes)  # nothing learns
 
 
 @pytest.mark.parametrize("method", [*methods.METHODS, "identity"])

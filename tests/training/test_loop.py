@@ -29,6 +29,20 @@ def test_it_learns_brightness() -> None:
     np.testing.assert_allclose(distribution.sum(axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_batches_of_two_leave_no_picture_alone(count: int) -> None:
+    """ResNet-18 ends in maps of one pixel at 32 px, where the batch norm of a single picture fails."""
+    network, method = models.create("resnet18", outputs=21, pooling="average"), methods.create("dldl_v2", torch.arange(0.0, 21.0))
+    parts = samples(count), samples(seed=1)
+    (record,) = train(network, method, *parts, brightness.recipe(epochs=1, batch_size=2), AUGMENTER, seed=[1, 2])
+    assert np.isfinite(record["loss"])
+
+
+def test_a_single_picture_is_one_line() -> None:
+    with pytest.raises(TrainingError, match="1 training picture, where 2 are needed"):
+        trained(data=samples(1), epochs=1)
+
+
 def test_records_hold_each_term_and_sum_to_the_loss() -> None:
     _, history = trained(epochs=2)
     assert [record["epoch"] for record in history] == [1, 2]

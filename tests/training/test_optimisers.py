@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from agecascade import methods, models
 from agecascade.errors import ModelError
+from agecascade.models import frozen_blocks
 from agecascade.params import Schedule
 from agecascade.training import optimisers
 from agecascade.training.learner import Learner
-from agecascade.training.optimisers import LearningRate, draws, factor, frozen_blocks
+from agecascade.training.optimisers import LearningRate, draws, factor
 from agecascade.training.parallel import FabricProcesses
 from brightness import AGES, network, recipe, same_weights, trained
 

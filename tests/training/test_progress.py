@@ -25,6 +25,12 @@ def test_a_log_gets_the_first_epoch_and_the_last_one(capsys: pytest.CaptureFixtu
     assert last.startswith("target/dldl_v2-tinyagenet-s0: epoch 3 of 3, loss 3.215, validation error 6.1; 100% of target, ")
 
 
+def test_a_training_without_validation_pictures_shows_its_loss_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with StageProgress("target", 30) as stage:
+        stage.titled("target/dldl_v2-tinyagenet-s0").epoch({"epoch": 1, "loss": 3.2, "validation_error": float("nan")}, 1)
+    assert "epoch 1 of 1, loss 3.2; 0% of target" in capsys.readouterr().err
+
+
 def test_each_epoch_gets_a_line_where_epochs_are_long(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LINE_AFTER", 0.0)
     with StageProgress("target", 500) as stage:

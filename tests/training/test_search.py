@@ -66,7 +66,8 @@ def test_every_pair_is_tried_in_the_first_folds(trainable: str, faces: Faces, sp
     best = result.means.sort_values("validation_loss").iloc[0]
     winner = result.winners["tinyagenet"]
     assert (winner["learning_rate"], winner["batch_size"]) == (best["learning_rate"], best["batch_size"])
-    assert not any((tmp_path / "work").iterdir())
+    left = {path.name for path in (tmp_path / "work").iterdir() if path.is_dir()}
+    assert all(name.startswith("tuned-trial-") for name in left)  # a further seed starts them no second time
 
 
 def test_the_step_starts_with_the_winner_from_where_the_search_did(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
@@ -205,3 +206,17 @@ def test_through_the_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert 0 < rate.max() <= winner["learning_rate"] * (1 + 1e-6)
     assert Path("plots/search/tuned.png").is_file()
     assert json.loads(Path("metrics/mae.json").read_text())["sample_fgnet"]["target"][MAIN]["folds"] == 2
+
+
+def test_a_further_seed_tries_no_pair_again(faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = searched(params.check(content()), faces, splits, tmp_path)
+    monkeypatch.setattr(module.Trials, "_tried", lambda *_: pytest.fail("a trial has begun"))
+    more = params.check(content() | {"compare": {"methods": [], "backbones": [], "seeds": [1]}})
+    initialise(more, tmp_path / "models" / "scratch")
+    pd.testing.assert_frame_equal(searched(more, faces, splits, tmp_path).table, first.table)
+
+
+def test_a_fold_without_validation_pictures_stops_before_the_first_trial(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    gone = splits[(splits["fold"] != 1) | (splits["role"] != "validation")]
+    with pytest.raises(TrainingError, match=r"search\.tuned decides by validation pictures, and fold 1 of sample_fgnet has none"):
+        searched(params.check(content()), faces, gone, tmp_path)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 
 from agecascade.datasets.base import Reader
 from agecascade.errors import ParamsError, unknown_name
-from agecascade.params.data import RENAMED_READERS, renamed_reader
+from agecascade.params.data import RENAMED_READERS, Dataset, renamed_reader
 
 # name in params.yaml -> module that is a base.Reader; imported at its first use
 READERS = {
@@ -42,3 +44,14 @@ def reader(name: str) -> Reader:
     if name not in READERS:
         raise ParamsError(f"reader: {unknown_name('reader', name, READERS)}")
     return cast(Reader, import_module(READERS[name]))
+
+
+def check_data_sets(datasets: Mapping[str, Dataset]) -> None:
+    """Raise ParamsError, naming the key, for an unknown reader, options that it does not know, and a missing file of `exclude`."""
+    for name, dataset in datasets.items():
+        if dataset.clean.exclude is not None and not Path(dataset.clean.exclude).is_file():
+            raise ParamsError(f"datasets.{name}.clean.exclude: there is no file {dataset.clean.exclude}; see exclusions/README.md")
+        try:
+            reader(dataset.reader).sources(dataset.options)
+        except ParamsError as error:
+            raise ParamsError(f"datasets.{name}.{error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,10 @@ from agecascade.errors import ModelError
 from agecascade.evaluation.summary import fold_maes, summarise
 from agecascade.evaluation.tables import TableRow, mae_table, write_table_files
 from agecascade.io.files import write_figures, written_beside
-from agecascade.params import DAA, Params
+from agecascade.params import DAA, REGRESS, Params
 from agecascade.plots import results as plots
 from agecascade.regressors import TIME_BOUNDED
 
-REGRESS = "regress"
 BASELINE, MEDIAN = "baseline", "median"  # in place of a step and a row: the first row of every data set
 MOST_PANELS = 4
 
@@ -125,18 +125,25 @@ def draw_results(rows: list[EvaluatedRow], target: str, labels: dict[str, list[f
     """Draw the plots of the data set `target` into `folder`; labels: {role: values} of its first fold."""
     # rows bounded by time would change the plots at every run
     shown = [result for result in rows if result.row.dataset == target and not result.row.bounded and result.step != BASELINE]
-    predictions = {result.label: result.predictions for result in shown}
+    labelled = _labelled(shown)
+    predictions = {label: result.predictions for label, result in labelled.items()}
     main = {label: predictions[label] for label in list(predictions)[:MOST_PANELS]}
-    networks = {result.label: result for result in shown if result.step != REGRESS}
+    networks = {label: result for label, result in labelled.items() if result.step != REGRESS}
     folders = {label: models / result.step / result.name / "fold0" for label, result in networks.items()}
     plots.label_histogram(folder / "labels.png", labels)
     plots.predicted_against_true(folder / "predictions.png", main)
     plots.cumulative_scores(folder / "cumulative_score.png", predictions)
-    plots.mae_bars(folder / "mae.png", {result.label: result.row.summary for result in shown})
+    plots.mae_bars(folder / "mae.png", {label: result.row.summary for label, result in labelled.items()})
     plots.training_curves(folder / "curves.png", {label: pd.read_csv(fold / "history.csv") for label, fold in folders.items()})
     styles = {label: daa_styles(fold) for label, fold in folders.items() if networks[label].row.method == DAA}
     if drawable := {label: style for label, style in styles.items() if style is not None}:
         plots.learned_styles(folder / "daa.png", drawable)
+
+
+def _labelled(rows: list[EvaluatedRow]) -> dict[str, EvaluatedRow]:
+    """The rows by their labels; those of one method in one step, as with several seeds, are told apart by their names."""
+    often = Counter(result.label for result in rows)
+    return {result.label if often[result.label] == 1 else f"{result.label} ({result.name})": result for result in rows}
 
 
 def first_fold_labels(data: Path, dataset: str) -> dict[str, list[float]]:
@@ -175,6 +182,8 @@ def _cascade_rows(params: Params, predictions: Path) -> Iterator[EvaluatedRow]:
     for step, settings in params.cascade.items():
         for row in params.rows:
             frame, models, groups = _read_predictions(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
+            if not len(frame):  # a data set without test pictures: its step is one on the way
+                continue
             summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups)
             method = settings.recipe(row.backbone).method or row.method
             line = TableRow(settings.dataset, method, row.backbone, params.chain(step), row.seed, summary)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,8 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from agecascade.io.files import written_beside
+
+KEPT_DAYS = 30  # how long finished work waits for a run that needs it again
 
 
 def fingerprint(**parts: Any) -> str:
@@ -101,6 +105,7 @@ class ResumeCache:
         with exclusive(self._lock(name), name, "makes"):
             made_once(self.root / name, make)
             shutil.rmtree(self.state(name), ignore_errors=True)
+            os.utime(self.root / name)
         return self.root / name
 
     def finished(self, name: str) -> Path | None:
@@ -109,7 +114,10 @@ class ResumeCache:
             return None
         self._use(name)
         with exclusive(self._lock(name), name, "uses"):
-            return self.root / name if (self.root / name).is_dir() else None
+            if not (self.root / name).is_dir():
+                return None
+            os.utime(self.root / name)
+            return self.root / name
 
     def state(self, name: str) -> Path:
         """A folder for the state from which an interrupted `make` resumes; it is removed when the entry is made."""
@@ -123,12 +131,16 @@ class ResumeCache:
             yield self.state(name)
             shutil.rmtree(self.state(name))
 
-    def clear(self) -> None:
-        """Release the entries of this stage: its outputs are complete, and DVC's cache keeps them."""
+    def clear(self, keep: Callable[[str], bool] = lambda name: False) -> None:
+        """Release the entries of this stage, for its outputs are complete; those that `keep` names stay, KEPT_DAYS after their last use."""
         while self._used:
             name = self._used.pop()
             self._mark(name, self._run).unlink()
-            self._remove(name)
+            if not keep(name):
+                self._remove(name)
+            for mark in [mark for mark in self.root.glob(f"{name}.*.used") if not self._lives(mark.suffixes[-2][1:])]:
+                mark.unlink(missing_ok=True)  # of a killed run
+        self._remove_old()
         self._alive.release()
         self._life(self._run).unlink(missing_ok=True)
 
@@ -136,6 +148,14 @@ class ResumeCache:
         """Remove the entries and states of earlier runs under this prefix and a fingerprint, unless they are in use."""
         for lock in self.root.glob(f"{prefix}-{'[0-9a-f]' * 24}.lock"):
             self._remove(lock.stem)
+
+    def _remove_old(self) -> None:
+        """Remove the entries that no run has used for KEPT_DAYS."""
+        oldest = time.time() - KEPT_DAYS * 24 * 3600
+        for lock in list(self.root.glob(f"*-{'[0-9a-f]' * 24}.lock")):
+            entry = self.root / lock.stem
+            if entry.is_dir() and entry.stat().st_mtime < oldest:
+                self._remove(lock.stem)
 
     def _use(self, name: str) -> None:
         with self._guard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -83,10 +83,32 @@ def create(
     return HEADS[head](_backbone(backbone), outputs, pooling, layer, **compared, **(head_options or {}))
 
 
+def require_backbone(name: str) -> None:
+    """Raise ModelError for an unknown backbone, naming the nearest known ones."""
+    with torch.device("meta"):
+        _backbone(name)
+
+
 def block_names(backbone: str, head: str = "pooled", head_options: Mapping[str, Any] | None = None) -> list[str]:
     """The names of a network's blocks in order, for `trainable: from:<block>`. Raises ModelError as `create`."""
     with torch.device("meta"):  # neither memory nor random numbers are used
         return list(create(backbone, head, head_options=head_options).blocks)
+
+
+def frozen_blocks(blocks: Iterable[str], trainable: str) -> list[str]:
+    """The names of the blocks before the head that keep their weights under `trainable`: head, all, or from:<block>.
+
+    Raises ModelError for an unknown block, naming the nearest known ones.
+    """
+    names = list(blocks)
+    if trainable == "all":
+        return []
+    if trainable == "head":
+        return names
+    first = trainable.removeprefix("from:")
+    if first not in names:
+        raise ModelError(f"trainable: {unknown_name('block', first, names)}")
+    return names[: names.index(first)]
 
 
 def require_size(network: Network, name: str, size: int) -> None:

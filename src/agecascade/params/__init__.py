@@ -3,7 +3,8 @@
 from agecascade.params.block import Block, read_yaml
 from agecascade.params.data import Clean, Dataset, DrawSettings, Grid
 from agecascade.params.images import PRESETS, Align, Augment, Channels, Detection, Normalisation
-from agecascade.params.recipes import SCRATCH, SEARCHED, Pretrain, Recipe, Schedule, Search, Step, Training, Weights
+from agecascade.params.names import REGRESS, SCRATCH
+from agecascade.params.recipes import SEARCHED, Pretrain, Recipe, Schedule, Search, Step, Training, Weights
 from agecascade.params.study import (
     DAA,
     Compare,
@@ -22,6 +23,7 @@ from agecascade.params.study import (
 __all__ = [
     "DAA",
     "PRESETS",
+    "REGRESS",
     "SCRATCH",
     "SEARCHED",
     "Align",

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agecascade.errors import ParamsError, unknown_name
 
+SHOWN = 60  # characters of a value in an error line
+LARGEST = 1e15  # the largest size of any number: above it floats miss whole numbers, and no setting means so much
+SEEDS = 2**32  # NumPy's and scikit-learn's seeds are below
+
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+Size = Annotated[int, Field(ge=16, le=4096)]  # pixels of a square picture
+
+
+TYPED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # also of the descriptions of models
+
 
 class Block(BaseModel):
-    """A mapping of params.yaml: strict types (YAML 1.1 reads 1e-4 as text), no unknown keys, immutable."""
+    """A mapping of params.yaml: strict types (YAML 1.1 reads 1e-4 as text), finite numbers, no unknown keys, immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+    model_config = ConfigDict(**TYPED, frozen=True, populate_by_name=True)
 
 
 def read_yaml(path: Path | str) -> Any:
@@ -25,8 +35,36 @@ def read_yaml(path: Path | str) -> Any:
         return YAML(typ="safe", pure=True).load(Path(path))
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing; `agecascade study sample` writes the default") from None
-    except YAMLError as error:
+    except OSError as error:
+        raise ParamsError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (YAMLError, ValueError, RecursionError) as error:  # ValueError: bytes that are no UTF-8, numbers of 5,000 digits
         raise ParamsError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+
+
+def number_faults(content: Any, key: str = "") -> list[str]:
+    """One line for each number anywhere in plain content that is not finite or too large, naming its key.
+
+    Options of readers, methods and regressors are checked by these, but only once the study's blocks have passed.
+    """
+    if isinstance(content, dict):
+        return [line for name, value in content.items() for line in number_faults(value, f"{key}.{name}" if key else str(name))]
+    if isinstance(content, list):
+        return [line for place, value in enumerate(content) for line in number_faults(value, f"{key}.{place}")]
+    if isinstance(content, (int, float)) and not abs(content) <= LARGEST:  # NaN is not below either
+        return [f"{key}: a number between -{LARGEST:g} and {LARGEST:g} is wanted, found {_shown(content)}"]
+    return []
+
+
+def _shown(value: Any) -> str:
+    """A value as an error line shows it."""
+    return f"{type(value).__name__} {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return f"of {int(value.bit_length() * math.log10(2)) + 1} digits"
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def error_lines(error: ValidationError, root: type[Block]) -> list[str]:
@@ -43,7 +81,7 @@ def _line(fault: Any, root: type[Block]) -> str:
     if fault["type"] == "missing":
         return f"{location}: this key is missing"
     value = fault.get("input")
-    shown = "" if isinstance(value, (dict, list)) and len(str(value)) > 60 else f", found {type(value).__name__} {value!r}"
+    shown = "" if isinstance(value, (dict, list)) and len(str(value)) > SHOWN else f", found {type(value).__name__} {_short(value)}"
     message = fault["msg"].removeprefix("Value error, ")
     if isinstance(value, str) and _is_number(value):
         shown += " (YAML 1.1 tools read it as text: write 1.0e-4, not 1e-4, and no quotes)"

@@ -7,7 +7,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from agecascade.params.block import Block
+from agecascade.params.block import Block, Seed
+
+MOST_VALUES = 10_000  # of a grid: each is an output of the network
+MOST_FOLDS = 10_000
+MOST_PICTURES = 10_000_000  # of a synthetic data set
 
 # old name -> new one: a module csv would hide the standard library's
 RENAMED_READERS = {"csv": "csv_table"}
@@ -28,7 +32,7 @@ class Grid(Block):
     low: float | None = None
     high: float | None = None
     step: float = Field(1.0, gt=0)
-    values: list[float] | None = None
+    values: list[float] | None = Field(None, max_length=MOST_VALUES)
     present: bool = False
     groups: bool = False
 
@@ -45,6 +49,8 @@ class Grid(Block):
                 raise ValueError("low and high go together")
             return self
         steps = (self.high - self.low) / self.step
+        if steps >= MOST_VALUES:
+            raise ValueError(f"{steps:.0f} steps from low to high, and a grid has at most {MOST_VALUES:,} values; raise step")
         if steps < 1 or abs(steps - round(steps)) > 1e-6:
             raise ValueError(f"high - low must be a positive multiple of step, not {steps:g} steps")
         return self
@@ -66,8 +72,9 @@ class Grid(Block):
 class DrawSettings(Block):
     """Size of a synthetic data set."""
 
-    pictures: int = Field(ge=1)
-    subjects: int = Field(ge=1)
+    pictures: int = Field(ge=1, le=MOST_PICTURES)
+    subjects: int = Field(ge=1, le=MOST_PICTURES)
+    seed: Seed = 0  # which pictures are drawn; the study's seed changes no data set, for else it would fetch the published ones anew
 
 
 class Clean(Block):
@@ -78,10 +85,16 @@ class Clean(Block):
     min_face_score: float | None = None
     max_second_face_score: float | None = None
     require_gender: bool = False
-    min_images_per_identity: int = Field(1, ge=1)
-    max_megapixels: float = Field(100.0, gt=0)  # larger pictures are no photographs of faces, and fill the memory
+    min_images_per_identity: int = Field(1, ge=1, le=1_000_000)
+    max_megapixels: float = Field(100.0, gt=0, le=1000)  # larger pictures are no photographs of faces, and fill the memory
     exclude: str | None = None  # CSV file with a column sample_id (and reason): pictures to leave out, such as a screening's
     max_reject_rate: float = Field(0.2, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Clean:
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"low, {self.low:g}, must be below high, {self.high:g}")
+        return self
 
 
 class Dataset(Block):
@@ -95,7 +108,7 @@ class Dataset(Block):
     clean: Clean = Clean()
     detector: Literal["annotation", "whole", "yunet", "retinaface"]
     protocol: Literal["random", "subject_exclusive", "subject_kfold", "leave_one_subject_out", "official"]
-    folds: int = Field(1, ge=1)
+    folds: int = Field(1, ge=1, le=MOST_FOLDS)
     test: float = Field(0.2, ge=0, lt=1)  # share, in the random and the subject_exclusive protocol
     validation: float = Field(0.1, ge=0, lt=1)  # share of what is not test
     duplicates: Literal["keep", "exact", "near"] = "keep"  # all but the first of copies of one file, or of one picture, are left out

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from agecascade.errors import unknown_name
-from agecascade.params.block import Block
+from agecascade.params.block import Block, Size
 
 Degrees = Annotated[float, Field(ge=-360, le=360)]
 Scale = Annotated[float, Field(ge=0.05, le=8)]
@@ -40,7 +40,7 @@ class Detection(Block):
     """Settings of face detection, the same in training and in use."""
 
     min_score: float = Field(0.7, gt=0, lt=1)
-    max_side: int = Field(640, ge=64)  # pixels; longer pictures are reduced for detection
+    max_side: int = Field(640, ge=64, le=65_535)  # pixels; longer pictures are reduced for detection
     rotations: list[Degrees] = Field(default_factory=list)  # clockwise; tried in turn where nothing is found
     scales: list[Scale] = Field(default_factory=list)  # of the picture; tried in turn where nothing is found, at each rotation
 
@@ -48,16 +48,16 @@ class Detection(Block):
 class Align(Block):
     """Settings of face crops, the same in training and in use."""
 
-    size: int = Field(64, ge=16)
+    size: Size = 64
     crop: Literal["similarity", "box", "hull"] = "similarity"  # five points upright; or the box, or that of all landmarks, not turned
     margin: float = Field(0.0, ge=-0.2, le=2)  # added on each side, as a share of the face square's side
     encoding: Literal["jpeg", "png", "webp"] = "jpeg"
     quality: int = Field(95, ge=1, le=100)
     part_mib: int = Field(256, ge=1, le=256)  # the most that a file holds
-    part_pictures: int = Field(4096, ge=1)  # the most that a file holds, and that an interruption loses
+    part_pictures: int = Field(4096, ge=1, le=1_000_000)  # the most that a file holds, and that an interruption loses
     detection: Detection = Detection()
     choose: Literal["largest", "central", "annotated"] = "largest"  # which of several faces
-    max_faces: int | None = Field(None, ge=1)  # a picture with more is a reject
+    max_faces: int | None = Field(None, ge=1, le=1_000_000)  # a picture with more is a reject
     if_no_face: Literal["reject", "whole"] = "reject"
     max_reject_rate: float = Field(0.2, ge=0, le=1)
 
@@ -65,8 +65,8 @@ class Align(Block):
 class Channels(Block):
     """Channel means and deviations of RGB pictures in 0..1; a network trained with means of 0..255 alone has a deviation of 1/255."""
 
-    mean: list[float] = Field(min_length=3, max_length=3)
-    std: list[Annotated[float, Field(gt=0)]] = Field(min_length=3, max_length=3)
+    mean: list[Annotated[float, Field(ge=-256, le=256)]] = Field(min_length=3, max_length=3)
+    std: list[Annotated[float, Field(ge=1e-6, le=256)]] = Field(min_length=3, max_length=3)
 
 
 class Normalisation(Channels):

@@ -5,34 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainSerializer, WrapValidator, model_validator
+from pydantic import Field, PlainSerializer, ValidationError, WrapValidator, model_validator
 
-from agecascade.params.block import Block
+from agecascade.params.block import Block, error_lines
+from agecascade.params.data import MOST_FOLDS
 from agecascade.params.images import Augment
 
-SCRATCH = "scratch"  # the step before all others: freshly initialised networks
 SEARCHED = "search"  # as a value: the winner of the search in `init`
+OF_STEPS = ("dataset", "init", "by_backbone")  # keys of a step that hold for all backbones
+
+Rate = Annotated[float, Field(gt=0, le=1000)]
+BatchSize = Annotated[int, Field(ge=2, le=1_000_000)]
+Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Schedule(Block):
     """The learning rate over the epochs."""
 
     name: Literal["step", "cosine", "plateau", "one_cycle", "constant"]
-    every: int = Field(30, ge=1)  # step: epochs between two drops
+    every: Epochs = 30  # step: epochs between two drops
     factor: float = Field(0.1, gt=0, lt=1)  # step and plateau: what a drop multiplies with
-    patience: int = Field(5, ge=0)  # plateau: epochs without a better validation loss before a drop
-    warmup: float = Field(0.0, ge=0)  # cosine: epochs of linear rise
+    patience: int = Field(5, ge=0, le=1_000_000)  # plateau: epochs without a better validation loss before a drop
+    warmup: float = Field(0.0, ge=0, le=1_000_000)  # cosine: epochs of linear rise
     rise: float = Field(0.3, gt=0, lt=1)  # one_cycle: share of the epochs in which the rate rises to learning_rate
 
 
 class Recipe(Block):
     """How a network is trained."""
 
-    epochs: int = Field(ge=0)
-    batch_size: int = Field(ge=2)
+    epochs: int = Field(ge=0, le=1_000_000)
+    batch_size: BatchSize
     augment: Augment | None = None  # null: the study's
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    learning_rate: Rate
+    weight_decay: float = Field(0.0, ge=0, le=1000)
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     momentum: float = Field(0.9, ge=0, lt=1)  # sgd
     gradient_clip: float | None = Field(None, gt=0)  # the largest norm of all gradients together
@@ -42,8 +47,15 @@ class Recipe(Block):
     schedule: Schedule
     trainable: str = Field("all", pattern=r"^(head|all|from:.+)$")  # from:block4: that block, those after it, and the head
     select: Literal["last", "best"] = "last"  # best: the epoch of the lowest validation MAE (identities: error)
-    early_stopping: int | None = Field(None, ge=1)  # epochs without a lower validation loss after which training ends
+    early_stopping: Epochs | None = None  # epochs without a lower validation loss after which training ends
     compile: bool = False  # torch.compile: minutes of preparation, then faster steps; mostly for GPUs
+
+    @property
+    def decided_by_validation(self) -> list[str]:
+        """The settings that decide by validation pictures."""
+        settings = {"schedule: plateau": self.schedule.name == "plateau", "select: best": self.select == "best"}
+        settings["early_stopping"] = self.early_stopping is not None
+        return [name for name, decides in settings.items() if decides]
 
 
 class Training(Recipe):
@@ -86,10 +98,10 @@ Searchable = (WrapValidator(_or_searched), PlainSerializer(lambda value: value))
 class Step(Training):
     """One step of the cascade."""
 
-    batch_size: Annotated[int, Field(ge=2), *Searchable]  # or `search`
-    learning_rate: Annotated[float, Field(gt=0), *Searchable]  # or `search`
+    batch_size: Annotated[BatchSize, *Searchable]  # or `search`
+    learning_rate: Annotated[Rate, *Searchable]  # or `search`
     method: str | None = None  # null: the row's
-    lambda_er: float | None = Field(None, alias="lambda", ge=0)  # null: the study's
+    lambda_er: float | None = Field(None, alias="lambda", ge=0, le=1e9)  # null: the study's
     by_backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def recipe(self, backbone: str, winner: Mapping[str, float] | None = None) -> Step:
@@ -105,8 +117,13 @@ class Step(Training):
 
     @model_validator(mode="after")
     def _backbones_fit(self) -> Step:
-        for changes in self.by_backbone.values():
-            Step.model_validate({**self.model_dump(by_alias=True), "by_backbone": {}, **changes})
+        for backbone, changes in self.by_backbone.items():
+            if common := [key for key in OF_STEPS if key in changes]:
+                raise ValueError(f"by_backbone.{backbone}.{common[0]}: this key is the same for all backbones; set it in the step itself")
+            try:
+                Step.model_validate({**self.model_dump(by_alias=True), "by_backbone": {}, **changes})
+            except ValidationError as error:
+                raise ValueError(f"by_backbone.{backbone}.{error_lines(error, Step)[0]}") from None
         return self
 
 
@@ -119,7 +136,7 @@ class Search(Block):
     step: str
     dataset: str  # the step's
     init: str  # the step, the pretraining or `scratch` that the trials start from, and so does the step
-    learning_rates: list[Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: [0.1, 0.01, 0.001, 0.0001], min_length=1)
-    batch_sizes: list[Annotated[int, Field(ge=2)]] = Field(default_factory=lambda: [12, 32, 48, 64], min_length=1)
-    epochs: int = Field(1, ge=1)
-    folds: int = Field(6, ge=1)  # the first of the protocol
+    learning_rates: list[Rate] = Field(default_factory=lambda: [0.1, 0.01, 0.001, 0.0001], min_length=1)
+    batch_sizes: list[BatchSize] = Field(default_factory=lambda: [12, 32, 48, 64], min_length=1)
+    epochs: Epochs = 1
+    folds: int = Field(6, ge=1, le=MOST_FOLDS)  # the first of the protocol

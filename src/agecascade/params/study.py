@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
 from agecascade.errors import ParamsError, unknown_name
-from agecascade.params.block import Block, error_lines, read_yaml
-from agecascade.params.data import Dataset
+from agecascade.params.block import Block, Seed, Size, error_lines, number_faults, read_yaml
+from agecascade.params.data import MOST_FOLDS, MOST_VALUES, Dataset
 from agecascade.params.images import Align, Augment, Normalisation
-from agecascade.params.recipes import SCRATCH, Pretrain, Search, Step, Training, Weights
+from agecascade.params.names import ALONE, MODELS, SCRATCH, StudyName, name_faults
+from agecascade.params.recipes import Pretrain, Search, Step, Training, Weights
+from agecascade.params.roles import role_faults
+
+Level = Annotated[float, Field(ge=0, le=1e9)]
 
 DAA = "daa"  # the head, and the method that interprets its estimates: neither works without the other
 
@@ -22,11 +26,11 @@ class Compute(Block):
     """Where work runs: any backend aligns faces and fits regressors; all other work uses threads and processes of this machine."""
 
     backend: Literal["local", "dask", "ray"] = "local"
-    workers: int = Field(2, ge=1)
-    threads: int = Field(1, ge=1)  # of each training on processors: figures depend on it, by rounding, and not on workers
-    devices: int = Field(1, ge=1)  # GPUs, or processes where there is none, that train one network together
+    workers: int = Field(2, ge=1, le=10_000)
+    threads: int = Field(1, ge=1, le=1024)  # of each training on processors: figures depend on it, by rounding, and not on workers
+    devices: int = Field(1, ge=1, le=10_000)  # GPUs, or processes where there is none, that train one network together
     address: str | None = None  # of a running Dask or Ray cluster; null starts one of `workers` processes on this machine
-    cache_gib: float = Field(16.0, ge=0)  # the largest cache of decoded pictures on disk; a larger data set is decoded as it is used
+    cache_gib: float = Field(16.0, ge=0, le=1_000_000)  # of decoded pictures on disk; a larger data set is decoded as it is used
 
 
 class Row(NamedTuple):
@@ -47,7 +51,7 @@ class Compare(Block):
 
     methods: list[str] = Field(default_factory=list)
     backbones: list[str] = Field(default_factory=list)
-    seeds: list[int] = Field(default_factory=list)
+    seeds: list[Seed] = Field(default_factory=list)
 
 
 class FeaturesSettings(Block):
@@ -72,7 +76,7 @@ class Screen(Block):
     """Label-noise screening: labels that cross-validated predictions from `features` disagree with."""
 
     features: str
-    folds: int = Field(5, ge=2)
+    folds: int = Field(5, ge=2, le=MOST_FOLDS)
     share: float = Field(0.02, gt=0, lt=1)  # of the pictures, the most doubtful, that the screening lists
 
 
@@ -88,7 +92,7 @@ class Evaluate(Block):
     """Content of the result tables."""
 
     target: str  # the data set of the main table
-    levels: list[float] = Field(default_factory=lambda: [3.0, 5.0, 7.0])  # n of CS(n) and CA(n), label units
+    levels: list[Level] = Field(default_factory=lambda: [3.0, 5.0, 7.0])  # n of CS(n) and CA(n), label units
     confidence: float = Field(0.95, gt=0, lt=1)
     coverage: float = Field(0.8, gt=0, lt=1)  # of the conformal intervals
 
@@ -99,10 +103,10 @@ class Daa(Block):
     # the styles of the ages: of their binary codes (Eq. 7) or decimal ones, or of a training picture each, with one mean and one
     # deviation for all channels (Eq. 5) or one for each (Eq. 3)
     templates: Literal["binary", "decimal", "multi_channel", "single_channel"] = "binary"
-    width: int = Field(64, ge=1)  # channels of the decoder's convolution
+    width: int = Field(64, ge=1, le=65_536)  # channels of the decoder's convolution
     variance: Literal["biased", "unbiased"] = "biased"  # 1/(hw) as printed, or 1/(hw - 1) as in the released code
-    sampling: int = Field(1, ge=1)  # in use, every n-th age only (Tables 6 and 7)
-    draw: int = Field(0, ge=0)  # which draw of the template pictures: the ablation is the mean of several
+    sampling: int = Field(1, ge=1, le=MOST_VALUES)  # in use, every n-th age only (Tables 6 and 7)
+    draw: Seed = 0  # which draw of the template pictures: the ablation is the mean of several
     nearest: bool = False  # an age that no training picture has takes one of the nearest age; else that is an error
 
     @property
@@ -114,9 +118,9 @@ class Daa(Block):
 class Params(Block):
     """The whole of params.yaml."""
 
-    study: str
-    seed: int = Field(ge=0)
-    lambda_er: float = Field(alias="lambda", ge=0)
+    study: StudyName
+    seed: Seed
+    lambda_er: float = Field(alias="lambda", ge=0, le=1e9)
     kl_reduction: Literal["batch", "batch_and_bins"] = "batch"
     decoding: Literal["expectation", "median", "mode", "count"] = "expectation"
     method: str
@@ -126,8 +130,8 @@ class Params(Block):
     method_options: dict[str, dict[str, Any]] = Field(default_factory=dict)  # method, then its options: docs/reference/methods.md
     daa: Daa = Field(default_factory=Daa)  # of head daa
     pooling: Literal["hybrid", "average", "max"]
-    image_size: int = Field(ge=16)
-    sigma: float | None = Field(gt=0)  # null: every data set gives its own, or no method needs one
+    image_size: Size
+    sigma: float | None = Field(gt=0, le=1e9)  # null: every data set gives its own, or no method needs one
     precision: Literal["fp32", "bf16"]
     compute: Compute
     align: Align
@@ -146,14 +150,17 @@ class Params(Block):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Params:
+        if faults := name_faults({block: getattr(self, block) for block in (*MODELS, *ALONE)}):
+            raise ValueError(faults[0])
         if fault := _head_fault(self.method, self.head, self.head_options):
             raise ValueError(fault)
         for key, dataset in _mentions(self):
             if dataset not in self.datasets:
                 raise ValueError(f"{key}: {unknown_name('data set', dataset, self.datasets)}")
+        for name, entry in self.datasets.items():
+            if name in entry.apart_from:
+                raise ValueError(f"datasets.{name}.apart_from: it names {name} itself; leave that out")
         models = {SCRATCH, *self.weights, *self.pretrain, *self.cascade}
-        if len(models) != 1 + len(self.weights) + len(self.pretrain) + len(self.cascade):
-            raise ValueError(f"weights, pretrain and cascade: a name stands twice, or one is called {SCRATCH}")
         for name, features in self.features.items():
             if features.step not in models:
                 raise ValueError(f"features.{name}.step: {unknown_name('step', features.step, models)}")
@@ -169,6 +176,10 @@ class Params(Block):
         for name, step in self.cascade.items():
             if self.datasets[step.dataset].grid is None:
                 raise ValueError(f"cascade.{name}.dataset: {step.dataset} has no grid")
+        if self.datasets[self.evaluate.target].grid is None:
+            raise ValueError(f"evaluate.target: {self.evaluate.target} has identities and no labels (its grid is null); name another")
+        for fault in role_faults(self):
+            raise ValueError(fault)
         return self
 
     def chain(self, step: str) -> list[str]:
@@ -214,7 +225,11 @@ class Params(Block):
 def check(content: Any, source: str = "params.yaml") -> Params:
     """The content of a params file as `Params`; raises ParamsError with one line per fault."""
     try:
+        if faults := number_faults(content):
+            raise ParamsError("\n".join(f"{source}: {line}" for line in faults))
         return Params.model_validate(content)
+    except RecursionError:
+        raise ParamsError(f"{source}: its blocks are nested without end; does an alias (*name) stand within its own anchor?") from None
     except ValidationError as error:
         raise ParamsError("\n".join(f"{source}: {line}" for line in error_lines(error, Params))) from None
 
@@ -239,8 +254,6 @@ def _require_searches(params: Params) -> None:
     """Raise ValueError where searches and the steps that they are for do not fit."""
     steps = {SCRATCH, *params.weights, *params.pretrain, *params.cascade}
     for name, search in params.search.items():
-        if name in steps:
-            raise ValueError(f"search.{name}: this is the name of a step; give the search another")
         if search.step not in params.cascade:
             raise ValueError(f"search.{name}.step: {unknown_name('step', search.step, params.cascade)}")
         if search.init not in steps:

@@ -24,9 +24,10 @@ from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces, images_digest
 from agecascade.loading.faces import load_cached_faces
 from agecascade.model_folder import model_digest
-from agecascade.params import Compute, Params, Row
+from agecascade.params import DAA, Compute, Params, Row
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
+from agecascade.training.calibration import SCORES, TESTED, conclude
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import train_fold
 from agecascade.training.frozen import HeadTrainings
@@ -70,7 +71,7 @@ def train_step(
         trainings = StepTrainings(faces, folds, resume, tracker, progress, processes)
         trained = trainings.whole_networks(alone, params.compute) | trainings.heads_of(groups, params.compute)
     _deliver(jobs, trained, out, predictions, faces.grouped)
-    resume.clear()
+    resume.clear(keep=lambda name: not name.startswith(f"{step}-features-"))  # a further row or seed trains the others no second time
 
 
 def train_stage(
@@ -126,7 +127,7 @@ class StepTrainings:
 
     def heads_of(self, groups: list[frozen.Group], compute: Compute) -> dict[str, Path]:
         """{name of the job: folder} of heads, those of a group trained as one problem."""
-        self.extract_features(groups, compute)
+        self.extract_features([group for group in groups if self.heads.finished(group) is None], compute)
         learned = side_by_side(self.heads.learn, groups, compute, self.processes)
         return {job.name: entry / f"fold{job.fold}" for group, entry in zip(groups, learned, strict=True) for job in group}
 
@@ -147,13 +148,16 @@ class StepTrainings:
 
 
 def _deliver(jobs: list[Job], trained: dict[str, Path], out: Path, predictions: Path | None, grouped: bool) -> None:
-    """Copy finished trainings into the outputs: models into `out`, and the predictions of each row's folds as one file."""
+    """Copy finished trainings into the outputs: models with their intervals into `out`, the predictions of each row's folds as one file."""
     finished: dict[Row, list[Path]] = defaultdict(list)
+    delivered: dict[Row, list[Path]] = defaultdict(list)
     for job in jobs:
-        copied(trained[job.name], out / job.name, leave=["predictions.parquet"])
+        copied(trained[job.name], out / job.name, leave=[TESTED, SCORES])
         finished[job.row].append(trained[job.name])
+        delivered[job.row].append(out / job.name)
     if predictions is not None:
         for row, folders in finished.items():
+            conclude(folders, delivered[row], jobs[0].params.evaluate.coverage)
             _write_predictions(predictions / f"{row.name}.parquet", folders, grouped)
 
 
@@ -186,15 +190,18 @@ def code_digests() -> list[str]:
 
 # the params of a study that a training depends on, besides its recipe and card; those of ages are nothing to identities
 SETTINGS: dict[str, Any] = {"augment": True, "precision": True, "compute": {"threads"}}
-OF_AGES: dict[str, Any] = {"sigma": True, "daa": True, "evaluate": {"coverage"}}
+OF_AGES: dict[str, Any] = {"sigma": True, "daa": True}
 
 
 def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processes: Processes) -> str:
     """The name of a training: it changes with the code, the data, the recipe and all params that the training depends on."""
+    settings = job.params.model_dump(include=SETTINGS if job.identities else SETTINGS | OF_AGES)
+    if job.card.head != DAA:
+        settings.pop("daa", None)
     return fingerprint(
         job=[job.recipe.model_dump(), asdict(job.card)],
         data=[data, fold.to_csv(index=False)],
-        settings=job.params.model_dump(include=SETTINGS if job.identities else SETTINGS | OF_AGES),
+        settings=settings,
         init=init,
         code=code_digests(),
         processes=processes.size,
@@ -203,8 +210,9 @@ def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processe
 
 def _write_predictions(path: Path, folders: list[Path], grouped: bool) -> None:
     """The test predictions of a row's folds in one Parquet file, which also names the models they came from, and the groups if any."""
-    tables = [pq.read_table(folder / "predictions.parquet") for folder in folders]
-    contents: dict[str, Any] = {"models": {int(table["fold"][0].as_py()): table.schema.metadata[b"model"].decode() for table in tables}}
+    tables = [pq.read_table(folder / TESTED) for folder in folders]
+    tested = [table for table in tables if len(table)]
+    contents: dict[str, Any] = {"models": {int(table["fold"][0].as_py()): table.schema.metadata[b"model"].decode() for table in tested}}
     if grouped:
         contents["groups"] = model_folder.read_card(folders[0]).grid
     metadata = {name: json.dumps(content) for name, content in contents.items()}

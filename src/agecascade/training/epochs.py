@@ -19,6 +19,7 @@ from agecascade.params import Recipe
 from agecascade.training.optimisers import LearningRate
 from agecascade.training.progress import Progress, Record
 
+LEAST = 2  # pictures of a batch in each process
 SPEED = "images_per_s"  # the one entry of a record that does not repeat: for trackers, not for files
 
 
@@ -129,23 +130,26 @@ def loss_error(loss: float, epoch: int, batch: int, batches: int, sample_id: np.
     )
 
 
-def require_pictures(history: History, batches: int, processes: int = 1) -> None:
+def require_pictures(history: History, processes: int = 1) -> None:
     """Raise TrainingError, before the first step, where there are too few pictures to learn from or to validate on."""
     recipe, training = history.recipe, history.training
     if recipe.epochs and not training:
         raise TrainingError("there is no picture to train on; see the data set's splits")
-    if recipe.epochs and training // batches < processes:
-        raise TrainingError(f"batches of {training // batches} pictures leave some of {processes} processes without one")
-    deciding = {"schedule: plateau": recipe.schedule.name == "plateau", "select: best": recipe.select == "best"}
-    deciding["early_stopping"] = recipe.early_stopping is not None
-    for setting, decides in deciding.items():
-        if decides and not history.validation:
+    if recipe.epochs and training < LEAST * processes:
+        each = f", {LEAST} for each of {processes} processes" if processes > 1 else ""
+        pictures = f"{training} training picture{'' if training == 1 else 's'}"
+        raise TrainingError(f"{pictures}, where {LEAST * processes} are needed{each}; see the data set's splits")
+    for setting in recipe.decided_by_validation:
+        if not history.validation:
             raise TrainingError(f"{setting} decides by validation pictures, and there are none; see `validation` of the data set")
 
 
-def batches_of(pictures: int, batch_size: int) -> int:
-    """How many batches an epoch has: as near to `batch_size` as batches of almost equal size allow."""
-    return max(1, round(pictures / batch_size))
+def batches_of(pictures: int, batch_size: int, processes: int = 1) -> int:
+    """How many batches an epoch has: as near to `batch_size` as batches of almost equal size allow, but no process gets a single picture.
+
+    A batch norm has no variance of a single picture.
+    """
+    return max(1, min(round(pictures / batch_size), pictures // (LEAST * processes)))
 
 
 def smoothed(method: Method, label_smoothing: float) -> Method:

@@ -18,6 +18,7 @@ from agecascade.model_folder import IDENTITY, ModelCard, model_digest
 from agecascade.models.base import Network
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
+from agecascade.training.calibration import SCORES, TESTED
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.epochs import SPEED, Record
 from agecascade.training.jobs import Job, from_init, samples_of
@@ -52,7 +53,7 @@ def train_fold(
     if learns_from_pictures(network):
         give_templates(network, training, job.grid, job.params.daa, augmenter, job.random_seed)
     history: list[Record] = []
-    tested = None
+    tested = scores = None
     title = f"{job.step}/{job.name}"
     options = {
         "precision": job.params.precision,
@@ -71,18 +72,22 @@ def train_fold(
             return
         if job.row.method != IDENTITY:
             value, distribution = predict_values(network, method, validation.images, card.image_size, card.channels, card.flip)
-            card = calibrated(card, value, distribution, validation.label, job.params.evaluate.coverage)
+            card, scores = calibrated(card, value, distribution, validation.label, job.params.evaluate.coverage)
             value, distribution = predict_values(network, method, test.images, card.image_size, card.channels, card.flip)
-            tested = prediction_table(card, value, distribution, test.sample_id, test.label, roles["test"].sigma)
-        run.finish(card.validation or {}, write_fold(folder, network, card, history, tested), folder)
+            tested = prediction_table(card, value, distribution, test.sample_id, test.label, roles.get("test", nobody).sigma)
+        run.finish(card.validation or {}, write_fold(folder, network, card, history, tested, scores), folder)
 
 
-def write_fold(folder: Path, network: Network, card: ModelCard, history: list[Record], tested: pa.Table | None) -> str:
-    """Write a model folder, and the predictions, which name the model; returns the digest of the weights."""
+def write_fold(
+    folder: Path, network: Network, card: ModelCard, history: list[Record], tested: pa.Table | None, scores: np.ndarray | None
+) -> str:
+    """Write a model folder, the predictions, which name the model, and the scores; returns the digest of the weights."""
     model_folder.save(folder, network, card, history)
+    if scores is not None:
+        np.save(folder / SCORES, scores)
     digest = model_digest(folder)
     if tested is not None:
-        write_table(folder / "predictions.parquet", tested.replace_schema_metadata({"model": digest}))
+        write_table(folder / TESTED, tested.replace_schema_metadata({"model": digest}))
     return digest
 
 
@@ -91,13 +96,19 @@ def tags(job: Job) -> dict[str, str]:
     return {"step": job.step, "row": job.row.name, "fold": str(job.fold)}
 
 
-def calibrated(card: ModelCard, value: np.ndarray, distribution: np.ndarray | None, label: np.ndarray, coverage: float) -> ModelCard:
-    """The card with the interval and the error of the validation pictures.
+def calibrated(
+    card: ModelCard, value: np.ndarray, distribution: np.ndarray | None, label: np.ndarray, coverage: float
+) -> tuple[ModelCard, np.ndarray]:
+    """The card with the interval and the error of the validation pictures, and their scores (V,); without any, the card as it is.
 
     value, label: (V,) in label units; distribution: (V, K) or None; mirror images included, as in use.
     """
-    interval = conformal.calibrate(value, label, distribution, np.array(card.grid), coverage)
-    return replace(card, interval=interval, validation={"validation_mae": metrics.mae(value, label), "validation_pictures": len(label)})
+    if not len(label):
+        return card, np.empty(0)
+    scores = conformal.scores(value, label, distribution, np.array(card.grid))
+    interval = conformal.interval_of(scores, coverage, scaled=distribution is not None)
+    figures = {"validation_mae": metrics.mae(value, label), "validation_pictures": len(label)}
+    return replace(card, interval=interval, validation=figures), scores
 
 
 def prediction_table(

@@ -97,15 +97,24 @@ class HeadTrainings:
 
     def learn(self, group: Group) -> Path:
         """A folder with the model folder and the test predictions of each fold of a group, as `train_fold` leaves them."""
-        features = self.features(group)
-        first = group[0]
-        prefix = f"{first.step}-{first.row.name}-heads{first.fold}"
-        name = f"{prefix}-{fingerprint(jobs=[self.name(job) for job in group])}"
-        if self.resume.finished(name):
+        if (finished := self.finished(group)) is not None:
             self.progress.resumed(sum(pictures_to_learn(job, self.folds[job.fold]) for job in group))
-        entry = self.resume.entry(name, lambda folder: self._learn(group, FeatureArrays.read(features), folder))
-        self.resume.forget(prefix)
+            return finished
+        features = self.features(group)
+        entry = self.resume.entry(self._entry(group), lambda folder: self._learn(group, FeatureArrays.read(features), folder))
+        self.resume.forget(self._prefix(group))
         return entry
+
+    def finished(self, group: Group) -> Path | None:
+        """The folder of a group whose training an earlier run finished."""
+        return self.resume.finished(self._entry(group))
+
+    def _prefix(self, group: Group) -> str:
+        first = group[0]
+        return f"{first.step}-{first.row.name}-heads{first.fold}"
+
+    def _entry(self, group: Group) -> str:
+        return f"{self._prefix(group)}-{fingerprint(jobs=[self.name(job) for job in group])}"
 
     def _learn(self, group: Group, features: FeatureArrays, folder: Path) -> None:
         """Train the heads of a group, and write each fold into `folder`."""
@@ -133,15 +142,16 @@ class HeadTrainings:
         self, job: Job, network: Network, method: Method, fold: HeadFold, all_samples: Samples, features: FeatureArrays, folder: Path
     ) -> None:
         """Write and track one fold as `train_fold` does."""
-        card, sigma, test, tested = job.card, self.faces.sigma, self._rows(job)["test"], None
+        card, sigma, test = job.card, self.faces.sigma, self._rows(job)["test"]
+        tested = scores = None
         with self.tracker.model_run(fold.name, {}, tags(job)) as run:
             if job.row.method != IDENTITY:
                 value, distribution = self._predicted(fold.head, method, features, fold.validation, card.flip)
-                card = calibrated(card, value, distribution, all_samples.label[fold.validation], job.params.evaluate.coverage)
+                card, scores = calibrated(card, value, distribution, all_samples.label[fold.validation], job.params.evaluate.coverage)
                 value, distribution = self._predicted(fold.head, method, features, test, card.flip)
                 tested = prediction_table(card, value, distribution, all_samples.sample_id[test], all_samples.label[test], sigma[test])
             history = [{name: number for name, number in record.items() if name != SPEED} for record in fold.records]
-            digest = write_fold(folder, network, card, history, tested)
+            digest = write_fold(folder, network, card, history, tested, scores)
             run.finished(job.logged, fold.records, card.validation or {}, digest, folder)
 
     def _feature_samples(self, job: Job, features: FeatureArrays) -> FeatureSamples:
@@ -154,7 +164,8 @@ class HeadTrainings:
         self, head: nn.Module, method: Method, features: FeatureArrays, rows: np.ndarray, flip: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """As `predict_values`, from features: value (n,) float64 in label units and distribution (n, K) float32, or None."""
-        views = [features.plain[rows], features.mirrored[rows]] if flip else [features.plain[rows]]
+        mirrored = [features.mirrored[rows]] if flip and len(rows) else []  # an array without rows where no picture is needed mirrored
+        views = [features.plain[rows], *mirrored]
         predicted = [method.predict(head(torch.from_numpy(view).to(self.device))) for view in views]
         distributions = [distribution for _, distribution in predicted if distribution is not None]
         value = torch.stack([value for value, _ in predicted]).mean(0).double().cpu().numpy()

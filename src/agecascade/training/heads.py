@@ -81,7 +81,7 @@ def train_heads(
     epoch and pictures, and TrainingError where a fold has too few pictures.
     """
     for fold in folds:
-        require_pictures(fold.history(recipe), batches_of(len(fold.training), recipe.batch_size))
+        require_pictures(fold.history(recipe))
     for together in _cohorts(folds, recipe.batch_size, samples):
         _Cohort(together, samples, method, recipe).train(progress or Progress())
 

@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from agecascade import model_folder
+from agecascade.errors import ModelError
 from agecascade.model_folder import IDENTITY, describe
-from agecascade.models import require_size
-from agecascade.params import SCRATCH, Params
+from agecascade.models import frozen_blocks, require_backbone, require_size
+from agecascade.params import SCRATCH, Params, Row
 
 
 def require_rows(params: Params) -> None:
     """Raise ModelError where a row's method, head or backbone, or an option, is unknown, or a network cannot take the study's pictures."""
     ages = [float(age) for age in range(params.daa.sampling + 1)]  # no data set is known yet: so few that every n-th are two
-    for row in {(row.method, row.backbone): row for row in params.rows}.values():
+    rows = {(row.method, row.backbone): row for row in params.rows}
+    for row in rows.values():
         require_size(describe(params, SCRATCH, row, ages, fold=0).outline(), row.backbone, params.image_size)
+    for key, backbones in _by_backbone(params).items():
+        for backbone in backbones:
+            _named(key, require_backbone, backbone)
+    for step in params.cascade:
+        for row in rows.values():
+            _named(f"cascade.{step}", _require_step, params, step, row, ages)
+    for step, pretraining in params.pretrain.items():
+        for row in params.networks(IDENTITY):
+            blocks = describe(params, step, row, [0.0, 1.0], fold=0).outline().blocks
+            _named(f"pretrain.{step}", frozen_blocks, blocks, pretraining.trainable)
+
+
+def _by_backbone(params: Params) -> dict[str, Iterable[str]]:
+    """{key: the backbones that it names} of the blocks that give backbones something of their own."""
+    steps = {f"cascade.{name}.by_backbone": step.by_backbone for name, step in params.cascade.items()}
+    weights = {f"weights.{name}": entry for name, entry in params.weights.items()}
+    return {"normalisation.by_backbone": params.normalisation.by_backbone, **steps, **weights}
+
+
+def _require_step(params: Params, step: str, row: Row, ages: list[float]) -> None:
+    """Raise ModelError for an unknown method of a step or an unknown block in its `trainable`."""
+    outline = describe(params, step, row, ages, fold=0).outline()
+    frozen_blocks(outline.blocks, params.cascade[step].recipe(row.backbone).trainable)
+
+
+def _named(key: str, check: Callable[..., object], *arguments: Any) -> None:
+    try:
+        check(*arguments)
+    except ModelError as error:
+        raise ModelError(f"{key}: {error}") from None
 
 
 def initialise(params: Params, folder: Path) -> None:

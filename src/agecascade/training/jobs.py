@@ -18,11 +18,10 @@ from agecascade import model_folder
 from agecascade.errors import ModelError, TrainingError
 from agecascade.loading import Faces
 from agecascade.model_folder import IDENTITY, ModelCard, describe, find_model, read_card
-from agecascade.models import require_size
+from agecascade.models import frozen_blocks, require_size
 from agecascade.models.base import Network
 from agecascade.params import Augment, Grid, Params, Recipe, Row, Training
 from agecascade.training.checkpoint import RANDOM_STATE
-from agecascade.training.optimisers import frozen_blocks
 from agecascade.training.samples import Samples, grid_values_of, learns_from_pictures
 
 WINNERS = "search.json"  # in the folder of a search: the learning rate and batch size of each backbone
@@ -90,16 +89,15 @@ def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, model
     classes = [float(index) for index in range(len(set(faces.subject)))]
     grid = classes if identities else label_grid(dataset.grid, faces, settings.dataset)
     folds = splits.groupby("fold")["role"].agg(set)
-    for fold, roles in folds.items():
-        for role in ["train"] if identities else ["train", "validation", "test"]:
-            if role not in roles:
-                raise TrainingError(f"{step}: fold {fold} of {settings.dataset} has no {role} picture; see datasets.{settings.dataset}")
+    for fold in (fold for fold, roles in folds.items() if "train" not in roles):
+        raise TrainingError(f"{step}: fold {fold} of {settings.dataset} has no train picture; see datasets.{settings.dataset}")
     winners = read_winners(models / settings.init) if settings.init in params.search else {}
     for row in params.networks(IDENTITY) if identities else params.rows:
         recipe = settings if identities else params.cascade[step].recipe(row.backbone, winners.get(row.backbone))
         outline = describe(params, step, row, grid, fold=0).outline()  # raises for an unknown method or decoding
         frozen_blocks(outline.blocks, recipe.trainable)  # raises for an unknown block
         require_size(outline, row.backbone, params.image_size)
+        _require_validation(step, settings.dataset, recipe, folds)
         for fold in folds.index:
             job = Job(params, step, row, recipe, grid, int(fold), find_model(models / settings.init, row, int(fold)))
             require_sigma_and_templates(job, outline, faces, splits[splits["fold"] == fold])
@@ -109,6 +107,15 @@ def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, model
 def pictures_to_learn(job: Job, fold: pd.DataFrame) -> int:
     """How many pictures a training sees in all its epochs; fold: column role."""
     return job.recipe.epochs * int((fold["role"] == "train").sum())
+
+
+def _require_validation(step: str, dataset: str, recipe: Recipe, folds: pd.Series) -> None:
+    """Raise TrainingError where a recipe decides by validation pictures, and a fold has none; folds: the roles of each."""
+    for setting in recipe.decided_by_validation:
+        for fold in (fold for fold, roles in folds.items() if "validation" not in roles):
+            raise TrainingError(
+                f"{step}: {setting} decides by validation pictures; fold {fold} of {dataset} has none; see datasets.{dataset}.validation"
+            )
 
 
 def label_grid(settings: Grid | None, faces: Faces, name: str) -> list[float]:

@@ -54,8 +54,8 @@ def train(
     """
     processes, progress = processes or Processes(), progress or Progress()
     history = History(recipe, len(training), len(validation))
-    batches = batches_of(len(training), recipe.batch_size)
-    require_pictures(history, batches, processes.size)
+    batches = batches_of(len(training), recipe.batch_size, processes.size)
+    require_pictures(history, processes.size)
     largest = -(-len(training) // (batches * processes.size))  # pictures that this process gets at once
     learner = Learner(network, method, recipe, batches, precision, processes)  # first, for the layers it freezes need no memory
     sizes = (largest, training.images.shape[1], _home(network)[0], precision, optimisers.copies(recipe))

@@ -13,27 +13,11 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from agecascade.errors import ModelError, unknown_name
+from agecascade.models import frozen_blocks
 from agecascade.models.base import Network
 from agecascade.params import Recipe, Schedule
 
 FIRST, LAST = 1 / 25, 1 / 25e4  # one_cycle: where the rate starts and ends, as shares of its peak (fastai's and torch's defaults)
-
-
-def frozen_blocks(blocks: Iterable[str], trainable: str) -> list[str]:
-    """The names of the blocks before the head that keep their weights under `trainable`: head, all, or from:<block>.
-
-    Raises ModelError for an unknown block, naming the nearest known ones.
-    """
-    names = list(blocks)
-    if trainable == "all":
-        return []
-    if trainable == "head":
-        return names
-    first = trainable.removeprefix("from:")
-    if first not in names:
-        raise ModelError(f"trainable: {unknown_name('block', first, names)}")
-    return names[: names.index(first)]
 
 
 class Freeze:

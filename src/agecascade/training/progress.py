@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -71,10 +72,12 @@ class StageProgress(Progress):
     def line(self, title: str, record: Record, epochs: int) -> None:
         """Show an epoch of the training `title`: beside the bar, or as a line of its own where there is no terminal."""
         epoch = int(record["epoch"])
-        text = f"{title}: epoch {epoch} of {epochs}, loss {record['loss']:.4g}, validation error {record['validation_error']:.4g}"
+        error = record["validation_error"]
+        validated = "" if math.isnan(error) else f", validation error {error:.4g}"  # there may be no validation pictures
+        text = f"{title}: epoch {epoch} of {epochs}, loss {record['loss']:.4g}{validated}"
         with self._lock:
             if not self._bar.disable:
-                self._bar.set_postfix_str(f"epoch {epoch} of {epochs}, validation error {record['validation_error']:.4g}")
+                self._bar.set_postfix_str(f"epoch {epoch} of {epochs}{validated}")
             elif epoch == epochs or time.monotonic() - self._line >= LINE_AFTER:
                 self._line = time.monotonic()
                 print(f"{text}; {self.state()}", file=sys.stderr, flush=True)

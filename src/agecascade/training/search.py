@@ -17,7 +17,7 @@ from agecascade.errors import LossError, TrainingError
 from agecascade.io.files import copied, write_json
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces
-from agecascade.params import SEARCHED, Params, Schedule, Search, Step
+from agecascade.params import SEARCHED, Compare, Params, Schedule, Search, Step
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
 from agecascade.training.cascade import StepTrainings
@@ -82,7 +82,7 @@ def search(params: Params, name: str, faces: Faces, splits: pd.DataFrame, models
         trainings = StepTrainings(faces, folds, resume, Tracker.silent(), progress, Processes())
         trainings.extract_features([unit for unit in units if frozen.groups(unit)], params.compute)
         results = side_by_side(Trials(name, trainings).finish, units, params.compute, Processes())
-    resume.clear()
+    resume.clear(keep=lambda entry: not entry.startswith(f"{params.search[name].step}-features-"))
     rows = [_row(job, record) for unit, records in zip(units, results, strict=True) for job, record in zip(unit, records, strict=True)]
     return SearchResult(name, pd.DataFrame(rows, columns=COLUMNS))
 
@@ -100,9 +100,15 @@ def _trials(params: Params, name: str, faces: Faces, splits: pd.DataFrame, model
     """The folds of each trial: the step's own training, but short, with one pair, and from where the search starts."""
     settings = params.search[name]
     start = params.cascade[settings.step].model_copy(update={"init": settings.init})
-    main = params.compare.model_copy(update={"methods": [], "seeds": []})  # a recipe is searched for a backbone, not for a row
+    main = Compare(backbones=params.compare.backbones)  # a recipe is searched for a backbone, not for a row
     plain = params.model_copy(update={"cascade": {**params.cascade, settings.step: start}, "compare": main})
     first = np.sort(splits["fold"].unique())[: settings.folds]
+    for fold in first:
+        if not (splits.loc[splits["fold"] == fold, "role"] == "validation").any():
+            raise TrainingError(
+                f"search.{name} decides by validation pictures, and fold {fold} of {settings.dataset} has none; see "
+                f"datasets.{settings.dataset}.validation"
+            )
     jobs = list(jobs_of(plain, settings.step, faces, splits[splits["fold"].isin(first)], models))
     for row in dict.fromkeys(job.row for job in jobs):
         of_row = [job for job in jobs if job.row == row]

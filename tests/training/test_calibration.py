@@ -1,0 +1,155 @@
+"""Intervals of a step's networks: of validation pictures, of the other folds, or none; another coverage trains nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from agecascade import model_folder, params
+from agecascade.conformal import interval_of, scores
+from agecascade.loading import Faces
+from agecascade.model_folder import ModelCard
+from agecascade.params import Params
+from agecascade.tracking import Tracker
+from agecascade.training import cascade, frozen
+from agecascade.training.cascade import train_step
+from agecascade.training.initial_weights import initialise
+from places import sample_params
+from small_sets import random_faces, rolled_splits
+
+STEP, ROW = "target_from_scratch", "dldl_v2-tinyagenet-s0"
+HEADS = {"trainable": "head", "augment": "none"}
+
+
+def study_of(*, coverage: float = 0.8, recipe: dict[str, Any] | None = None, **changes: Any) -> Params:
+    content = sample_params() | {"image_size": 32, "compute": {"workers": 1}} | changes
+    content["cascade"][STEP] |= {"epochs": 1, "batch_size": 8, **(recipe or {})}
+    content["evaluate"]["coverage"] = coverage
+    return params.check(content)
+
+
+@pytest.fixture
+def faces() -> Faces:
+    return random_faces(sigma="mixed")
+
+
+@pytest.fixture
+def splits(faces: Faces) -> pd.DataFrame:
+    return rolled_splits(faces, folds=3)
+
+
+def trained(study: Params, faces: Faces, splits: pd.DataFrame, root: Path, name: str = "first") -> Path:
+    """The models of the step; `name`: of the run, whose outputs are its own, as DVC empties those of the run before."""
+    if not (root / "models").exists():
+        initialise(study, root / "models" / "scratch")
+    silent = Tracker("test", "finetune")
+    silent.lost = True
+    train_step(study, STEP, faces, splits, root / "models", root / name / "models", root / name / "predictions", silent, root / "work")
+    return root / name / "models"
+
+
+def without(splits: pd.DataFrame, role: str) -> pd.DataFrame:
+    """The splits with this role's pictures to train on instead."""
+    return splits.assign(role=splits["role"].where(splits["role"] != role, "train"))
+
+
+def cards(models: Path, row: str = ROW) -> list[ModelCard]:
+    return [model_folder.read_card(folder) for folder in sorted((models / row).glob("fold*"))]
+
+
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cascade, "train_fold", lambda *_, **__: pytest.fail("a training has begun"))
+    monkeypatch.setattr(frozen, "train_heads", lambda *_, **__: pytest.fail("a training has begun"))
+
+
+@pytest.mark.parametrize("recipe", [{}, HEADS], ids=["networks", "heads"])
+def test_without_validation_pictures_the_interval_is_of_the_other_folds(
+    recipe: dict[str, Any], faces: Faces, splits: pd.DataFrame, tmp_path: Path
+) -> None:
+    models = trained(study_of(recipe=recipe), faces, without(splits, "validation"), tmp_path)
+    frame = pq.read_table(tmp_path / "first" / "predictions" / f"{ROW}.parquet").to_pandas()
+    grid = np.arange(70.0)
+    for fold, card in enumerate(cards(models)):
+        others = frame[frame["fold"] != fold]
+        distribution = np.stack(others["distribution"]).astype(float)
+        of_others = scores(others["prediction"].to_numpy(), others["label"].to_numpy(), distribution, grid)
+        assert card.interval == interval_of(of_others, 0.8, True, "other_folds")
+        assert card.validation is None
+        network, _, loaded = model_folder.load(models / ROW / f"fold{fold}")
+        assert loaded == card
+        assert not network.training
+
+
+def test_one_fold_without_validation_pictures_has_no_interval(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    models = trained(study_of(), faces, without(splits[splits["fold"] == 0], "validation"), tmp_path)
+    (card,) = cards(models)
+    assert (card.interval, card.validation) == (None, None)
+
+
+@pytest.mark.parametrize("recipe", [{}, HEADS], ids=["networks", "heads"])
+def test_a_step_on_the_way_needs_no_test_pictures(recipe: dict[str, Any], faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    plain = without(without(splits[splits["fold"] == 0], "validation"), "test")
+    models = trained(study_of(recipe=recipe), faces, plain, tmp_path)
+    (card,) = cards(models)
+    assert card.interval is None
+    table = pq.read_table(tmp_path / "first" / "predictions" / f"{ROW}.parquet")
+    assert (len(table), json.loads(table.schema.metadata[b"models"])) == (0, {})
+
+
+@pytest.mark.parametrize("recipe", [{}, HEADS], ids=["networks", "heads"])
+@pytest.mark.parametrize("role", ["validation", "none"])
+def test_another_coverage_trains_nothing_and_moves_the_interval(
+    recipe: dict[str, Any], role: str, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = trained(study_of(recipe=recipe), faces, without(splits, role), tmp_path)
+    no_training(monkeypatch)
+    second = trained(study_of(recipe=recipe, coverage=0.4), faces, without(splits, role), tmp_path, "second")
+    for before, after in zip(cards(first), cards(second), strict=True):
+        assert before.interval is not None
+        assert after.interval is not None
+        assert (before.interval.coverage, after.interval.coverage) == (0.8, 0.4)
+        assert after.interval.quantile < before.interval.quantile
+    for path in first.rglob("*.*"):
+        same = path.read_bytes() == (second / path.relative_to(first)).read_bytes()
+        assert same == (path.name != "model.json"), path
+    fresh = trained(study_of(recipe=recipe, coverage=0.8), faces, without(splits, role), tmp_path, "third")
+    assert cards(fresh) == cards(first)
+
+
+@pytest.mark.parametrize("recipe", [{}, HEADS], ids=["networks", "heads"])
+def test_a_further_row_trains_the_others_no_second_time(
+    recipe: dict[str, Any], faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = trained(study_of(recipe=recipe), faces, splits, tmp_path)
+    begun: list[str] = []
+    real_fold, real_learn = cascade.train_fold, frozen.HeadTrainings._learn
+
+    def counted(job: Any, *arguments: Any, **options: Any) -> None:
+        begun.append(job.row.method)
+        real_fold(job, *arguments, **options)
+
+    def counted_heads(self: Any, group: Any, *arguments: Any) -> None:
+        begun.extend(job.row.method for job in group)
+        real_learn(self, group, *arguments)
+
+    monkeypatch.setattr(cascade, "train_fold", counted)
+    monkeypatch.setattr(frozen.HeadTrainings, "_learn", counted_heads)
+    more = study_of(recipe=recipe, compare={"methods": ["dex"], "backbones": [], "seeds": []})
+    second = trained(more, faces, splits, tmp_path, "second")
+    assert begun == ["dex"] * 3
+    for path in (first / ROW).rglob("*.*"):
+        assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()
+
+
+def test_settings_of_daa_are_nothing_to_other_heads(
+    faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(study_of(), faces, splits, tmp_path)
+    no_training(monkeypatch)
+    trained(study_of(daa={"width": 8, "draw": 3, "sampling": 2}), faces, splits, tmp_path, "second")
