@@ -74,6 +74,19 @@ def test_however_the_tables_write_paths(tmp_path, listed_as, rated_as):
     assert [(row.sample_id, row.label_sigma) for row in results] == [("female/asian/1", 1), ("male/black/2", None), ("male/indian/3", 0)]
 
 
+def test_pictures_may_be_listed_under_their_file_names(tmp_path):
+    members = published()
+    for side in SCORES:
+        name = f"MEBeauty/scores/{side}_crop.csv"
+        members[name] = b"\n".join(line.rpartition(b"/")[2] for line in members[name].split(b"\n"))
+    results = read(tmp_path, members)
+    assert [(row.sample_id, row.gender, row.ethnicity) for row in results] == [
+        ("female/asian/1", "female", "Asian"),
+        ("male/black/2", "male", "Black"),
+        ("male/indian/3", "male", "Indian"),
+    ]
+
+
 def test_pictures_may_be_rated_under_their_file_names(tmp_path):
     members = published({name.rpartition("/")[2]: own for name, own in RATINGS.items()}, rated_as="{}")
     assert [row.label_sigma for row in read(tmp_path, members)] == [1, None, 0]

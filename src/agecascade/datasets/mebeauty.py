@@ -59,8 +59,8 @@ class _Entry(NamedTuple):
     score: str
     deviation: str | float  # "" where there is none
     role: str
-    gender: str
-    ethnicity: str
+    gender: str | None = None  # as published, the folders of the crop tell both
+    ethnicity: str | None = None
 
 
 def sources(options: Mapping[str, Any]) -> list[Source]:
@@ -118,8 +118,7 @@ def _read_published(archive: Archive, listed: dict[str, _Entry], chosen: Options
     for role, table in zip(_LISTS, found, strict=False):
         for line, cells in tables.text_rows(table, ("image", "score")):
             path, where = _within_crops(cells["image"]), f"{table.name} line {line}"
-            gender, ethnicity = ["", "", *PurePosixPath(path).parts[:-1]][-2:]
-            entry = _Entry(f"line {line} of {PurePosixPath(table.name).name}", cells["score"], "", role, gender, ethnicity)
+            entry = _Entry(f"line {line} of {PurePosixPath(table.name).name}", cells["score"], "", role)
             yield from tables.enter(listed, path, entry, where, "the row names no picture")
     if chosen.sigma == "ratings":
         suffixes = PathSuffixes(list(listed))
@@ -159,12 +158,14 @@ def _row(member: str, entry: _Entry) -> ManifestRow | Reject:
         return Reject(member, "label_missing", f"{entry.place}: its score {entry.score!r} is no number")
     if entry.deviation != "" and (deviation is None or deviation < 0):
         return Reject(member, "deviation_missing", f"{entry.place}: its deviation {entry.deviation!r} is no number from 0")
+    path = PurePosixPath(_within_crops(member))
+    gender, ethnicity = (entry.gender, entry.ethnicity) if entry.gender is not None else ["", "", *path.parts[:-1]][-2:]
     return ManifestRow(
-        sample_id=str(PurePosixPath(_within_crops(member)).with_suffix("")),
+        sample_id=str(path.with_suffix("")),
         member=member,
         label=score,
         label_sigma=deviation,
-        gender=_GENDERS.get(entry.gender.lower()),
-        ethnicity=entry.ethnicity.capitalize() or None,
+        gender=_GENDERS.get(str(gender).lower()),
+        ethnicity=str(ethnicity).capitalize() or None,
         official=entry.role,
     )
