@@ -21,6 +21,10 @@ test *ARGS:
 slow *ARGS:
     uv run pytest -m slow {{ARGS}}
 
+# the fast tests on the lowest versions that pyproject.toml allows, in an environment of their own; arguments go to pytest
+lowest *ARGS:
+    bash .ci/lowest {{ARGS}}
+
 # ruff, formatting, types
 lint:
     uv run ruff check .

@@ -138,7 +138,7 @@ def drawn() -> list[Face]:
     import numpy as np
 
     from agecascade.datasets import fgnet
-    from agecascade.faces.crops import decode_image
+    from agecascade.imaging import decode_image
     from agecascade.params import DrawSettings
     from agecascade.synthetic.drawing import render
     from agecascade.synthetic.layouts_names import fgnet as layout
@@ -155,7 +155,7 @@ def scaled(face: Face, side: int) -> tuple[bytes, list[float]]:
     """The face's picture of `side` pixels as JPEG, and its points there, flattened."""
     import cv2
 
-    from agecascade.faces.crops import encode_image
+    from agecascade.imaging import encode_image
 
     image, points = face
     small = image if side == len(image) else cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
@@ -266,8 +266,9 @@ def steps(path: Path, count: int) -> dict[str, float]:
     """Processor seconds per picture of each step; `rest` is what one worker's run takes beyond them: tables, Parquet, queues."""
     from agecascade.archives import open_archives
     from agecascade.faces import fingerprints
-    from agecascade.faces.crops import Frame, cut, decode_image, encode_image
+    from agecascade.faces.crops import Frame, cut
     from agecascade.faces.detectors import Annotation
+    from agecascade.imaging import decode_image, encode_image
 
     find, frame, chosen = one_thread(), Frame(CROP), settings()
     spent: dict[str, float] = {}
@@ -312,7 +313,7 @@ def decoded(path: Path) -> list[Any]:
     from itertools import islice
 
     from agecascade.archives import open_archives
-    from agecascade.faces.crops import decode_image
+    from agecascade.imaging import decode_image
 
     with open_archives(path) as archive:
         return [decode_image(member.read()) for member in islice(archive.members(), FACES)]

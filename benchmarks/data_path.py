@@ -86,7 +86,7 @@ def draw(folder: Path) -> None:
 
     from agecascade import synthetic
     from agecascade.archives import open_archives
-    from agecascade.faces.crops import decode_image, encode_image
+    from agecascade.imaging import decode_image, encode_image
     from agecascade.params import DrawSettings
     from agecascade.schema import ALIGNED
 

@@ -32,10 +32,11 @@ from agecascade.datasets import reader
 from agecascade.datasets.base import ManifestRow
 from agecascade.errors import FaceError
 from agecascade.evaluation.tables import to_markdown
-from agecascade.faces.crops import Frame, cut, decode_image, transform_points
+from agecascade.faces.crops import Frame, cut, transform_points
 from agecascade.faces.detection import DetectionResult, choose_face, create_finder
 from agecascade.faces.detectors import Annotation, Face
 from agecascade.faces.face import Points
+from agecascade.imaging import decode_image
 from agecascade.io.places import archive_folders
 from agecascade.params import Align, Detection
 from agecascade.plots.sheets import COLOUR_NAMES, DETECTED, PUBLISHED, Tile, contact_sheet, mark_points

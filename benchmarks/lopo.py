@@ -107,7 +107,7 @@ def drawn(side: int) -> Any:
     """Faces as the synthetic writer draws them for FG-NET, the whole pictures at `side` pixels."""
     from dataclasses import replace
 
-    from agecascade.faces.crops import decode_image
+    from agecascade.imaging import decode_image
     from agecascade.loading import Faces
     from agecascade.params import DrawSettings
     from agecascade.synthetic.drawing import render

@@ -70,7 +70,7 @@ def draw(folder: Path) -> None:
 
     from agecascade import synthetic
     from agecascade.archives import open_archives
-    from agecascade.faces.crops import decode_image
+    from agecascade.imaging import decode_image
     from agecascade.params import DrawSettings
 
     with tempfile.TemporaryDirectory() as drawn:
@@ -89,7 +89,7 @@ def ours(folder: Path, seconds: float, precision: str) -> float:
 
     from agecascade import methods, models
     from agecascade.augmentation import Augmenter
-    from agecascade.faces.crops import decode_image
+    from agecascade.imaging import decode_image
     from agecascade.params import Augment, Normalisation, Recipe, Schedule
     from agecascade.training.epochs import SPEED
     from agecascade.training.loop import train

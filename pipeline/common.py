@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Callable
 
-from agecascade.errors import AgecascadeError
+from agecascade.errors import AgecascadeError, os_error_line, takes_nothing
 
 
 def run(main: Callable[..., None]) -> None:
-    """Call `main` with the command line's arguments. An error that the user can act on, a full disk and Ctrl-C end it with one line."""
+    """Call `main` with the command line's arguments.
+
+    An error that the user can act on, a full disk, a folder without the right to write, and Ctrl-C end it with one line.
+    """
     try:
         main(*sys.argv[1:])
     except AgecascadeError as error:
@@ -19,7 +21,6 @@ def run(main: Callable[..., None]) -> None:
         print("interrupted; run it again, it continues with what is finished", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not takes_nothing(error):
             raise
-        place = error.filename or "`df` tells where"
-        sys.exit(f"error: no space left on the disk ({place}); make room and run the stage again: nothing half-written is left")
+        sys.exit(f"error: {os_error_line(error, 'run the stage again')}")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from agecascade import params
 from agecascade.evaluation.evaluate import EvaluatedRow, evaluate
-from agecascade.tracking import Run, flat, log_run
+from agecascade.tracking import Run, log_run
+from agecascade.tracking_store import flat
 from common import run
 
 METRICS, PLOTS = Path("metrics"), Path("plots/results")

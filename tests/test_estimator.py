@@ -17,12 +17,14 @@ import torch
 from safetensors.torch import save_file
 
 import agecascade
+from agecascade import estimator as estimator_module
 from agecascade.errors import FaceError, ModelError
-from agecascade.estimator import BATCH_ROWS, COLUMNS, Estimator, pictures_in
+from agecascade.estimator import BATCH_ROWS, COLUMNS, PYRAMID, Estimator
 from agecascade.faces import detectors
-from agecascade.faces.crops import TEMPLATE, Frame, decode_image, encode_image
+from agecascade.faces.crops import TEMPLATE, Frame
 from agecascade.faces.detectors import Annotation, Face
 from agecascade.faces.face import Image
+from agecascade.imaging import decode_image, encode_image
 from agecascade.params import Detection
 from images import noise
 from model_folders import CROP, GRID, SIZE, write_model
@@ -94,7 +96,7 @@ def test_what_cannot_be_read_is_a_row_with_an_error(tmp_path: Path) -> None:
     assert frame["path"].tolist() == [str(tmp_path / name) for name in ["b.png", "a.png", "c.png"]]
     assert frame["value"].isna().tolist() == [True, False, True]
     assert frame["face"].isna().tolist() == [True, False, True]
-    assert frame["error"][0] == "no picture in 10 bytes, or a truncated one"
+    assert frame["error"][0].startswith("its 10 bytes are no picture of a format that is read (JPEG, PNG, WebP,")
     assert frame["error"].isna().tolist() == [False, True, False]
     assert frame["error"][2] == "cannot be read: No such file or directory"
     np.testing.assert_allclose(frame["value"][1], noise(0, SIZE, SIZE).mean())
@@ -103,12 +105,6 @@ def test_what_cannot_be_read_is_a_row_with_an_error(tmp_path: Path) -> None:
 def test_nothing_at_all_is_an_empty_frame() -> None:
     estimator, _ = brightness()
     assert list(estimator.predict([], aligned=True).columns) == COLUMNS
-
-
-@pytest.mark.parametrize("picture", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8)])
-def test_an_array_that_is_no_rgb_picture_is_refused(picture: np.ndarray) -> None:
-    with pytest.raises(FaceError, match=r"picture 0: RGB uint8 \(H, W, 3\) is wanted"):
-        brightness()[0].predict([picture], aligned=True)
 
 
 def test_pictures_are_taken_as_they_are_needed() -> None:
@@ -132,10 +128,57 @@ def test_a_folder_is_searched_through_in_order(tmp_path: Path) -> None:
     for name in ["b.PNG", "a/z.png", "a/notes.txt"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(encode_image(noise(0, SIZE, SIZE), "png", 100))
-    assert pictures_in(tmp_path) == [tmp_path / "a" / "z.png", tmp_path / "b.PNG"]
-    assert len(brightness()[0].predict(tmp_path, aligned=True)) == 2
-    with pytest.raises(FaceError, match="holds no picture"):
-        pictures_in(write_model(tmp_path / "model", 0))
+    frame = brightness()[0].predict(tmp_path, aligned=True)
+    assert frame["path"].tolist() == [str(tmp_path / "a" / "z.png"), str(tmp_path / "b.PNG")]
+
+
+def test_what_is_no_picture_costs_one_row(tmp_path: Path) -> None:
+    estimator, _ = brightness()
+    good = noise(0, SIZE, SIZE)
+    frame = estimator.predict([good, None, np.nan, 7, good[:, :, 0], torch.zeros(3, 8, 8), [good], good], aligned=True)
+    assert frame["path"].tolist() == [str(i) for i in range(8)]
+    assert frame["error"].isna().tolist() == [True, *[False] * 6, True]
+    assert frame["error"][1].startswith("None is no picture; wanted is a path, encoded bytes")
+    assert frame["error"][2].startswith("a float is no picture")
+    assert frame["error"][4] == f"RGB uint8 (H, W, 3) is wanted, found uint8 ({SIZE}, {SIZE})"
+    assert frame["error"][5] == "RGB uint8 (3, H, W) or (H, W, 3) is wanted, found float32 (3, 8, 8)"
+
+
+def test_a_crop_that_is_too_small_is_told_so() -> None:
+    frame = brightness()[0].predict(noise(0, 3, 3), aligned=True)
+    assert frame["error"].tolist() == ["3 x 3 pixels are too few for a face"]
+
+
+def test_a_photo_of_too_many_pixels_is_a_row_with_an_error(fake: Fake, tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(encode_image(noise(0, 60, 50), "png", 100))
+    estimator, _ = brightness()
+    estimator.detector, estimator.max_megapixels = "fake", 0.0025
+    frame = estimator.predict([tmp_path / "large.png", noise(0, 60, 50), noise(0, 50, 50)])
+    assert frame["error"].tolist()[:2] == ["50 x 60 pixels are more than 0.0025 megapixels"] * 2
+    assert frame["error"].isna()[2]
+    assert fake.calls == [[(50, 50)]]
+
+
+@pytest.mark.parametrize("limit", [0, -1, 501, np.inf, np.nan])
+def test_a_limit_of_pixels_that_is_none_is_refused(limit: float) -> None:
+    with pytest.raises(FaceError, match="max_megapixels is above 0 and at most 500, found"):
+        Estimator([Brightness(Frame(SIZE))], max_megapixels=limit)  # type: ignore[list-item]
+
+
+def test_a_crop_that_opencv_fails_at_costs_one_row(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = estimator_module.cut
+
+    def fail(picture: Image, *arguments: Any) -> Any:
+        if picture.shape[0] == 51:
+            raise cv2.error("too large")
+        return real(picture, *arguments)
+
+    monkeypatch.setattr(estimator_module, "cut", fail)
+    estimator, _ = brightness()
+    estimator.detector = "fake"
+    frame = estimator.predict([noise(0, 51, 50), noise(0, 50, 50)])
+    assert frame["error"].tolist()[0] == "OpenCV cannot crop it: too large"
+    assert frame["error"].isna()[1]
 
 
 @pytest.fixture
@@ -195,9 +238,23 @@ def test_a_photo_is_looked_at_as_the_card_says(tmp_path: Path, fake: Fake) -> No
     detection = Detection(max_side=64, scales=[0.5]).model_dump()
     folder = write_model(tmp_path / "model", 3, crop=CROP | {"detector": "fake", "crop": "box", "detection": detection})
     frame = Estimator.load(folder).predict([noise(0, 40, 50), noise(1, 43, 50), noise(2, 128, 64)])
-    assert fake.calls == [[(40, 50)], [(43, 50)], [(22, 25)], [(64, 32)]]
+    assert fake.calls == [[(40, 50)], [(43, 50)], [(22, 25)], [(64, 32)], [(128, 64)]]  # the last is longer than max_side: a finer level
     assert frame["box"].tolist() == [[4, 6, 24, 26], [8, 12, 48, 51], [8, 12, 48, 52]]
     assert frame["score"].tolist() == [0.75] * 3
+
+
+def test_small_faces_are_searched_for_in_photos_whatever_training_did(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", 3, crop=CROP | {"detection": Detection(pyramid=3, min_score=0.5).model_dump()})
+    assert Estimator.load(folder).detection == Detection(pyramid=3, min_score=0.5)
+    plain = write_model(tmp_path / "plain", 3)
+    assert Estimator.load(plain).detection == Detection(pyramid=PYRAMID)
+    assert Estimator.load(plain, max_side=1280, min_score=0.9).detection == Detection(pyramid=PYRAMID, max_side=1280, min_score=0.9)
+
+
+@pytest.mark.parametrize(("given", "line"), [({"max_side": 3}, "max_side: .* found 3"), ({"min_score": 1.5}, "min_score: .* found 1.5")])
+def test_a_detection_that_cannot_be_is_one_line(tmp_path: Path, given: dict[str, Any], line: str) -> None:
+    with pytest.raises(FaceError, match=line):
+        Estimator.load(write_model(tmp_path / "model", 3), **given)
 
 
 def test_faults_of_a_detector_are_rows_with_an_error(fake: Fake) -> None:
@@ -244,6 +301,11 @@ def remove_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def unreadable_weights(folder: Path) -> None:
+    remove_weights(folder)
+    (folder / "model.safetensors").mkdir()
+
+
 def damage_weights(folder: Path) -> None:
     data = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
@@ -271,6 +333,7 @@ def no_json(folder: Path) -> None:
         (remove_json, "holds no model.json"),
         (no_json, r"model\.json is no model description"),
         (remove_weights, r"model\.safetensors is missing"),
+        (unreadable_weights, r"model\.safetensors cannot be opened \(Is a directory\)"),
         (damage_weights, r"model\.safetensors is damaged"),
         (foreign_weights, r"model: the weights do not fit model\.json: .*Missing key"),
         (change(outputs=9, grid=[*GRID, 80.0]), r"model: the weights do not fit model\.json: .*size mismatch"),

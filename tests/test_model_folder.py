@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,8 @@ def first_format(folder: Path) -> dict[str, Any]:
 def test_round_trip(card: ModelCard, tmp_path: Path) -> None:
     network = card.network().eval().to(memory_format=torch.channels_last)
     model_folder.save(tmp_path / "fold1", network, card, [{"epoch": 1, "loss": 2.0}])
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "fold1").iterdir()}
+    assert modes["model.safetensors"] == modes["model.json"]  # not for its owner alone
     loaded, method, loaded_card = model_folder.load(tmp_path / "fold1")
     assert loaded_card == card
     assert method.options.lambda_er == 0.5
@@ -57,7 +60,7 @@ def test_an_older_card_with_fewer_keys_is_read(card: ModelCard, tmp_path: Path) 
     _, _, loaded_card = model_folder.load(tmp_path)
     assert loaded_card == replace(card, format=1)
     assert loaded_card.crop.frame == Frame(32, 0.1, "similarity", ((0.3, 0.3),) * 5)
-    assert loaded_card.crop.detection == {"min_score": 0.7, "max_side": 640, "rotations": [], "scales": []}
+    assert loaded_card.crop.detection == {"min_score": 0.7, "max_side": 640, "pyramid": 0, "rotations": [], "scales": []}
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,8 @@ def test_a_made_study_keeps_comments_and_says_every_key(repository: Path) -> Non
     assert "# weight of the expectation loss" in text
     assert "+study: agedb" in difference
     for key in params.Dataset.model_fields:  # DVC has no defaults
-        assert f"    {key}: " in text
-    assert "    draw: null\n" in text
+        assert f"    {key}:" in text
+    assert "    draw:\n" in text
     assert all(line == line.rstrip() for line in text.splitlines())
 
 
@@ -238,3 +238,89 @@ def test_a_preset_of_a_study_keeps_nothing_of_the_default(repository: Path, augm
     (repository / "studies" / "mine.yaml").write_text(f"study: mine\naugment: {augment}\n")
     study.apply("mine", repository)
     assert params.load(repository / "params.yaml").augment == params.Augment(preset="dldl_v2")
+
+
+# --- changes by hand
+
+
+def set_key(repository: Path, line: str, changed: str) -> str:
+    """params.yaml with one line changed by hand."""
+    text = (repository / "params.yaml").read_text()
+    assert line in text
+    (repository / "params.yaml").write_text(text.replace(line, changed, 1))
+    return text.replace(line, changed, 1)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize(("name", "arguments"), [("fgnet", {}), ("utkface", {"drawn": True}), ("vggface2", {"target": "agedb"})])
+def test_a_study_as_it_was_rendered_makes_room_for_another(repository: Path, name: str, arguments: dict[str, Any], recorded: bool) -> None:
+    study.apply(name, repository, **arguments)
+    if not recorded:  # another clone of the repository
+        shutil.rmtree(repository / ".agecascade")
+    study.apply("sample", repository)
+    assert params.load(repository / "params.yaml").study == "sample"
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize(
+    ("line", "changed", "named"),
+    [
+        ("seed: 0", "seed: 3", "seed"),
+        ("  size: 64", "  size: 96", "align.size"),
+        ("# hybrid | average | max", "# my note", "comments"),
+    ],
+)
+def test_changes_by_hand_are_not_written_over(repository: Path, line: str, changed: str, named: str, recorded: bool) -> None:
+    study.apply("fgnet", repository)
+    if not recorded:
+        shutil.rmtree(repository / ".agecascade")
+    text = set_key(repository, line, changed)
+    with pytest.raises(
+        ParamsError, match=rf"changed by hand since `agecascade study fgnet`: {named}; keep them in an overlay.*--force"
+    ) as caught:
+        study.apply("sample", repository)
+    assert len(str(caught.value).splitlines()) == 1
+    assert (repository / "params.yaml").read_text() == text
+    study.apply("sample", repository, force=True)
+    assert params.load(repository / "params.yaml").study == "sample"
+
+
+def test_many_changes_are_named_in_part(repository: Path) -> None:
+    study.apply("sample", repository)
+    set_key(repository, "augment:\n", "augment: none\naugments:\n")
+    text = (repository / "params.yaml").read_text()
+    (repository / "params.yaml").write_text(
+        text.replace("quality: 95", "quality: 9").replace("seed: 0", "seed: 1").replace("sigma: 2.0", "sigma: 1.0")
+    )
+    with pytest.raises(ParamsError, match=r"seed, sigma, align\.quality, augment, augments; keep"):
+        study.apply("sample", repository)
+
+
+def test_an_overlay_that_changed_since_is_no_change_by_hand(repository: Path) -> None:
+    (repository / "studies" / "mine.yaml").write_text("study: mine\nseed: 1\n")
+    study.apply("mine", repository)
+    (repository / "studies" / "mine.yaml").write_text("study: mine\nseed: 2\n")
+    study.apply("mine", repository)
+    assert params.load(repository / "params.yaml").seed == 2
+
+
+@pytest.mark.parametrize("text", ["study: [\n", "study: nowhere\n", "no study at all\n", "- 1\n"])
+def test_a_file_of_no_study_stays(repository: Path, text: str) -> None:
+    (repository / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=r"params\.yaml is of no study in studies/; keep its settings .*--force"):
+        study.apply("sample", repository)
+    assert (repository / "params.yaml").read_text() == text
+
+
+def test_a_link_is_followed(repository: Path) -> None:
+    study.apply("sample", repository)
+    (repository / "params.yaml").rename(repository / "elsewhere.yaml")
+    (repository / "params.yaml").symlink_to("elsewhere.yaml")
+    study.apply("fgnet", repository)
+    assert (repository / "params.yaml").is_symlink()
+    assert params.load(repository / "elsewhere.yaml").study == "fgnet"
+
+
+def test_outside_of_a_repository_the_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"studies/sample\.yaml is missing; run the command in the folder of the repository"):
+        study.apply("sample", tmp_path)

@@ -8,7 +8,8 @@ import pytest
 
 from agecascade import tracking
 from agecascade.errors import TrackingError
-from agecascade.tracking import Tracker, flat, nested
+from agecascade.tracking import Tracker
+from agecascade.tracking_store import flat, nested
 
 
 @pytest.fixture

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from agecascade.errors import AgecascadeError, FaceError
+from agecascade.errors import AgecascadeError, FaceError, os_error_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Age models from archive to MAE table.")
+    from agecascade.imaging.inputs import Listing
+
+STATUSES = (
+    "Exit status: 0 done; 1 an error or Ctrl-C ended the command, one line says why; 2 wrong usage; 3 done, but some pictures failed."
+)
+SOME_FAILED = 3
+NO_FACE = ("no face found", "the points found make no face")  # such a picture has not failed
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Age models from archive to MAE table.",
+    epilog=STATUSES,
+)
 
 
 def one_line(command: Callable[..., None]) -> Callable[..., None]:
@@ -26,35 +43,89 @@ def one_line(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*arguments: Any, **options: Any) -> None:
         try:
             command(*arguments, **options)
+            sys.stdout.flush()
         except AgecascadeError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from None
+            _fail(str(error))
+        except KeyboardInterrupt:
+            _fail("interrupted; what was finished before stays as it was")
+        except BrokenPipeError:
+            _fail("nobody reads the output any more; it is cut")
+        except OSError as error:
+            _fail(os_error_line(error, "run it again"))
 
     return wrapped
 
 
-@app.command()
+def _fail(line: str) -> NoReturn:
+    """Print the one line and exit; what still waits for a standard output that takes nothing is dropped."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):  # no file behind it, as in tests
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    typer.echo(f"error: {line}", err=True)
+    raise typer.Exit(1) from None
+
+
+@app.command(epilog=STATUSES)
 @one_line
 def predict(
     model: Annotated[Path, typer.Option(help="Folder with a model.json, or its parent: then the folds are averaged.")],
     source: Annotated[Path, typer.Option("--input", help="A picture, or a folder that is searched through.")],
-    output: Annotated[Path, typer.Option(help="CSV file to write.")],
+    output: Annotated[Path, typer.Option(help="File to write: .csv, .csv.gz, .tsv, .json, .jsonl or .parquet; - for standard output.")],
     aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are crops already; no face is searched for.")] = False,
+    max_side: Annotated[
+        int | None, typer.Option(help="Longer photos are reduced to this for detection; by default as in training.")
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="The detector's score from which a face counts; by default as in training.")
+    ] = None,
 ) -> None:
     """Write one row per face: path, face, value, low, high, box, score, error."""
-    if not source.exists():
-        raise FaceError(f"{source} does not exist; --input takes a picture or a folder of pictures")
+    from agecascade.io.user_output import UserOutput
+
+    listing = _listing(source)
+    target = UserOutput(output, [*listing.paths, *_files_of(model)], folders=[model])
     from tqdm import tqdm
 
-    from agecascade.estimator import Estimator, pictures_in
-    from agecascade.io.files import write_csv
+    from agecascade.estimator import Estimator
 
-    paths = pictures_in(source) if source.is_dir() else [source]
-    estimator = Estimator.load(model)
+    estimator = Estimator.load(model, max_side=max_side, min_score=min_score)
     rows: Counter[str] = Counter()
-    with tqdm(paths, desc="predict", unit="picture") as bar:
-        write_csv(output, _rows_as_text(estimator.predict_batches(bar, aligned), rows))
-    typer.echo(f"{output}: {rows['faces']} faces of {len(paths)} pictures, rows with an error: {rows['errors']}")
+    with tqdm(listing.paths, desc="predict", unit="picture") as bar:
+        target.write(_counted(estimator.predict_batches(bar, aligned), rows))
+    place = "standard output" if target.standard else output
+    counts = f"{rows['faces']} faces of {len(listing.paths)} pictures, rows with an error: {rows['errors']}"
+    typer.echo(f"{place}: {counts}{listing.remark}", err=target.standard)
+    if rows["failed"]:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _listing(source: Path) -> Listing:
+    """The pictures that --input names; raises FaceError where that is no file and no folder."""
+    from agecascade.imaging.inputs import Listing, list_pictures
+
+    if source.is_dir():
+        return list_pictures(source)
+    if not source.exists():
+        raise FaceError(f"{source} does not exist; --input takes a picture or a folder of pictures")
+    if not source.is_file():
+        raise FaceError(f"{source} is a pipe or a device; --input takes a picture or a folder of pictures: save it as a file first")
+    return Listing([source], Counter())
+
+
+def _files_of(model: Path) -> Iterator[Path]:
+    return (path for path in model.rglob("*") if path.is_file())
+
+
+def _counted(frames: Iterator[pd.DataFrame], rows: Counter[str]) -> Iterator[pd.DataFrame]:
+    """The frames; counts in `rows` those with a face, with an error, and of pictures that failed."""
+    for frame in frames:
+        wrong = frame["error"].notna()
+        rows["faces"] += int((~wrong).sum())
+        rows["errors"] += int(wrong.sum())
+        rows["failed"] += int((wrong & frame["face"].isna() & ~frame["error"].isin(NO_FACE)).sum())
+        yield frame
 
 
 @app.command()
@@ -86,6 +157,7 @@ def study(
     name: Annotated[str, typer.Argument(help="A file of studies/ without its suffix, or a reader: then a study of its data set is made.")],
     drawn: Annotated[bool, typer.Option("--drawn", help="Few faces, drawn in the publishers' layouts, in place of all data sets.")] = False,
     target: Annotated[str | None, typer.Option(help="For a data set of identities: the reader with labels that it serves.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Throw away what was changed in params.yaml by hand.")] = False,
     table: Annotated[Path | None, typer.Option(help="csv_table: your table, a CSV file. What it holds decides the study.")] = None,
     pictures: Annotated[Path | None, typer.Option(help="csv_table: the folder or archive of its pictures.")] = None,
     path: Annotated[str | None, typer.Option(help="The table's column of file names.")] = None,
@@ -109,10 +181,10 @@ def study(
 
         if drawn or target is not None:
             raise AgecascadeError("--drawn and --target do not go with --table and --pictures; leave one of them away")
-        for line in study_of(name, table, pictures, given, genders, Path.cwd()):
+        for line in study_of(name, table, pictures, given, genders, Path.cwd(), force):
             typer.echo(line)
         return
-    typer.echo(apply(name, Path.cwd(), drawn=drawn, target=target))
+    typer.echo(apply(name, Path.cwd(), drawn=drawn, target=target, force=force))
 
 
 @app.command()
@@ -131,11 +203,3 @@ def tables(
     else:
         from agecascade.evaluation.tables import current_tables as text
     typer.echo(text(Path.cwd()))
-
-
-def _rows_as_text(frames: Iterator[pd.DataFrame], rows: Counter[str]) -> Iterator[pd.DataFrame]:
-    """Frames for a CSV file: a box is four numbers separated by spaces. Counts rows with a face and with an error in `rows`."""
-    for frame in frames:
-        rows["errors"] += int(frame["error"].notna().sum())
-        rows["faces"] += int(frame["error"].isna().sum())
-        yield frame.assign(box=[None if box is None else " ".join(map(str, box)) for box in frame["box"]])

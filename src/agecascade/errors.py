@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+_FULL = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "the file is too large"}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NUMPY_FULL = re.compile(r"\d+ requested and \d+ written")  # numpy's whole error when a disk is full
 
 
 class AgecascadeError(Exception):
@@ -54,6 +61,10 @@ class RegressorError(AgecascadeError):
     """A regressor or its environment cannot run."""
 
 
+class OutputError(AgecascadeError):
+    """A file that a person named as output cannot be written without a loss, or not in the format of its name."""
+
+
 class TrackingError(AgecascadeError):
     """The tracking store cannot be read."""
 
@@ -77,3 +88,25 @@ def missing_column(table: str, column: str, columns: Sequence[str]) -> str:
     lower = {name.lower(): name for name in named}
     near = get_close_matches(column.lower(), lower, n=1, cutoff=0.4)
     return f"{table} has no column {column!r}; its columns: {shown}{more}" + (f" (nearest: {lower[near[0]]})" if near else "")
+
+
+def takes_nothing(error: OSError) -> bool:
+    """Whether a disk is full or forbids to write: nothing that the code could have done better."""
+    return _number(error) in _FULL or error.errno in _FORBIDDEN
+
+
+def os_error_line(error: OSError, again: str) -> str:
+    """An error of the system as one line: what is wrong, which file, what to do before one goes on with `again` ("run the stage again")."""
+    place = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    number = _number(error)
+    if number in _FULL:
+        return f"{_FULL[number]} ({place or '`df` tells where'}); make room and {again}: nothing half-written is left"
+    reason = (os.strerror(number) if number else " ".join(str(error).split())).lower()
+    where = f"{place}: " if place else ""
+    if number in _FORBIDDEN:
+        return f"{where}{reason}; get the right to write or read there (`ls -ld` shows whose it is), or use another place, and {again}"
+    return f"{where}{reason}; check the path, and {again}"
+
+
+def _number(error: OSError) -> int:
+    return error.errno or (errno.ENOSPC if _NUMPY_FULL.search(str(error)) else 0)

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import ValidationError
 
 from agecascade import model_folder
 from agecascade.errors import FaceError, ModelError
-from agecascade.faces.crops import SUFFIXES, Frame, cut, decode_image
+from agecascade.faces.crops import SMALLEST_SIDE, Frame, cut
 from agecascade.faces.detection import DetectionResult, Finder, create_finder
 from agecascade.faces.face import Annotation, Face, Image
+from agecascade.imaging.inputs import named_pictures, opened
 from agecascade.inference import predict_values
 from agecascade.methods.base import Method
 from agecascade.model_folder import ModelCard
 from agecascade.models.base import Network
 from agecascade.params import Detection
+from agecascade.params.data import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 
 COLUMNS = ["path", "face", "value", "low", "high", "box", "score", "error"]
+PYRAMID = 2  # params.Detection.pyramid in photos: group photos are large, and their faces small
 BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
 
 
@@ -66,18 +71,34 @@ class FoldModel:
 class Estimator:
     """One model, or the mean over the folds of one."""
 
-    def __init__(self, folds: list[FoldModel], detector: str | None = "yunet", detection: Detection | None = None) -> None:
-        """detector, detection: for photos; None where no detector can repeat the crops of training."""
+    def __init__(
+        self,
+        folds: list[FoldModel],
+        detector: str | None = "yunet",
+        detection: Detection | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ) -> None:
+        """detector, detection: for photos; None where no detector can repeat the crops of training.
+
+        max_megapixels: a larger picture is a row with an error, and is not decoded. Raises FaceError where it is no such number.
+        """
         self.folds = folds
         self.frame = folds[0].frame
         self.detector = detector
         self.detection = detection or Detection()
+        if not 0 < max_megapixels <= MOST_MEGAPIXELS:  # so that NaN is refused
+            raise FaceError(f"max_megapixels is above 0 and at most {MOST_MEGAPIXELS:g}, found {max_megapixels}")
+        self.max_megapixels = max_megapixels
 
     @classmethod
-    def load(cls, folder: Path | str, device: str | None = None) -> Estimator:
+    def load(
+        cls, folder: Path | str, device: str | None = None, *, max_side: int | None = None, min_score: float | None = None
+    ) -> Estimator:
         """Read a folder with a model.json, or its parent: then all of its fold<k> are averaged.
 
-        device: torch's name; the default is CUDA where there is one. Raises ModelError where a file is missing or does not fit.
+        device: torch's name; the default is CUDA where there is one. max_side, min_score: of the detection in photos, where they shall
+        differ from training's. Raises ModelError where a file is missing or does not fit, and FaceError where one of these is no
+        setting of a detector.
         """
         folder = Path(folder)
         if not folder.is_dir():
@@ -92,16 +113,17 @@ class Estimator:
             if fold.card.crop != folds[0].card.crop:
                 raise ModelError(f"{path}/model.json: `crop` differs from {paths[0].name}'s; folds of one model share their crops")
         crop = folds[0].card.crop
-        return cls(folds, crop.detector if crop.repeatable else None, Detection.model_validate(crop.detection))
+        return cls(folds, crop.detector if crop.repeatable else None, _in_photos(crop.detection, max_side, min_score))
 
     def predict(self, images: Any, aligned: bool = False) -> pd.DataFrame:
         """One row per face: path, face (0 is the largest), value, low, high, box, score, error.
 
-        images: one or several RGB uint8 arrays (H, W, 3) or paths, or a folder, which is searched through. Arrays get their
-        position as `path`. A picture that cannot be read or has no face gives one row with `error` and a value of NaN.
+        images: one or several pictures, or a folder, which is searched through. A picture is a path, the bytes of a file, an RGB
+        uint8 array (H, W, 3), a uint8 tensor (3, H, W) or (H, W, 3), or a Pillow image; all but paths get their position as `path`.
+        What is no picture, cannot be read, has more than `max_megapixels` or no face gives one row with `error` and a value of NaN.
         aligned: each picture is a crop already. Values and the interval's ends are in label units, box in pixels.
-        Raises FaceError where the detector cannot run, a folder holds no picture, or an array is no RGB picture, and ModelError
-        where the model knows only crops that no detector can repeat.
+        Raises FaceError where the detector cannot run, a folder holds no picture, or `images` is neither a picture nor several, and
+        ModelError where the model knows only crops that no detector can repeat.
         """
         frames = list(self.predict_batches(images, aligned))
         return pd.concat(frames, ignore_index=True) if frames else _frame([], np.empty((3, 0)))
@@ -110,8 +132,8 @@ class Estimator:
         """As `predict`, in frames of some 256 rows, so that memory does not grow with the number of pictures."""
         find, frame = self._finder(aligned), self._frame(aligned)
         rows: list[FaceRow] = []
-        pictures = _named(images)
-        while batch := [_opened(name, picture) for name, picture in islice(pictures, find.batch)]:
+        pictures = named_pictures(images)
+        while batch := [(name, opened(picture, self.max_megapixels)) for name, picture in islice(pictures, find.batch)]:
             rows += _rows(batch, find, frame)
             if len(rows) >= BATCH_ROWS:
                 yield self._valued(rows)
@@ -142,39 +164,6 @@ class Estimator:
         return _frame(rows, values)
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """All pictures of a folder and those below it, sorted; raises FaceError where there is none."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not paths:
-        raise FaceError(f"{folder} holds no picture; looked for {', '.join(SUFFIXES)}")
-    return paths
-
-
-def _named(images: Any) -> Iterator[tuple[str, Any]]:
-    """(name, array or path) of each picture; an array's name is its position."""
-    if isinstance(images, (str, Path)):
-        images = pictures_in(Path(images)) if Path(images).is_dir() else [images]
-    elif isinstance(images, np.ndarray) and images.ndim == 3:
-        images = [images]
-    pictures: Iterable[Any] = images
-    for i, picture in enumerate(pictures):
-        yield (str(i) if isinstance(picture, np.ndarray) else str(picture)), picture
-
-
-def _opened(name: str, picture: Any) -> tuple[str, Image | str]:
-    """A picture by its name, or why it cannot be read; raises FaceError where an array is none."""
-    if not isinstance(picture, np.ndarray):
-        try:
-            return name, decode_image(Path(picture).read_bytes())
-        except OSError as error:
-            return name, f"cannot be read: {error.strerror or error}"
-        except FaceError as error:
-            return name, str(error)
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
-        raise FaceError(f"picture {name}: RGB uint8 (H, W, 3) is wanted, found {picture.dtype} {picture.shape}")
-    return name, picture
-
-
 def _rows(batch: list[tuple[str, Image | str]], find: Finder, frame: Frame) -> list[FaceRow]:
     """The cropped faces of each picture, or one row that says why there are none."""
     pictures = [picture for _, picture in batch if not isinstance(picture, str)]
@@ -195,12 +184,24 @@ def _picture_rows(name: str, picture: Image, finding: DetectionResult, frame: Fr
 
 def _row(name: str, number: int, picture: Image, face: Face, frame: Frame) -> FaceRow:
     row = FaceRow(name, number, [round(float(edge)) for edge in face.box], np.nan if face.score is None else face.score)
-    crop = cut(picture, face, Annotation(), frame)
+    try:
+        crop = cut(picture, face, Annotation(), frame)
+    except cv2.error as error:
+        row.error = f"OpenCV cannot crop it: {' '.join(str(error).split())[:200]}"
+        return row
     if crop is None:
-        row.error = "the points found make no face"
+        row.error = _no_crop(face)
     else:
         row.crop = crop.image
     return row
+
+
+def _no_crop(face: Face) -> str:
+    """Why a face cannot be cropped."""
+    width, height = face.box[2:] - face.box[:2]
+    if max(width, height) < SMALLEST_SIDE:
+        return f"{width:.3g} x {height:.3g} pixels are too few for a face"
+    return "the points found make no face"
 
 
 def _frame(rows: list[FaceRow], values: np.ndarray) -> pd.DataFrame:
@@ -216,6 +217,17 @@ def _frame(rows: list[FaceRow], values: np.ndarray) -> pd.DataFrame:
         "error": pd.Series([row.error for row in rows], dtype="str"),
     }
     return pd.DataFrame(columns, columns=COLUMNS)
+
+
+def _in_photos(trained: dict[str, Any], max_side: int | None, min_score: float | None) -> Detection:
+    """The detection of training in photos: small faces are searched for in large ones, and what is given is changed."""
+    given = {"max_side": max_side, "min_score": min_score}
+    changed = {key: value for key, value in given.items() if value is not None}
+    try:
+        return Detection.model_validate({**trained, "pyramid": max(PYRAMID, trained.get("pyramid", 0)), **changed})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise FaceError(f"{fault['loc'][0]}: {fault['msg']}, found {fault['input']!r}") from None
 
 
 def _load_fold(folder: Path, device: str | None) -> FoldModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, field, replace
 from itertools import pairwise
@@ -20,7 +21,7 @@ from agecascade import methods, models
 from agecascade.conformal import Interval
 from agecascade.errors import ModelError
 from agecascade.faces.crops import TEMPLATE, Frame
-from agecascade.io.files import checksum, write_csv, write_json
+from agecascade.io.files import as_os_error, checksum, write_csv, write_json
 from agecascade.io.resume import fingerprint
 from agecascade.methods.base import SHARED, Method
 from agecascade.methods.classification import Identity
@@ -124,8 +125,10 @@ def save(folder: Path, network: Network, card: ModelCard, history: Sequence[dict
     folder.mkdir(parents=True, exist_ok=True)
     # contiguous: a channels-last weight would be stored in another order than it is read
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")
+    with as_os_error(folder / "model.safetensors"):
+        save_file(weights, folder / "model.safetensors")
     write_card(folder, card)
+    shutil.copymode(folder / "model.json", folder / "model.safetensors")  # the library gives its owner alone the right to read
     write_csv(folder / "history.csv", pd.DataFrame(list(history)))
 
 
@@ -192,11 +195,15 @@ def read_weights(folder: Path | str) -> dict[str, torch.Tensor]:
 def _sealed_weights(folder: Path, digest: str | None) -> dict[str, torch.Tensor]:
     path = folder / "model.safetensors"
     try:
+        path.open("rb").close()  # safetensors says of whatever the system refuses that it is missing
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; train the model again") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be opened ({error.strerror}); see its rights") from None
+    try:
         weights = load_file(path)
         if digest is not None and model_digest(folder) != digest:
             raise ModelError(f"{path} holds other weights than model.json was written for; `dvc checkout` restores both")
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing; train the model again") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path} is damaged ({error}); `dvc checkout` restores it") from None
     for name, tensor in weights.items():

@@ -22,9 +22,9 @@ from agecascade.datasets import csv_table
 from agecascade.datasets.base import PICTURE_SUFFIXES, ManifestRow, Reject, parse_options
 from agecascade.datasets.tables import Table, decoded, number
 from agecascade.errors import ArchiveError, FaceError, ParamsError, missing_column
-from agecascade.faces.crops import decode_image
 from agecascade.faces.detection import create_finder, filled_share
 from agecascade.faces.detectors.weights import YUNET
+from agecascade.imaging import decode_image
 from agecascade.io.places import user_cache_folder
 from agecascade.params import Detection
 from agecascade.study import OWN, apply, overlay_of_reader
@@ -109,7 +109,7 @@ class Look:
 
 
 def study_of(
-    name: str, table: Path | None, pictures: Path | None, columns: Mapping[str, str], genders: str | None, root: Path
+    name: str, table: Path | None, pictures: Path | None, columns: Mapping[str, str], genders: str | None, root: Path, force: bool
 ) -> list[str]:
     """Write the study of an own table into params.yaml; returns what was understood of it and the next command, in lines.
 
@@ -121,7 +121,7 @@ def study_of(
         raise ParamsError(f"{'--table' if table is None else '--pictures'} is missing: they go together")
     meant = dict(pair.split("=", 1) for pair in genders.split(",") if "=" in pair) if genders else {}
     seen = look(table, pictures, columns, meant, root)
-    apply(NAME, root, overlay=overlay(seen))
+    apply(NAME, root, overlay=overlay(seen), force=force)
     model = f"models/{OWN}/dldl_v2-tinyagenet-s0"
     return [*summary(seen), "params.yaml is written. Next: uv run dvc repro", f"It writes metrics/tables/mae.md and the model {model}"]
 

@@ -6,16 +6,20 @@ An overlay is a file in studies/, or is generated from a reader's description of
 from __future__ import annotations
 
 import difflib
+import hashlib
+import os
+import re
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, YAMLError
 
 from agecascade.datasets import READERS
 from agecascade.datasets.catalogue import entry, info
 from agecascade.errors import ParamsError, unknown_name
 from agecascade.io.files import written_beside
+from agecascade.io.places import state_folder
 from agecascade.io.yaml_text import block_style, dump_yaml, flow_style, load_yaml
 from agecascade.params import SCRATCH, check
 
@@ -28,6 +32,8 @@ OWN = "own"  # the step of a study of own data: not `target`, so that the sample
 # Settings of --drawn, which draws faces instead of fetching data sets.
 DRAW = {"pictures": 240, "subjects": 30}
 DRAWN_EPOCHS = 2
+DRAWN = "_drawn"  # behind the name of such a study
+NAMED = 5  # changed keys in a message
 DRAWN_REJECTS = 0.9  # the writers draw more faulty pictures than publishers ship, and ages that a study excludes
 DRAWN_IDENTITY = 3  # pictures; of 240 not every identity has more
 
@@ -71,22 +77,89 @@ def render(name: str, root: Path, *, drawn: bool = False, target: str | None = N
         if drawn:
             _use_drawn(content)
         text = dump_yaml(content)
-    check(YAML(typ="safe", pure=True).load(text), f"studies/{name}.yaml" if name in known else f"study {name}")
+    check(load_safe(text), f"studies/{name}.yaml" if name in known else f"study {name}")
     return text
 
 
-def apply(name: str, root: Path, *, drawn: bool = False, target: str | None = None, overlay: Mapping[str, Any] | None = None) -> str:
-    """Rewrite params.yaml as the study `name`; return the changes as a unified diff."""
-    path = root / "params.yaml"
+def apply(
+    name: str,
+    root: Path,
+    *,
+    drawn: bool = False,
+    target: str | None = None,
+    overlay: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> str:
+    """Rewrite params.yaml as the study `name`; return the changes as a unified diff.
+
+    Raises ParamsError where params.yaml was changed by hand, unless `force` is given.
+    """
+    path = Path(os.path.realpath(root / "params.yaml"))
     after = render(name, root, drawn=drawn, target=target, overlay=overlay)
     before = path.read_text(encoding="utf-8") if path.exists() else ""
+    if not force and before not in ("", after) and _digest(before) != _last_written(root):
+        _refuse_changes_by_hand(before, root)
     with written_beside(path) as temporary:
         temporary.write_text(after, encoding="utf-8")
+    with written_beside(_record(root)) as temporary:
+        temporary.write_text(_digest(after))
     return "".join(
         difflib.unified_diff(
             before.splitlines(keepends=True), after.splitlines(keepends=True), "params.yaml before", f"params.yaml of {name}", n=0
         )
     )
+
+
+def _record(root: Path) -> Path:
+    """Where the digest of the params.yaml lies that `apply` wrote last: a study that changed since then is no change by hand."""
+    return root / state_folder().name / "study"
+
+
+def _last_written(root: Path) -> str | None:
+    return _record(root).read_text() if _record(root).is_file() else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _refuse_changes_by_hand(text: str, root: Path) -> None:
+    """Raise ParamsError where a params.yaml has values or comments that its own study does not have."""
+    remedy = (
+        "keep them in an overlay of your own, studies/<name>.yaml with the keys that differ, or copy the file; --force throws them away"
+    )
+    try:
+        content = load_safe(text)
+        original = render(**_origin(content), root=root)
+    except (YAMLError, ParamsError, AttributeError, KeyError, TypeError):
+        raise ParamsError(f"params.yaml is of no study in studies/; {remedy.replace('them', 'its settings', 1)}") from None
+    changed = _differences(content, load_safe(original))
+    if not changed and _comments(text) - _comments(original):
+        changed = ["comments"]
+    if changed:
+        keys = ", ".join(changed[:NAMED]) + (f" and {len(changed) - NAMED} more" if len(changed) > NAMED else "")
+        raise ParamsError(f"params.yaml was changed by hand since `agecascade study {content['study']}`: {keys}; {remedy}")
+
+
+def _origin(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `render` that a params.yaml was made with, by the name of its study."""
+    name = content["study"].removesuffix(DRAWN)
+    of_identities = name in READERS and info(name).settings["grid"] is None
+    return {"name": name, "drawn": content["study"] != name, "target": content["evaluate"]["target"] if of_identities else None}
+
+
+def _differences(one: Any, other: Any, key: str = "") -> list[str]:
+    """The keys, joined by dots, whose values differ."""
+    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+        return [] if one == other else [key]
+    missing = object()
+    names = [*one, *(name for name in other if name not in one)]
+    pairs = ((name, one.get(name, missing), other.get(name, missing)) for name in names)
+    return [found for name, left, right in pairs for found in _differences(left, right, f"{key}.{name}" if key else str(name))]
+
+
+def _comments(text: str) -> set[str]:
+    return {match.strip("# \t") for match in re.findall(r"(?:^|\s)#.*", text)}
 
 
 def overlay_of_reader(name: str, target: str | None = None) -> dict[str, Any]:
@@ -144,7 +217,15 @@ def _overlay(
 
 
 def _read(name: str, root: Path) -> str:
-    return (root / "studies" / f"{name}.yaml").read_text(encoding="utf-8")
+    try:
+        return (root / "studies" / f"{name}.yaml").read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ParamsError(f"{error.filename} is missing; run the command in the folder of the repository, which holds studies/") from None
+
+
+def load_safe(text: str) -> Any:
+    """Plain content of a YAML text."""
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def _merge(content: MutableMapping[str, Any], changes: Mapping[str, Any], depth: int = 0) -> None:
@@ -159,7 +240,7 @@ def _merge(content: MutableMapping[str, Any], changes: Mapping[str, Any], depth:
 
 def _use_drawn(content: MutableMapping[str, Any]) -> None:
     """Change a study in place: every data set is drawn, every training short, and no detector has to be fetched."""
-    content["study"] = f"{content['study']}_drawn"  # so that no table or run takes its figures for the real ones
+    content["study"] = content["study"] + DRAWN  # so that no table or run takes its figures for the real ones
     for dataset in content["datasets"].values():
         dataset.update(origin="synthetic", draw=flow_style(DRAW))
         if dataset["detector"] == "yunet":

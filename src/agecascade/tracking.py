@@ -5,39 +5,54 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import math
 import os
 import subprocess
-import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agecascade.errors import TrackingError
-from agecascade.io.places import repository_root, state_folder
-from agecascade.io.resume import exclusive
+from agecascade.tracking_store import (
+    EXPERIMENT,
+    LENGTH,
+    Names,
+    TooSlow,
+    as_number,
+    first_line,
+    flat,
+    log_batch,
+    nested,
+    open_store,
+    refused,
+    replaced,
+    tracking_uri,
+    warn,
+    within,
+    without_password,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as StoredRun
 
-EXPERIMENT = "agecascade"
+SLOW = 10.0  # seconds after which a call that still waits says so
+PATIENCE = 90.0  # seconds that a stage waits for slow calls, all of them together
 Result = TypeVar("Result")
 
 
-def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, else a SQLite file at the repository root, which queued experiments share."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repository_root() / 'mlflow.db'}"
-
-
 class Tracker:
-    """Logs to MLflow; after the first failure it says so once and stays silent."""
+    """Logs to MLflow; after the first failure of the store it says so once and stays silent."""
 
     def __init__(self, study: str, stage: str) -> None:
         self.study = study
         self.stage = stage
         self.lost = False
         self.parent: str | None = None
+        self.names = Names()
+        self.said: set[str] = set()  # names whose replacement was said
+        self._patience = PATIENCE
 
     @classmethod
     def silent(cls) -> Tracker:
@@ -56,13 +71,7 @@ class Tracker:
 
         for chatty in ("mlflow", "alembic"):  # tables made, tables migrated
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        with exclusive(state_folder() / "mlflow.lock", "tracking store", "makes"):
-            client = MlflowClient(tracking_uri())
-            if client.get_experiment_by_name(EXPERIMENT) is None:
-                local = tracking_uri().startswith("sqlite:")
-                location = (repository_root() / "mlartifacts").as_uri() if local else None
-                client.create_experiment(EXPERIMENT, artifact_location=location)
-        return client
+        return self._bounded(lambda: open_store(MlflowClient))
 
     @functools.cached_property
     def experiment_id(self) -> str:
@@ -71,15 +80,31 @@ class Tracker:
         return str(experiment.experiment_id)
 
     def attempt(self, action: Callable[[], Result]) -> Result | None:
-        """Call `action` and return its result, or None once the tracking store is lost."""
+        """Call `action` and return its result, or None where the store refuses it, or once the store is lost."""
         if self.lost:
             return None
         try:
-            return action()
+            self.client  # noqa: B018  # made outside of the time of the first call
+            return self._bounded(action)
         except Exception as error:  # whatever a store or a network throws: the training is worth more
+            if refused(error):
+                warn(f"MLflow refused to log something: {first_line(error)}; going on with the rest")
+                return None
             self.lost = True
-            print(f"warning: tracking at {tracking_uri()} is lost ({error!r}); going on without it", file=sys.stderr)
+            reason = f"{error}; another process may hold it" if isinstance(error, TooSlow) else repr(error)
+            warn(f"tracking at {tracking_uri()} is lost ({reason}); going on without it")
             return None
+
+    def _bounded(self, action: Callable[[], Result]) -> Result:
+        """The result of a call; slow ones use up the tracker's patience. Raises TooSlow when it is at its end."""
+        start = time.monotonic()
+        notice = f"tracking at {tracking_uri()} has not answered for {SLOW:.0f} s; waiting for {self._patience - SLOW:.0f} s more at most"
+        try:
+            return within(action, self._patience, lambda: warn(notice), SLOW)
+        finally:
+            waited = time.monotonic() - start
+            if waited > SLOW:
+                self._patience = max(self._patience - waited, SLOW)
 
     @contextmanager
     def stage_run(self, name: str) -> Iterator[Run]:
@@ -108,6 +133,13 @@ class Tracker:
         runs = self.attempt(lambda: list(self.client.search_runs([self.experiment_id], "tags.model != ''", max_results=50_000)))
         return {run.data.tags["model"]: run.info.run_id for run in runs or [] if run.data.tags["model"] in digests}
 
+    def evaluations(self) -> Sequence[StoredRun]:
+        """The runs of all evaluations, newest last; raises whatever the store does."""
+        client = self.client
+        return self._bounded(
+            lambda: client.search_runs([self.experiment_id], "tags.stage = 'evaluate'", max_results=5000, order_by=["start_time ASC"])
+        )
+
 
 class Run:
     """One MLflow run."""
@@ -120,8 +152,8 @@ class Run:
     @classmethod
     def start(cls, tracker: Tracker, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
         """Create a new run."""
-        all_tags = {**_common_tags(tracker), **tags}
-        created = tracker.attempt(lambda: tracker.client.create_run(tracker.experiment_id, tags=all_tags, run_name=name))
+        all_tags = {tracker.names.accepted(key): value for key, value in {**_common_tags(tracker), **tags}.items()}
+        created = tracker.attempt(lambda: tracker.client.create_run(tracker.experiment_id, tags=all_tags, run_name=name[:LENGTH]))
         run = cls(tracker, created.info.run_id if created else None)
         run.params(params)
         return run
@@ -183,21 +215,29 @@ class Run:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Log params, numbers by step, and tags, in batches: MLflow takes a hundred params and a thousand numbers at a time."""
-        import time
-
         from mlflow.entities import Metric, Param, RunTag
 
         now = int(time.time() * 1000)
-        numbers = [(key, value, step) for step, metrics in (points or {}).items() for key, value in metrics.items()]
+        name = self._accepted([*(params or {}), *(key for metrics in (points or {}).values() for key in metrics), *(tags or {})])
+        numbers = [(key, as_number(value), step) for step, metrics in (points or {}).items() for key, value in metrics.items()]
         remaining: dict[str, list[Any]] = {
-            "params": [Param(key, str(value)[:6000]) for key, value in (params or {}).items()],
-            "metrics": [Metric(key, float(value), now, step) for key, value, step in numbers if value is not None and math.isfinite(value)],
-            "tags": [RunTag(key, value) for key, value in (tags or {}).items()],
+            "params": [Param(name[key], str(value)[:6000]) for key, value in (params or {}).items()],
+            "metrics": [Metric(name[key], value, now, step) for key, value, step in numbers if value is not None],
+            "tags": [RunTag(name[key], value) for key, value in (tags or {}).items()],
         }
         while any(remaining.values()):
             batch = {kind: entries[: 100 if kind == "params" else 800] for kind, entries in remaining.items()}
             remaining = {kind: entries[len(batch[kind]) :] for kind, entries in remaining.items()}
-            self._call(lambda client, run_id, batch=batch: client.log_batch(run_id, **batch))  # type: ignore[misc]
+            self._call(lambda client, run_id, batch=batch: log_batch(client, run_id, batch))  # type: ignore[misc]
+
+    def _accepted(self, keys: Iterable[str]) -> dict[str, str]:
+        """{key: its name in the store}; those that are replaced are said once."""
+        names = {key: self.tracker.names.accepted(key) for key in dict.fromkeys(keys)}
+        other = [(key, name) for key, name in names.items() if key != name and key not in self.tracker.said]
+        if other and not self.tracker.lost:
+            self.tracker.said.update(key for key, _ in other)
+            warn(replaced(other))
+        return names
 
     def artifact(self, path: Path) -> None:
         """Keep a file or a folder with the run."""
@@ -206,6 +246,11 @@ class Run:
         self._call(lambda client, run_id: getattr(client, log)(run_id, str(path), place))
 
     def end(self, status: str) -> None:
+        """End the run, also one whose store was lost since: it may be back, and the run would stay RUNNING for ever."""
+        run_id, client = self.run_id, self.tracker.__dict__.get("client")
+        if self.tracker.lost and run_id is not None and client is not None:
+            with suppress(Exception):
+                within(lambda: client.set_terminated(run_id, status), SLOW, lambda: None, SLOW)
         self._call(lambda client, run_id: client.set_terminated(run_id, status))
 
     def _call(self, action: Callable[[MlflowClient, str], object]) -> None:
@@ -258,24 +303,6 @@ def _git_revision() -> str:
     return result.stdout.strip() or "unknown"
 
 
-def flat(content: Mapping[str, Any], separator: str = ".", prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings into one, joining keys by the separator."""
-    entries: dict[str, Any] = {}
-    for key, value in content.items():
-        name = f"{prefix}{key}"
-        entries |= flat(value, separator, name + separator) if isinstance(value, Mapping) else {name: value}
-    return entries
-
-
-def nested(entries: Mapping[str, Any], separator: str = "/") -> dict[str, Any]:
-    """Split keys at the separator into nested mappings: the reverse of `flat`."""
-    content: dict[str, Any] = {}
-    for name, value in entries.items():
-        *parents, key = name.split(separator)
-        functools.reduce(lambda block, parent: block.setdefault(parent, {}), parents, content)[key] = value
-    return content
-
-
 def evaluation_runs() -> list[dict[str, Any]]:
     """Every evaluation that the store knows, newest last: experiment (DVC's name, else the commit), params, and rows.
 
@@ -284,9 +311,10 @@ def evaluation_runs() -> list[dict[str, Any]]:
     """
     tracker = Tracker("", "tables")
     try:
-        runs = tracker.client.search_runs([tracker.experiment_id], "tags.stage = 'evaluate'", max_results=5000, order_by=["start_time ASC"])
+        runs = tracker.evaluations()
     except Exception as error:
-        raise TrackingError(f"cannot read the runs at {tracking_uri()}: {error}; see MLFLOW_TRACKING_URI") from error
+        text = f"cannot read the runs at {tracking_uri()}: {first_line(error)}; see MLFLOW_TRACKING_URI"
+        raise TrackingError(without_password(text, tracking_uri())) from error
     latest: dict[tuple[str, str], dict[str, Any]] = {}
     for run in runs:
         experiment = run.data.tags.get("dvc_experiment") or run.data.tags["git_revision"][:7]

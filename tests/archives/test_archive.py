@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agecascade.archives import open_archives, streams
+from agecascade.archives import is_litter, open_archives, streams
 from agecascade.errors import ArchiveError
 from packed import FILES, KINDS, MIB, PACK, contents, peak_of, tarred, zipped
 from publishers import write_folder, write_tar, write_zip
@@ -282,3 +282,34 @@ def test_closing_ends_a_pass_that_was_left(tmp_path):
     with pytest.raises(ValueError, match="closed"):
         first.read()
     assert dict(contents(tmp_path / "set.zip")) == FILES
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["._a.jpg", "x/._a.jpg", "__MACOSX/a.jpg", ".thumbnails/a.jpg", "x/@eaDir/y/a.jpg", "Thumbs.db", "x/thumbs.DB", ".DS_Store",
+     "x/.hidden/a.jpg", "desktop.ini", "$RECYCLE.BIN/a.jpg", "lost+found/a.jpg"],
+)  # fmt: skip
+def test_what_systems_leave_behind_is_litter(name):
+    assert is_litter(name)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "x/a.b.jpg", "../a.jpg", "x/../a.jpg", "./a.jpg", "...", "xThumbs.db.jpg", "__MACOSX2/a.jpg"])
+def test_other_names_are_none(name):
+    assert is_litter(name) == (name == "...")
+
+
+def test_an_archives_litter_is_a_folders(tmp_path):
+    names = ["a.jpg", ".thumbnails/b.jpg", "@eaDir/c.jpg", "x/Thumbs.db", "x/d.jpg"]
+    members = dict.fromkeys(names, b"x")
+    for kind, write in KINDS.items():
+        assert {name for name, _ in contents(write(tmp_path / kind, members))} == {"a.jpg", "x/d.jpg"}
+
+
+def test_a_dead_link_in_a_folder_is_skipped_and_no_part_of_its_state(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    (tmp_path / "dead.jpg").symlink_to(tmp_path / "nothing.jpg")
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    with open_archives(tmp_path) as archive:
+        assert [member.name for member in archive.members()] == ["a.jpg"]
+        assert set(archive.skipped) == {"dead.jpg", "loop.jpg"}
+        assert [path for path, _ in archive.state()] == [str(tmp_path / "a.jpg")]

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
 from types import SimpleNamespace
 
+import pillow_heif
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from agecascade.archives import open_archives
 from agecascade.datasets import READERS, cleaning, reader
@@ -17,7 +20,7 @@ from agecascade.datasets.row_store import RowStore
 from agecascade.errors import ArchiveError, ParamsError, RejectRateError
 from agecascade.params import Clean
 from agecascade.schema import MANIFEST, REJECTS
-from images import picture
+from images import noise, picture
 from publishers import mat, outcome, write_tar, write_zip
 
 ALL = 1.0  # a reject rate that lets everything through
@@ -88,6 +91,30 @@ def test_broken_and_missing_pictures_are_rejects(tmp_path):
     result = cleaned(tmp_path, rows, pictures)
     assert reasons(result) == {"cut.jpg": "truncated", "empty.jpg": "empty_file", "gone.jpg": "file_missing"}
     assert result.manifest["sample_id"].to_pylist() == ["good"]
+
+
+def written(form, **options):
+    file = io.BytesIO()
+    noisy = Image.fromarray(noise(1, 24, 16))
+    if form == "HEIF":
+        pillow_heif.from_pillow(noisy).save(file)
+    else:
+        noisy.save(file, form, **options)
+    return file.getvalue()
+
+
+def test_every_format_that_photos_come_in_is_kept(tmp_path):
+    pictures = {
+        **{f"of{suffix}": JPEG for suffix in (".jpe", ".jfif", ".JPEG")},
+        **{f"heif{suffix}": written("HEIF") for suffix in (".heic", ".HEIF", ".hif")},
+        **{"a.avif": written("AVIF"), "b.tif": written("TIFF"), "c.tiff": written("TIFF"), "d.jp2": written("JPEG2000")},
+        "film.gif": written("GIF", save_all=True, append_images=[Image.fromarray(noise(2, 24, 16))]),
+    }
+    rows = [ManifestRow(sample_id=name, member=name, label=1.0, central_box=0.5) for name in pictures]
+    result = cleaned(tmp_path, rows, pictures)
+    assert reasons(result) == {}
+    boxes = dict(zip(result.manifest["sample_id"].to_pylist(), result.manifest["box"].to_pylist(), strict=True))
+    assert boxes["heif.heic"] == boxes["a.avif"] == boxes["b.tif"] == boxes["film.gif"] == [4, 6, 12, 18]
 
 
 def test_only_rows_that_may_stay_are_decoded(tmp_path, monkeypatch):

@@ -19,8 +19,9 @@ import pytest
 from agecascade.archives import Member, open_archives
 from agecascade.errors import ArchiveError, FaceError, RejectRateError
 from agecascade.faces.align import AlignResult, align
-from agecascade.faces.crops import TEMPLATE, Frame, decode_image, encode_image
+from agecascade.faces.crops import TEMPLATE, Frame
 from agecascade.faces.fingerprints import hash_thumbnail, perceptual_hash
+from agecascade.imaging import decode_image, encode_image
 from agecascade.loading import load_faces
 from agecascade.params import Align, Compute
 from agecascade.schema import ALIGNED, MANIFEST, REJECTS

@@ -15,9 +15,9 @@ from agecascade.archives import open_archives
 from agecascade.datasets import fgnet
 from agecascade.errors import FaceError
 from agecascade.faces import detectors
-from agecascade.faces.crops import decode_image
 from agecascade.faces.detection import LONGEST, Finder, attempts, create_finder
 from agecascade.faces.detectors import Annotation, Face
+from agecascade.imaging import decode_image
 from agecascade.params import Detection
 
 Image = np.ndarray
@@ -197,6 +197,12 @@ def test_a_picture_that_opencv_cannot_warp_is_a_fault() -> None:
     assert finding.fault == "a side of 32767 pixels is longer than the 32766 that OpenCV takes"
     assert fake.calls == []
     assert cv2.warpAffine(np.zeros((2, LONGEST, 3), np.uint8), np.eye(2, 3), (8, 8)).shape == (8, 8, 3)
+
+
+def test_a_picture_that_would_end_opencv_is_a_fault() -> None:
+    huge = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (27_000, 27_000, 3))  # takes no memory
+    (result,) = create_finder("whole", Detection())([huge], [NOTHING])
+    assert result.fault == "2,187,000,000 bytes of pixels are more than OpenCV's warp can address"
 
 
 def test_no_pictures_have_no_findings() -> None:

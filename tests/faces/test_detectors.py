@@ -11,10 +11,10 @@ import pytest
 
 from agecascade.errors import FaceError
 from agecascade.faces import detectors
-from agecascade.faces.crops import decode_image
 from agecascade.faces.detectors import Annotation, Face
 from agecascade.faces.detectors.weights import YUNET
 from agecascade.faces.detectors.yunet import YuNet
+from agecascade.imaging import decode_image
 from agecascade.params import Detection
 
 BLANK = np.zeros((40, 60, 3), np.uint8)

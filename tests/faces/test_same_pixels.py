@@ -22,8 +22,9 @@ from agecascade.archives import open_archives
 from agecascade.estimator import Estimator, FoldModel
 from agecascade.faces import detectors
 from agecascade.faces.align import align
-from agecascade.faces.crops import TEMPLATE, decode_image, encode_image, transform_points
+from agecascade.faces.crops import TEMPLATE, transform_points
 from agecascade.faces.detectors import Annotation, Face
+from agecascade.imaging import decode_image, encode_image
 from agecascade.model_folder import Crop
 from agecascade.params import Align, Compute, DrawSettings
 from agecascade.schema import MANIFEST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,27 @@ def test_a_path_counts_from_the_repository_and_its_copy_bears_the_last_part(tmp_
     assert (target / "photos" / "a.jpg").read_bytes() == b"a"
     with pytest.raises(FetchError, match=r"^\./yours \(.*/yours\) does not exist; correct the path in `options` of the data set"):
         fetch_all([Source("./yours"), Source("other.zip", instructions="ask")], target)
+
+
+def test_what_is_no_file_in_a_folder_is_left_out_and_counted(repository, tmp_path, capsys):
+    folder = repository / "archives" / "photos"
+    place(folder / "sub", name="a.jpg")
+    (folder / "dead.jpg").symlink_to(folder / "nothing.jpg")
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    (folder / "sub" / "up").symlink_to(folder)
+    (folder / "linked.jpg").symlink_to(folder / "sub" / "a.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    fetched = fetch(Source("photos"), tmp_path / "raw")
+    assert sorted(path.relative_to(fetched).as_posix() for path in fetched.rglob("*")) == ["linked.jpg", "sub", "sub/a.jpg"]
+    assert not (fetched / "linked.jpg").is_symlink()
+    told = capsys.readouterr().err
+    assert "photos: left out 2 links that lead nowhere, 1 links to a folder around them, 1 pipes, sockets or devices" in told
+
+
+def test_a_name_that_dvc_cannot_store_is_told(repository, tmp_path):
+    folder = repository / "archives" / "photos"
+    place(folder, name=os.fsdecode(b"caf\xe9.jpg"))
+    with pytest.raises(FetchError, match=r"photos/caf\\xe9\.jpg: the name is no UTF-8, which DVC cannot store; rename the file") as caught:
+        fetch(Source("photos"), tmp_path / "raw")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "raw" / "photos").exists()

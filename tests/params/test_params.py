@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from agecascade import params, study
 from agecascade.errors import ParamsError
+from agecascade.params import Clean
 from places import ROOT, sample_params
 
 
@@ -173,3 +176,9 @@ def test_faults_of_augmentation_name_their_key(content: dict, path: list[str], v
     with pytest.raises(ParamsError) as error:
         params.check(content)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("limit", [0, 501, math.inf, math.nan])
+def test_a_limit_of_pixels_is_a_number_that_memory_holds(limit: float) -> None:
+    with pytest.raises(ValidationError, match="max_megapixels"):
+        Clean(max_megapixels=limit)

@@ -39,6 +39,22 @@ def test_an_interruption_is_one_line_and_the_status_of_the_shell(capsys):
     assert capsys.readouterr().err == "interrupted; run it again, it continues with what is finished\n"
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EDQUOT])
+def test_a_place_that_takes_nothing_is_one_line_that_names_it(number):
+    with pytest.raises(SystemExit) as caught:
+        common.run(failing(OSError(number, "why", "models/target")))
+    assert "models/target" in caught.value.code
+    assert caught.value.code.startswith("error: ")
+    assert "run the stage again" in caught.value.code
+    assert "\n" not in caught.value.code
+
+
+def test_a_full_disk_as_numpy_says_it_is_one_line():
+    with pytest.raises(SystemExit) as caught:
+        common.run(failing(OSError("1000000 requested and 38384 written")))
+    assert caught.value.code.startswith("error: no space left on the disk")
+
+
 def test_other_errors_keep_their_traceback():
-    with pytest.raises(OSError, match="denied"):
-        common.run(failing(OSError(errno.EACCES, "denied")))
+    with pytest.raises(OSError, match="bad"):
+        common.run(failing(OSError(errno.EBADF, "bad")))

@@ -20,8 +20,17 @@ from agecascade.errors import ArchiveError
 from agecascade.io import storage
 from agecascade.io.storage import Location
 
+PICTURE_SUFFIXES = (  # of the files that are read as pictures; their content decides which format they are
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif"),
+    *(".tif", ".tiff", ".jp2", ".avif", ".heic", ".heif", ".hif"),
+)
 _FAULTS = (Damaged, Locked, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError)
 _OUTWARD = re.compile(r"/|[A-Za-z]:|(.*/)?\.\.(/|$)", re.DOTALL)
+_LITTER = re.compile(
+    r"(?:^|/)(?:\.(?!\.?(?:/|$))|(?:__MACOSX|@eaDir|@Recycle|#recycle|\$RECYCLE\.BIN|System Volume Information|lost\+found)(?:/|$)"
+    r"|(?:Thumbs|ehthumbs|ehthumbs_vista)\.db$|desktop\.ini$|Icon\r$)",
+    re.IGNORECASE,
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -53,7 +62,7 @@ class Archive:
 
     def state(self) -> list[tuple[str, str]]:
         """(path, storage.state) of every file, which changes when the archive does; read without opening the files."""
-        return [(path, storage.state(path)) for _, path in self._paths()]
+        return [(path, storage.state(path)) for _, path in self._paths() if not _is_dead(path)]
 
     def members(self, suffixes: tuple[str, ...] | None = None) -> Iterator[Member]:
         """The plain files in the archive's own order (folders: sorted), those with one of `suffixes` in any case.
@@ -90,8 +99,8 @@ class Archive:
             yield None, str(self.path)
             return
         for folder, below, folders, files in storage.walk(self.path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            visible = sorted(name for name in files if not name.startswith("."))
+            folders[:] = sorted(name for name in folders if not is_litter(name))
+            visible = sorted(name for name in files if not is_litter(name))
             for name in sorted(visible, key=nested.is_archive):  # tables before archives, so that a search for one ends early
                 path = os.path.join(folder, name)  # noqa: PTH118  # there may be a million, and a Path takes five times as long
                 if nested.is_archive(name) and not _is_special(path):
@@ -115,7 +124,7 @@ class Archive:
         """The plain files among `entries` and in archives among them."""
         for entry in entries:
             inner = _tidied(entry.name)
-            if _is_litter(inner):
+            if is_litter(inner):
                 continue
             name = within + inner
             fault = _name_fault(inner) or entry.fault or nested.foreign(inner)
@@ -171,6 +180,11 @@ def _is_special(path: str) -> bool:
     return not storage.is_remote(path) and Path(path).exists() and not Path(path).is_file()
 
 
+def _is_dead(path: str) -> bool:
+    """Whether it is a link that leads nowhere or to itself."""
+    return not storage.is_remote(path) and not os.path.exists(path)  # noqa: PTH110  # a Path takes five times as long
+
+
 def _read(located: _Located) -> bytes:
     try:
         return located.entry.read()
@@ -217,9 +231,9 @@ def _tidied(name: str) -> str:
     return name.replace("\\", "/").removeprefix("./")
 
 
-def _is_litter(name: str) -> bool:
-    """Whether it is a system's own file: .DS_Store, ._001A02.JPG, __MACOSX/."""
-    return name.rpartition("/")[2].startswith(".") or ("__MACOSX" in name and "__MACOSX" in name.split("/"))
+def is_litter(name: str) -> bool:
+    """Whether a path holds a system's own file or folder, or a hidden one: .DS_Store, ._001A02.JPG, __MACOSX/, .thumbnails/, Thumbs.db."""
+    return _LITTER.search(name) is not None
 
 
 def _name_fault(name: str) -> str:

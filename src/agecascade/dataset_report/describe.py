@@ -15,8 +15,8 @@ from agecascade.dataset_report.quality import LandmarkError
 from agecascade.dataset_report.report import DatasetReport, report_datasets
 from agecascade.dataset_report.tables import write_tables
 from agecascade.errors import ParamsError
-from agecascade.faces.crops import decode_image
 from agecascade.faces.face import Image
+from agecascade.imaging import decode_image
 from agecascade.io.files import written_beside
 from agecascade.params import Params
 from agecascade.plots.labels import cumulative_labels, group_bars, label_panels

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from agecascade.archives import Archive, Member
 from agecascade.dataset_report.quality import FIRST, worst_faces
-from agecascade.datasets.pictures import picture_size
 from agecascade.errors import ArchiveError, FaceError, RegressorError
-from agecascade.faces.crops import decode_image
+from agecascade.imaging import decode_image
+from agecascade.imaging.headers import picture_size
 from agecascade.plots.sheets import DETECTED, PUBLISHED, Tile, fit_into, mark_points
 
 KEPT_COLUMNS, KEPT_ROWS, KEPT_SIDE = 12, 8, 96

@@ -13,12 +13,13 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import ValidationError
 
+from agecascade import archives
 from agecascade.archives import Archive
 from agecascade.errors import ParamsError, unknown_name
 from agecascade.io.source import Source
 from agecascade.params import Block
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+PICTURE_SUFFIXES = archives.PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

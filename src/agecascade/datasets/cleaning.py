@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, ManifestRow, Reader, Reject
-from agecascade.datasets.pictures import picture_fault, picture_size
 from agecascade.datasets.row_store import RowStore
 from agecascade.errors import ArchiveError, ParamsError, RejectRateError, missing_column
+from agecascade.imaging.headers import picture_size
+from agecascade.imaging.soundness import picture_fault
 from agecascade.io.files import write_batches
 from agecascade.params import Clean
 from agecascade.schema import MANIFEST, REJECTS

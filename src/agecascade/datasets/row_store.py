@@ -5,15 +5,15 @@ from __future__ import annotations
 import errno
 import pickle
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
 
 from agecascade.datasets.base import ManifestRow, Reject
+from agecascade.io.files import temporary_folder
 from agecascade.schema import MANIFEST, REJECTS
 
 BATCH_ROWS = 16_384
@@ -36,8 +36,9 @@ class RowStore:
     """The rows of one data set, each once, and the rejects; a context that deletes its files at the end."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="agecascade-")
-        self._database = sqlite3.connect(Path(self._folder.name, "store.db"), isolation_level=None)
+        self._files = ExitStack()
+        self._folder = self._files.enter_context(temporary_folder("agecascade-"))
+        self._database = sqlite3.connect(self._folder / "store.db", isolation_level=None)
         self._database.executescript(f"PRAGMA cache_size = -{CACHE_KIB};" + _TABLES)
         self._database.execute("BEGIN")
 
@@ -46,7 +47,7 @@ class RowStore:
 
     def __exit__(self, *_: object) -> None:
         self._database.close()
-        self._folder.cleanup()
+        self._files.close()
 
     def add(self, row: ManifestRow) -> bool:
         """Add a row; False, and nothing added, where its sample_id is there already."""
@@ -119,18 +120,18 @@ class RowStore:
         return int(self._run(query, (state,)).fetchone()[0])
 
     def _run(self, query: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        with _full_disk(self._folder.name):
+        with _full_disk(self._folder):
             return self._database.execute(query, values)
 
 
 @contextmanager
-def _full_disk(folder: str) -> Iterator[None]:
+def _full_disk(folder: Path) -> Iterator[None]:
     """Raise SQLite's error for a full disk as the system's OSError."""
     try:
         yield
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            raise OSError(errno.ENOSPC, "the disk is full; TMPDIR names another place", folder) from error
+            raise OSError(errno.ENOSPC, "the disk is full; TMPDIR names another place", str(folder)) from error
         raise
 
 

@@ -19,7 +19,7 @@ from agecascade.evaluation.runs import Evaluation
 from agecascade.evaluation.tables import to_markdown
 from agecascade.params import read_yaml
 from agecascade.params.block import Block
-from agecascade.tracking import flat
+from agecascade.tracking_store import flat
 
 Setting = Mapping[str, str | float]
 

@@ -17,7 +17,8 @@ import pandas as pd
 
 from agecascade.errors import AgecascadeError
 from agecascade.evaluation.tables import to_markdown
-from agecascade.tracking import evaluation_runs, flat
+from agecascade.tracking import evaluation_runs
+from agecascade.tracking_store import flat
 
 METRICS = "metrics/mae.json"
 SHOWN = ("lambda", "sigma", "decoding")  # params that the table always shows, besides those in which runs of a study differ

@@ -15,13 +15,14 @@ from tqdm import tqdm
 from agecascade.archives import Archive
 from agecascade.errors import FaceError, RejectRateError
 from agecascade.faces import fingerprints
-from agecascade.faces.crops import Frame, cut, decode_image, encode_image, face_size, roll, transform_points, whole_face
+from agecascade.faces.crops import Frame, cut, face_size, roll, transform_points, whole_face
 from agecascade.faces.detection import DetectionResult, NoFace, choose_face, create_finder, describe_face
 from agecascade.faces.detectors import BLIND
 from agecascade.faces.face import Annotation, Face, Image, Points
 from agecascade.faces.manifest_index import ManifestIndex
 from agecascade.faces.part_writer import PartWriter
 from agecascade.faces.parts import AlignedCrop, Outcome, Rejection, rows_in_part
+from agecascade.imaging import decode_image, encode_image
 from agecascade.io import storage
 from agecascade.io.code import code_digest
 from agecascade.io.compute import ordered

@@ -1,4 +1,4 @@
-"""From the bytes of a picture to an upright crop and back to bytes: decoding, similarity alignment, one warp, encoding.
+"""From a picture to an upright crop: similarity alignment and one warp.
 
 The align stage and the Estimator call the same `cut`, whatever detector the face is from.
 Coordinates are continuous: pixel i covers i to i + 1, so that scaling a picture scales its points by the same factor.
@@ -8,18 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image as Pillow
-from PIL import ImageOps, UnidentifiedImageError
 
-from agecascade.errors import FaceError
 from agecascade.faces.face import Annotation, Face, Image, Points, bounds
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".jp2")  # of the picture formats that are read
 
 # Right eye, left eye (the subject's own), nose, right and left mouth corner in the unit square, "the face square": the mean
 # framing of the published UTKFace crops as YuNet sees them, so that those crops taken whole agree with aligned faces of other sets.
@@ -168,68 +162,3 @@ def _interpolate(image: Image, matrix: Points, side: int) -> Image:
     source = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA) if padded else image
     crop: Any = cv2.warpAffine(source, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB) if padded else crop
-
-
-def decode_image(data: bytes) -> Image:
-    """Encoded bytes as RGB (H, W, 3) uint8, upright by their EXIF orientation; of several pictures in one file, the first.
-
-    Transparent parts are laid on white; grey, palettes, CMYK and 16 bits become RGB. Raises FaceError where the bytes are no
-    picture or a truncated one.
-    """
-    if _may_be_transparent(data):
-        image = _on_white(data)
-        if image is not None:
-            return image
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)  # type: ignore[assignment]
-    except cv2.error:  # empty, or larger than OpenCV takes
-        image = None
-    if image is None:
-        raise _no_picture(data)
-    return np.asarray(image, dtype=np.uint8)  # (H, W, 3)
-
-
-def _may_be_transparent(data: bytes) -> bool:
-    """Whether the picture has transparency by its header, or is of a format whose header does not say; JPEG and BMP have none."""
-    if data.startswith((b"\xff\xd8", b"BM")):
-        return False
-    if data.startswith(b"\x89PNG"):
-        return data[25:26] in (b"\4", b"\6") or b"tRNS" in data[: max(0, data.find(b"IDAT"))]
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        flags = {b"VP8X": data[20:21], b"VP8L": data[24:25]}.get(data[12:16], b"")
-        return bool(int.from_bytes(flags) & 0x10)
-    return bool(data)
-
-
-def _on_white(data: bytes) -> Image | None:
-    """A picture with transparent parts, laid on white; None where it has none or Pillow cannot read it.
-
-    OpenCV would show the colours that are stored under transparent pixels.
-    """
-    try:
-        with Pillow.open(BytesIO(data)) as file:
-            if not file.has_transparency_data:
-                return None
-            upright = ImageOps.exif_transpose(file).convert("RGBA")
-        white = Pillow.new("RGBA", upright.size, "white")
-        return np.array(Pillow.alpha_composite(white, upright).convert("RGB"))
-    except UnidentifiedImageError:
-        return None
-    except Exception:  # each format raises its own kinds
-        raise _no_picture(data) from None
-
-
-def _no_picture(data: bytes) -> FaceError:
-    return FaceError(f"no picture in {len(data)} bytes, or a truncated one")
-
-
-def encode_image(image: Image, encoding: str, quality: int) -> bytes:
-    """RGB (H, W, 3) uint8 as JPEG or WebP of a quality of 1 to 100, or as PNG, which is lossless and ignores the quality."""
-    options = {
-        "jpeg": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality]),
-        "png": (".png", []),
-        "webp": (".webp", [cv2.IMWRITE_WEBP_QUALITY, quality]),
-    }
-    suffix, flags = options[encoding]
-    _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), flags)
-    return bytes(data)

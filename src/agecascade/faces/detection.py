@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,9 @@ from agecascade.faces.face import Annotation, Face, Image, Points, bounds, is_so
 from agecascade.params import Align, Detection
 
 LONGEST = 32_766  # pixels; OpenCV warps no longer picture
+MOST_BYTES = 2**31 - 1  # of a picture; beyond, OpenCV 5's warp ends the process
+SAME_FACE = 0.5  # share of the smaller box in the larger one from which two detections are one face
+BLURRED = 48  # pixels of a face as the detector sees it; the points of a smaller one are inexact
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,7 @@ class Finder:
 
     The order of attempts: the picture as it is; at each further scale; then, for each rotation, the rotated picture at the
     first and each further scale. A picture is done as soon as an attempt gives a sound face, or the detector fails on it.
+    With a pyramid, a picture longer than `max_side` is looked at in finer levels before that, and the faces of all levels are merged.
     """
 
     def __init__(self, detector: Detector, detection: Detection | None) -> None:
@@ -41,6 +45,7 @@ class Finder:
         self._detector = detector
         self._longest = detection.max_side if detection else None
         self._attempts = attempts(detection) if detection else [Attempt()]
+        self._levels = [detection.max_side << level for level in range(1, detection.pyramid + 1)] if detection else []
 
     @property
     def batch(self) -> int:
@@ -49,32 +54,75 @@ class Finder:
 
     def __call__(self, images: Sequence[Image], annotations: Sequence[Annotation]) -> list[DetectionResult]:
         """The result of each RGB picture (H, W, 3) uint8, of which there may be any number."""
-        results = [DetectionResult([], fault=_too_long(image)) for image in images]
+        results = [DetectionResult([], fault=_too_large(image)) for image in images]
         for attempt in self._attempts:
             pending = [i for i, result in enumerate(results) if not result.faces and not result.fault]
-            for start in range(0, len(pending), self.batch):
-                batch = pending[start : start + self.batch]
-                tried = self._try([images[i] for i in batch], [annotations[i] for i in batch], attempt)
-                for i, result in zip(batch, tried, strict=True):
-                    results[i] = result if result.faces else replace(result, unsound=results[i].unsound or result.unsound)
+            for i, result in self._look(pending, images, annotations, attempt, self._longest):
+                results[i] = result if result.faces else replace(result, unsound=results[i].unsound or result.unsound)
+            if attempt == self._attempts[0]:
+                self._add_levels(results, images, annotations)
         return results
 
-    def _try(self, images: Sequence[Image], annotations: Sequence[Annotation], attempt: Attempt) -> list[DetectionResult]:
+    def _look(
+        self, rows: Sequence[int], images: Sequence[Image], annotations: Sequence[Annotation], attempt: Attempt, longest: int | None
+    ) -> Iterator[tuple[int, DetectionResult]]:
+        """(row, result) of one attempt at the pictures in these rows, in the detector's batches."""
+        for start in range(0, len(rows), self.batch):
+            batch = rows[start : start + self.batch]
+            yield from zip(batch, self._try([images[i] for i in batch], [annotations[i] for i in batch], attempt, longest), strict=True)
+
+    def _add_levels(self, results: list[DetectionResult], images: Sequence[Image], annotations: Sequence[Annotation]) -> None:
+        """Merge the faces of finer levels into the results of the first attempt; no level is finer than the picture itself."""
+        for longest in self._levels:
+            sides = [max(image.shape[:2]) for image in images]
+            larger = [i for i, side in enumerate(sides) if side > longest / 2 and not results[i].fault]
+            for i, finer in self._look(larger, images, annotations, Attempt(), longest):
+                if not finer.faces:
+                    results[i] = results[i] if results[i].faces or not finer.fault else finer
+                    continue
+                blurred = BLURRED * sides[i] / self._levels[0] * 2
+                results[i] = replace(results[i], faces=merged(results[i].faces, finer.faces, blurred))
+
+    def _try(
+        self, images: Sequence[Image], annotations: Sequence[Annotation], attempt: Attempt, longest: int | None
+    ) -> list[DetectionResult]:
         """One attempt at some pictures; if it fails, one at each picture alone, so that only the faulty ones are lost."""
         try:
-            inputs = [
-                DetectorInput(image, np.ones(2)) if self._longest is None else detector_input(image, self._longest, attempt)
-                for image in images
-            ]
+            inputs = [DetectorInput(image, np.ones(2)) if longest is None else detector_input(image, longest, attempt) for image in images]
             detections = self._detector([each.image for each in inputs], annotations)
         except (cv2.error, RuntimeError) as error:
             if len(images) == 1:
                 return [DetectionResult([], attempt.name, fault=_one_line(error))]
-            return [self._try([images[i]], [annotations[i]], attempt)[0] for i in range(len(images))]
+            return [self._try([images[i]], [annotations[i]], attempt, longest)[0] for i in range(len(images))]
         return [
             _result([each.to_picture(face) for face in faces], image, attempt)
             for each, faces, image in zip(inputs, detections, images, strict=True)
         ]
+
+
+def merged(coarse: list[Face], fine: list[Face], blurred: float) -> list[Face]:
+    """The faces of two looks at one picture, each once, the largest first.
+
+    Of one face that both have, the coarse look's stays, as in training; where its box is narrower than `blurred` pixels, so that its
+    points are inexact, the one of the higher score does. What is much smaller than the face in which it lies is a pattern on it.
+    """
+    added: list[Face] = []
+    for face in fine:
+        rivals = [other for other in coarse if _overlap(face, other) > SAME_FACE]
+        if all(min(other.box[2:] - other.box[:2]) < blurred and _replaces(face, other) for other in rivals):
+            coarse = [other for other in coarse if all(other is not rival for rival in rivals)]
+            added.append(face)
+    return sorted([*coarse, *added], key=lambda face: face.area, reverse=True)
+
+
+def _overlap(face: Face, other: Face) -> float:
+    """The area in both boxes as a share of the smaller one's."""
+    width, height = np.minimum(face.box[2:], other.box[2:]) - np.maximum(face.box[:2], other.box[:2])
+    return float(max(width, 0) * max(height, 0) / min(face.area, other.area))
+
+
+def _replaces(face: Face, other: Face) -> bool:
+    return (face.score or 0.0) > (other.score or 0.0) and face.area > other.area / 4
 
 
 def create_finder(detector: str, detection: Detection) -> Finder:
@@ -107,9 +155,11 @@ def _result(faces: list[Face], image: Image, attempt: Attempt) -> DetectionResul
     return DetectionResult(sorted(sound, key=lambda face: face.area, reverse=True), attempt.name, unsound)
 
 
-def _too_long(image: Image) -> str:
-    height, width = image.shape[:2]
-    return f"a side of {max(height, width)} pixels is longer than the {LONGEST} that OpenCV takes" if max(height, width) > LONGEST else ""
+def _too_large(image: Image) -> str:
+    longest = max(image.shape[:2])
+    if longest > LONGEST:
+        return f"a side of {longest} pixels is longer than the {LONGEST} that OpenCV takes"
+    return f"{image.nbytes:,} bytes of pixels are more than OpenCV's warp can address" if image.nbytes > MOST_BYTES else ""
 
 
 def _one_line(error: Exception) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -108,12 +110,43 @@ def _put(source: Source, path: Path, folder: Path, *, move: bool) -> Path:
         if move:
             shutil.move(path, temporary)
         elif path.is_dir():
-            shutil.copytree(path, temporary)
+            _copy_folder(path, temporary)
         else:
             _copy(path, temporary)
             if path.name == source.file:
                 _check(source, temporary, path)
     return target
+
+
+def _copy_folder(path: Path, target: Path) -> None:
+    """A true copy of a folder of files. What is no file, such as a pipe or a link that leads nowhere, is left out and counted.
+
+    Raises FetchError on a name that is no UTF-8: DVC could store the folder, but not list it, and would not say which name it was.
+    """
+    left_out: Counter[str] = Counter()
+
+    def leave(folder: str, names: list[str]) -> set[str]:
+        faults = {name: _name_fault(Path(folder) / name) for name in names}
+        left_out.update(fault for fault in faults.values() if fault)
+        return {name for name, fault in faults.items() if fault}
+
+    shutil.copytree(path, target, ignore=leave)
+    if left_out:
+        tqdm.write(f"{path}: left out {', '.join(f'{count} {what}' for what, count in sorted(left_out.items()))}", file=sys.stderr)
+
+
+def _name_fault(path: Path) -> str:
+    """Why an entry of a folder is not copied, in a few words, or ""; raises FetchError on a name that DVC cannot store."""
+    try:
+        path.name.encode("utf-8")
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise FetchError(f"{shown}: the name is no UTF-8, which DVC cannot store; rename the file, also in your table") from None
+    if path.is_symlink() and not path.exists():
+        return "links that lead nowhere"
+    if path.is_dir():
+        return "links to a folder around them" if path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve()) else ""
+    return "" if path.is_file() else "pipes, sockets or devices"
 
 
 def _copy(path: Path, target: Path) -> None:

@@ -5,42 +5,140 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import tempfile
+import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SIGNIFICANT_DIGITS = 6  # of figures and tables: more differ between processors
 
+_OWNER = ".owner"  # the lock file of a temporary folder's process
+_SETTLED = 60.0  # seconds after which a temporary folder's process surely has its lock
+_swept: set[Path] = set()
+
 
 @contextmanager
 def written_beside(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path next to `path`; on success it replaces `path`, on failure it is removed.
 
-    Works for a file and for a folder that the caller makes at the temporary path.
+    Works for a file and for a folder that the caller makes at the temporary path. For the outputs of stages, whose paths are the
+    project's own: a folder at `path` is removed. What a person named is written by `io.user_output`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the suffix stays last, for writers that choose a format by it
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
-    try:
+    sweep(path)
+    with half_written(path) as temporary:
         yield temporary
         if path.is_dir():
-            shutil.rmtree(path)
+            _remove(path)
         temporary.replace(path)
+
+
+@contextmanager
+def half_written(path: Path) -> Iterator[Path]:
+    """Yield a temporary path next to `path` that is removed at the end; a lock file beside it lasts as long as its process."""
+    begun = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}")
+    lock = FileLock(begun.with_name(f"{begun.name}.lock"), thread_local=False)
+    with suppress(Timeout, NotImplementedError):  # a disk without locks: nobody sweeps there either
+        lock.acquire(timeout=0)
+    temporary = begun.with_name(begun.name + path.suffix)  # the suffix stays last, for writers that choose a format by it
+    try:
+        yield temporary
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # libraries leave it out
+            error.filename = str(path)
+        raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed processes had begun to write for `path`; once for each path in a process."""
+    if path in _swept:
+        return
+    _swept.add(path)
+    name = re.compile(rf"(\.{re.escape(path.stem)}\.[0-9a-f]{{8}})(\.lock|{re.escape(path.suffix)})")
+    begun = {match[1] for entry in os.scandir(path.parent) if (match := name.fullmatch(entry.name))}
+    for stem in begun:
+        with abandoned(path.with_name(f"{stem}.lock")) as gone:
+            if gone:
+                _remove(path.with_name(stem + path.suffix))
+
+
+@contextmanager
+def abandoned(path: Path) -> Iterator[bool]:
+    """Whether the process is gone that held a lock file, which is then removed; True as well where there is none."""
+    if not path.exists():
+        yield True
+        return
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, NotImplementedError, OSError):  # held, or on a disk without locks: then nobody can say
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def as_os_error(path: Path) -> Iterator[None]:
+    """Raise the OSError of `path` that a library hides in an error of its own: torch behind it, safetensors as a text."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A folder of the system's temporary files, removed at the end; those of killed processes are removed at the start."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        lock = folder / _OWNER
+        with suppress(OSError):  # another user's
+            if lock.exists() and time.time() - lock.stat().st_mtime > _SETTLED:
+                with abandoned(lock) as gone:
+                    if gone:
+                        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+        owner = FileLock(Path(name) / _OWNER, thread_local=False)
+        with suppress(Timeout, NotImplementedError):  # a disk without locks
+            owner.acquire(timeout=0)
+        try:
+            yield Path(name)
+        finally:
+            owner.release()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def checksum(path: Path) -> str:

@@ -69,7 +69,7 @@ def remove_leftovers(folder: Path, pattern: str = ".*") -> None:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agecascade.faces.crops import decode_image
+from agecascade.imaging import decode_image
 
 if TYPE_CHECKING:
     import torch

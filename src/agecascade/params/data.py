@@ -13,6 +13,9 @@ MOST_VALUES = 10_000  # of a grid: each is an output of the network
 MOST_FOLDS = 10_000
 MOST_PICTURES = 10_000_000  # of a synthetic data set
 
+MAX_MEGAPIXELS = 100.0  # of a picture; larger ones are no photographs of faces, and fill the memory
+MOST_MEGAPIXELS = 500.0  # whatever the settings: 1.5 GB decoded, within the 2 GB that OpenCV's warp can address
+
 # old name -> new one: a module csv would hide the standard library's
 RENAMED_READERS = {"csv": "csv_table"}
 
@@ -86,7 +89,7 @@ class Clean(Block):
     max_second_face_score: float | None = None
     require_gender: bool = False
     min_images_per_identity: int = Field(1, ge=1, le=1_000_000)
-    max_megapixels: float = Field(100.0, gt=0, le=1000)  # larger pictures are no photographs of faces, and fill the memory
+    max_megapixels: float = Field(MAX_MEGAPIXELS, gt=0, le=MOST_MEGAPIXELS)  # larger pictures are rejects
     exclude: str | None = None  # CSV file with a column sample_id (and reason): pictures to leave out, such as a screening's
     max_reject_rate: float = Field(0.2, ge=0, le=1)
 

@@ -41,6 +41,7 @@ class Detection(Block):
 
     min_score: float = Field(0.7, gt=0, lt=1)
     max_side: int = Field(640, ge=64, le=65_535)  # pixels; longer pictures are reduced for detection
+    pyramid: int = Field(0, ge=0, le=4)  # times that a longer picture is searched again, at 2, 4, ... times max_side, for small faces
     rotations: list[Degrees] = Field(default_factory=list)  # clockwise; tried in turn where nothing is found
     scales: list[Scale] = Field(default_factory=list)  # of the picture; tried in turn where nothing is found, at each rotation
 

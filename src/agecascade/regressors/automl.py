@@ -15,7 +15,6 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from agecascade.errors import RegressorError
-from agecascade.io.files import write_json
+from agecascade.io.files import temporary_folder, write_json
 from agecascade.regressors.folds import Fitted, Fold, Options
 
 if TYPE_CHECKING:
@@ -153,8 +152,7 @@ class AutoSklearn(AutoMl):
         Raises RegressorError where uv, Python 3.9 or the environment is not available, or the search fits nothing in its time.
         """
         install(self.drop)
-        with TemporaryDirectory(prefix="autosklearn-") as name:
-            folder = Path(name)
+        with temporary_folder("autosklearn-") as folder:
             _write_data(folder, fold)
             write_json(folder / "options.json", self.search_options)
             limit = SEARCH_LIMIT[0] * self.time_left_for_this_task + SEARCH_LIMIT[1]

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from agecascade.io.files import written_beside
+from agecascade.io.files import as_os_error, written_beside
 
 RANDOM_STATE = Lock()  # folds train in threads, and torch's random state is one for all
 FORMAT = 1
@@ -28,8 +28,8 @@ class Checkpoint:
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the earlier state atomically: a kill leaves the one or the other."""
-        with written_beside(self.path) as temporary:
-            torch.save({"format": FORMAT, **state, "random": _random_state()}, temporary)
+        with written_beside(self.path) as temporary, as_os_error(temporary), temporary.open("wb") as file:
+            torch.save({"format": FORMAT, **state, "random": _random_state()}, file)
 
     def load(self) -> dict[str, Any] | None:
         """The state saved last, or None; reading it runs no code. A damaged file is reported, and the training starts anew."""

@@ -1,0 +1,206 @@
+"""The tracking store: its address, the names that it takes, the time that it may need, and where its artifacts lie."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+import os
+import posixpath
+import re
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from agecascade.io.places import repository_root, state_folder
+from agecascade.io.resume import exclusive
+
+EXPERIMENT = "agecascade"
+ARTIFACTS = "mlartifacts"  # the folder beside the SQLite file
+_REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}  # the store answers, and does not take what it was given
+LENGTH = 250  # characters of a name
+SHOWN = 3  # names in a message
+_REFUSED_CHARACTERS = re.compile(r"[^/\w.\- :]")
+
+Result = TypeVar("Result")
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, else a SQLite file at the repository root, which queued experiments share."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_own_store()}"
+
+
+def _own_store() -> Path:
+    return repository_root() / "mlflow.db"
+
+
+def warn(text: str) -> None:
+    print(f"warning: {without_password(text, tracking_uri())}", file=sys.stderr)
+
+
+class TooSlow(Exception):
+    """A store did not answer in its time."""
+
+
+class Names:
+    """Names as MLflow takes them: letters, digits and `_ - . : /` and spaces, 250 at most, and normal as a path.
+
+    Others are replaced, two names never by the same one.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[str, str] = {}  # {name of the store: name}
+
+    def accepted(self, name: str) -> str:
+        """The name itself, or what stands for it."""
+        text = posixpath.normpath(_REFUSED_CHARACTERS.sub("_", name).lstrip("/") or "_")
+        text = "/".join("_" if part in (".", "..") else part for part in text.split("/"))
+        mark = f"-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+        if len(text) > LENGTH:
+            text = text[: LENGTH - len(mark)].rstrip("/. ") + mark
+        if self._taken.setdefault(text, name) != name:
+            text = text[: LENGTH - len(mark)] + mark
+            self._taken[text] = name
+        return text
+
+
+def flat(content: Mapping[str, Any], separator: str = ".", prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings into one, joining keys by the separator."""
+    entries: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        entries |= flat(value, separator, name + separator) if isinstance(value, Mapping) else {name: value}
+    return entries
+
+
+def nested(entries: Mapping[str, Any], separator: str = "/") -> dict[str, Any]:
+    """Split keys at the separator into nested mappings: the reverse of `flat`."""
+    content: dict[str, Any] = {}
+    for name, value in entries.items():
+        *parents, key = name.split(separator)
+        functools.reduce(lambda block, parent: block.setdefault(parent, {}), parents, content)[key] = value
+    return content
+
+
+def replaced(names: Iterable[tuple[str, str]]) -> str:
+    """A line on names that were replaced, given as (name, what stands for it)."""
+    pairs = list(names)
+    shown = ", ".join(f"{name!r} as {other!r}" for name, other in pairs[:SHOWN])
+    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
+    return f"MLflow does not take some names, which are logged otherwise: {shown}{more}"
+
+
+def within(action: Callable[[], Result], seconds: float, notice: Callable[[], None], slow: float) -> Result:
+    """The result of `action`, which runs in a thread; after `slow` seconds `notice` is called. Raises TooSlow after `seconds`."""
+    future: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:  # handed to the one that waits
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="tracking", daemon=True).start()
+    try:
+        return future.result(min(slow, seconds))
+    except TimeoutError:
+        if future.done():  # the action's own
+            raise
+    notice()
+    try:
+        return future.result(max(seconds - slow, 0))
+    except TimeoutError:
+        if future.done():
+            raise
+        raise TooSlow(f"no answer within {seconds:.0f} s") from None
+
+
+def without_password(text: str, address: str) -> str:
+    """A text with the user's name, password and query of an address hidden."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return text
+    user = parts.netloc.rpartition("@")[0]
+    secrets = [f"{user}@"] if user else []
+    for secret in secrets + [unquote(secret) for secret in secrets]:
+        text = text.replace(secret, "***@")
+    if parts.password:  # in errors that split the address
+        for secret in (parts.password, unquote(parts.password)):
+            text = text.replace(f":{secret}@", ":***@").replace(f"{secret!r}", "'***'")
+    return text.replace(f"?{parts.query}", "?***") if parts.query else text
+
+
+def refused(error: Exception) -> bool:
+    """Whether a store answered that it does not take what it was given."""
+    return getattr(error, "error_code", None) in _REFUSALS
+
+
+def log_batch(client: Any, run_id: str, batch: Mapping[str, list[Any]]) -> None:
+    """Log params, metrics and tags; of a batch that the store refuses, all that it takes, and say what it does not."""
+    entries = [(kind, entry) for kind, group in batch.items() for entry in group]
+    try:
+        client.log_batch(run_id, **batch)
+    except Exception as error:
+        if not refused(error):
+            raise
+        if len(entries) == 1:
+            kind, entry = entries[0]
+            warn(f"MLflow refused {kind[:-1]} {entry.key!r}: {first_line(error)}; the rest is logged")
+            return
+        for half in (entries[: len(entries) // 2], entries[len(entries) // 2 :]):
+            log_batch(client, run_id, {kind: [entry for other, entry in half if other == kind] for kind in batch})
+
+
+def first_line(error: Exception) -> str:
+    return " ".join(str(error).strip().split("\n\n")[0].split())[:300]
+
+
+def as_number(value: Any) -> float | None:
+    """A number that a store takes, else None."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def open_store(create: Callable[[str], Any]) -> Any:
+    """The store with its experiment, made by `create(address)`; its artifacts lie beside it also after the repository was moved."""
+    with exclusive(state_folder() / "mlflow.lock", "tracking store", "makes"):
+        client = create(tracking_uri())
+        artifacts = repository_root() / ARTIFACTS
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            local = tracking_uri().startswith("sqlite:")
+            client.create_experiment(EXPERIMENT, artifact_location=artifacts.as_uri() if local else None)
+        elif not os.environ.get("MLFLOW_TRACKING_URI"):  # a store that is named may be shared by several repositories
+            _move_artifacts(_own_store(), str(experiment.artifact_location), artifacts)
+    return client
+
+
+def _move_artifacts(database: Path, old: str, artifacts: Path) -> None:
+    """Correct the place of artifacts in the store of a repository that was moved or copied: MLflow keeps it as an absolute path.
+
+    old: the experiment's place as a URI. Earlier runs keep theirs where their artifacts were not moved along.
+    """
+    before, new = Path(url2pathname(urlsplit(old).path)), artifacts.as_uri()
+    if old == new or before.name != ARTIFACTS or (before.exists() and artifacts.exists() and before.samefile(artifacts)):
+        return
+    along = artifacts.is_dir() or not before.is_dir()
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (new, old))
+        connection.execute(
+            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?)"
+            " WHERE substr(artifact_uri, 1, ?) = ? AND (? OR status <> 'FINISHED')",
+            (new, len(old) + 1, len(old) + 1, f"{old}/", along),
+        )
+    earlier = "" if along else "; those of earlier runs stay there"
+    warn(f"the repository was moved or copied: MLflow's artifacts, until now in {before}, are written to {artifacts}{earlier}")

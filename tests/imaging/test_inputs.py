@@ -1,0 +1,184 @@
+"""What a person hands over as pictures, and what a folder of photos holds besides photos."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+
+from agecascade.archives import PICTURE_SUFFIXES
+from agecascade.errors import FaceError
+from agecascade.imaging import encode_image
+from agecascade.imaging.inputs import list_pictures, named_pictures, opened, shown
+from images import noise
+
+PIXELS = noise(0, 12, 16)
+PNG = encode_image(PIXELS, "png", 100)
+
+
+def write(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(PNG)
+    return folder
+
+
+def test_every_kind_that_is_read_is_listed_and_the_rest_is_counted(tmp_path: Path) -> None:
+    kept = [f"a{i}{suffix}" for i, suffix in enumerate([*PICTURE_SUFFIXES, ".HEIC", ".JPG"])]
+    write(tmp_path, *kept, "x.mov", "y.MOV", "sub/z.txt", "README")
+    listing = list_pictures(tmp_path)
+    assert [path.name for path in listing.paths] == sorted(kept)
+    assert listing.remark == "; left out: 2 .mov, 1 .txt, 1 without a suffix"
+
+
+def test_what_phones_and_systems_leave_behind_is_passed_over_silently(tmp_path: Path) -> None:
+    litter = ["._a.jpg", "__MACOSX/b.jpg", ".thumbnails/c.jpg", "@eaDir/d.jpg", "sub/.hidden.png", "Thumbs.db", ".DS_Store", "desktop.ini"]
+    write(tmp_path, "a.jpg", *litter)
+    listing = list_pictures(tmp_path)
+    assert [path.name for path in listing.paths] == ["a.jpg"]
+    assert not listing.left_out
+
+
+def test_a_folder_whose_own_name_is_hidden_is_searched(tmp_path: Path) -> None:
+    assert list_pictures(write(tmp_path / ".photos", "a.jpg")).paths == [tmp_path / ".photos" / "a.jpg"]
+
+
+def test_a_folder_without_pictures_says_what_it_holds(tmp_path: Path) -> None:
+    with pytest.raises(FaceError, match=r"holds no picture; looked for \.jpg, .*; left out: 1 \.mov"):
+        list_pictures(write(tmp_path, "x.mov"))
+
+
+def test_links_pipes_sockets_and_folders_with_a_pictures_name_are_rows(tmp_path: Path) -> None:
+    write(tmp_path, "good.png")
+    (tmp_path / "linked.png").symlink_to(tmp_path / "good.png")
+    (tmp_path / "dead.png").symlink_to(tmp_path / "nothing.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    (tmp_path / "again").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket.png"))
+        listing = list_pictures(tmp_path)
+        results = {path.name: opened(path, 100) for path in listing.paths}
+    assert listing.left_out == Counter({"linked folder": 1})
+    np.testing.assert_array_equal(results.pop("good.png"), PIXELS)
+    np.testing.assert_array_equal(results.pop("linked.png"), PIXELS)
+    assert results == {
+        "dead.png": "cannot be read: a link that leads nowhere",
+        "loop.png": "cannot be read: Too many levels of symbolic links",
+        "pipe.png": "cannot be read: it is a pipe, no file",
+        "socket.png": "cannot be read: it is a socket, no file",
+    }
+
+
+def test_devices_and_folders_are_no_files(tmp_path: Path) -> None:
+    assert opened("/dev/null", 100) == "cannot be read: it is a device, no file"
+    assert opened(tmp_path, 100) == "cannot be read: it is a folder, no file"
+    assert opened("a\0b.png", 100) == "cannot be read: embedded null byte"
+
+
+def test_a_name_that_is_no_utf8_can_be_written(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    path.write_bytes(PNG)
+    ((name, picture),) = named_pictures(tmp_path)
+    assert name == f"{tmp_path}/caf\\xe9.png"
+    np.testing.assert_array_equal(opened(picture, 100), PIXELS)
+
+
+@given(st.text(st.characters(codec=None)) | st.binary().map(os.fsdecode))
+def test_any_name_can_be_written_and_a_plain_one_stays(name: str) -> None:
+    text = shown(name)
+    text.encode("utf-8")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        assert "\\" in text
+    else:
+        assert text == name
+
+
+def pillow(mode: str = "RGB", orientation: int = 1) -> Pillow.Image:
+    picture = Pillow.fromarray(PIXELS).convert(mode)
+    picture.getexif()[0x0112] = orientation
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        (PIXELS, PIXELS),
+        (PNG, PIXELS),
+        (bytearray(PNG), PIXELS),
+        (memoryview(PNG), PIXELS),
+        (torch.from_numpy(PIXELS), PIXELS),
+        (torch.from_numpy(PIXELS).permute(2, 0, 1), PIXELS),
+        (pillow(), PIXELS),
+        (pillow(orientation=6), np.rot90(PIXELS, -1)),
+        (pillow("RGBA"), PIXELS),
+        (Pillow.open(io.BytesIO(PNG)), PIXELS),
+        (pillow("L"), np.repeat(np.array(pillow("L"))[:, :, None], 3, axis=2)),
+        (PIXELS[:, ::-1], PIXELS[:, ::-1]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_one_picture_of_each_kind_is_a_picture(picture: Any, expected: np.ndarray) -> None:
+    ((name, taken),) = named_pictures(picture)
+    assert name == "0"
+    image = opened(taken, 100)
+    np.testing.assert_array_equal(image, expected)
+    assert isinstance(image, np.ndarray)
+    assert image.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        np.stack([PIXELS] * 2),
+        torch.from_numpy(np.stack([PIXELS] * 2)),
+        torch.from_numpy(np.stack([PIXELS] * 2)).permute(0, 3, 1, 2),
+        (picture for picture in [PIXELS, PNG]),
+        (pillow(), PNG),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_several_pictures_of_any_kind_are_several(pictures: Any) -> None:
+    for _, picture in named_pictures(pictures):
+        np.testing.assert_array_equal(opened(picture, 100), PIXELS)
+
+
+def test_paths_in_a_column_or_an_array_are_paths(tmp_path: Path) -> None:
+    paths = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    for several in (pd.Series(paths), np.array(paths), np.array(paths, dtype=object)):
+        assert [name for name, _ in named_pictures(several)] == paths
+
+
+@pytest.mark.parametrize("images", [PIXELS[:, :, 0], PIXELS[0, 0], np.array(5), torch.zeros(12, 16), torch.zeros(3, 12, 16)])
+def test_a_grey_or_floating_array_is_one_row_not_one_of_each_line(images: Any) -> None:
+    ((_, picture),) = named_pictures(images)
+    assert str(opened(picture, 100)).startswith("RGB uint8")
+
+
+@pytest.mark.parametrize(
+    ("images", "kind"),
+    [(None, "None"), (float("nan"), "a float"), (3, "an int"), ({"a": PIXELS}, "a dict"), (pd.DataFrame(), "a DataFrame")],
+)
+def test_what_is_no_sequence_at_all_is_one_error(images: Any, kind: str) -> None:
+    with pytest.raises(FaceError, match=f"pictures are wanted, not {kind}: a path, encoded bytes"):
+        list(named_pictures(images))
+
+
+def test_a_pillow_image_whose_file_is_cut_is_an_error() -> None:
+    cut = Pillow.open(io.BytesIO(PNG[: len(PNG) // 2]))
+    assert "truncated" in str(opened(cut, 100))
+    assert opened(Pillow.new("F", (4, 4)), 100) == "its pixels are floating-point numbers, whose black and white nobody knows"
+    assert opened(Pillow.new("RGB", (40, 50)), 0.001) == "40 x 50 pixels are more than 0.001 megapixels"
