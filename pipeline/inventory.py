@@ -7,7 +7,7 @@ from pathlib import Path
 from agecascade import params
 from agecascade.datasets import reader
 from agecascade.io.inventory import write_inventory
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from common import run
 
 

@@ -19,7 +19,7 @@ from agecascade.cli import app
 from agecascade.datasets import READERS, catalogue, reader
 from agecascade.datasets.base import Info, ManifestRow, Reject
 from agecascade.errors import ParamsError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.io.yaml_text import load_yaml
 from agecascade.params import Block, Dataset
 from images import picture

@@ -10,8 +10,7 @@ import pytest
 from agecascade.errors import FetchError
 from agecascade.io import fetch as fetching
 from agecascade.io.fetch import fetch, fetch_all
-from agecascade.io.places import repository_root
-from agecascade.io.source import Source
+from agecascade.io.places import Source, repository_root
 from http_publisher import (
     CONTENT,
     QUICK,

@@ -9,7 +9,7 @@ import pytest
 
 from agecascade.errors import FetchError
 from agecascade.io.inventory import SMALL, listing, write_inventory
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from publishers import write_folder
 
 TABLE, PICTURES = Source("labels.csv", instructions="yours"), Source("pictures.zip", instructions="yours")

@@ -15,7 +15,7 @@ from agecascade.archives import Archive
 from agecascade.datasets import tables
 from agecascade.datasets.base import Info, ManifestRow, Reject, folder_and_file, label_study, parse_options
 from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 MARGIN = 0.4  # share of the face, on each side of it

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from agecascade import archives
 from agecascade.archives import Archive
 from agecascade.errors import ParamsError, unknown_name
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 PICTURE_SUFFIXES = archives.PICTURE_SUFFIXES

@@ -18,7 +18,7 @@ from pydantic import field_validator
 from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
 from agecascade.datasets.tables import Table, find, join_rows, mat_fields
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 if TYPE_CHECKING:

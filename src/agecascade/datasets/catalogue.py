@@ -12,8 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 from agecascade.datasets import READERS, reader
 from agecascade.datasets.base import Info
 from agecascade.errors import ParamsError
-from agecascade.io.places import archive_folders, repository_root
-from agecascade.io.source import Source
+from agecascade.io.places import Source, archive_folders, repository_root
 from agecascade.io.yaml_text import block_style, dump_yaml
 from agecascade.params import Block, Clean, Dataset
 

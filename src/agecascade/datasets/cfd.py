@@ -16,7 +16,7 @@ from pydantic import Field
 from agecascade.archives import Archive
 from agecascade.datasets import tables
 from agecascade.datasets.base import Info, ManifestRow, Reject, label_study, parse_options, stem
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 INFO = Info(

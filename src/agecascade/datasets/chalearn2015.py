@@ -15,7 +15,7 @@ from agecascade.archives import Archive
 from agecascade.datasets import tables
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
 from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 INFO = Info(

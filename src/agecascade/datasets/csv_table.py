@@ -25,7 +25,7 @@ from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, PathSuffixes, Reject, label_study, normal_path, parse_options
 from agecascade.datasets.tables import Table, decoded, find, number, without_empty_end
 from agecascade.errors import ArchiveError, missing_column
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 _EDGES = ("left", "top", "right", "bottom")

@@ -10,7 +10,7 @@ from typing import Any
 from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
 from agecascade.datasets.tables import number
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 INFO = Info(

@@ -17,7 +17,7 @@ from agecascade.archives import Archive
 from agecascade.datasets import imdb_wiki
 from agecascade.datasets.base import Info, ManifestRow, Reject, folder_and_file, label_study, parse_options
 from agecascade.datasets.tables import enter, find, join_rows, number, text_rows
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 PAGE = "https://github.com/yiminglin-ai/imdb-clean"

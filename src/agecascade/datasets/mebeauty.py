@@ -16,7 +16,7 @@ from agecascade.archives import Archive
 from agecascade.datasets import tables
 from agecascade.datasets.base import Info, ManifestRow, PathSuffixes, Reject, label_study, normal_path, parse_options
 from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 INFO = Info(

@@ -14,7 +14,7 @@ from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
 from agecascade.datasets.tables import Cells, Table, enter, find, number, text_rows
 from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 PAGE = "https://ebill.uncw.edu/C20231_ustores/web/store_main.jsp?STOREID=4"

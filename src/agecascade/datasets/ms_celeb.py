@@ -15,7 +15,7 @@ from pydantic import Field
 from agecascade.archives import Archive, Member
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, identity_row, identity_study, parse_options
 from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 _PAGE = "https://github.com/deepinsight/insightface/tree/master/recognition/_datasets_"

@@ -18,7 +18,7 @@ from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, identity_study, parse_options
 from agecascade.datasets.tables import Table, decoded, find, without_empty_end
 from agecascade.errors import ArchiveError, missing_column
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 _PAGE = "https://www.robots.ox.ac.uk/~vgg/data/vgg_face2/"

@@ -19,8 +19,7 @@ from tqdm import tqdm
 from agecascade.errors import FetchError
 from agecascade.io.download import PATIENT, Patience, download, room_for
 from agecascade.io.files import written_beside
-from agecascade.io.places import archive_folders, downloads_folder, repository_root, user_cache_folder
-from agecascade.io.source import Source
+from agecascade.io.places import Source, archive_folders, downloads_folder, repository_root, user_cache_folder
 
 LARGE = 64 * 2**20  # bytes; a smaller copy is done before a bar could be read
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agecascade.io.files import checksum, write_json, written_beside
-from agecascade.io.places import repository_root, state_folder
-from agecascade.io.source import Source
+from agecascade.io.places import Source, repository_root, state_folder
 
 SMALL = 16 * 2**20  # bytes of a file that is known by its content; larger ones by length and time of change
 
