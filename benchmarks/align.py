@@ -3,8 +3,8 @@
 usage: uv run python benchmarks/align.py [--quick]
 Aligns a tar of drawn faces of 400 pixels with one and with two workers, each run in a process of its own, and holds against it
 YuNet alone (pictures decoded in memory, one thread), and retinaface-pytorch's own loop over single pictures (`Model.predict_jsons`,
-random weights, the pictures' size, as many torch threads as we have workers; null where the package is not installed: `uv sync
---extra retinaface`). The runs take turns; a figure is the median over the rounds of the ratios within a round.
+random weights, the pictures' size, as many torch threads as we have workers; null where the package is not installed). The runs take
+turns; a figure is the median over the rounds of the ratios within a round.
 Memory is that of two workers over 1,000 pictures, which fill no part, 10,000 and 100,000 (--quick: 300 and 1,500); they are of 128
 pixels, for at 400 the largest run would take 20 minutes. The pictures repeat 60 drawn faces under names of their own. YuNet's model
 comes from the mirror or is fetched. Where detection takes less than 85 % of the whole, a profile shows what takes the rest.

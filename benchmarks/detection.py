@@ -2,9 +2,9 @@
 
 usage: uv run python benchmarks/detection.py [--quick]
 Needs FGNET.zip in the mirror (AGECASCADE_MIRROR) or in archives/; --quick takes every tenth picture. Prints a table in Markdown, a line
-per detector and setting, and writes the faces whose eyes were found worst, with both sets of points, to plots/detection/worst.png
+per detector and setting, and writes the faces whose eyes were found worst, with both sets of points, to plots/detection/
 (real people: nothing of plots/ is ever committed). A face counts as found where the align stage would crop it. Errors are distances
-over the published distance of the eyes' centres; eyes: the mean over both. Pictures per second are those of detection, retries
+over the published distance of the eyes' centres; eyes: the mean over both. Milliseconds a picture are those of detection, retries
 included, pictures decoded, one thread.
 The last line printed is one JSON object of YuNet with retries: found, found_share, eye_error (mean), pictures_per_s.
 """
@@ -25,6 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+import torch
 
 from agecascade.archives import open_archives
 from agecascade.dataset_report.quality import landmark_errors, summarise_errors
@@ -48,10 +49,13 @@ SETTINGS = {
     "annotation": ("annotation", ONCE),
     "yunet": ("yunet", ONCE),
     MAIN: ("yunet", RETRIES),
-    "retinaface": ("retinaface", ONCE),
+    "retinaface, MobileNet-0.25": ("retinaface", ONCE.model_copy(update={"network": "mobilenet0.25"})),
+    "retinaface, MobileNet-0.25, with retries": ("retinaface", RETRIES.model_copy(update={"network": "mobilenet0.25"})),
+    "retinaface, ResNet-50": ("retinaface", ONCE),
 }
+DRAWN = {"yunet": MAIN, "retinaface-mobilenet0.25": "retinaface, MobileNet-0.25, with retries"}  # file, setting
 WORST, SIDE, CROP = 7, 192, 128
-PLOT = Path("plots/detection/worst.png")
+PLOTS = Path("plots/detection")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +87,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     step = 10 if parser.parse_args().quick else 1
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     path = next((folder / ARCHIVE for folder in archive_folders() if (folder / ARCHIVE).is_file()), None)
     if path is None:
         folders = ", ".join(map(str, archive_folders()))
@@ -91,7 +96,9 @@ def main() -> None:
     lines = [line(name, tallies[name]) if name in tallies else {"detector": name, "found": unavailable[name]} for name in SETTINGS]
     print(to_markdown(pd.DataFrame(lines)))
     chosen = tallies[MAIN]
-    draw(chosen)
+    for file, setting in DRAWN.items():
+        if setting in tallies:
+            draw(PLOTS / f"worst-{file}.png", setting, tallies[setting])
     figures = summarise_errors(np.stack(chosen.errors))
     assert figures is not None
     rate = round(chosen.pictures / chosen.seconds, 1)
@@ -170,19 +177,19 @@ def line(name: str, tally: Tally) -> dict[str, Any]:
     if errors is not None:
         shown = [percent(errors.eyes[key]) if key.startswith("above") else f"{errors.eyes[key]:.4f}" for key in figures]
     titles = ["eye error", "median", "95 %", "above 0.1", "above 0.25"]
-    return {**start, **dict(zip(titles, shown, strict=True)), "pictures/s": f"{tally.pictures / tally.seconds:,.0f}"}
+    return {**start, **dict(zip(titles, shown, strict=True)), "ms": f"{1000 * tally.seconds / tally.pictures:.3g}"}
 
 
-def draw(tally: Tally) -> None:
+def draw(path: Path, setting: str, tally: Tally) -> None:
     """The worst faces with the published points and the detector's."""
     tiles = [
         Tile(mark_points(crop, SIDE, {PUBLISHED: published, DETECTED: detected}), f"error {error:.2f}", caption)
         for error, caption, crop, detected, published in tally.faces
     ]
-    colours = f"{COLOUR_NAMES[PUBLISHED]}: published points, {COLOUR_NAMES[DETECTED]}: YuNet's"
-    title = f"the {len(tiles)} worst of {tally.found:,} faces by the error of the eyes. {colours}"
-    contact_sheet(PLOT, "FG-NET", title, tiles, WORST, SIDE)
-    print(f"the worst faces: {os.fspath(PLOT)}\n")
+    colours = f"{COLOUR_NAMES[PUBLISHED]}: published points, {COLOUR_NAMES[DETECTED]}: the detector's"
+    title = f"{setting}: the {len(tiles)} worst of {tally.found:,} faces by the error of the eyes. {colours}"
+    contact_sheet(path, "FG-NET", title, tiles, WORST, SIDE)
+    print(f"the worst faces: {os.fspath(path)}: {', '.join(caption.split(',')[0] for _, caption, *_ in tally.faces)}\n")
 
 
 def percent(share: float) -> str:

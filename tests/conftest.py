@@ -47,7 +47,8 @@ def retinaface_mirror(random_weights: Path, monkeypatch: pytest.MonkeyPatch) -> 
     from agecascade.io.files import checksum
 
     monkeypatch.setenv("AGECASCADE_MIRROR", str(random_weights.parent))
-    monkeypatch.setattr(retinaface, "RETINAFACE", replace(weights.RETINAFACE, sha256=checksum(random_weights)[:9]))
+    source = replace(weights.RETINAFACE, sha256=checksum(random_weights)[:9])
+    monkeypatch.setitem(retinaface.DESIGNS, "resnet50", replace(retinaface.DESIGNS["resnet50"], source=source))
     return random_weights.parent
 
 

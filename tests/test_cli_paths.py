@@ -119,7 +119,7 @@ def predict(source: str, output: str) -> Result:
     return CliRunner().invoke(app, ["predict", "--model", "model", "--input", source, "--output", output])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(source=st.sampled_from(INPUTS), output=outputs)
 @example(source="photos", output="photos")
 @example(source="photos", output="photos/a.png")

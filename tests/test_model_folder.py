@@ -60,7 +60,14 @@ def test_an_older_card_with_fewer_keys_is_read(card: ModelCard, tmp_path: Path) 
     _, _, loaded_card = model_folder.load(tmp_path)
     assert loaded_card == replace(card, format=1)
     assert loaded_card.crop.frame == Frame(32, 0.1, "similarity", ((0.3, 0.3),) * 5)
-    assert loaded_card.crop.detection == {"min_score": 0.7, "max_side": 640, "pyramid": 0, "rotations": [], "scales": []}
+    assert loaded_card.crop.detection == {
+        "network": "resnet50",
+        "min_score": 0.7,
+        "max_side": 640,
+        "pyramid": 0,
+        "rotations": [],
+        "scales": [],
+    }
 
 
 @pytest.mark.parametrize(

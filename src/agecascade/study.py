@@ -143,7 +143,7 @@ def _differences(one: Any, other: Any, key: str = "") -> list[str]:
     missing = object()
     names = [*one, *(name for name in other if name not in one)]
     pairs = ((name, one.get(name, missing), other.get(name, missing)) for name in names)
-    return [found for name, left, right in pairs for found in _differences(left, right, f"{key}.{name}" if key else str(name))]
+    return [changed for name, left, right in pairs for changed in _differences(left, right, f"{key}.{name}" if key else str(name))]
 
 
 def _comments(text: str) -> set[str]:

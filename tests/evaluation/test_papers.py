@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,14 @@ def test_other_settings_stand_apart():
     assert table["our MAE"].tolist()[:2] == [5.0, 6.0]
 
 
+def test_regressors_have_rows_too_also_those_bounded_by_time():
+    rows = [{"name": name, "where": {"regressor": name}, "figures": ["9.68"]} for name in ("svr", "autosklearn")]
+    table = PaperTable.model_validate({"title": "T", "study": "small", "step": "regress", "columns": ["MAE"], "rows": rows})
+    bounded = {"faces": {"regress": {"autosklearn": {"mae": 4.0}}}}
+    measured = papers.compare(table, [replace(evaluation({"dldl_v2-tinyagenet-s0": 5.0}), bounded=bounded)])
+    assert measured[["row", "our MAE", "runs"]].to_numpy().tolist() == [["svr", 1.0, 1], ["autosklearn", 4.0, 1]]
+
+
 @pytest.mark.parametrize("changed", [{"study": "other"}, {"lambda": 0.1}, {"lambda": "none"}])
 def test_what_does_not_fit_is_no_run_of_the_table(changed: dict[str, Any]):
     assert papers.compare(TABLE, [evaluation({"dldl_v2-tinyagenet-s0": 5.0}, **changed)]) is None
@@ -133,10 +142,14 @@ def test_the_committed_tables_fit_their_studies():
     assert {table.study for table in tables} >= {"dldl_v2_ablations", "cascaded_table4", "daa_utkface"}
     for table in tables:
         params = load_yaml(study.render(table.study, ROOT))
-        steps = check(params).cascade
+        checked = check(params)
+        steps = {*checked.cascade, "regress"}
         for row in table.rows:
             setting = dict(table.setting(row))
-            assert setting.pop("step") in steps, (table.title, row.name)
+            step = setting.pop("step")
+            assert step in steps, (table.title, row.name)
+            if step == "regress":
+                assert setting.pop("regressor") in checked.regressors, (table.title, row.name)
             # a block may be a preset's name, in the row as in the study
             unknown = {key for key in setting if key not in flat(params) and not ("." not in key and key in params)}
             assert not unknown, (table.title, row.name)

@@ -1,10 +1,19 @@
-"""RetinaFace with drawn weights: its published ones cannot be had everywhere, so what is tested is all but what it has learned."""
+"""RetinaFace with drawn weights: published ones cannot be had everywhere, so what is tested is all but what it has learned.
+
+What its MobileNet has learned is tested where the mirror has its weights and FG-NET.
+"""
 
 from __future__ import annotations
 
 import builtins
 import sys
+import threading
+import tomllib
 import zipfile
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +21,21 @@ import numpy as np
 import pytest
 import torch
 
+from agecascade.archives import open_archives
+from agecascade.dataset_report.quality import landmark_errors
+from agecascade.datasets import reader
+from agecascade.datasets.base import ManifestRow
 from agecascade.errors import FaceError
 from agecascade.faces import detectors
 from agecascade.faces.detection import Finder
 from agecascade.faces.detectors import Annotation, Face, retinaface
-from agecascade.faces.detectors.retinaface import RetinaFace
+from agecascade.faces.detectors.retinaface import DESIGNS, RetinaFace
+from agecascade.imaging import decode_image
+from agecascade.io import fetch as fetching
+from agecascade.io.files import checksum
 from agecascade.params import Detection
 from images import noise
+from places import ROOT
 
 pytest.importorskip("retinaface.network")
 
@@ -186,7 +203,7 @@ def test_what_holds_no_weights_is_one_line(content: Any, tmp_path: Path) -> None
         file.write_bytes(content)
     else:
         torch.save(content, file)
-    with pytest.raises(FaceError, match=r"weights\.zip holds no weights of RetinaFace .*fetch https://") as caught:
+    with pytest.raises(FaceError, match=r"weights\.zip holds no weights of RetinaFace with resnet50 .*fetch https://") as caught:
         RetinaFace(0.7, SIDE, file, "cpu")
     assert "\n" not in str(caught.value)
 
@@ -201,9 +218,134 @@ def test_a_missing_package_is_one_line(error: Exception, random_weights: Path, m
         return real(name, *arguments, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(FaceError, match=r"needs the packages retinaface-pytorch and torchvision .*uv sync --extra retinaface") as caught:
+    with pytest.raises(FaceError, match=r"needs the packages retinaface-pytorch and torchvision .*uv sync") as caught:
         RetinaFace(MIN_SCORE, SIDE, random_weights, "cpu")
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def drawn_mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn weights of the MobileNet as its publisher writes them: of a network in DataParallel, whose names begin with module."""
+    network = retinaface._empty_network("mobilenet0.25").to_empty(device="cpu")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for module in network.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+    file = tmp_path_factory.mktemp("mobilenet") / DESIGNS["mobilenet0.25"].source.file
+    torch.save({f"module.{name}": tensor for name, tensor in network.state_dict().items()}, file)
+    return file
+
+
+def test_the_mobilenet_has_a_hundredth_of_the_weights_and_the_names_of_the_published_file() -> None:
+    counts = {name: sum(weight.numel() for weight in retinaface._empty_network(name).parameters()) for name in DESIGNS}
+    assert counts == {"resnet50": 27_293_600, "mobilenet0.25": 426_608}
+    names = list(retinaface._empty_network("mobilenet0.25").state_dict())
+    assert len(names) == 300
+    assert (names[0], names[-1]) == ("body.stage1.0.0.weight", "LandmarkHead.2.conv1x1.bias")
+
+
+def test_the_mobilenet_has_no_leaks_which_its_weights_were_not_trained_with() -> None:
+    slopes = {
+        name: {module.negative_slope for module in retinaface._empty_network(name).modules() if isinstance(module, torch.nn.LeakyReLU)}
+        for name in DESIGNS
+    }
+    assert slopes == {"resnet50": {0}, "mobilenet0.25": {0}}
+
+
+def test_other_published_weights_of_the_mobilenet_are_refused(drawn_mobilenet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have the same names and shapes, and find little in a network that was trained otherwise."""
+    monkeypatch.setenv("AGECASCADE_MIRROR", str(drawn_mobilenet.parent))
+    with pytest.raises(FaceError, match=r"retinaface_mobilenet0\.25\.pth is not the published file .its SHA-256 differs from ed6fa7d4"):
+        detectors.create_detector("retinaface", Detection(network="mobilenet0.25", min_score=0.33))
+
+
+def test_names_of_a_parallel_network_are_those_of_the_network(drawn_mobilenet: Path) -> None:
+    state = torch.load(drawn_mobilenet, weights_only=True)
+    loaded = RetinaFace(0.5, SIDE, drawn_mobilenet, "cpu", "mobilenet0.25")._network.state_dict()
+    assert all(torch.equal(value, state[f"module.{name}"]) for name, value in loaded.items())
+
+
+def test_weights_of_the_other_network_are_named(drawn_mobilenet: Path, random_weights: Path) -> None:
+    for file, name in ((drawn_mobilenet, "resnet50"), (random_weights, "mobilenet0.25")):
+        with pytest.raises(FaceError, match=rf"holds no weights of RetinaFace with {name} \(.*; fetch https://.*"):
+            RetinaFace(0.5, SIDE, file, "cpu", name)
+
+
+def test_the_mobilenet_sees_bgr_less_its_means_and_has_smaller_anchors(drawn_mobilenet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = RetinaFace(0.5, SIDE, drawn_mobilenet, "cpu", "mobilenet0.25")
+    known = Known(4, 6, [0.0] * 4, [0.0] * 10)
+    monkeypatch.setattr(made, "_network", known)
+    (faces,) = made([np.full((SIDE, SIDE, 3), (255, 128, 1), np.uint8)], [Annotation()])
+    assert known.seen is not None
+    assert known.seen[0, :, 50, 50].tolist() == [1 - 104, 128 - 117, 255 - 123]
+    np.testing.assert_allclose(faces[0].box, [104 - 16, 72 - 16, 104 + 16, 72 + 16], atol=1e-3)  # 32 pixels about (104, 72)
+
+
+def test_a_batch_of_the_mobilenet_is_answered_as_its_pictures_one_by_one(drawn_mobilenet: Path) -> None:
+    made = RetinaFace(0.3, SIDE, drawn_mobilenet, "cpu", "mobilenet0.25")
+    images = [noise(0, SIDE, SIDE), noise(1, 150, SIDE), noise(2, SIDE, 100)]
+    together = made(images, [Annotation()] * 3)
+    for image, faces in zip(images, together, strict=True):
+        assert_alike(made([image], [Annotation()])[0], faces)
+
+
+def test_the_params_choose_the_network_and_its_weights_come_once_from_their_address(
+    drawn_mobilenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design = DESIGNS["mobilenet0.25"]
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("AGECASCADE_MIRROR", raising=False)
+    monkeypatch.setattr(fetching, "user_cache_folder", lambda: tmp_path / "cache")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(drawn_mobilenet.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/{drawn_mobilenet.name}"
+        other = replace(design.source, url=url)  # whose checksum is that of the published file
+        monkeypatch.setitem(DESIGNS, "mobilenet0.25", replace(design, source=other))
+        with pytest.raises(FaceError, match=rf"from {url} \(it is not the published file: its SHA-256 differs from {other.sha256}"):
+            detectors.create_detector("retinaface", Detection(network="mobilenet0.25", min_score=0.31))
+        monkeypatch.setitem(DESIGNS, "mobilenet0.25", replace(design, source=replace(other, sha256=checksum(drawn_mobilenet))))
+        made = detectors.create_detector("retinaface", Detection(network="mobilenet0.25", min_score=0.31))
+        server.shutdown()
+    assert isinstance(made, RetinaFace)
+    assert made._design.features == 64
+    again = detectors.create_detector("retinaface", Detection(network="mobilenet0.25", min_score=0.32))  # the server is gone
+    assert again is not made
+    assert [path.name for path in (tmp_path / "cache").glob("*.pth")] == [drawn_mobilenet.name]
+
+
+def test_the_mobilenet_finds_the_eyes_of_fgnet(mirror: Path) -> None:
+    """Real weights on every fiftieth picture: the eyes are nearer to the published ones than a tenth of their distance."""
+    weights = mirror / DESIGNS["mobilenet0.25"].source.file
+    if not weights.is_file():
+        pytest.skip("the mirror has no weights of RetinaFace")
+    detection = Detection(network="mobilenet0.25")
+    find = Finder(RetinaFace(detection.min_score, detection.max_side, weights, "cpu", detection.network), detection)
+    errors, missed = [], []
+    with open_archives(mirror / "FGNET.zip") as archive:
+        rows = [row for row in reader("fgnet").rows(archive, {}) if isinstance(row, ManifestRow)]
+        selected = {row.member: row for row in sorted(rows, key=lambda row: row.member)[::50]}
+        for member in archive.members():
+            if row := selected.get(member.name):
+                (finding,) = find([decode_image(member.read())], [Annotation()])
+                if not finding.faces:
+                    missed.append(member.name)
+                    continue
+                assert finding.faces[0].points is not None
+                errors.append(landmark_errors(finding.faces[0].points[None], np.reshape(row.landmarks, (-1, 2))[None, :5])[0, 0])
+    assert missed == []
+    assert len(errors) == 21
+    assert np.median(errors) < 0.1
+
+
+def test_the_package_comes_with_the_project_and_without_what_it_asks_for_in_vain() -> None:
+    """opencv-python writes into the folder of opencv-python-headless, and needs libGL."""
+    names = {str(each.metadata["Name"]).lower() for each in distributions()}
+    assert {"retinaface-pytorch", "opencv-python-headless"} <= names
+    assert not names & {"opencv-python", "streamlit", "scikit-image", "imagecorruptions"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert any(each.startswith("retinaface-pytorch") for each in project["project"]["dependencies"])
 
 
 def test_the_rest_of_the_package_works_without_it() -> None:

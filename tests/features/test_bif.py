@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from agecascade.features.bif import bif_features
 from images import noise_batch
 
 
-def slowly(picture: np.ndarray) -> np.ndarray:
+def slowly(picture: np.ndarray, pool: Callable[[np.ndarray], float] = np.max) -> np.ndarray:
     """The features of one picture (60, 44), pixel by pixel and square by square."""
     mirrored = np.pad(picture.astype(np.float64), 13, mode="reflect")
     features = []
@@ -39,15 +40,27 @@ def slowly(picture: np.ndarray) -> np.ndarray:
             for row in range(rows):
                 for column in range(columns):
                     top, left = row * (side // 2), column * (side // 2)
-                    features.append(strongest[top : top + side, left : left + side].max())
+                    features.append(pool(strongest[top : top + side, left : left + side]))
     return np.array(features)
 
 
-def test_they_are_what_the_slow_computation_says():
+@pytest.mark.parametrize(("pooling", "pool"), [("max", np.max), ("std", np.std)])
+def test_they_are_what_the_slow_computation_says(pooling: str, pool: Callable[[np.ndarray], float]):
     picture = np.random.default_rng(0).random((60, 44)).astype(np.float32)
     picture[20:40] *= 0.3
-    result = bif.Bif()(torch.from_numpy(picture[None])).numpy()[0]
-    np.testing.assert_allclose(result, slowly(picture), rtol=1e-4, atol=1e-5)
+    result = bif.Bif(pooling)(torch.from_numpy(picture[None])).numpy()[0]
+    np.testing.assert_allclose(result, slowly(picture, pool), rtol=1e-4, atol=1e-5)
+
+
+def test_even_responses_have_no_deviation():
+    """By hand: of the values 1, 1, 1, 5 in four blocks the mean is 2, the deviation the root of (1 + 1 + 1 + 9) / 4."""
+    assert bif.Bif("std")(torch.ones(1, 60, 44)).abs().max() < 1e-4
+    maps = torch.ones(1, 1, 4, 4)
+    maps[..., 2:, 2:] = 5
+    assert bif._square_deviations(maps, 2).item() == pytest.approx(3**0.5)
+    large = torch.full((1, 1, 4, 4), 1000.0)
+    large[..., 0, 0] += 0.5
+    assert bif._square_deviations(large, 2).item() == pytest.approx(0.5 * 15**0.5 / 16, rel=1e-3)
 
 
 def test_there_are_as_many_as_the_paper_counts():

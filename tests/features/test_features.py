@@ -194,6 +194,7 @@ def work(tmp_path: Path) -> Path:
     content["features"] = {
         "deep": {"dataset": "sample_fgnet", "step": "scratch", "layer": "block2", "reduce": "max", "normalise": "l2", "half": True},
         "bif": {"dataset": "sample_fgnet", "step": "scratch", "extractor": "bif"},
+        "bif_std": {"dataset": "sample_fgnet", "step": "scratch", "extractor": "bif", "pooling": "std"},
         "lost": {"dataset": "sample_fgnet", "step": "scratch", "layer": "blok2"},
     }
     content["regressors"], content["screen"] = {}, {}
@@ -216,13 +217,14 @@ def stage(work: Path, name: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_stage_writes_what_the_params_describe(work: Path):
-    for name in ("deep", "bif"):
+    for name in ("deep", "bif", "bif_std"):
         result = stage(work, name)
         assert result.returncode == 0, result.stderr
-    deep, hand_made = (load_features(work / f"data/features/{name}.parquet") for name in ("deep", "bif"))
+    deep, hand_made, deviations = (load_features(work / f"data/features/{name}.parquet") for name in ("deep", "bif", "bif_std"))
     assert (deep.feature.shape, deep.step) == ((12, 32), 1.0)
     np.testing.assert_allclose(np.linalg.norm(deep.feature, axis=1), 1, rtol=1e-5)
-    assert hand_made.feature.shape == (12, 4616)
+    assert hand_made.feature.shape == deviations.feature.shape == (12, 4616)
+    assert (deviations.feature <= hand_made.feature).all()  # responses are positive: their deviation is below the largest
     card = json.loads((next((work / "models" / "scratch").glob("*/fold0")) / "model.json").read_text())
     assert card["step"] == "scratch"
     assert card["format"] == model_folder.FORMAT
@@ -250,6 +252,7 @@ def test_a_step_with_several_folds_is_named_by_its_key(work: Path):
         ({"step": "agedb", "extractor": "bif"}, "extractor: bif has no network: say step: scratch, and neither layer nor half"),
         ({"step": "scratch", "extractor": "bif", "layer": "first"}, "extractor: bif has no network"),
         ({"step": "agedb", "reduce": "mean"}, r"features\.f\.reduce"),
+        ({"step": "agedb", "pooling": "std"}, "pooling: it is of extractor: bif"),
         ({}, r"features\.f\.step: this key is missing"),
     ],
 )
@@ -259,6 +262,22 @@ def test_what_params_cannot_say(entry: dict, message: str):
     content["regressors"] = {}
     with pytest.raises(ParamsError, match=message):
         params.check(content)
+
+
+@pytest.mark.parametrize(
+    ("entry", "reduction"),
+    [
+        ({"layer": "first"}, "max"),  # as Table 5 of cascaded fine-tuning has it
+        ({"layer": "first", "reduce": "average"}, "average"),
+        ({"layer": "block2"}, "average"),
+        ({"layer": "block2", "reduce": "flatten"}, "flatten"),
+    ],
+)
+def test_the_first_layer_is_reduced_by_its_maximum_unless_told_otherwise(entry: dict, reduction: str):
+    content = sample_params()
+    content["features"] = {"f": {"dataset": "sample_fgnet", "step": "agedb", **entry}}
+    content["regressors"] = {}
+    assert params.check(content).features["f"].reduction == reduction
 
 
 def test_features_say_how_many_of_what():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from agecascade.errors import ArchiveError, ComputeError
+from agecascade.io import compute
 from agecascade.io.compute import UNREAD, ordered, return_memory
 from agecascade.params import Compute
 
@@ -76,9 +78,64 @@ def test_a_backend_that_is_not_installed_is_named_with_the_remedy(backend: Any, 
 
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "1s")
+    monkeypatch.setattr(compute, "REACH", 1.0)
     with pytest.raises(ComputeError, match=r"compute\.address: no cluster answers at tcp://127\.0\.0\.1:9 "):
         list(ordered(abs, [1], Compute(backend="dask", address="tcp://127.0.0.1:9")))
+
+
+def test_a_dead_address_of_ray_is_named_within_the_time_of_dask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself makes 20 attempts of 41 s."""
+    pytest.importorskip("ray")
+    monkeypatch.setattr(compute, "REACH", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", f"localhost:{port}"):
+        start = time.monotonic()
+        with pytest.raises(ComputeError, match=rf"compute\.address: no cluster answers at {address} \(.*refused\); correct it"):
+            list(ordered(abs, [1], Compute(backend="ray", address=address)))
+        assert time.monotonic() - start < 10
+
+
+def test_without_an_address_ray_starts_a_cluster_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one, Ray itself looks for a cluster on this machine and in RAY_ADDRESS, and then refuses a number of processes."""
+    ray = pytest.importorskip("ray")
+    asked: list[object] = []
+
+    def init(address: str, **settings: object) -> None:
+        asked.extend([address, settings["num_cpus"]])
+        raise ConnectionError("no room")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(ComputeError, match=r"no cluster answers at this machine \(no room\)"):
+        list(ordered(abs, [1], Compute(backend="ray", workers=3)))
+    assert asked == ["local", 3]
+
+
+@pytest.mark.slow
+def test_an_address_of_ray_that_something_else_listens_at_is_named() -> None:
+    start = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ComputeError, match=r"compute\.address: no cluster answers at 127\.0\.0\.1:\d+ "):
+            list(ordered(abs, [1], Compute(backend="ray", address=address)))
+    assert time.monotonic() - start < 120
+
+
+def test_a_scheduler_that_takes_the_connection_and_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+    never = threading.Event()
+    monkeypatch.setattr(compute, "REACH", -4.9)
+    monkeypatch.setattr(distributed, "Client", lambda address, timeout: never.wait(30))
+    with pytest.raises(ComputeError, match=r"no cluster answers at tcp://scheduler:1 \(something there .* says nothing for 0\.1 s\)"):
+        list(ordered(abs, [1], Compute(backend="dask", address="tcp://scheduler:1")))
+    never.set()
+
+
+@pytest.mark.parametrize("address", ["nonsense", "host:port", "ray://"])
+def test_what_is_no_address_of_ray_is_named_at_once(address: str) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(ComputeError, match=rf"compute\.address: no cluster answers at {address} "):
+        list(ordered(abs, [1], Compute(backend="ray", address=address)))
 
 
 @pytest.mark.parametrize("error", [AttributeError("musl has none"), OSError("no library"), TypeError("not on Windows")])

@@ -278,10 +278,3 @@ def test_two_that_want_the_same_file_wait_for_each_other(publisher, tmp_path, ca
         fetched = list(pool.map(lambda name: fetch(publisher.source(sha256=SHA256), tmp_path / name, QUICK), ["one", "two"]))
     assert [path.read_bytes() for path in fetched] == [CONTENT, CONTENT]
     assert "another process downloads it; waiting" in capfd.readouterr().err
-
-
-def test_a_server_that_cannot_be_reached_is_no_slow_one(tmp_path: Path) -> None:
-    """Nothing listens at port 9: urllib3 counts the refusal as a time-out, but nobody has waited."""
-    source, once = Source("a.zip", "http://127.0.0.1:9/a.zip"), downloading.Patience(tries=1)
-    with pytest.raises(FetchError, match=r"the server cannot be reached: .*refused"), downloading.download(source, tmp_path, once):
-        pass

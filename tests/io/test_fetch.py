@@ -55,6 +55,18 @@ def test_an_unpacked_data_set_is_taken_as_a_folder(repository, tmp_path, name):
     assert (fetched / "n1" / "set.zip").read_bytes() == b"local"
 
 
+@pytest.mark.parametrize("name", ["..", ".", "", "../", "../data", "../data/raw", "/"])
+def test_a_folder_that_holds_the_output_is_refused_and_everything_stays(repository, name):
+    place(repository / "archives", b"mine")
+    place(repository / "data" / "raw" / "other", b"theirs")
+    folder = repository / "data" / "raw" / ".faces.0123abcd"
+    folder.mkdir()
+    before = sorted(repository.rglob("*"))
+    with pytest.raises(FetchError, match="names a folder that holds more than a data set; name its own folder"):
+        fetch(Source(name), folder)
+    assert sorted(repository.rglob("*")) == before
+
+
 def test_the_published_name_comes_before_the_same_archive_packed_otherwise(repository, tmp_path):
     place(repository / "archives", b"other", "set.tar")
     assert fetch(Source("set.zip"), tmp_path / "raw").name == "set.tar"

@@ -16,6 +16,7 @@ from agecascade.features.layers import network_features
 from agecascade.inference import batched_features
 from agecascade.model_folder import find_model
 from agecascade.models.base import Network
+from agecascade.models.c3ae import Excitation
 from agecascade.models.counting import cost
 from agecascade.training import memory
 from agecascade.training.initial_weights import initialise
@@ -41,7 +42,7 @@ MAPS = {
     **dict.fromkeys(["resnet50", "resnet50_caffe", "senet50"], (2048, 2, 2)),
     "resnet50_daa": (2048, 4, 4),
     "mobilenet_v2": (1280, 2, 2),
-    "c3ae": (32, 4, 4),
+    **dict.fromkeys(["c3ae", "c3ae_hswish", "c3ae_se", "c3ae_se_hswish"], (32, 4, 4)),
     SMALL: (288, 2, 2),
 }
 
@@ -80,17 +81,63 @@ def test_the_counts_of_cascaded_fine_tuning(name: str, outputs: int, count: int)
 
 def test_the_counts_of_daa() -> None:
     assert round(cost(outline("resnet18_daa", outputs=1), 128).parameters / 1e6) == 11
-    # C3AE's convolutions and batch norms by hand: 3 * 32 * 9 + 32, 3 * (32 * 32 * 9 + 32), 4 * 64
-    assert sum(weight.numel() for weight in outline("c3ae").backbone.parameters()) == 896 + 3 * 9248 + 256
+    c3ae = models.create("c3ae", "daa", 1, grid=list(range(1, 101)))
+    assert sum(weight.numel() for weight in c3ae.parameters()) == 49_395  # as docs/reference/networks.md says
+    assert sum(weight.numel() for weight in c3ae.eval().for_use().parameters()) == 48_641
+
+
+@pytest.mark.parametrize(
+    # by hand: 3 * 32 * 9 + 32, 3 * (32 * 32 * 9 + 32), 32 * 32 + 32, 4 * 64; squeeze and excitation: 32 * 16 + 16 + 16 * 32 + 32
+    ("name", "count"),
+    [
+        ("c3ae", 896 + 3 * 9248 + 1056 + 256),
+        ("c3ae_hswish", 896 + 3 * 9248 + 1056 + 256),
+        ("c3ae_se", 896 + 3 * 9248 + 1056 + 256 + 5 * 1072),
+        ("c3ae_se_hswish", 896 + 3 * 9248 + 1056 + 256 + 5 * 1072),
+    ],
+)
+def test_the_counts_of_c3ae(name: str, count: int) -> None:
+    assert sum(weight.numel() for weight in outline(name).backbone.parameters()) == count
+
+
+def test_c3ae_ends_with_a_convolution_that_nothing_follows() -> None:
+    """Its fifth convolution, 1x1; its table at 64 pixels: 62, 31, 29, 14, 12, 6, 4, 4."""
+    blocks = outline("c3ae").backbone.blocks
+    (last,) = blocks["block5"].children()
+    assert isinstance(last, nn.Conv2d)
+    assert (last.kernel_size, last.out_channels) == ((1, 1), 32)
+    maps, sides = torch.empty(1, 3, 64, 64, device="meta"), []
+    for block in blocks.values():
+        maps = block(maps)
+        sides.append(maps.shape[-1])
+    assert sides == [31, 14, 6, 4, 4]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("c3ae", nn.ReLU), ("c3ae_hswish", nn.Hardswish), ("c3ae_se_hswish", nn.Hardswish)])
+def test_the_activations_of_c3ae(name: str, expected: type[nn.Module]) -> None:
+    activations = [module for module in outline(name).modules() if isinstance(module, (nn.ReLU, nn.Hardswish))]
+    assert len(activations) == (9 if "se" in name else 4)
+    assert all(isinstance(each, expected) for each in activations)
+
+
+def test_squeeze_and_excitation_weighs_whole_maps() -> None:
+    torch.manual_seed(0)
+    excitation = Excitation(4, nn.ReLU)
+    maps = torch.randn(2, 4, 3, 5)
+    first, second = (module for module in excitation.modules() if isinstance(module, nn.Conv2d))
+    hidden = torch.relu(maps.mean((2, 3)) @ first.weight[:, :, 0, 0].T + first.bias)  # type: ignore[operator]
+    weights = torch.sigmoid(hidden @ second.weight[:, :, 0, 0].T + second.bias)  # type: ignore[operator]
+    torch.testing.assert_close(excitation(maps), maps * weights[:, :, None, None])
 
 
 def test_costs_by_hand() -> None:
     network = models.create("c3ae", outputs=5, pooling="average")
-    # 46 pixels: 44 - 22 - 20 - 10 - 8 - 4 - 2
+    # 46 pixels: 44 - 22 - 20 - 10 - 8 - 4 - 2 - 2
     sides = [44, 20, 8, 2]
-    products = sum(32 * side**2 * (3 if index == 0 else 32) * 9 for index, side in enumerate(sides)) + 5 * 32
+    products = sum(32 * side**2 * (3 if index == 0 else 32) * 9 for index, side in enumerate(sides)) + 32 * 2**2 * 32 + 5 * 32
     assert cost(network, 46).multiply_adds == products
     others = sum(32 * side**2 * (1 + 2 + 1 + (index < 3)) for index, side in enumerate(sides))  # bias, norm, ReLU, into the pooling
+    others += 32 * 2**2  # the fifth convolution's bias
     assert cost(network, 46).operations == products + others + 32 * 4 + 5  # the global average, and the last bias
 
 

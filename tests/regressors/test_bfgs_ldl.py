@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from agecascade import labels
+from agecascade.errors import RegressorError
 from agecascade.regressors import bfgs_ldl, create_regressor
 from agecascade.regressors.bfgs_ldl import BfgsLdl, divergence
 from agecascade.regressors.folds import Fold
@@ -73,6 +74,25 @@ def test_an_independent_optimiser_finds_the_same(size: int, penalty: float):
     np.testing.assert_allclose(model.coef_, unknowns.detach().numpy()[:, :-1], atol=2e-4)
     ours = torch.tensor(np.column_stack([model.coef_, model.intercept_]))
     assert float(objective(ours)) == pytest.approx(float(objective(unknowns.detach())), abs=1e-9)
+
+
+def test_without_penalty_it_is_the_published_one():
+    """The gradient of the divergence alone vanishes, and the distributions come nearer to the labels' than with a penalty."""
+    feature, label = ages(count=60, size=4, high=5)
+    plain, held = (BfgsLdl(penalty=penalty, sigma=1.0, tol=1e-7, max_iter=20_000).fit(feature, label) for penalty in (0.0, 0.1))
+    target = bfgs_ldl.distributions(label, np.ones(len(label)), plain.grid_)
+    values = np.column_stack([np.ones(len(label)), feature])
+    losses = []
+    for model in (plain, held):
+        weights = np.column_stack([model.intercept_, model.coef_]).T
+        loss, gradient = divergence(values, target, np.zeros((5, 1)), weights)
+        losses.append((loss, np.abs(gradient).max()))
+    assert plain.converged_
+    assert losses[0][1] < 1e-5 < losses[1][1]
+    assert losses[0][0] < losses[1][0]
+    assert create_regressor("bfgs_ldl", {"penalty": [0]}, 0).penalty == [0]
+    with pytest.raises(RegressorError, match=r"regressors\.bfgs_ldl\.options\.penalty"):
+        create_regressor("bfgs_ldl", {"penalty": [-1]}, 0)
 
 
 def test_sharp_labels_make_it_logistic_regression():

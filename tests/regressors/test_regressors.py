@@ -155,6 +155,26 @@ def test_more_neighbours_than_pictures_name_the_key():
         regressors.fit_folds(features, split, regressors.create_regressor("knn", {"n_neighbors": [500]}, seed=0))
 
 
+@pytest.mark.parametrize("name", ["svr", "ohrank", "bfgs_ldl", "ridge", "knn"])
+def test_features_are_standardised_unless_told_otherwise(name: str, monkeypatch: pytest.MonkeyPatch):
+    features, split = features_and_split(folds=1)
+    kind = type(regressors.create_regressor(name, {}, 0))
+    seen: list[np.ndarray] = []
+    fit = kind.fit
+
+    def watched(self: Any, estimator: Any, feature: np.ndarray, fold: Fold) -> None:
+        seen.append(feature)
+        fit(self, estimator, feature, fold)
+
+    monkeypatch.setattr(kind, "fit", watched)
+    for options in ({}, {"standardise": False}):
+        regressors.fit_folds(features, split, regressors.create_regressor(name, options, 0))
+    train = (split["role"] == "train").to_numpy()
+    np.testing.assert_allclose(seen[0].mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(seen[0].std(axis=0), 1)
+    np.testing.assert_array_equal(seen[-1], features.feature[train].astype(np.float64))
+
+
 def test_options_take_precedence_over_the_data_sets_defaults():
     defaults = {"step": 0.1, "sigma": 0.5}
     regressor: Any = regressors.create_regressor("bfgs_ldl", {"sigma": 0.7}, 0, defaults=defaults)

@@ -7,6 +7,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from agecascade.errors import AgecascadeError, unknown_name
 from agecascade.evaluation import runs
 from agecascade.evaluation.runs import Evaluation
 from agecascade.evaluation.tables import to_markdown
-from agecascade.params import read_yaml
+from agecascade.params import REGRESS, read_yaml
 from agecascade.params.block import Block
 from agecascade.tracking_store import flat
 
@@ -29,7 +30,10 @@ _OF_DAA = re.compile(r"(daa|head_options)(\..*)?")  # without effect on rows of 
 
 
 class PaperRow(Block):
-    """One row of a paper's table, and the params of our runs of it (`where`); no figures where the paper has none."""
+    """One row of a paper's table, and the params of our runs of it (`where`); no figures where the paper has none.
+
+    A row of a regressor has `step: regress` and `regressor`, its name in params.yaml.
+    """
 
     name: str
     where: dict[str, str | int | float]
@@ -138,13 +142,14 @@ def _read_table(path: Path) -> PaperTable:
 
 
 def _rows_of(evaluation: Evaluation) -> Iterator[MeasuredRow]:
-    """The networks' rows of one evaluation. Their params are text, since MLflow stores no numbers."""
+    """The rows of one evaluation. Their params are text, since MLflow stores no numbers."""
     params = {key: str(value) for key, value in flat(evaluation.params).items()}
-    for dataset, steps in evaluation.rows.items():
-        for step, rows in steps.items():
-            for name, figures in rows.items():
-                if parts := re.fullmatch(r"(?P<method>\w+)-(?P<backbone>.+)-s(?P<seed>\d+)", name):
-                    yield MeasuredRow({**params, **parts.groupdict(), "step": step, "data set": dataset}, figures)
+    for dataset, steps in chain(evaluation.rows.items(), evaluation.bounded.items()):
+        for step, name, figures in ((step, name, figures) for step, rows in steps.items() for name, figures in rows.items()):
+            if step == REGRESS:
+                yield MeasuredRow({**params, "step": step, "regressor": name, "data set": dataset}, figures)
+            elif parts := re.fullmatch(r"(?P<method>\w+)-(?P<backbone>.+)-s(?P<seed>\d+)", name):
+                yield MeasuredRow({**params, **parts.groupdict(), "step": step, "data set": dataset}, figures)
 
 
 def _same(text: str, value: str | float) -> bool:

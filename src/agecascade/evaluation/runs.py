@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from agecascade.tracking import evaluation_runs
 from agecascade.tracking_store import flat
 
 METRICS = "metrics/mae.json"
+TIME_BOUNDED = "metrics/time_bounded.json"
 SHOWN = ("lambda", "sigma", "decoding")  # params that the table always shows, besides those in which runs of a study differ
 # never shown: the row's name holds them, or they do not change the figures
 _HIDDEN = re.compile(r"(study|method|backbone|seed|head|compare|compute)(\..*)?")
@@ -33,6 +34,7 @@ class Evaluation:
     names: tuple[str, ...]  # the experiment's or branch's name first, then the short commit
     params: dict[str, Any]
     rows: dict[str, Any]  # {data set: {step: {row: {figure: value}}}}
+    bounded: dict[str, Any] = field(default_factory=dict)  # those bounded by time, where they have a file of their own
 
     @cached_property
     def flat_params(self) -> dict[str, str | float | None]:
@@ -114,14 +116,14 @@ def _succeeded(experiment: dict[str, Any]) -> bool:
 
 def _evaluation(state: dict[str, Any]) -> Evaluation | None:
     data = state.get("data") or {}
-    rows = (data.get("metrics") or {}).get(METRICS, {}).get("data") or {}
+    rows, bounded = ((data.get("metrics") or {}).get(file, {}).get("data") or {} for file in (METRICS, TIME_BOUNDED))
     params = (data.get("params") or {}).get("params.yaml", {}).get("data") or {}
     if "datasets" in params:  # another study was chosen, and not run yet
-        rows = {dataset: steps for dataset, steps in rows.items() if dataset in params["datasets"]}
+        rows, bounded = ({dataset: steps for dataset, steps in each.items() if dataset in params["datasets"]} for each in (rows, bounded))
     if not rows:
         return None
     names = dict.fromkeys(filter(None, [state.get("name"), state["rev"] if state["rev"] == "workspace" else state["rev"][:7]]))
-    return Evaluation(tuple(names), params, rows)
+    return Evaluation(tuple(names), params, rows, bounded)
 
 
 def _lines(evaluation: Evaluation, keys: Sequence[str]) -> Iterator[dict[str, Any]]:

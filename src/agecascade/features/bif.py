@@ -1,4 +1,4 @@
-"""Bio-inspired features: Gabor filters of six bands and eight orientations, maxima over scales and position.
+"""Bio-inspired features: Gabor filters of six bands and eight orientations, maxima over scales, pooled over positions.
 
 Guo, Mu, Fu and Huang, "Human age estimation using bio-inspired features", CVPR 2009, with the first six of its eight bands.
 """
@@ -86,12 +86,13 @@ def _resize_square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 class Bif(nn.Module):
     """Grey pictures (B, 60, 44) -> features (B, 4,616), band by band, orientation by orientation, row by row.
 
-    A feature is the largest absolute response of an orientation's filter, over both scales of the band and over a square. Pictures are
-    mirrored at their borders.
+    Of an orientation's absolute responses the larger one of the band's two scales counts at each pixel. A feature is what `pooling`
+    makes of them in a square: max, or std, their deviation (Guo et al., Eq. 5). Pictures are mirrored at their borders.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pooling: str = "max") -> None:
         super().__init__()
+        self._pool = POOLINGS[pooling]
         for index, (scales, _) in enumerate(BANDS):
             self.register_buffer(f"band{index}", _bank(scales).contiguous(memory_format=torch.channels_last))
 
@@ -105,7 +106,7 @@ class Bif(nn.Module):
         return torch.cat([self._band(padded, reach, index).flatten(1) for index in range(len(BANDS))], dim=1)
 
     def _band(self, padded: Tensor, reach: int, index: int) -> Tensor:
-        """The maxima (B, 8, n, m) of a band."""
+        """The pooled responses (B, 8, n, m) of a band."""
         scales, side = BANDS[index]
         bank: Tensor = getattr(self, f"band{index}")
         spare = reach - scales[1][0] // 2
@@ -114,7 +115,7 @@ class Bif(nn.Module):
         # channels last: oneDNN is up to four times as fast for the small filters, and as fast for the others
         response = F.conv2d(inside.contiguous(memory_format=torch.channels_last), bank).abs_()  # (B, 16, h, w), h <= 60, w <= 44
         strongest = torch.maximum(*response.chunk(2, dim=1))  # (B, 8, h, w)
-        return _square_maxima(strongest.contiguous(), side // 2)
+        return self._pool(strongest.contiguous(), side // 2)
 
 
 def _square_maxima(maps: Tensor, step: int) -> Tensor:
@@ -128,6 +129,22 @@ def _square_maxima(maps: Tensor, step: int) -> Tensor:
     return torch.maximum(blocks[..., :-1], blocks[..., 1:])  # (B, C, n, m)
 
 
+def _square_deviations(maps: Tensor, step: int) -> Tensor:
+    """The standard deviation (B, C, n, m) over each square: of the blocks' variances and means, so that no large squares cancel."""
+    blocks = maps.unflatten(3, (-1, step)).unflatten(2, (-1, step))  # (B, C, n + 1, step, m + 1, step)
+    variance, mean = torch.var_mean(blocks, dim=(3, 5), correction=0)  # (B, C, n + 1, m + 1)
+    return (_four_blocks(variance).mean(0) + _four_blocks(mean).var(0, correction=0)).sqrt()
+
+
+def _four_blocks(blocks: Tensor) -> Tensor:
+    """The values (4, B, C, n, m) of the two by two blocks of each square."""
+    rows = blocks[:, :, :-1], blocks[:, :, 1:]
+    return torch.stack([part for each in rows for part in (each[..., :-1], each[..., 1:])])
+
+
+POOLINGS = {"max": _square_maxima, "std": _square_deviations}
+
+
 def _bank(scales: tuple[tuple[int, float, float], ...]) -> Tensor:
     """The filters (16, 1, side, side) of a band: those of its smaller scale first, padded with zeros."""
     side = max(size for size, _, _ in scales)
@@ -138,9 +155,11 @@ def _bank(scales: tuple[tuple[int, float, float], ...]) -> Tensor:
     return torch.tensor(np.stack(filters)[:, None], dtype=torch.float32)
 
 
-def bif_features(images: Images, normalise: str = "none", device: torch.device | str = "cpu") -> Iterator[NDArray[np.float32]]:
-    """Bio-inspired features (b, SIZE) of one batch of pictures (N, S, S, 3) uint8 after the other."""
-    extract = Bif().to(device)
+def bif_features(
+    images: Images, normalise: str = "none", device: torch.device | str = "cpu", pooling: str = "max"
+) -> Iterator[NDArray[np.float32]]:
+    """Bio-inspired features (b, SIZE) of one batch of pictures (N, S, S, 3) uint8 after the other; pooling: max or std."""
+    extract = Bif(pooling).to(device)
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):
             pictures = torch.as_tensor(prepare(images[start : start + BATCH]), device=device)

@@ -32,9 +32,9 @@ def _features(params: Params, name: str, images: Images, models: Path) -> Iterat
     settings = params.features[name]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if settings.extractor == "bif":
-        yield from bif_features(images, settings.normalise, device)
+        yield from bif_features(images, settings.normalise, device, settings.pooling)
         return
-    options = (settings.layer, settings.reduce, settings.normalise, settings.half)
+    options = (settings.layer, settings.reduction, settings.normalise, settings.half)
     try:
         network, _, card = model_folder.load(_only_model(params, models / settings.step))
         yield from network_features(network.to(device), images, card.image_size, card.channels, *options)

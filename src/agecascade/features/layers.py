@@ -134,7 +134,7 @@ def check_features(params: Params) -> None:
         try:
             if has_several_folds(params, features.step):
                 raise several_folds_error(features.step)
-            layer(empty, features.layer, features.reduce)
+            layer(empty, features.layer, features.reduction)
         except ParamsError as error:
             raise ParamsError(f"features.{name}.{error}") from None
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import queue
+import socket
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,6 +23,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD = 2  # items for each worker that wait or are worked on
+REACH = 30.0  # seconds that a cluster has to answer at its address
 UNREAD = 16  # items for each worker whose results nobody has read yet: memory stays bounded where the reader is slow
 
 
@@ -105,7 +110,8 @@ def _dask(compute: Compute, held: ExitStack) -> int:
         held.enter_context(Client(cluster))
         return compute.workers
     try:
-        client = held.enter_context(Client(compute.address, timeout="30s"))
+        # Dask's time-out does not hold for a handshake that nobody answers
+        client = held.enter_context(_within(REACH + 5, lambda: Client(compute.address, timeout=f"{REACH:g}s")))
     except (OSError, ValueError) as error:
         raise _unreachable(compute.address, error) from None
     count = sum(client.nthreads().values())
@@ -125,15 +131,54 @@ def _ray(compute: Compute, held: ExitStack) -> int:
         raise _missing("ray") from None
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "ignore_reinit_error": True}
     try:
-        if compute.address is None:
-            ray.init(num_cpus=compute.workers, include_dashboard=False, **quiet)
+        if compute.address is None:  # local: else Ray looks for a cluster that runs here, or in RAY_ADDRESS
+            ray.init("local", num_cpus=compute.workers, include_dashboard=False, **quiet)
         else:
-            ray.init(address=compute.address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+            _wait_for_port(compute.address)
+            # one attempt, of 41 s, for an address that is taken by something else: Ray makes 20
+            os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
+            ray.init(compute.address, **quiet)
+    except (OSError, ValueError, RuntimeError) as error:
         raise _unreachable(compute.address or "this machine", error) from None
     held.callback(ray.shutdown)
     register_ray()
     return compute.workers if compute.address is None else int(ray.cluster_resources().get("CPU", 1))
+
+
+def _within(seconds: float, connect: Callable[[], Result]) -> Result:
+    """The result of `connect`, or what it raises; raises TimeoutError where it takes longer, and leaves it alone."""
+    outcome: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put((connect(), None))
+        except BaseException as error:  # raised in the caller's thread
+            outcome.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result, error = outcome.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"something there takes the connection and says nothing for {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return result
+
+
+def _wait_for_port(address: str) -> None:
+    """Wait until something listens at host:port or ray://host:port; raises the last OSError after REACH seconds."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdecimal()):  # auto, or nothing that Ray takes, which it says itself
+        return
+    end = time.monotonic() + REACH
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=max(0.1, end - time.monotonic())).close()
+            return
+        except OSError:
+            if time.monotonic() + 1 > end:
+                raise
+            time.sleep(1)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from http.client import IncompleteRead
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from tqdm import tqdm
 
 from agecascade.errors import FetchError
 from agecascade.io.files import write_json
+from agecascade.io.network_faults import network_fault, setting_fault
 from agecascade.io.resume import exclusive
 from agecascade.io.source import Source
 
@@ -190,6 +190,9 @@ class _Download:
         if status in (408, 429) or status >= 500:
             pause = answer.headers.get("Retry-After", "")
             raise _Interrupted(f"HTTP {status} {answer.reason}", float(pause) if pause.isdecimal() else 0.0)
+        if status in (401, 403, 407):
+            refusal = "the proxy wants a login" if status == 407 else "the server wants a login, or refuses programs"
+            raise self._failure(f"HTTP {status} {answer.reason}", refusal)
         if status not in (200, 206):
             raise self._failure(f"HTTP {status} {answer.reason}", "the address may be dead")
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -248,27 +251,26 @@ class _Download:
             if remote.version is not None:
                 headers["If-Range"] = remote.version
         try:
-            with requests.get(str(self.source.url), headers=headers, stream=True, timeout=self.patience.stall) as answer:
+            with self._request(headers) as answer:
                 yield answer
         except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
-            raise _Interrupted(self._cause(error)) from error
-        except requests.RequestException as error:
-            raise self._failure(" ".join(str(error).split()), "correct the address") from error
+            raise self._fault(error) from error
 
-    def _cause(self, error: Exception) -> str:
-        """The innermost of the errors that the libraries wrap into each other, in words."""
+    def _request(self, headers: dict[str, str]) -> Response:
+        """Send the request; raises FetchError where its settings are wrong, so that no further try can help."""
         import requests
-        from urllib3.exceptions import NewConnectionError, TimeoutError
 
-        while isinstance(inner := getattr(error, "reason", error.args[-1] if error.args else None), Exception):
-            error = inner
-        if isinstance(error, NewConnectionError):  # no time-out, though urllib3 counts it as one
-            return f"the server cannot be reached: {' '.join(str(error).split()).rpartition(': ')[2]}"
-        if isinstance(error, (TimeoutError, requests.Timeout)):
-            return f"nothing came for {self.patience.stall:g} s"
-        if isinstance(error, IncompleteRead):
-            return "the answer ended early" + (f", {error.expected} more bytes expected" if error.expected else "")
-        return " ".join(str(error).split()) or type(error).__name__
+        try:
+            return requests.get(str(self.source.url), headers=headers, stream=True, timeout=self.patience.stall)
+        except (requests.ConnectionError, requests.Timeout):
+            raise
+        except OSError as error:  # all others of requests, and files that the environment names and that are not there
+            fault = setting_fault(error)
+            raise self._failure(fault.reason, fault.remedy) from error
+
+    def _fault(self, error: Exception) -> FetchError | _Interrupted:
+        fault = network_fault(error, self.patience.stall)
+        return self._failure(fault.reason, fault.remedy) if fault.remedy else _Interrupted(fault.reason)
 
     def _check_total(self, start: int, total: int | None) -> None:
         """Raise FetchError where the announced length is not the published one, or there is no room for it."""

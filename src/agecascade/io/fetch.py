@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tqdm import tqdm
 
@@ -37,6 +37,8 @@ def fetch_all(sources: Sequence[Source], folder: Path, patience: Patience = PATI
     no other file is missing. Raises FetchError with what to do by hand; complete downloads stay for the next run.
     """
     copies = [(source, source.local()) for source in sources]
+    for source, path in copies:
+        _refuse_wrong_folder(source, path, folder)
     missing = [source for source, path in copies if path is None and source.url is None]
     if missing:
         raise FetchError(_instructions(missing))
@@ -78,6 +80,14 @@ def _download_to(source: Source, target: Path) -> None:
             with written_beside(target) as temporary:
                 shutil.move(whole, temporary)
         whole.unlink(missing_ok=True)
+
+
+def _refuse_wrong_folder(source: Source, path: Path | None, folder: Path) -> None:
+    """Raise FetchError for a name such as `..`: a copy of that folder would hold itself, or take the place of `folder`."""
+    whole = {place.resolve() for place in archive_folders()}
+    inside = path is not None and path.is_dir() and (path.resolve() in whole or folder.resolve().is_relative_to(path.resolve()))
+    if inside or PurePath(source.file).name in ("", ".."):
+        raise FetchError(f"{source.file!r} names a folder that holds more than a data set; name its own folder or archive in archives/")
 
 
 def _instructions(missing: Sequence[Source]) -> str:

@@ -39,6 +39,9 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
     "senet50": SENet50,
     "mobilenet_v2": MobileNetV2,
     "c3ae": C3AE,
+    "c3ae_hswish": lambda: C3AE(hswish=True),
+    "c3ae_se": lambda: C3AE(excitation=True),
+    "c3ae_se_hswish": lambda: C3AE(hswish=True, excitation=True),
 }
 WIDE = "thinagenet:"  # followed by the share of VGG-16's channels: thinagenet:0.375
 TIMM = "timm/"  # followed by timm's name

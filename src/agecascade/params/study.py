@@ -61,7 +61,9 @@ class FeaturesSettings(Block):
     extractor: Literal["network", "bif"] = "network"
     step: str  # whose network; for bif, which has none, `scratch`, for DVC needs some
     layer: str = "pooled"  # pooled | global_max | flattened | first | block1, ...: docs/reference/regressors.md
-    reduce: Literal["average", "max", "flatten"] = "average"  # what becomes of the map of `first` or of a block
+    # what becomes of the map of `first` or of a block; null: max for `first`, as cascaded fine-tuning has it, average for a block
+    reduce: Literal["average", "max", "flatten"] | None = None
+    pooling: Literal["max", "std"] = "max"  # of bif: what becomes of the responses in a square; std: their deviation (Guo et al.)
     normalise: Literal["none", "l2"] = "none"  # l2: each picture's features to length one
     half: bool = False  # computed in half precision: float16 on a GPU, bfloat16 elsewhere
 
@@ -69,7 +71,14 @@ class FeaturesSettings(Block):
     def _fits(self) -> FeaturesSettings:
         if self.extractor == "bif" and (self.step, self.layer, self.half) != (SCRATCH, "pooled", False):
             raise ValueError(f"extractor: bif has no network: say step: {SCRATCH}, and neither layer nor half")
+        if self.extractor == "network" and self.pooling != "max":
+            raise ValueError("pooling: it is of extractor: bif; reduce is that of a layer")
         return self
+
+    @property
+    def reduction(self) -> Literal["average", "max", "flatten"]:
+        """How the maps of the layer become numbers."""
+        return self.reduce or ("max" if self.layer == "first" else "average")
 
 
 class Screen(Block):

@@ -6,7 +6,7 @@ expected value, as in its Table 10.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import scipy.optimize
@@ -25,8 +25,9 @@ MIN_SIGMA = 0.01  # grid steps: a deviation of zero would give 0/0
 class BfgsLdl(RotatedRegressor):
     """p(y_k | x) proportional to exp(w_k x + b_k); minimises the mean KL divergence from the label distributions plus penalty |W|^2 / 2.
 
-    penalty: on the weights, not the intercepts; sigma: deviation of the label distributions in the label's unit, where `fit` is given none;
-    step: of the label grid, which reaches from the smallest label to the largest; tol: of the gradient, per picture.
+    penalty: on the weights, not the intercepts, zero as published; sigma: deviation of the label distributions in the label's unit,
+    where `fit` is given none; step: of the label grid, which reaches from the smallest label to the largest; tol: of the gradient, per
+    picture.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class BfgsLdlOptions(GridSearch):
 
     parameter = "penalty"
 
-    penalty: list[Positive] = Field([0.1, 0.01, 0.001], min_length=1)
+    penalty: list[Annotated[float, Field(ge=0)]] = Field([0.1, 0.01, 0.001], min_length=1)  # 0: none, as published
     sigma: Positive = 2.0  # in the label's unit; the study's where none is given. Pictures whose labels have a deviation keep it
     step: Positive = 1.0  # of the label grid; the data set's where none is given
     max_iter: int = Field(2000, ge=1)

@@ -21,7 +21,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class GridSearch(Options, ABC):
-    """A scikit-learn regressor on standardised features; the option that `parameter` names lists the values to try.
+    """A scikit-learn regressor on features, standardised or not; the option that `parameter` names lists the values to try.
 
     The value of the lowest validation MAE is selected; without validation rows it is the first value.
     """
@@ -29,17 +29,19 @@ class GridSearch(Options, ABC):
     parameter: ClassVar[str]
     prefix: ClassVar[str] = ""  # of the parameter's name in the estimator
 
+    standardise: bool = True  # each feature to mean zero and deviation one over the training pictures
+
     @abstractmethod
     def estimator(self) -> Any:
         """The scikit-learn regressor; the value to select is set later."""
 
     def fit(self, estimator: Any, feature: NDArray[np.float64], fold: Fold) -> None:
-        """Fit to the training rows; feature: (N, D), standardised."""
+        """Fit to the training rows; feature: (N, D), standardised where the option says so."""
         estimator.fit(feature, fold.train_label)
 
     def fit_predict(self, fold: Fold) -> Fitted:
         """See agecascade.regressors.Regressor; the choices are the value, validation_mae, converged, chosen."""
-        scaler = StandardScaler().fit(fold.train.astype(np.float64))
+        scaler = StandardScaler(with_mean=self.standardise, with_std=self.standardise).fit(fold.train.astype(np.float64))
         train, validation, test = (_scaled(scaler, part) for part in (fold.train, fold.validation, fold.test))
         values = getattr(self, self.parameter) if len(validation) else getattr(self, self.parameter)[:1]
         estimator, tried, predictions = self.estimator(), [], []

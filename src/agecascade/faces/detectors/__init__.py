@@ -59,7 +59,7 @@ DETECTORS: dict[str, Callable[[Detection], Detector]] = {
     "annotation": lambda detection: FromAnnotation(),
     "whole": lambda detection: Whole(),
     "yunet": lambda detection: YuNet(detection.min_score),
-    "retinaface": lambda detection: RetinaFace(detection.min_score, detection.max_side),
+    "retinaface": lambda detection: RetinaFace(detection.min_score, detection.max_side, network=detection.network),
 }
 BLIND = frozenset({"annotation", "whole"})  # read no pixels: rotating or scaling the picture changes nothing
 
@@ -72,7 +72,7 @@ def create_detector(name: str, detection: Detection | None = None) -> Detector:
         raise FaceError(unknown_name("detector", name, DETECTORS))
     factory, detection = DETECTORS[name], detection or Detection()
     created = _per_thread.__dict__.setdefault("detectors", {})
-    key = (factory, detection.min_score, detection.max_side)
+    key = (factory, detection.min_score, detection.max_side, detection.network)
     if key not in created:
         created[key] = factory(detection)
     return created[key]

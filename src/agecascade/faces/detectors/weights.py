@@ -17,6 +17,11 @@ RETINAFACE = Source(
     "https://github.com/ternaus/retinaface/releases/download/0.01/retinaface_resnet50_2020-07-20-f168fae3c.zip",
     "f168fae3c",  # as torch.hub has it: the end of the name is the start of the checksum
 )
+RETINAFACE_MOBILENET = Source(  # the checksum is that of the copy that docs/results/faces.md was measured with
+    "retinaface_mobilenet0.25.pth",
+    "https://github.com/biubug6/Face-Detector-1MB-with-landmark/raw/7f49cebe8c46c0d36debf2f4776dff35dd59a071/weights/mobilenet0.25_Final.pth",
+    "ed6fa7d45a5179f03cb5ce82c73b0c6711372968e53782e88395acee88d319e1",
+)
 
 
 def model_file(source: Source, *, any_version: bool = False) -> Path:
