@@ -19,6 +19,7 @@ from http_publisher import (
     failing,
     place,
 )
+from publishers import write_folder
 
 pytestmark = pytest.mark.usefixtures("repository")
 
@@ -141,6 +142,18 @@ def test_a_whole_file_that_was_not_moved_yet_is_not_downloaded_again(publisher, 
             fetch(publisher.source(sha256=SHA256), tmp_path / "raw", QUICK)
     assert fetch(publisher.source(sha256=SHA256), tmp_path / "raw", QUICK).read_bytes() == CONTENT
     assert publisher.starts == [0]
+
+
+def test_a_path_counts_from_the_repository_and_its_copy_bears_the_last_part(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    write_folder(tmp_path / "mine", {"photos/a.jpg": b"a", "labels.csv": b"x"})
+    target = tmp_path / "raw"
+    target.mkdir()
+    sources = [Source("./mine/photos"), Source((tmp_path / "mine" / "labels.csv").as_posix())]
+    assert fetch_all(sources, target) == [target / "photos", target / "labels.csv"]
+    assert (target / "photos" / "a.jpg").read_bytes() == b"a"
+    with pytest.raises(FetchError, match=r"^\./yours \(.*/yours\) does not exist; correct the path in `options` of the data set"):
+        fetch_all([Source("./yours"), Source("other.zip", instructions="ask")], target)
 
 
 def test_what_is_no_file_in_a_folder_is_left_out_and_counted(repository, tmp_path, capsys):

@@ -18,8 +18,8 @@ from agecascade.params import Block
 
 PAGE = "https://afad-dataset.github.io/"
 
-_PATH = re.compile(r"(?:.*/)?(?P<id>(?P<age>\d{1,3})/(?P<gender>111|112)/[^/]+)")
-_FILE = re.compile(r"(?P<number>\d+)-\d+")
+_PATH = re.compile(r"(?:.*/)?(?P<id>(?P<age>[0-9]{1,3})/(?P<gender>111|112)/[^/]+)")
+_FILE = re.compile(r"(?P<number>[0-9]+)-[0-9]+")
 _GENDERS = {"111": "male", "112": "female"}
 _INSTRUCTIONS = (
     "clone https://github.com/afad-dataset/tarball (AFAD-Full) or https://github.com/afad-dataset/tarball-lite (AFAD-Lite; "

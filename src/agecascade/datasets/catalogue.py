@@ -109,7 +109,7 @@ def _file(source: Source, drawn: frozenset[str]) -> File:
     by_hand = source.local()
     raw = [folder for folder in sorted((root / "data" / "raw").glob("[!.]*/")) if folder.name not in drawn]
     fetched = (folder / name for folder in raw for name in source.names() if (folder / name).exists())
-    return File(source, root / "archives" / source.file, tuple([by_hand] if by_hand else []) + tuple(fetched))
+    return File(source, source.place, tuple([by_hand] if by_hand else []) + tuple(fetched))
 
 
 def _options(kind: type[Block]) -> Iterator[Option]:
@@ -228,7 +228,8 @@ def _places() -> str:
 
 def _file_lines(file: File) -> list[str]:
     source = file.source
-    lines = [f"  {source.file}", *(f"    is at {path}" for path in file.present)]
+    copies = repository_root() / "data" / "raw"
+    lines = [f"  {source.file}", *(f"    {'was copied to' if path.is_relative_to(copies) else 'is at'} {path}" for path in file.present)]
     if not file.present and source.url is not None:
         lines.append(f"    will be downloaded from {source.url}")
     if not file.present and source.url is None:

@@ -108,7 +108,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
 def _entries(table: tables.Table, side: str) -> Iterator[tuple[int, _GuessRow | Reject]]:
     """(line number, entry) of a table; raises ArchiveError where its first line has not three cells."""
     for place, (number, line) in enumerate(tables.text_lines(table)):
-        cells = [cell.strip() for cell in line.split(";" if ";" in line else ",")]
+        cells = tables.without_empty_end([cell.strip() for cell in line.split(";" if ";" in line else ",")], 3)
         if len(cells) == 3 and (place > 0 or cells[0].lower().endswith(PICTURE_SUFFIXES)):
             yield number, _GuessRow(side, *cells)
         elif place > 0:

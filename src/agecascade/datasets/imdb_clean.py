@@ -27,7 +27,7 @@ _ROLES = {"train": "train", "valid": "validation", "test": "test"}
 _EDGES = ("x_min", "y_min", "x_max", "y_max")
 _COLUMNS = ("filename", "age", "gender", *_EDGES)
 _GENDERS = {"F": "female", "M": "male"}
-_PERSON = re.compile(r"(nm\d+)_")
+_PERSON = re.compile(r"(nm[0-9]+)_")
 _PACKED = f"run run_all.sh of {PAGE} and pack the folder imdb-clean-1024 that it writes, CSV files included"
 
 INFO = Info(

@@ -91,6 +91,10 @@ def _refuse_wrong_folder(source: Source, path: Path | None, folder: Path) -> Non
 
 
 def _instructions(missing: Sequence[Source]) -> str:
+    paths = [source for source in missing if source.is_path]
+    if paths:
+        places = " and ".join(f"{source.file} ({source.place})" for source in paths)
+        return f"{places} {'does' if len(paths) == 1 else 'do'} not exist; correct the path in `options` of the data set, or put it there"
     files = " and ".join(source.file for source in missing)
     lines = "; ".join(source.instructions if len(missing) == 1 else f"{source.file}: {source.instructions}" for source in missing)
     pronoun = "it" if len(missing) == 1 else "them"
@@ -111,7 +115,7 @@ def _downloaded(source: Source, downloads: ExitStack, patience: Patience) -> Pat
 
 
 def _put(source: Source, path: Path, folder: Path, *, move: bool) -> Path:
-    target = folder / (source.file if move else path.name)
+    target = folder / (source.names()[0] if move else path.name)
     with written_beside(target) as temporary, room_for(target.name, folder):
         if move:
             shutil.move(path, temporary)

@@ -15,12 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 SIGNIFICANT_DIGITS = 6  # of figures and tables: more differ between processors
 
@@ -204,12 +203,16 @@ def write_csv(path: Path | str, frames: pd.DataFrame | Iterator[pd.DataFrame], f
 
 def write_table(path: Path | str, table: pa.Table) -> None:
     """Write an Arrow table as Parquet (zstd)."""
+    import pyarrow.parquet as pq  # here: a stage that starts at every `dvc repro` uses this module, and no Parquet
+
     with written_beside(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
 def write_batches(path: Path | str, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
     """Write record batches as one Parquet file (zstd), each as it comes."""
+    import pyarrow.parquet as pq
+
     with written_beside(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for batch in batches:
             writer.write_batch(batch)
