@@ -8,7 +8,7 @@ from agecascade import params
 from agecascade.datasets import check_data_sets
 from agecascade.features.layers import check_features
 from agecascade.io.files import written_beside
-from agecascade.regressors.regress import check_regressors
+from agecascade.regressors import check_regressors
 from agecascade.training.initial_weights import require_rows
 from common import run
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agecascade import params
 from agecascade.io.places import work_folder
-from agecascade.regressors.regress import regress
+from agecascade.regressors import regress
 from common import run
 
 

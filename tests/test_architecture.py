@@ -22,7 +22,7 @@ LAYERS = [
     {"datasets", "faces", "synthetic"},
     {"loading", "methods", "models"},
     {"augmentation", "model_folder", "duplicates", "study"},
-    {"inference", "pretrained", "leakage"},
+    {"inference", "pretrained", "leakage", "own_table"},
     {"features", "training", "estimator", "splits"},
     {"regressors", "screening"},
     {"evaluation"},

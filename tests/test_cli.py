@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 import threading
@@ -10,11 +11,12 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
 from agecascade import estimator
-from agecascade.cli import app
+from agecascade.cli import SOME_FAILED, app
 from agecascade.errors import ParamsError
 from agecascade.faces import detectors
 from agecascade.faces.detectors.weights import YUNET
@@ -62,6 +64,37 @@ def test_predict_writes_one_row_per_picture_of_a_folder(tmp_path: Path, monkeypa
     assert rows[1][-1].startswith("its 10 bytes are no picture of a format that is read")
     assert [path.name for path in Path("out").iterdir()] == ["ages.csv"]
     assert "2 faces of 3 pictures, rows with an error: 1; left out: 1 .txt\n" in result.output
+
+
+@pytest.mark.parametrize("name", ["ages.csv", "ages.parquet"])
+def test_predict_goes_through_what_a_folder_of_photos_holds(tmp_path: Path, name: str) -> None:
+    folder = write_pictures(tmp_path / "pictures")
+    picture = (folder / "b.png").read_bytes()
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png")).write_bytes(picture)
+    (folder / "dead.png").symlink_to(folder / "nothing.png")
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    os.mkfifo(folder / "pipe.png")
+    (folder / ".thumbnails").mkdir()
+    (folder / ".thumbnails" / "a.png").write_bytes(picture)
+    output = tmp_path / name
+    result = call("predict", "--model", write_model(tmp_path / "model", 4), "--input", folder, "--output", output, "--aligned")
+    assert result.exit_code == SOME_FAILED, result.output
+    assert "3 faces of 7 pictures, rows with an error: 4; left out: 1 .txt\n" in result.output
+    frame = pd.read_csv(output) if name.endswith(".csv") else pd.read_parquet(output)
+    rows = {Path(path).name: error for path, error in zip(frame["path"], frame["error"], strict=True)}
+    assert pd.isna(rows["caf\\xe9.png"])
+    assert rows["dead.png"] == "cannot be read: a link that leads nowhere"
+    assert rows["pipe.png"] == "cannot be read: it is a pipe, no file"
+    assert rows["loop.png"] == "cannot be read: Too many levels of symbolic links"
+
+
+@pytest.mark.parametrize(("option", "value", "line"), [("--max-side", 3, "max_side: "), ("--min-score", 2.5, "min_score: ")])
+def test_a_detection_that_cannot_be_is_one_line(tmp_path: Path, option: str, value: float, line: str) -> None:
+    folder = write_pictures(tmp_path / "pictures")
+    result = call("predict", "--model", write_model(tmp_path / "m", 4), "--input", folder, "--output", tmp_path / "a.csv", option, value)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {line}")
+    assert result.stderr.count("\n") == 1
 
 
 def test_predict_takes_one_picture(tmp_path: Path) -> None:

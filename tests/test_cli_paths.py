@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from agecascade import estimator
 from agecascade.cli import SOME_FAILED, app
 from agecascade.estimator import FaceRow
-from agecascade.faces.crops import encode_image
+from agecascade.imaging import encode_image
 from devices import device
 
 PICTURE = encode_image(np.full((20, 20, 3), 90, np.uint8), "png", 100)
@@ -87,7 +87,7 @@ class Echo:
 
 @pytest.fixture(autouse=True)
 def _echo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimator.Estimator, "load", classmethod(lambda cls, folder: Echo()))
+    monkeypatch.setattr(estimator.Estimator, "load", classmethod(lambda cls, folder, **_: Echo()))
 
 
 def fill(folder: Path) -> None:
@@ -119,7 +119,7 @@ def predict(source: str, output: str) -> Result:
     return CliRunner().invoke(app, ["predict", "--model", "model", "--input", source, "--output", output])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(source=st.sampled_from(INPUTS), output=outputs)
 @example(source="photos", output="photos")
 @example(source="photos", output="photos/a.png")
@@ -237,7 +237,7 @@ def test_a_full_standard_output_is_one_line(tmp_path: Path) -> None:
 def test_errors_of_the_system_and_ctrl_c_are_one_line(
     work: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException, line: str
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise raised
 
     monkeypatch.setattr(estimator.Estimator, "load", fail)

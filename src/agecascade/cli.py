@@ -158,10 +158,32 @@ def study(
     drawn: Annotated[bool, typer.Option("--drawn", help="Few faces, drawn in the publishers' layouts, in place of all data sets.")] = False,
     target: Annotated[str | None, typer.Option(help="For a data set of identities: the reader with labels that it serves.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Throw away what was changed in params.yaml by hand.")] = False,
+    table: Annotated[Path | None, typer.Option(help="csv_table: your table, a CSV file. What it holds decides the study.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="csv_table: the folder or archive of its pictures.")] = None,
+    path: Annotated[str | None, typer.Option(help="The table's column of file names.")] = None,
+    label: Annotated[str | None, typer.Option(help="Its column of ages or other numbers.")] = None,
+    sigma: Annotated[str | None, typer.Option(help="Its column of the labels' deviations.")] = None,
+    gender: Annotated[str | None, typer.Option(help="Its column of genders.")] = None,
+    genders: Annotated[str | None, typer.Option(help="How it writes them, where not f, m, female, male: 1=female,0=male.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Its column of who is pictured: then nobody is on both sides of the split.")] = None,
+    split: Annotated[str | None, typer.Option(help="Its column of train, validation and test, or of fold0, fold1, ...")] = None,
 ) -> None:
-    """Rewrite params.yaml as studies/sample.yaml with the overlay studies/NAME.yaml, and print the difference."""
+    """Rewrite params.yaml as studies/sample.yaml with the overlay studies/NAME.yaml, and print the difference.
+
+    With --table and --pictures, which go with csv_table: look at both, say what they hold, and write the study that fits them.
+    """
     from agecascade.study import apply
 
+    columns = {"path": path, "label": label, "sigma": sigma, "gender": gender, "subject": subject, "official": split}
+    given = {ours: theirs for ours, theirs in columns.items() if theirs is not None}
+    if table is not None or pictures is not None or given or genders is not None:
+        from agecascade.own_table import study_of
+
+        if drawn or target is not None:
+            raise AgecascadeError("--drawn and --target do not go with --table and --pictures; leave one of them away")
+        for line in study_of(name, table, pictures, given, genders, Path.cwd(), force):
+            typer.echo(line)
+        return
     typer.echo(apply(name, Path.cwd(), drawn=drawn, target=target, force=force))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 _FULL = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "the file is too large"}
@@ -75,6 +75,19 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
     return f"unknown {kind} {name!r}; {hint}"
+
+
+MOST_COLUMNS = 20  # of a table, named in a message
+
+
+def missing_column(table: str, column: str, columns: Sequence[str]) -> str:
+    """One line saying that a table lacks a column, with those that it has and the nearest of them."""
+    named = [name for name in columns if name]
+    shown = ", ".join(named[:MOST_COLUMNS]) or "none"
+    more = f" and {len(named) - MOST_COLUMNS} more" if len(named) > MOST_COLUMNS else ""
+    lower = {name.lower(): name for name in named}
+    near = get_close_matches(column.lower(), lower, n=1, cutoff=0.4)
+    return f"{table} has no column {column!r}; its columns: {shown}{more}" + (f" (nearest: {lower[near[0]]})" if near else "")
 
 
 def takes_nothing(error: OSError) -> bool:

@@ -27,6 +27,8 @@ DEFAULT = "sample"
 # Blocks of named entries: a study with its own has none of the default's.
 REPLACED_WHOLE = ("datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "regressors")
 
+OWN = "own"  # the step of a study of own data: not `target`, so that the sample's models stay
+
 # Settings of --drawn, which draws faces instead of fetching data sets.
 DRAW = {"pictures": 240, "subjects": 30}
 DRAWN_EPOCHS = 2
@@ -53,12 +55,12 @@ def names(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "studies").glob("*.yaml"))
 
 
-def render(name: str, root: Path, *, drawn: bool = False, target: str | None = None) -> str:
+def render(name: str, root: Path, *, drawn: bool = False, target: str | None = None, overlay: Mapping[str, Any] | None = None) -> str:
     """The params.yaml of a study: studies/sample.yaml, comments kept, merged with studies/<name>.yaml.
 
     Without such a file, the overlay is generated for the reader `name`, with the reader `target` behind it where it has no labels.
-    `drawn`: every data set is drawn, and trained on for two epochs. Raises ParamsError for an unknown study, and where the
-    result does not pass the checks of `params`.
+    `overlay`: what stands in for the file. `drawn`: every data set is drawn, and trained on for two epochs. Raises ParamsError
+    for an unknown study, and where the result does not pass the checks of `params`.
     """
     text = _read(DEFAULT, root)
     known = names(root)
@@ -68,7 +70,9 @@ def render(name: str, root: Path, *, drawn: bool = False, target: str | None = N
         raise ParamsError(f"studies/{name}.yaml names its target itself: change evaluate.target there, and leave --target away")
     if name != DEFAULT or drawn:
         content = load_yaml(text)
-        if name != DEFAULT:
+        if overlay is not None:
+            _merge(content, overlay)
+        elif name != DEFAULT:
             _merge(content, load_yaml(_read(name, root)) if name in known else overlay_of_reader(name, target))
         if drawn:
             _use_drawn(content)
@@ -77,13 +81,21 @@ def render(name: str, root: Path, *, drawn: bool = False, target: str | None = N
     return text
 
 
-def apply(name: str, root: Path, *, drawn: bool = False, target: str | None = None, force: bool = False) -> str:
+def apply(
+    name: str,
+    root: Path,
+    *,
+    drawn: bool = False,
+    target: str | None = None,
+    overlay: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> str:
     """Rewrite params.yaml as the study `name`; return the changes as a unified diff.
 
     Raises ParamsError where params.yaml was changed by hand, unless `force` is given.
     """
     path = Path(os.path.realpath(root / "params.yaml"))
-    after = render(name, root, drawn=drawn, target=target)
+    after = render(name, root, drawn=drawn, target=target, overlay=overlay)
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     if not force and before not in ("", after) and _digest(before) != _last_written(root):
         _refuse_changes_by_hand(before, root)
@@ -143,7 +155,7 @@ def _differences(one: Any, other: Any, key: str = "") -> list[str]:
     missing = object()
     names = [*one, *(name for name in other if name not in one)]
     pairs = ((name, one.get(name, missing), other.get(name, missing)) for name in names)
-    return [found for name, left, right in pairs for found in _differences(left, right, f"{key}.{name}" if key else str(name))]
+    return [changed for name, left, right in pairs for changed in _differences(left, right, f"{key}.{name}" if key else str(name))]
 
 
 def _comments(text: str) -> set[str]:
@@ -160,7 +172,8 @@ def overlay_of_reader(name: str, target: str | None = None) -> dict[str, Any]:
         return _of_identities(name, target)
     if target is not None:
         raise ParamsError(f"{name} has labels and is its own target; --target goes with data sets of identities")
-    return _overlay(name, name, {name: entry(name)}, {}, {"target": {"dataset": name, **_RECIPE, "by_backbone": {}}})
+    step = OWN if info(name).access == "your own" else "target"
+    return _overlay(name, name, {name: entry(name)}, {}, {step: {"dataset": name, **_RECIPE, "by_backbone": {}}})
 
 
 def _of_identities(name: str, target: str | None) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import functools
 import json
 import logging
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from agecascade.tracking_store import (
     Names,
     TooSlow,
     as_number,
+    common_tags,
     first_line,
     flat,
     log_batch,
@@ -152,7 +152,7 @@ class Run:
     @classmethod
     def start(cls, tracker: Tracker, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
         """Create a new run."""
-        all_tags = {tracker.names.accepted(key): value for key, value in {**_common_tags(tracker), **tags}.items()}
+        all_tags = {tracker.names.accepted(key): value for key, value in {**common_tags(tracker.study, tracker.stage), **tags}.items()}
         created = tracker.attempt(lambda: tracker.client.create_run(tracker.experiment_id, tags=all_tags, run_name=name[:LENGTH]))
         run = cls(tracker, created.info.run_id if created else None)
         run.params(params)
@@ -284,23 +284,6 @@ def log_run(
 def _curves(history: Sequence[Mapping[str, float]]) -> dict[int, dict[str, float]]:
     """{epoch: its numbers by name} of a history."""
     return {int(record["epoch"]): {key: value for key, value in record.items() if key != "epoch"} for record in history}
-
-
-def _common_tags(tracker: Tracker) -> dict[str, str]:
-    """The tags of every run: study, stage, git revision, and DVC's experiment where there is one."""
-    tags = {"study": tracker.study, "stage": tracker.stage, "git_revision": _git_revision()}
-    experiment = os.environ.get("DVC_EXP_NAME")
-    return {**tags, "dvc_experiment": experiment} if experiment else tags
-
-
-@functools.cache
-def _git_revision() -> str:
-    """The commit that an experiment is based on, else the one checked out."""
-    baseline = os.environ.get("DVC_EXP_BASELINE_REV")
-    if baseline:
-        return baseline
-    result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "unknown"
 
 
 def evaluation_runs() -> list[dict[str, Any]]:

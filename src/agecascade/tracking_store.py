@@ -9,6 +9,7 @@ import os
 import posixpath
 import re
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -47,6 +48,23 @@ def warn(text: str) -> None:
 
 class TooSlow(Exception):
     """A store did not answer in its time."""
+
+
+def common_tags(study: str, stage: str) -> dict[str, str]:
+    """The tags of every run: study, stage, git revision, and DVC's experiment where there is one."""
+    tags = {"study": study, "stage": stage, "git_revision": _git_revision()}
+    experiment = os.environ.get("DVC_EXP_NAME")
+    return {**tags, "dvc_experiment": experiment} if experiment else tags
+
+
+@functools.cache
+def _git_revision() -> str:
+    """The commit that an experiment is based on, else the one checked out."""
+    baseline = os.environ.get("DVC_EXP_BASELINE_REV")
+    if baseline:
+        return baseline
+    result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "unknown"
 
 
 class Names:

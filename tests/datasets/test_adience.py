@@ -156,7 +156,7 @@ def test_a_picture_that_stands_twice(tmp_path):
 
 
 def test_faults_of_the_tables(tmp_path):
-    with pytest.raises(ArchiveError, match=r"fold_0_data\.txt: unknown column 'age'"):
+    with pytest.raises(ArchiveError, match=r"fold_0_data\.txt has no column 'age'"):
         read(tmp_path, [[line()]], [member()], header=HEADER.replace("\tage\t", "\tyears\t"))
     read(tmp_path, [[line()]], [member()])
     (tmp_path / "fold_3_data.txt").write_bytes(f"{HEADER}\n".encode() + "é".encode("latin-1"))

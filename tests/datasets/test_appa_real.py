@@ -114,7 +114,7 @@ def test_the_ignore_list(tmp_path):
 
 
 def test_faults_of_the_tables(tmp_path):
-    with pytest.raises(ArchiveError, match=r"gt_avg_train\.csv: unknown column 'apparent_age_std'"):
+    with pytest.raises(ArchiveError, match=r"gt_avg_train\.csv has no column 'apparent_age_std'"):
         read(tmp_path, [[line()], [], []], pair("train", 0), header=HEADER.replace("apparent_age_std", "deviation"))
     with pytest.raises(ArchiveError, match=r"gt_avg_valid\.csv, line 2, is not utf-8"):
         read(tmp_path, [[], f"{HEADER}\n".encode() + b"\xe9", []], pair("train", 0))

@@ -19,7 +19,7 @@ from agecascade.cli import app
 from agecascade.datasets import READERS, catalogue, reader
 from agecascade.datasets.base import Info, ManifestRow, Reject
 from agecascade.errors import ParamsError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.io.yaml_text import load_yaml
 from agecascade.params import Block, Dataset
 from images import picture
@@ -292,3 +292,11 @@ def test_the_test_of_the_docs_passes(tmp_path, monkeypatch, repository):
     (tmp_path / "raw").mkdir()
     tested[name](tmp_path / "raw")
     sys.modules.pop("villagers")
+
+
+def test_a_file_and_its_copy_are_told_apart(repository):
+    (repository / "archives" / "pictures").mkdir(parents=True)
+    (repository / "data" / "raw" / "mine" / "pictures").mkdir(parents=True)
+    lines = call("csv_table").output.splitlines()
+    assert f"    is at {repository / 'archives' / 'pictures'}" in lines
+    assert f"    was copied to {repository / 'data' / 'raw' / 'mine' / 'pictures'}" in lines

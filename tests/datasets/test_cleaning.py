@@ -242,7 +242,9 @@ def test_excluded_rows_are_rejects_with_their_reason(tmp_path):
     assert result.manifest["sample_id"].to_pylist() == ["c"]
 
 
-@pytest.mark.parametrize("content", [None, b"id\na\n", b"sample_id\n\xff\n", b""])
+@pytest.mark.parametrize(
+    "content", [pytest.param(b'sample_id\n"' + b"x" * 200_000, id="a field without end"), None, b"id\na\n", b"sample_id\n\xff\n", b""]
+)
 def test_a_list_of_exclusions_that_is_none(tmp_path, content):
     listed = tmp_path / "doubtful.csv"
     if content is not None:
@@ -294,3 +296,11 @@ def test_imdbs_dirt(tmp_path):
     assert (kept["sample_id"], kept["gender"], kept["subject"]) == ("00/good", "male", "1")
     assert kept["box"] == pytest.approx([20, 20, 70, 70], abs=1e-4)
     json.dumps(result.counts, allow_nan=False)
+
+
+def test_tables_and_pictures_that_do_not_meet_show_one_path_of_each(tmp_path):
+    write_zip(tmp_path / "pictures.zip", {f"faces/{name}.jpg": picture() for name in "dbc"})
+    (tmp_path / "labels.csv").write_text("path,label\nimg/2.jpg,3\nimg/1.jpg,4\n")
+    expected = r"no picture of tiny in it \(not_listed 3, file_missing 2\): its table names 'img/1\.jpg', and it holds 'faces/b\.jpg'; make"
+    with open_archives(tmp_path) as archive, pytest.raises(ArchiveError, match=expected):
+        outcome(archive, reader("csv_table"), Clean())

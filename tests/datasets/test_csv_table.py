@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agecascade.datasets import csv_table as tables_of_users
-from agecascade.datasets.base import ManifestRow, Reject
-from agecascade.datasets.tables import normal_path
+from agecascade.datasets.base import ManifestRow, Reject, normal_path
 from agecascade.errors import ArchiveError, ParamsError
 from agecascade.params import Dataset, DrawSettings
 from agecascade.synthetic import write
@@ -170,6 +169,10 @@ def test_ways_of_writing_landmarks(tmp_path, text):
         ("path,label", "a.jpg,nan", "label_missing"),
         ("path,label", "a.jpg,inf", "label_missing"),
         ("path,label", "a.jpg,thirty", "label_missing"),
+        ("path,label", "a.jpg,3_4", "label_missing"),
+        ("path,label", "a.jpg,\uff13\uff14", "label_missing"),
+        ("path,label", "a.jpg,0x22", "label_missing"),
+        ("path,label,official", "a.jpg,3,fold\uff11", "role_unknown"),
         ("path,label", 'a.jpg,"3,5"', "label_missing"),
         ("path,label,sigma", "a.jpg,3,-1", "sigma_unreadable"),
         ("path,label,sigma", "a.jpg,3,nan", "sigma_unreadable"),
@@ -192,6 +195,21 @@ def test_every_fault_of_a_row_is_one_reject_with_its_line(tmp_path, header, cell
     assert "line 2" in results.detail
 
 
+def test_empty_cells_beyond_the_header_are_no_fault(tmp_path):
+    assert [row.label for row in read(given_table(tmp_path, "path,label\na.jpg,3,\nb.jpg,4,,\n"))] == [3, 4]
+
+
+def test_a_decimal_comma_leaves_no_place_for_points(tmp_path):
+    options = {"delimiter": ";", "decimal": ","}
+    assert reject(tmp_path, "a.jpg;1.234", "path;label", options).reason == "label_missing"
+
+
+@pytest.mark.parametrize(("key", "value"), [("encoding", "rot13"), ("encoding", "base64"), ("delimiter", '"'), ("delimiter", "\n")])
+def test_what_can_separate_or_encode_nothing_is_refused(key, value):
+    with pytest.raises(ParamsError, match=rf"options\.{key}"):
+        tables_of_users.sources({key: value})
+
+
 def test_labels_are_given_as_they_stand(tmp_path):
     assert [row.label for row in read(given_table(tmp_path, "path,label\na.jpg,-3\nb.jpg,4e3\n"))] == [-3, 4000]
 
@@ -209,9 +227,16 @@ def test_rows_twice_and_rows_without_a_path(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,lable\na.jpg,3\n", r"labels\.csv: unknown column 'label'; did you mean lable"),
-        ("path;label\na.jpg;3\n", r"unknown column 'path'; did you mean path;label\? \(options\.columns\.path and options\.delimiter"),
-        ("", r"unknown column 'path'"),
+        (
+            "path,lable\na.jpg,3\n",
+            r"labels\.csv has no column 'label'; its columns: path, lable \(nearest: lable\); options",
+        ),
+        (
+            "path;label\na.jpg;3\n",
+            r"path;label \(nearest: path;label\); options\.columns\.path and options\.delimiter",
+        ),
+        ("", r"labels\.csv has no column 'path'; its columns: none"),
+        ("file,age\na.jpg,3\n", r"labels\.csv has no column 'path'; its columns: file, age;"),
         ("path,label,label\na.jpg,3,4\n", r"the column 'label' stands twice"),
         ("path,label,left,top\na.jpg,3,4,5\n", r"right and bottom is missing in options\.columns"),
         ('path,label\na.jpg,3\nb.jpg,"4\n', r"labels\.csv, line 3, is no row of a table"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import math
+import shutil
 from datetime import date
 from functools import partial
 
@@ -8,12 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.io import savemat
 
 from agecascade.datasets import imdb_wiki
 from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.imdb_wiki import age_at_mid_year
 from agecascade.errors import ArchiveError, ParamsError
+from places import ROOT
 from publishers import mat, rows_of, write_tar, write_zip
+
+WIKI = ROOT.parent / "shared" / "annotations" / "wiki.mat"
 
 
 def serial(year, month, day) -> float:
@@ -168,3 +174,53 @@ def test_sources():
     assert imdb_wiki.sources({"set": "wiki"})[0].file == "wiki_crop.tar"
     with pytest.raises(ParamsError, match=r"options\.set: .*'imdb' or 'wiki', found 'imbd'"):
         imdb_wiki.sources({"set": "imbd"})
+
+
+def one_below(rows):
+    """How many labels are one year below the years lived on 1 July, as the file's name tells both dates; none may differ otherwise."""
+    below = 0
+    for row in rows:
+        _, born, taken = row.sample_id.rsplit("_", 2)
+        year, month, day = map(int, born.split("-"))
+        lived = int(taken) - year - ((month, max(1, day)) > (7, 1))
+        assert lived - row.label in (0, 1), row.sample_id
+        below += lived - row.label
+    return below
+
+
+def wiki(count):
+    """A table of the published kinds of numbers: photo_taken is uint16, whose differences would run over, and there is no celeb_id."""
+    random = np.random.default_rng(0)
+    dob = random.integers(date(1900, 1, 1).toordinal(), date(1990, 12, 31).toordinal(), count) + 366
+    taken = random.integers(1991, 2015, count)
+    births = [date.fromordinal(int(day) - 366) for day in dob]
+    dates = [f"{born.year}-{born.month}-{born.day}_{year}" for born, year in zip(births, taken, strict=True)]
+    paths = [f"{number % 100:02d}/{number}_{both}.jpg" for number, both in enumerate(dates)]
+    names = [f"Person {n}" for n in range(count)]
+    return {
+        "dob": dob.astype(np.int32)[None],
+        "photo_taken": taken.astype(np.uint16)[None],
+        "full_path": np.array(paths, dtype=object)[None],
+        "gender": random.choice([0.0, 1.0, math.nan], count)[None],
+        "name": np.array(names, dtype=object)[None],
+        "face_score": random.choice([-math.inf, 1.5], count)[None],
+        "second_face_score": np.full(count, math.nan)[None],
+    }
+
+
+def test_the_numbers_of_a_published_table_are_of_several_kinds(tmp_path):
+    file = io.BytesIO()
+    savemat(file, {"wiki": wiki(5000)}, do_compression=True)
+    (tmp_path / "wiki.mat").write_bytes(file.getvalue())
+    rows = read(tmp_path, {"set": "wiki"})
+    assert len(rows) == 5000
+    assert 0 < one_below(rows) < 50  # birthdays about 1 July, which the publisher's formula counts from the year 0
+    assert {row.gender for row in rows} == {"female", "male", None}
+
+
+@pytest.mark.skipif(not WIKI.is_file(), reason="no wiki.mat among the annotations")
+def test_the_published_table_of_wiki(tmp_path):
+    shutil.copy(WIKI, tmp_path)
+    results = read(tmp_path, {"set": "wiki"})
+    assert len(results) == 62_328
+    assert one_below(row for row in results if isinstance(row, ManifestRow)) == 251

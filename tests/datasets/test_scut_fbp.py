@@ -50,9 +50,10 @@ def test_rows(tmp_path):
 
 
 @pytest.mark.parametrize("image", [7, 7.0, "7", "SCUT-FBP-7.jpg"])
+@pytest.mark.parametrize("number", ["Image", "#Image", "# Image", " #image"])
 @pytest.mark.parametrize("deviation", ["Standard deviation", "Standard Deviation", " standard deviation "])
-def test_names_of_pictures_and_columns(tmp_path, image, deviation):
-    (row,) = read(tmp_path, [[image, 3, 1]], [7], [*HEADER[:2], deviation])
+def test_names_of_pictures_and_columns(tmp_path, image, number, deviation):
+    (row,) = read(tmp_path, [[image, 3, 1]], [7], [number, HEADER[1], deviation])
     assert (row.sample_id, row.label, row.label_sigma) == ("SCUT-FBP-7", 3, 1)
 
 
@@ -88,8 +89,17 @@ def test_dirt(tmp_path):
     ]
 
 
+def test_histograms_of_the_ratings_are_neither_rows_nor_rejects(tmp_path):
+    files = {picture_of(number): b"" for number in (1, 2)} | {RATINGS: workbook([HEADER, [1, 3, 1]])}
+    files |= {f"Rating_Collection/Histogram/{mark}{number}_Histogram.jpg": b"" for mark in ("#", "") for number in (1, 2)}
+    write_zip(tmp_path / "SCUT-FBP.zip", files)
+    results = rows_of("scut_fbp", tmp_path)
+    assert [row.sample_id for row in results if isinstance(row, ManifestRow)] == ["SCUT-FBP-1"]
+    assert [row.member for row in results if isinstance(row, Reject)] == [picture_of(2)]
+
+
 def test_faults_of_the_spreadsheet(tmp_path):
-    with pytest.raises(ArchiveError, match=r"label\.xlsx: unknown column 'Attractiveness label'"):
+    with pytest.raises(ArchiveError, match=r"label\.xlsx has no column 'Attractiveness label'; its columns: Image, Beauty"):
         read(tmp_path, [[1, 3, 1]], [1], ["Image", "Beauty", HEADER[2]])
     with pytest.raises(ArchiveError, match=r"label\.xlsx has no column 'Standard deviation'"):
         read(tmp_path, [[1, 3, 1]], [1], [*HEADER[:2], "Votes"])
@@ -128,6 +138,6 @@ def test_the_drawn_archive(tmp_path):
     write("scut_fbp", tmp_path, DrawSettings(pictures=36, subjects=6), 3, workers=1)
     with open_archives(tmp_path) as archive:
         results = list(scut_fbp.rows(archive, {}))
-    assert len(results) == 36
+    assert len(results) == 36  # and no histogram
     assert all(isinstance(row, ManifestRow) and 1 <= row.label <= 5 and 0 < row.label_sigma < 1.5 for row in results)
     assert len({row.label for row in results}) > 10

@@ -57,7 +57,7 @@ def test_rows(tmp_path):
         sample_id="AF1",
         member=f"{TOP}/Images/AF1.jpg",
         label=2.5,
-        label_sigma=0.5,
+        label_sigma=pytest.approx(0.5773502691896258),  # of n - 1: the published deviation of SCUT-FBP is so too
         gender="female",
         ethnicity="Asian",
         official="fold1",
@@ -66,12 +66,16 @@ def test_rows(tmp_path):
         sample_id="CM1",
         member=f"{TOP}/Images/CM1.jpg",
         label=1.5,
-        label_sigma=0.5,
+        label_sigma=pytest.approx(0.7071067811865476),
         gender="male",
         ethnicity="Caucasian",
         official="fold4",
     )
-    assert [(row.sample_id, row.label_sigma, row.official) for row in results[1:3]] == [("AM1", 0, "fold2"), ("CF1", 0, "fold3")]
+    # a single rating has no deviation
+    assert [(row.sample_id, row.label_sigma, row.official) for row in results[1:3]] == [
+        ("AM1", None, "fold2"),
+        ("CF1", None, "fold3"),
+    ]
 
 
 def test_sixty_to_forty(tmp_path):
@@ -85,7 +89,7 @@ def test_ratings_stand_in_one_sheet_or_in_one_for_each_group(tmp_path, titles):
     every = {"AF1": [2, 4], "CM1": [1, 1]}
     sheets = {title: ratings(groups.get(title, every)) for title in titles}
     results = read(tmp_path, published({"AF1": 3, "CM1": 1}, sheets=sheets))
-    assert {row.sample_id: row.label_sigma for row in results} == {"AF1": 1.0, "CM1": 0.0}
+    assert {row.sample_id: row.label_sigma for row in results} == {"AF1": pytest.approx(2**0.5), "CM1": 0.0}
 
 
 def test_without_ratings_the_study_decides(tmp_path):
@@ -140,21 +144,21 @@ def test_faults_of_the_tables(tmp_path):
         read(tmp_path, first)
     with pytest.raises(ArchiveError, match=r"All_labels\.txt, line 1, is not utf-8"):
         read(tmp_path, {**first, f"{LISTS}/All_labels.txt": b"\xe9"})
-    with pytest.raises(ArchiveError, match=r"All_Ratings\.xlsx: unknown column 'Rating'"):
+    with pytest.raises(ArchiveError, match=r"All_Ratings\.xlsx has no column 'Rating'; its columns: Rater, Filename, Score"):
         read(tmp_path, published(LABELS, sheets={"ALL": [["Rater", "Filename", "Score"]]}))
     with pytest.raises(ArchiveError, match=r"All_Ratings\.xlsx is no spreadsheet"):
         read(tmp_path, {**published(LABELS), f"{TOP}/All_Ratings.xlsx": b"Rater,Filename,Rating"})
 
 
 @settings(max_examples=15, deadline=None)
-@given(of=st.dictionaries(st.from_regex(r"[AC][FM][1-9][0-9]{0,3}", fullmatch=True), st.lists(st.integers(1, 5), min_size=1), min_size=1))
-def test_every_deviation_is_that_of_the_raters(tmp_path_factory, of):
+@given(of=st.dictionaries(st.from_regex(r"[AC][FM][1-9][0-9]{0,3}", fullmatch=True), st.lists(st.integers(1, 5), min_size=2), min_size=1))
+def test_every_deviation_is_the_sample_deviation_of_the_ratings(tmp_path_factory, of):
     members = published({name: np.mean(values) for name, values in of.items()}, sheets={"ALL": ratings(of)})
     results = read(tmp_path_factory.mktemp("set"), members)
     assert {row.sample_id for row in results} == of.keys()
     for row in results:
         assert row.label == pytest.approx(np.mean(of[row.sample_id]))
-        assert row.label_sigma == pytest.approx(np.std(of[row.sample_id]), abs=1e-7)
+        assert row.label_sigma == pytest.approx(np.std(of[row.sample_id], ddof=1), abs=1e-7)
 
 
 def test_sources():

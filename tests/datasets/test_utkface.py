@@ -78,7 +78,9 @@ def test_faults_of_the_split_files(tmp_path):
         read(tmp_path, [name], OFFICIAL, UTK_train_coral=listed)
     with pytest.raises(ArchiveError, match=r"21_0_0_20170112213500900 stands on both sides"):
         read(tmp_path, [name], OFFICIAL, UTK_train_coral=listed, UTK_test_coral=listed)
-    with pytest.raises(ArchiveError, match=r"UTK_test_coral\.csv has no column `filename`"):
+    with pytest.raises(ArchiveError, match=r"UTK_test_coral\.csv, line \d+, is no row of a table \(field larger"):
+        read(tmp_path, [name], OFFICIAL, UTK_train_coral=listed, UTK_test_coral='filename\n"' + "x" * 200_000)
+    with pytest.raises(ArchiveError, match=r"UTK_test_coral\.csv has no column 'filename'; its columns: picture"):
         read(tmp_path, [name], OFFICIAL, UTK_train_coral=listed, UTK_test_coral="picture\n")
     (tmp_path / "UTK_test_coral.csv").write_bytes("filename\n20_\u00e9.jpg\n".encode("latin-1"))
     with pytest.raises(ArchiveError, match=r"UTK_test_coral\.csv, line 2, is not utf-8-sig text"):

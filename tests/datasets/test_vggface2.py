@@ -65,6 +65,27 @@ def test_gender_comes_from_the_table_whatever_commas_its_names_hold(tmp_path):
     assert [row.gender for row in results] == ["female", "female", "male", "male", None, None]
 
 
+@pytest.mark.parametrize("header_end", ["", ",", " , ,"])
+@pytest.mark.parametrize("row_end", ["", ",", " ,"])
+def test_rows_and_header_may_end_in_commas(tmp_path, header_end, row_end):
+    header, *people = META.splitlines()
+    meta = "\n".join([header + header_end, *(person + row_end for person in people)])
+    results = read(tmp_path, [*NAMES, "train/n000005/0001_01.jpg"], {"identities": "identity_meta.csv"}, meta=meta)
+    assert [row.gender for row in results] == ["female", "female", "male", "male", None]
+
+
+@pytest.mark.parametrize("header", ["Class_ID, Gender, Name", "Gender, Class_ID, Name", "Gender, Name, Class_ID", "Name, Gender, Class_ID"])
+def test_columns_are_known_by_the_header_wherever_they_stand(tmp_path, header):
+    person = {"Class_ID": "n000002", "Name": "Fine, Frenzy, A", "Gender": "f"}
+    meta = f"{header}\n{', '.join(person[column] for column in header.split(', '))}\n"
+    assert [row.gender for row in read(tmp_path, NAMES[:1], {"identities": "identity_meta.csv"}, meta=meta)] == ["female"]
+
+
+def test_an_empty_gender_is_none(tmp_path):
+    meta = "Class_ID, Name, Sample_Num, Flag, Gender\nn000002, A, 1, 1, \nn000003, B, Jr., 1, 1, ,\n"
+    assert [row.gender for row in read(tmp_path, NAMES[:3], {"identities": "identity_meta.csv"}, meta=meta)] == [None] * 3
+
+
 def test_a_list_restricts_and_what_is_wrong_with_it_is_told(tmp_path):
     listed = "\ufeffn000002/0001_01.jpg\r\nn000003/0001_01.jpg\n\nn000003/0001_01.jpg\nn000009/0001_01.jpg\nnan\nn000002/0001_01.jpg.part\n"
     results = read(tmp_path, NAMES, {"lists": ["train_list.txt"]}, train_list=listed)
@@ -95,8 +116,11 @@ def test_rows_of_people_that_do_not_parse_or_stand_twice(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"train_list": NAMES[0], "meta": "Class_ID, Name, Gender\n"}, "identity_meta.csv has the columns Class_ID, Name, Gender, not"),
-        ({"train_list": NAMES[0], "meta": ""}, "identity_meta.csv has the columns , not"),
+        (
+            {"train_list": NAMES[0], "meta": "Class_ID, Name, Sex\n"},
+            "csv has no column 'Gender'; its columns: Class_ID, Name, Sex",
+        ),
+        ({"train_list": NAMES[0], "meta": ""}, "identity_meta.csv has no column 'Class_ID'; its columns: none"),
         ({"train_list": NAMES[0], "meta": META.encode() + b"n000008, Zo\xeb, 1, 1, f\n"}, "identity_meta.csv, line 6, is not utf-8-sig"),
         ({"train_list": b"n000002/0001_01.jpg\n\xff\xfe", "meta": META}, "train_list.txt, line 2, is not utf-8-sig text"),
         ({"meta": META}, "lacks train_list.txt"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from agecascade import params
 from agecascade.errors import ModelError
 from agecascade.evaluation import evaluate
-from agecascade.evaluation.evaluate import draw_results, evaluated_rows, write_metrics
+from agecascade.evaluation.evaluate import baseline_rows, beaten_by_none, draw_results, evaluated_rows, write_metrics
 from agecascade.io.files import write_table
 from agecascade.params import Params
 from agecascade.schema import PREDICTIONS
@@ -144,3 +145,64 @@ def test_features_of_another_name_stand_in_the_cascade(study: Params, prediction
     assert (rows["hand_made"].row.chain, rows["hand_made"].row.backbone) == (["bif", "hand_made"], "-")
     assert rows["hand_made"].row.bounded
     assert rows["hand_made"].label == "flaml on bif"
+
+
+@pytest.fixture
+def data(study: Params, predictions: Path) -> Path:
+    """Splits and manifests of every data set: the test pictures above, and others to train and validate with."""
+    tested = pd.DataFrame({"sample_id": [f"p{i}" for i in range(8)], "fold": np.repeat([0, 1], 4), "role": "test"})
+    others = pd.DataFrame({"sample_id": ["t0", "t1", "t2", "v0"], "fold": 0, "role": ["train"] * 3 + ["validation"]})
+    second = pd.DataFrame({"sample_id": ["t1", "v0", "t0"], "fold": 1, "role": ["train", "train", "validation"]})
+    labels = {f"p{i}": 10.0 * (i % 4 + 1) for i in range(8)} | {"t0": 5.0, "t1": 20.0, "t2": 90.0, "v0": 30.0}
+    manifest = pd.DataFrame({"sample_id": labels.keys(), "label": labels.values(), "label_sigma": 2.0})
+    folder = predictions / "data"
+    for name in study.datasets:
+        for kind, frame in (("splits", pd.concat([tested, others, second])), ("manifest", manifest)):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            frame.to_parquet(folder / kind / f"{name}.parquet")
+    return folder
+
+
+def test_the_first_row_of_every_data_set_is_the_median_of_the_training_labels(study: Params, predictions: Path, data: Path) -> None:
+    rows = evaluated_rows(study, predictions)
+    baselines = baseline_rows(study, rows, data)
+    assert [baseline.row.dataset for baseline in baselines] == ["sample_imdb", "sample_agedb", "sample_fgnet"]
+    frame = baselines[0].predictions
+    assert frame.groupby("fold")["prediction"].unique().map(list).to_dict() == {0: [20.0], 1: [25.0]}  # of train alone, fold by fold
+    assert sorted(frame["sample_id"]) == [f"p{i}" for i in range(8)]
+    assert baselines[0].mae == 10.0  # (10 + 0 + 10 + 20) / 4, and (15 + 5 + 5 + 15) / 4
+    write_metrics([*baselines, *rows], study.evaluate.confidence, predictions / "metrics")
+    table = pd.read_csv(predictions / "metrics" / "tables" / "mae.csv")
+    assert (table.groupby("data set")["method"].first() == "median of the training labels").all()
+    assert json.loads((predictions / "metrics" / "mae.json").read_text())["sample_fgnet"]["baseline"]["median"]["mae"] == 10.0
+
+
+def test_a_table_in_which_nothing_beats_the_baseline_says_so(study: Params, predictions: Path, data: Path) -> None:
+    rows = evaluated_rows(study, predictions)
+    baselines = baseline_rows(study, rows, data)
+    assert beaten_by_none([*baselines, *rows]) == []
+    poor = [replace(result, row=replace(result.row, summary={**result.row.summary, "mae": 10.0})) for result in rows]
+    mixed = [old if old.row.dataset != "sample_fgnet" else new for old, new in zip(rows, poor, strict=True)]
+    expected = "sample_fgnet: no row beats the median of the training labels, whose MAE is 10.00; the best of the others has 10.00"
+    assert beaten_by_none([*baselines, *mixed]) == [expected]
+    write_metrics([*baselines, *mixed], study.evaluate.confidence, predictions / "metrics")
+    assert (predictions / "metrics" / "tables" / "mae.md").read_text().endswith(f"\n{expected}\n")
+
+
+def test_the_baseline_stands_in_no_plot(study: Params, predictions: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = evaluated_rows(study, predictions)
+    drawn: dict[str, list[str]] = {}
+    for name in ("predicted_against_true", "cumulative_scores", "mae_bars", "training_curves"):
+        monkeypatch.setattr(evaluate.plots, name, lambda _, shown, name=name: drawn.update({name: list(shown)}))
+    monkeypatch.setattr(evaluate.plots, "label_histogram", lambda *_: None)
+    monkeypatch.setattr(evaluate.pd, "read_csv", lambda _: None)
+    draw_results([*baseline_rows(study, rows, data), *rows], study.evaluate.target, {}, predictions, predictions / "plots")
+    assert drawn["mae_bars"]
+    assert not [label for labels in drawn.values() for label in labels if "median" in label]
+
+
+@pytest.mark.parametrize(("kind", "stage"), [("splits", "split"), ("manifest", "clean")])
+def test_what_a_baseline_lacks_names_the_stage_to_run(study: Params, predictions: Path, data: Path, kind: str, stage: str) -> None:
+    (data / kind / "sample_imdb.parquet").unlink()
+    with pytest.raises(ModelError, match=rf"sample_imdb\.parquet is missing; run `dvc repro {stage}@sample_imdb`"):
+        baseline_rows(study, evaluated_rows(study, predictions), data)

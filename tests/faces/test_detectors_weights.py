@@ -17,7 +17,7 @@ from agecascade.errors import FaceError, FetchError
 from agecascade.faces.detectors import weights
 from agecascade.faces.detectors.weights import model_file
 from agecascade.io import fetch as fetching
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 
 CONTENT = b"a network"
 REAL_DOWNLOAD = fetching.download

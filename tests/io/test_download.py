@@ -17,7 +17,7 @@ import pytest
 from agecascade.errors import FetchError
 from agecascade.io import download as downloading
 from agecascade.io.fetch import fetch
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from http_publisher import (
     CONTENT,
     HALF,
@@ -248,7 +248,7 @@ def test_a_killed_process_leaves_what_it_has_and_no_file_under_the_final_name(pu
     publisher.behaviours = [slow]
     code = f"""
 from pathlib import Path
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.io.fetch import fetch
 fetch(Source("set.zip", url={publisher.url + "/set.zip"!r}), Path({str(tmp_path / "raw")!r}))
 """

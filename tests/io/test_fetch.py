@@ -10,8 +10,7 @@ import pytest
 from agecascade.errors import FetchError
 from agecascade.io import fetch as fetching
 from agecascade.io.fetch import fetch, fetch_all
-from agecascade.io.places import repository_root
-from agecascade.io.source import Source
+from agecascade.io.places import Source, repository_root
 from http_publisher import (
     CONTENT,
     QUICK,
@@ -19,6 +18,7 @@ from http_publisher import (
     failing,
     place,
 )
+from publishers import write_folder
 
 pytestmark = pytest.mark.usefixtures("repository")
 
@@ -53,6 +53,18 @@ def test_an_unpacked_data_set_is_taken_as_a_folder(repository, tmp_path, name):
     fetched = fetch(Source(name, sha256="0" * 64), tmp_path / "raw")
     assert fetched == tmp_path / "raw" / "faces"
     assert (fetched / "n1" / "set.zip").read_bytes() == b"local"
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "../", "../data", "../data/raw", "/"])
+def test_a_folder_that_holds_the_output_is_refused_and_everything_stays(repository, name):
+    place(repository / "archives", b"mine")
+    place(repository / "data" / "raw" / "other", b"theirs")
+    folder = repository / "data" / "raw" / ".faces.0123abcd"
+    folder.mkdir()
+    before = sorted(repository.rglob("*"))
+    with pytest.raises(FetchError, match="names a folder that holds more than a data set; name its own folder"):
+        fetch(Source(name), folder)
+    assert sorted(repository.rglob("*")) == before
 
 
 def test_the_published_name_comes_before_the_same_archive_packed_otherwise(repository, tmp_path):
@@ -129,6 +141,18 @@ def test_a_whole_file_that_was_not_moved_yet_is_not_downloaded_again(publisher, 
             fetch(publisher.source(sha256=SHA256), tmp_path / "raw", QUICK)
     assert fetch(publisher.source(sha256=SHA256), tmp_path / "raw", QUICK).read_bytes() == CONTENT
     assert publisher.starts == [0]
+
+
+def test_a_path_counts_from_the_repository_and_its_copy_bears_the_last_part(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    write_folder(tmp_path / "mine", {"photos/a.jpg": b"a", "labels.csv": b"x"})
+    target = tmp_path / "raw"
+    target.mkdir()
+    sources = [Source("./mine/photos"), Source((tmp_path / "mine" / "labels.csv").as_posix())]
+    assert fetch_all(sources, target) == [target / "photos", target / "labels.csv"]
+    assert (target / "photos" / "a.jpg").read_bytes() == b"a"
+    with pytest.raises(FetchError, match=r"^\./yours \(.*/yours\) does not exist; correct the path in `options` of the data set"):
+        fetch_all([Source("./yours"), Source("other.zip", instructions="ask")], target)
 
 
 def test_what_is_no_file_in_a_folder_is_left_out_and_counted(repository, tmp_path, capsys):

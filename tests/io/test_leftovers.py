@@ -17,6 +17,7 @@ import torch
 
 from agecascade.io import files
 from agecascade.io.files import as_os_error, temporary_folder, write_json, write_table, written_beside
+from agecascade.io.user_output import UserOutput
 from devices import device
 
 WRITER = """
@@ -63,6 +64,21 @@ def test_leftovers_of_a_killed_process_are_removed_by_the_next_writer(tmp_path: 
     assert len(names(path.parent)) == 2  # the half-written file and its lock
     write_table(path, pa.table({"a": [1]}))
     assert names(path.parent) == ["fgnet.parquet"]
+
+
+def test_leftovers_beside_a_persons_output_are_removed_as_well(tmp_path: Path) -> None:
+    kill(begin(tmp_path / "ages.csv"))
+    UserOutput(tmp_path / "ages.csv").write(iter([]))
+    assert names(tmp_path) == ["ages.csv"]
+
+
+@pytest.mark.parametrize("name", ["..", "folder/..", "."])
+def test_a_path_that_is_a_parent_is_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path / "folder")
+    with pytest.raises(ValueError, match="no path of a file or folder of its own"), written_beside(name):
+        pass
+    assert names(tmp_path) == ["folder"]
 
 
 def test_a_half_written_folder_is_removed_as_well(tmp_path: Path) -> None:

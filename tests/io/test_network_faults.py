@@ -17,7 +17,7 @@ import pytest
 
 from agecascade.errors import FetchError
 from agecascade.io.download import Patience, download
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 
 ONCE = Patience(stall=0.3, tries=1)
 

@@ -208,3 +208,16 @@ def test_names_that_are_no_text_are_written_with_escapes(tmp_path: Path) -> None
     frame = next(frames()).assign(path=pd.Series([os.fsdecode(b"caf\xe9.png")], dtype="object"))
     UserOutput(tmp_path / "ages.csv").write(iter([frame]))
     assert "caf\\udce9.png" in (tmp_path / "ages.csv").read_text()
+
+
+def test_a_persons_hidden_file_of_such_a_name_stays(tmp_path: Path) -> None:
+    (tmp_path / ".ages.0123abcd.csv").write_text("mine")
+    UserOutput(tmp_path / "ages.csv").write(frames())
+    assert (tmp_path / ".ages.0123abcd.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["ages.csv", "new/deep/ages.csv"])
+def test_a_place_without_the_right_to_write_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(os, "access", lambda place, _mode: place != tmp_path)  # root may write everywhere
+    with pytest.raises(OutputError, match=r"no right to write in .*; name another place"):
+        UserOutput(tmp_path / name)

@@ -71,8 +71,8 @@ def test_every_stage_stands_behind_the_check(stages: list[Stage]) -> None:
         ("seed", {"split", "scratch", "weights", "pretrain", "search", "finetune", "features", "regress", "evaluate"}),
         ("evaluate.coverage", {"finetune", "evaluate"}),  # whose trainings are kept: it writes new intervals alone
         ("evaluate.target", {"split", "evaluate"}),
-        ("compare.seeds", {"scratch", "weights", "pretrain", "finetune", "evaluate"}),
-        ("compare.methods", {"finetune", "evaluate"}),
+        ("compare.seeds", {"scratch", "weights", "pretrain", "search", "finetune", "evaluate"}),
+        ("compare.methods", {"search", "finetune", "evaluate"}),
         ("normalisation", {"scratch", "weights", "pretrain", "search", "finetune"}),  # features depend on their models
         ("align.crop", {"align", "scratch", "weights", "pretrain", "search", "finetune", "describe"}),  # model.json has it
     ],

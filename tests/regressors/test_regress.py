@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from agecascade import params, study
 from agecascade.errors import ParamsError, RegressorError
 from agecascade.features.layers import check_features
-from agecascade.regressors.regress import check_regressors
+from agecascade.regressors import check_regressors
 from places import ROOT
 
 

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from agecascade.io.download import Patience
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 
 CONTENT = bytes(range(256)) * 400
 

@@ -26,6 +26,7 @@ READERS = {
     "identity_folders": "agecascade.datasets.identity_folders",
     "imdb_clean": "agecascade.datasets.imdb_clean",
     "imdb_wiki": "agecascade.datasets.imdb_wiki",
+    "mebeauty": "agecascade.datasets.mebeauty",
     "megaage_asian": "agecascade.datasets.megaage_asian",
     "morph2": "agecascade.datasets.morph2",
     "ms_celeb": "agecascade.datasets.ms_celeb",

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from agecascade.archives import Archive
 from agecascade.datasets import tables
 from agecascade.datasets.base import Info, ManifestRow, Reject, folder_and_file, label_study, parse_options
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 INFO = Info(

@@ -13,13 +13,13 @@ from typing import Any
 
 from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 PAGE = "https://afad-dataset.github.io/"
 
-_PATH = re.compile(r"(?:.*/)?(?P<id>(?P<age>\d{1,3})/(?P<gender>111|112)/[^/]+)")
-_FILE = re.compile(r"(?P<number>\d+)-\d+")
+_PATH = re.compile(r"(?:.*/)?(?P<id>(?P<age>[0-9]{1,3})/(?P<gender>111|112)/[^/]+)")
+_FILE = re.compile(r"(?P<number>[0-9]+)-[0-9]+")
 _GENDERS = {"111": "male", "112": "female"}
 _INSTRUCTIONS = (
     "clone https://github.com/afad-dataset/tarball (AFAD-Full) or https://github.com/afad-dataset/tarball-lite (AFAD-Lite; "

@@ -9,7 +9,7 @@ from typing import Any
 
 from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options, stem
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 INFO = Info(
@@ -27,7 +27,7 @@ INFO = Info(
     settings=label_study(0, 101, detector="yunet"),
 )
 
-_NAME = re.compile(r"(?P<number>\d+)_(?P<subject>.+)_(?P<age>\d{1,3})_(?P<gender>[fm])")
+_NAME = re.compile(r"(?P<number>[0-9]+)_(?P<subject>.+)_(?P<age>[0-9]{1,3})_(?P<gender>[fm])")
 _GENDERS = {"f": "female", "m": "male"}
 _INSTRUCTIONS = f"ask its authors for AgeDB.zip at {INFO.page} (for research only)"
 

@@ -15,7 +15,7 @@ from agecascade.archives import Archive
 from agecascade.datasets import tables
 from agecascade.datasets.base import Info, ManifestRow, Reject, folder_and_file, label_study, parse_options
 from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 MARGIN = 0.4  # share of the face, on each side of it
@@ -46,7 +46,7 @@ _IGNORED = "https://raw.githubusercontent.com/yu4u/age-estimation-pytorch/b73d91
 _FACE = "_face.jpg"
 _SIDES = {"train": "train", "valid": "validation", "test": "test"}  # folder -> role
 _COLUMNS = ("file_name", "num_ratings", "apparent_age_avg", "apparent_age_std", "real_age")
-_LISTED = re.compile(r"(?P<name>\d+)(\.jpg)?")
+_LISTED = re.compile(r"(?P<name>[0-9]+)(\.jpg)?")
 
 
 class Options(Block):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -13,7 +16,7 @@ from pydantic import ValidationError
 from agecascade import archives
 from agecascade.archives import Archive
 from agecascade.errors import ParamsError, unknown_name
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 PICTURE_SUFFIXES = archives.PICTURE_SUFFIXES
@@ -152,3 +155,42 @@ def identity_row(member: str, form: re.Pattern[str], otherwise: str) -> Manifest
     if not form.fullmatch(sample_id):
         return Reject(member, "name_does_not_parse", otherwise)
     return ManifestRow(sample_id=sample_id, member=member, subject=path.parent.name)
+
+
+def normal_path(path: str) -> str:
+    """A path as archives write it: slashes, no drive, root or dots, accents as part of their letter; "" for none."""
+    path = unicodedata.normalize("NFC", path).replace("\\", "/")
+    if path[1:2] == ":":
+        path = path[2:]
+    return "/".join(part for part in posixpath.normpath(path).split("/") if part not in ("", ".", ".."))
+
+
+class PathSuffixes:
+    """Distinct normal paths, indexed by as many last parts as distinguish them, so that a list may count from any folder."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        split = [tuple(path.split("/")) for path in paths]
+        self._depth = 1
+        while len({parts[-self._depth :] for parts in split}) < len(split):
+            self._depth += 1
+        self._paths = {parts[-self._depth :]: path for parts, path in zip(split, paths, strict=True)}
+
+    def path_of(self, member: str) -> str | None:
+        """The listed path that the member fits, the longest if there are several; None where it fits several equally well."""
+        name = normal_path(member)
+        parts = tuple(name.split("/"))
+        for depth in range(min(self._depth, len(parts)), 0, -1):
+            path = self._paths.get(parts[-depth:])
+            if path is not None and (f"/{name}".endswith(f"/{path}") or f"/{path}".endswith(f"/{name}")):
+                return path
+        return self._shorter.get(parts) if len(parts) < self._depth else None
+
+    @cached_property
+    def _shorter(self) -> dict[tuple[str, ...], str | None]:
+        """By fewer last parts than distinguish all; None where several paths end so."""
+        shorter: dict[tuple[str, ...], str | None] = {}
+        for path in self._paths.values():
+            parts = tuple(path.split("/"))
+            for depth in range(1, min(self._depth, len(parts))):
+                shorter[parts[-depth:]] = None if parts[-depth:] in shorter else path
+        return shorter

@@ -18,7 +18,7 @@ from pydantic import field_validator
 from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
 from agecascade.datasets.tables import Table, find, join_rows, mat_fields
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PAGE = "https://bcsiriuschen.github.io/CARC/"
 
-_NAME = re.compile(r"(?P<age>\d{1,3})_(?P<name>.+)_(?P<number>\d+)")
+_NAME = re.compile(r"(?P<age>[0-9]{1,3})_(?P<name>.+)_(?P<number>[0-9]+)")
 _FEATURES = "celebrity2000.mat"  # 4.4 GB of features in MATLAB 7.3's format, and nothing more than the other file
 
 INFO = Info(
@@ -100,13 +100,13 @@ def _row(member: str, listed: _MatRow | None = None) -> ManifestRow | Reject:
         return ManifestRow(sample_id=name, member=member, subject=match["name"], label=age)
     if listed.age != age:
         return Reject(member, "labels_disagree", f"its name says {age:g} years, the .mat file {listed.age:g}")
-    if not listed.identity >= 1:  # so that NaN is rejected
+    if not (listed.identity >= 1 and listed.identity.is_integer()):  # so that NaN and infinity are rejected
         return Reject(member, "subject_missing", f"the .mat file gives the identity {listed.identity:g}")
     return ManifestRow(sample_id=name, member=member, subject=f"{listed.identity:.0f}", label=age, official=_role(listed.rank))
 
 
 def _role(rank: float) -> str | None:
-    if not rank >= 1:
+    if not (rank >= 1 and rank.is_integer()):
         return None
     if rank > 5:
         return "train"

@@ -12,10 +12,10 @@ from typing import Any
 
 from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, identity_row, identity_study, parse_options
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
-_NAME = re.compile(r"\d{1,7}/\d+")
+_NAME = re.compile(r"[0-9]{1,7}/[0-9]+")
 _INSTRUCTIONS = (
     "its publisher hands it out no more: take CASIA-WebFace, or insightface's faces_webface_112x112, from a copy that you may use"
 )

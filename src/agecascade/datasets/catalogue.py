@@ -12,8 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 from agecascade.datasets import READERS, reader
 from agecascade.datasets.base import Info
 from agecascade.errors import ParamsError
-from agecascade.io.places import archive_folders, repository_root
-from agecascade.io.source import Source
+from agecascade.io.places import Source, archive_folders, repository_root
 from agecascade.io.yaml_text import block_style, dump_yaml
 from agecascade.params import Block, Clean, Dataset
 
@@ -109,7 +108,7 @@ def _file(source: Source, drawn: frozenset[str]) -> File:
     by_hand = source.local()
     raw = [folder for folder in sorted((root / "data" / "raw").glob("[!.]*/")) if folder.name not in drawn]
     fetched = (folder / name for folder in raw for name in source.names() if (folder / name).exists())
-    return File(source, root / "archives" / source.file, tuple([by_hand] if by_hand else []) + tuple(fetched))
+    return File(source, source.place, tuple([by_hand] if by_hand else []) + tuple(fetched))
 
 
 def _options(kind: type[Block]) -> Iterator[Option]:
@@ -228,7 +227,8 @@ def _places() -> str:
 
 def _file_lines(file: File) -> list[str]:
     source = file.source
-    lines = [f"  {source.file}", *(f"    is at {path}" for path in file.present)]
+    copies = repository_root() / "data" / "raw"
+    lines = [f"  {source.file}", *(f"    {'was copied to' if path.is_relative_to(copies) else 'is at'} {path}" for path in file.present)]
     if not file.present and source.url is not None:
         lines.append(f"    will be downloaded from {source.url}")
     if not file.present and source.url is None:

@@ -16,7 +16,7 @@ from pydantic import Field
 from agecascade.archives import Archive
 from agecascade.datasets import tables
 from agecascade.datasets.base import Info, ManifestRow, Reject, label_study, parse_options, stem
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 INFO = Info(
@@ -34,7 +34,7 @@ INFO = Info(
     sigma=0.5,
 )
 
-_NAME = re.compile(r"CFD-(?P<model>(?P<ethnicity>[A-Z])(?P<gender>[FM])-\d+)(-\d+)+-(?P<expression>N|A|F|HC|HO)")
+_NAME = re.compile(r"CFD-(?P<model>(?P<ethnicity>[A-Z])(?P<gender>[FM])-[0-9]+)(-[0-9]+)+-(?P<expression>N|A|F|HC|HO)")
 _ETHNICITIES = {"A": "Asian", "B": "Black", "L": "Latino", "W": "White"}
 _GENDERS = {"F": "female", "M": "male"}
 _INSTRUCTIONS = f"ask for cfd.zip at {INFO.page} (for non-commercial research only); the link comes at once"

@@ -15,7 +15,7 @@ from agecascade.archives import Archive
 from agecascade.datasets import tables
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
 from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 INFO = Info(
@@ -108,7 +108,7 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
 def _entries(table: tables.Table, side: str) -> Iterator[tuple[int, _GuessRow | Reject]]:
     """(line number, entry) of a table; raises ArchiveError where its first line has not three cells."""
     for place, (number, line) in enumerate(tables.text_lines(table)):
-        cells = [cell.strip() for cell in line.split(";" if ";" in line else ",")]
+        cells = tables.without_empty_end([cell.strip() for cell in line.split(";" if ";" in line else ",")], 3)
         if len(cells) == 3 and (place > 0 or cells[0].lower().endswith(PICTURE_SUFFIXES)):
             yield number, _GuessRow(side, *cells)
         elif place > 0:

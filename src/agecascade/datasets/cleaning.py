@@ -15,7 +15,7 @@ from tqdm import tqdm
 from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, ManifestRow, Reader, Reject
 from agecascade.datasets.row_store import RowStore
-from agecascade.errors import ArchiveError, ParamsError, RejectRateError
+from agecascade.errors import ArchiveError, ParamsError, RejectRateError, missing_column
 from agecascade.imaging.headers import picture_size
 from agecascade.imaging.soundness import picture_fault
 from agecascade.io.files import write_batches
@@ -68,9 +68,9 @@ def exclusions(path: str) -> dict[str, str]:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
             if "sample_id" not in (table.fieldnames or ()):
-                raise ParamsError(f"clean.exclude: {path} has no column sample_id; it has {', '.join(table.fieldnames or ['none'])}")
+                raise ParamsError(f"clean.exclude: {missing_column(path, 'sample_id', table.fieldnames or ())}")
             return {row["sample_id"]: row.get("reason") or f"{path} lists it" for row in table}
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ParamsError(f"clean.exclude: {path} cannot be read ({error}); give a CSV file with a column sample_id") from None
 
 
@@ -92,7 +92,11 @@ def _list(
             store.reject(Reject(row.member, *fault), row)
     if empty:
         reasons = _reasons(store.counts()["rejected"])
-        raise ArchiveError(f"{archive.path}: no picture of {name} in it ({reasons or 'no pictures'}); it seems to be of another data set")
+        nothing = f"{archive.path}: no picture of {name} in it ({reasons or 'no pictures'})"
+        wanted, existing = store.example("file_missing"), store.example("not_listed")
+        if wanted and existing:
+            raise ArchiveError(f"{nothing}: its table names {wanted!r}, and it holds {existing!r}; make the ends of both paths alike")
+        raise ArchiveError(f"{nothing}; it seems to be of another data set")
 
 
 def _fault(row: ManifestRow, settings: Clean) -> tuple[str, str] | None:

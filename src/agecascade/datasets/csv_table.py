@@ -16,20 +16,21 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
 from agecascade.archives import Archive
-from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
-from agecascade.datasets.tables import PathSuffixes, Table, decoded, find, normal_path, number
-from agecascade.errors import ArchiveError, unknown_name
-from agecascade.io.source import Source
+from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, PathSuffixes, Reject, label_study, normal_path, parse_options
+from agecascade.datasets.tables import Table, decoded, find, number, without_empty_end
+from agecascade.errors import ArchiveError, missing_column
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 _EDGES = ("left", "top", "right", "bottom")
 _POINTS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")  # x1, y1, ..., x5, y5
-_GENDERS = {"f": "female", "female": "female", "m": "male", "male": "male"}
+GENDERS = {"f": "female", "female": "female", "m": "male", "male": "male"}
 _ROLES = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 
 INFO = Info(
@@ -63,8 +64,8 @@ class Columns(Block):
 class Options(Block):
     """What params.yaml may say of the user's own table."""
 
-    file: str = "pictures.zip"  # a zip or tar file, or a folder
-    table: str = "labels.csv"
+    file: str = "pictures.zip"  # a zip or tar file, or a folder, in archives/; with a slash in it, a path that counts from the repository
+    table: str = "labels.csv"  # likewise
     table_inside: bool = False  # the table lies in `file`, not beside it
     columns: Columns = Columns()
     delimiter: str = Field(",", min_length=1, max_length=1)
@@ -76,9 +77,17 @@ class Options(Block):
     @classmethod
     def _known(cls, name: str) -> str:
         try:
+            "1".encode(name)  # some codecs make no text, which only their use tells
             return codecs.lookup(name).name
-        except LookupError:
+        except (LookupError, UnicodeError):
             raise ValueError("no such encoding; common ones are utf-8-sig, utf-16, latin-1, cp1252") from None
+
+    @field_validator("delimiter")
+    @classmethod
+    def _separates(cls, mark: str) -> str:
+        if mark in '\r\n"':
+            raise ValueError("line ends and quotes separate no cells; common ones are , ; | and a tab")
+        return mark
 
 
 class _TableRow(NamedTuple):
@@ -107,7 +116,12 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
     Raises ArchiveError where the table is missing, in another encoding, no table, or lacks a column.
     """
     chosen = parse_options(Options, options)
-    (table,) = find(archive, chosen.table)
+    (table,) = find(archive, chosen.table if chosen.table_inside else PurePosixPath(chosen.table).name)
+    yield from matched(archive, table, chosen)
+
+
+def matched(archive: Archive, table: Table, chosen: Options) -> Iterator[ManifestRow | Reject]:
+    """`rows`, over a table that was read already."""
     listed: dict[str, _TableRow] = {}
     for line, path, row in _entries(table, chosen):
         if not path:
@@ -128,6 +142,7 @@ def _entries(table: Table, chosen: Options) -> Iterator[tuple[int, str, Manifest
     for line, cells in lines:
         if not any(cells):
             continue
+        cells = without_empty_end(cells, len(header))
         named = dict(zip(header, (cell.strip() for cell in cells), strict=False))
         path = normal_path(named.get(columns["path"][0], ""))
         try:
@@ -168,8 +183,8 @@ def _columns(table: Table, header: Sequence[str], columns: Columns) -> dict[str,
     for ours, theirs in known.items():
         for name in theirs:
             if name not in header:
-                hint = f" (options.columns.{ours} and options.delimiter say how to read it)"
-                raise ArchiveError(f"{table.name}: {unknown_name('column', name, [name for name in header if name])}{hint}")
+                hint = f"options.columns.{ours} and options.delimiter say how to read it"
+                raise ArchiveError(f"{missing_column(table.name, name, header)}; {hint}")
     missing = [edge for edge in _EDGES if edge not in known]
     if 0 < len(missing) < len(_EDGES):
         raise ArchiveError(
@@ -207,13 +222,15 @@ def _row(path: str, cells: Mapping[str, list[str]], chosen: Options) -> Manifest
 
 
 def _number(text: str | None, chosen: Options) -> float | None:
-    return number(text.replace(",", ".") if text and chosen.decimal == "," else text)
+    if text is None or chosen.decimal == ".":
+        return number(text)
+    return number(text.replace(",", ".")) if "." not in text else None  # 1.234 is a thousand and more, or a mistake
 
 
 def _gender(text: str | None, chosen: Options) -> str | None:
     if text is None:
         return None
-    gender = chosen.genders.get(text) or _GENDERS.get(text.lower())
+    gender = chosen.genders.get(text) or GENDERS.get(text.lower())
     if gender is None:
         raise _Fault("gender_unknown", f"{text!r} is neither f, m, female nor male; options.genders may say what it means")
     return gender
@@ -223,7 +240,7 @@ def _role(text: str | None) -> str | None:
     if text is None:
         return None
     role = _ROLES.get(text.lower(), text.lower())
-    if role not in _ROLES and not (role.startswith("fold") and role[4:].isdecimal()):
+    if role not in _ROLES and not (role.startswith("fold") and role[4:].isascii() and role[4:].isdecimal()):
         raise _Fault("role_unknown", f"{text!r} is neither train, validation, test nor fold<k>")
     return role
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -10,7 +9,8 @@ from typing import Any
 
 from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
-from agecascade.io.source import Source
+from agecascade.datasets.tables import number
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 INFO = Info(
@@ -32,7 +32,7 @@ POINTS = 68
 # right and left eye (the subject's own), nose tip, right and left mouth corner in the publisher's markup
 FIVE = (31, 36, 67, 48, 54)
 
-_NAME = re.compile(r"(?P<subject>\d{3})A(?P<age>\d{2})[A-Z]?", re.IGNORECASE)
+_NAME = re.compile(r"(?P<subject>[0-9]{3})A(?P<age>[0-9]{2})[A-Z]?", re.IGNORECASE)
 _PTS = re.compile(r"\s*version:\s*1\s+n_points:\s*68\s*\{(?P<points>[^{}]*)\}\s*")
 
 
@@ -68,9 +68,10 @@ def parse_points(content: bytes) -> list[tuple[float, float]]:
     match = _PTS.fullmatch(content.decode("ascii"))
     if match is None:
         raise ValueError("it is no file of version 1 with 68 points")
-    values = [float(word) for word in match["points"].split()]
-    if len(values) != 2 * POINTS or not all(map(math.isfinite, values)):
-        raise ValueError(f"it holds {len(values)} values, not 136 finite ones")
+    words = match["points"].split()
+    values = [value for word in words if (value := number(word)) is not None]
+    if not len(words) == len(values) == 2 * POINTS:
+        raise ValueError(f"it holds {len(words)} values, {len(values)} of them finite numbers, not 136")
     return list(zip(values[::2], values[1::2], strict=True))
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, identity_row, identity_study, parse_options
 from agecascade.errors import ArchiveError, ParamsError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 _ANYONE = re.compile(r"[^/]+/[^/]+")

@@ -17,7 +17,7 @@ from agecascade.archives import Archive
 from agecascade.datasets import imdb_wiki
 from agecascade.datasets.base import Info, ManifestRow, Reject, folder_and_file, label_study, parse_options
 from agecascade.datasets.tables import enter, find, join_rows, number, text_rows
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 PAGE = "https://github.com/yiminglin-ai/imdb-clean"
@@ -27,7 +27,7 @@ _ROLES = {"train": "train", "valid": "validation", "test": "test"}
 _EDGES = ("x_min", "y_min", "x_max", "y_max")
 _COLUMNS = ("filename", "age", "gender", *_EDGES)
 _GENDERS = {"F": "female", "M": "male"}
-_PERSON = re.compile(r"(nm\d+)_")
+_PERSON = re.compile(r"(nm[0-9]+)_")
 _PACKED = f"run run_all.sh of {PAGE} and pack the folder imdb-clean-1024 that it writes, CSV files included"
 
 INFO = Info(

@@ -6,6 +6,7 @@ the face box on each side, the picture's last pixels repeated where it ends.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,7 @@ from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
 from agecascade.datasets.tables import Table, mat_fields
 from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 if TYPE_CHECKING:
@@ -136,5 +137,5 @@ def _find(archive: Archive, chosen: str) -> tuple[str, bytes]:
 def _subjects(fields: dict[str, np.ndarray]) -> list[str | None]:
     """The celebrity's number in IMDB; in WIKI, which has none, the name where there is one."""
     if "celeb_id" in fields:
-        return [str(int(number)) if number == number else None for number in fields["celeb_id"]]
+        return [f"{number:.0f}" if math.isfinite(number) else None for number in fields["celeb_id"]]
     return [name if isinstance(name, str) and name else None for name in fields["name"]]

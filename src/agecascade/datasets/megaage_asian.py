@@ -13,7 +13,7 @@ from agecascade.archives import Archive
 from agecascade.datasets.base import Info, ManifestRow, Reject, folder_and_file, label_study, parse_options
 from agecascade.datasets.tables import Table, decoded, enter, find, join_rows, number
 from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 PAGE = "http://mmlab.ie.cuhk.edu.hk/projects/MegaAge/"

@@ -14,14 +14,14 @@ from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options
 from agecascade.datasets.tables import Cells, Table, enter, find, number, text_rows
 from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 PAGE = "https://ebill.uncw.edu/C20231_ustores/web/store_main.jsp?STOREID=4"
 # the setting of Chang et al. (2011), drawn five times 80/20, as MWR (Shin et al., 2022) ships it
 LISTS = "https://raw.githubusercontent.com/nhshin-mcl/MWR/5b4ea0c54ee0b08626c79442570ceaddfa1bd28f/datalist/morph/RS_partial/"
 
-_NAME = re.compile(r"(?P<subject>\d+)_(?P<number>\d+)(?P<gender>[MF])(?P<age>\d{1,3})")
+_NAME = re.compile(r"(?P<subject>[0-9]+)_(?P<number>[0-9]+)(?P<gender>[MF])(?P<age>[0-9]{1,3})")
 _PUBLISHED = re.compile(r"Setting_1_fold[0-4]_(train|test)\.txt")
 _COLUMNS = ("race", "gender", "age", "photo")
 _GENDERS = {"F": "female", "M": "male"}

@@ -15,11 +15,11 @@ from pydantic import Field
 from agecascade.archives import Archive, Member
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, identity_row, identity_study, parse_options
 from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 _PAGE = "https://github.com/deepinsight/insightface/tree/master/recognition/_datasets_"
-_NAME = re.compile(r"\d+/\d+")
+_NAME = re.compile(r"[0-9]+/[0-9]+")
 _PROPERTY = re.compile(rb"\s*(\d+),\d+,\d+\s*")
 _INSTRUCTIONS = f"its publisher has withdrawn it: take MS1M-ArcFace (faces_emore) from {_PAGE}, if you may use it; its files loose also do"
 

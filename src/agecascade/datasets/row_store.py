@@ -86,6 +86,11 @@ class RowStore:
         self._reject_all(f"state = ? AND {size} < {smallest:d}", "identity_too_small", detail, _KEPT)
         self._run("DROP TABLE sizes")
 
+    def example(self, reason: str) -> str | None:
+        """The first member that was rejected for this reason."""
+        found = self._run("SELECT min(member) FROM rejects WHERE reason = ?", (reason,)).fetchone()
+        return found[0] if found else None
+
     def counts(self) -> dict[str, Any]:
         """Content of metrics/clean/<name>.json: kept, rejected by reason, subjects, and the range and mean of the labels."""
         kept = "FROM rows WHERE state = ?"

@@ -1,10 +1,12 @@
-"""SCUT-FBP: 500 Asian women, whose attractiveness some 75 people rated from 1 to 5 (Xie et al., 2015).
+"""SCUT-FBP: 500 Asian women, whose attractiveness 62 to 74 people each rated from 1 to 5 (Xie et al., 2015).
 
-`Data_Collection/SCUT-FBP-<n>.jpg`; `Rating_Collection/Attractiveness label.xlsx` holds n, mean and deviation.
+`Data_Collection/SCUT-FBP-<n>.jpg`; `Rating_Collection/Attractiveness label.xlsx` holds n, mean and the sample deviation (n - 1
+in the denominator). `Rating_Collection/Histogram/#<n>_Histogram.jpg` draws the ratings of a picture, and is none.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,8 +15,8 @@ from pydantic import Field
 from agecascade.archives import Archive
 from agecascade.datasets import tables
 from agecascade.datasets.base import Info, ManifestRow, Reject, label_study, parse_options, stem
-from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.errors import ArchiveError, missing_column
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 INFO = Info(
@@ -31,6 +33,8 @@ INFO = Info(
 )
 
 _IMAGE, _MEAN, _DEVIATION = "Image", "Attractiveness label", "Standard deviation"
+_COLUMNS = {"image": _IMAGE, "attractiveness label": _MEAN, "standard deviation": _DEVIATION}  # as circulating copies write them
+_HISTOGRAM = re.compile(r"#?[0-9]+_histogram", re.IGNORECASE)
 _INSTRUCTIONS = (
     f"get Data_Collection and Rating_Collection by hand from {INFO.page} (for research only) and pack both as SCUT-FBP.zip, "
     "or name what you have in options.files"
@@ -53,21 +57,24 @@ def rows(archive: Archive, options: Mapping[str, Any]) -> Iterator[ManifestRow |
     """Every picture, with the mean and the deviation of its ratings. Raises ArchiveError where the spreadsheet is another."""
     (table,) = tables.find(archive, parse_options(Options, options).ratings)
     listed: dict[str, tables.Cells] = {}
-    for number, cells in tables.sheet_rows(table, (_IMAGE, _MEAN)):
-        cells = _with_deviation(table, cells)
+    for number, cells in tables.sheet_rows(table, ()):
+        cells = _named(table, cells)
         name = _name(cells[_IMAGE])
         if name in listed:
             yield Reject(f"{table.name} row {number}", "duplicate_row", f"{name} stands twice; the first is taken")
         listed.setdefault(name, cells)
-    yield from tables.join_rows(archive, listed, lambda member: stem(member).lower(), _row)
+    for row in tables.join_rows(archive, listed, lambda member: stem(member).lower(), _row):
+        if not (isinstance(row, Reject) and row.reason == "not_listed" and _HISTOGRAM.fullmatch(stem(row.member))):
+            yield row
 
 
-def _with_deviation(table: tables.Table, cells: tables.Cells) -> tables.Cells:
-    """The row with its deviation under one name: copies write that column's name with and without a capital D."""
-    for name, cell in cells.items():
-        if name.lower() == _DEVIATION.lower():
-            return {**cells, _DEVIATION: cell}
-    raise ArchiveError(f"{table.name} has no column {_DEVIATION!r}; fetch it again, or is it of another data set?")
+def _named(table: tables.Table, cells: tables.Cells) -> tables.Cells:
+    """The row with our names of its columns: copies write `Image` or `#Image`, `deviation` or `Deviation`."""
+    named = {_COLUMNS[key]: cell for name, cell in cells.items() if (key := name.lower().removeprefix("#").strip()) in _COLUMNS}
+    for column in _COLUMNS.values():
+        if column not in named:
+            raise ArchiveError(f"{missing_column(table.name, column, list(cells))}; fetch it again, or is it of another data set?")
+    return named
 
 
 def _name(image: Any) -> str:

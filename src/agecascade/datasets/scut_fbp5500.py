@@ -1,15 +1,13 @@
 """SCUT-FBP5500: 5,500 frontal faces, whose attractiveness 60 people rated from 1 to 5 (Liang et al., 2018).
 
 `Images/AF1.jpg` (Asian or Caucasian, female or male); `train_test_files/All_labels.txt` holds the means, `All_Ratings.xlsx`
-every rating; the official splits are five folds, and 60 % to 40 %.
+every rating, of which the sample deviation is taken, as SCUT-FBP's authors did; the official splits are five folds, and 60 % to 40 %.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +17,7 @@ from agecascade.archives import Archive
 from agecascade.datasets import tables
 from agecascade.datasets.base import Info, ManifestRow, Reject, label_study, parse_options, stem
 from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 INFO = Info(
@@ -50,7 +48,7 @@ _SPLITS = {  # split -> file -> role of the pictures that it lists
     "folds": {_FOLDS.format(k=k): f"fold{k}" for k in range(1, 6)},
     "60_40": {_60_40.format(side=side): side for side in ("train", "test")},
 }
-_NAME = re.compile(r"(?P<ethnicity>[AC])(?P<gender>[FM])\d+")
+_NAME = re.compile(r"(?P<ethnicity>[AC])(?P<gender>[FM])[0-9]+")
 _ETHNICITIES = {"A": "Asian", "C": "Caucasian"}
 _GENDERS = {"F": "female", "M": "male"}
 _INSTRUCTIONS = f"get SCUT-FBP5500_v2.zip by hand by the links at {INFO.page} (for non-commercial research only)"
@@ -74,9 +72,11 @@ class _Ratings:
     faulty_row: int | None = None  # the last one whose rating is no number
 
     @property
-    def deviation(self) -> float:
-        """Of the raters themselves, not of a population that they were drawn from."""
-        return math.sqrt(max(0.0, self.squares / self.count - (self.total / self.count) ** 2))
+    def deviation(self) -> float | None:
+        """The sample deviation (n - 1 in the denominator); None for a single rating, which has none."""
+        if self.count < 2:
+            return None
+        return math.sqrt(max(0.0, (self.squares - self.total**2 / self.count) / (self.count - 1)))
 
 
 def sources(options: Mapping[str, Any]) -> list[Source]:
@@ -126,7 +126,8 @@ def _roles(split: Mapping[str, tables.Table]) -> dict[str, str]:
 def _read_ratings(table: tables.Table) -> dict[str, _Ratings]:
     """Picture -> its ratings: the sheet ALL or, where there is none, all sheets."""
     ratings_of: dict[str, _Ratings] = {}
-    for sheet in _sheets(table):
+    sheets = tables.sheet_names(table)
+    for sheet in [name for name in sheets if name.upper() == "ALL"] or sheets:
         for number, cells in tables.sheet_rows(table, ("Filename", "Rating"), sheet):
             name, rating = cells.get("Filename"), tables.number(cells.get("Rating"))
             ratings = ratings_of.setdefault(stem(str(name)).upper(), _Ratings())
@@ -137,16 +138,6 @@ def _read_ratings(table: tables.Table) -> dict[str, _Ratings]:
             ratings.total += rating
             ratings.squares += rating * rating
     return ratings_of
-
-
-def _sheets(table: tables.Table) -> list[str | None]:
-    from openpyxl import load_workbook
-
-    try:
-        names = load_workbook(io.BytesIO(table.content), read_only=True).sheetnames
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError):
-        return [None]  # no spreadsheet; sheet_rows says so
-    return [name for name in names if name.upper() == "ALL"] or list(names)
 
 
 def _row(member: str, label: str, roles: Mapping[str, str], ratings: Mapping[str, _Ratings] | None) -> ManifestRow | Reject:

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import csv
+import faulthandler
 import io
 import math
-import posixpath
-import unicodedata
+import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+import psutil
+
 from agecascade.archives import Archive, Member
 from agecascade.datasets.base import PICTURE_SUFFIXES, ManifestRow, Reject
-from agecascade.errors import ArchiveError, unknown_name
+from agecascade.errors import AgecascadeError, ArchiveError, missing_column, unknown_name
 
 if TYPE_CHECKING:
     import numpy as np
+    from openpyxl import Workbook
+
+LAST_ROW = 2**20  # of a spreadsheet: no program writes more
+LARGEST_BOOK = 2**30  # bytes of a spreadsheet once unpacked
+IDLE, LONGEST = 10, 900  # seconds that the process that reads MATLAB files waits for one, and may take for one
+SPARE = 2**31  # bytes that it may take, besides FOLD times the file's length: one changed byte asks for any size
+FOLD = 40
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 Entry = TypeVar("Entry")
 Cells = dict[str, Any]  # column -> text, or what a spreadsheet holds
@@ -73,12 +84,21 @@ def text_rows(table: Table, columns: Sequence[str], delimiter: str = ",", encodi
         names = [name.strip() for name in next(rows, ())]
         _check_columns(table, columns, names)
         for cells in rows:
+            cells = without_empty_end(cells, len(names))
             if len(cells) > len(names):
                 raise ArchiveError(f"{table.name}, line {rows.line_num}, has {len(cells)} cells under {len(names)} columns; correct it")
             if cells:
                 yield rows.line_num, {name: cell.strip() for name, cell in zip_longest(names, cells, fillvalue="")}
     except csv.Error as error:
         raise ArchiveError(f"{table.name}, line {rows.line_num}, is no row of a table ({error}); fetch it again") from error
+
+
+def without_empty_end(cells: Sequence[str], columns: int) -> list[str]:
+    """The cells without the empty ones that a separator at the end of the row makes beyond the last of so many columns."""
+    end = len(cells)
+    while end > columns and not cells[end - 1].strip():
+        end -= 1
+    return list(cells[:end])
 
 
 def text_lines(table: Table, encoding: str = "utf-8-sig") -> Iterator[tuple[int, str]]:
@@ -92,8 +112,8 @@ def decoded(table: Table, encoding: str = "utf-8-sig") -> str:
     """The table as text; raises ArchiveError that names the place of the fault."""
     try:
         return table.content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = table.content[: error.start].count(b"\n") + 1
+    except UnicodeError as error:  # a few encodings name no place
+        line = table.content[: getattr(error, "start", 0)].count(b"\n") + 1
         raise ArchiveError(f"{table.name}, line {line}, is not {encoding} text; save the table in that encoding") from None
 
 
@@ -102,21 +122,60 @@ def sheet_rows(table: Table, columns: Sequence[str], sheet: str | None = None, h
 
     Raises ArchiveError where it is no spreadsheet or lacks the sheet or one of `columns`.
     """
-    from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
-
-    try:
-        book = load_workbook(io.BytesIO(table.content), read_only=True, data_only=True)
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise ArchiveError(f"{table.name} is no spreadsheet or damaged ({' '.join(str(error).split())}); fetch it again") from error
-    if sheet is not None and sheet not in book.sheetnames:
-        raise ArchiveError(f"{table.name}: {unknown_name('sheet', sheet, book.sheetnames)}")
-    rows = book[sheet or book.sheetnames[0]].iter_rows(min_row=header, values_only=True)
-    names = [str(name).strip() if name is not None else "" for name in next(rows, ())]
+    lines = sheet_lines(table, sheet, header)
+    _, titles = next(lines, (header, ()))
+    names = [str(name).strip() if name is not None else "" for name in titles]
     _check_columns(table, columns, names)
-    for number, row in enumerate(rows, start=header + 1):
-        if any(cell is not None for cell in row):
-            yield number, {name: cell for name, cell in zip(names, row, strict=False) if name}
+    for number, row in lines:
+        yield number, {name: cell for name, cell in zip(names, row, strict=False) if name}
+
+
+def sheet_lines(table: Table, sheet: str | None = None, header: int = 1) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """(row number, cells) of the row `header` and of every row below it that is not empty, as wide as the header's.
+
+    Raises ArchiveError where the table is no spreadsheet or lacks the sheet.
+    """
+    with _damage_told(table, "is no spreadsheet or damaged"):
+        sheets = {page.title: page for page in _workbook(table).worksheets}
+        if sheet is not None and sheet not in sheets:
+            raise ArchiveError(f"{table.name}: {unknown_name('sheet', sheet, sheets)}")
+        page = sheets[sheet if sheet is not None else next(iter(sheets))]
+        page.reset_dimensions()  # the size that a sheet states may be that of an earlier version, and would cut it
+        titles = next(page.iter_rows(min_row=header, max_row=header, values_only=True), ())
+        yield header, titles
+        rows = page.iter_rows(min_row=header + 1, max_row=LAST_ROW + 1, max_col=max(1, len(titles)), values_only=True)
+        for number, row in enumerate(rows, start=header + 1):
+            if number > LAST_ROW:
+                raise ArchiveError(f"{table.name} has a row beyond {LAST_ROW:,}, where spreadsheets end; save it again")
+            if any(cell is not None for cell in row):
+                yield number, row
+
+
+def sheet_names(table: Table) -> list[str]:
+    """The sheets of a spreadsheet, in their order; raises ArchiveError where it is none."""
+    with _damage_told(table, "is no spreadsheet or damaged"):
+        return [page.title for page in _workbook(table).worksheets]
+
+
+def _workbook(table: Table) -> Workbook:
+    from openpyxl import load_workbook
+
+    with zipfile.ZipFile(io.BytesIO(table.content)) as packed:
+        size = sum(member.file_size for member in packed.infolist())
+    if size > LARGEST_BOOK:
+        raise ArchiveError(f"{table.name} unpacks to {size:,} bytes, more than {LARGEST_BOOK:,}; is it a spreadsheet of ratings?")
+    return load_workbook(io.BytesIO(table.content), read_only=True, data_only=True)
+
+
+@contextmanager
+def _damage_told(table: Table, fault: str) -> Iterator[None]:
+    """Raise whatever a library's parser raises over a damaged file as an ArchiveError of one line."""
+    try:
+        yield
+    except AgecascadeError:
+        raise
+    except Exception as error:  # openpyxl lets through what the readers of XML and zip, and Python's numbers raise
+        raise ArchiveError(f"{table.name} {fault} ({_reason(error)}); fetch it again") from error
 
 
 def _check_columns(table: Table, columns: Sequence[str], header: Sequence[str]) -> None:
@@ -125,7 +184,7 @@ def _check_columns(table: Table, columns: Sequence[str], header: Sequence[str]) 
         raise ArchiveError(f"{table.name} has two columns {twice[0]}; leave one")
     for column in columns:
         if column not in header:
-            raise ArchiveError(f"{table.name}: {unknown_name('column', column, [name for name in header if name])}")
+            raise ArchiveError(missing_column(table.name, column, header))
 
 
 def mat_fields(
@@ -136,32 +195,85 @@ def mat_fields(
     optional: a field of numbers that the struct may lack; newer: what to do with a file of MATLAB 7.3, which SciPy does not read.
     Raises ArchiveError where the file is damaged or another, or the fields differ in length.
     """
-    import numpy as np
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     try:
-        content = loadmat(io.BytesIO(table.content), squeeze_me=True, variable_names=[struct])[struct]
-        names = [*numbers, optional] if optional in (content.dtype.names or ()) else numbers
-        fields = {name: np.atleast_1d(content[name].item()) for name in (*text, *names)}
-        fields |= {name: fields[name].astype(np.float64) for name in names}
-    except (MatReadError, zlib.error, KeyError, ValueError, TypeError, AttributeError, NotImplementedError, EOFError, OSError) as error:
+        fields = _read_apart(table.content, struct, tuple(text), tuple(numbers), optional)
+    except TimeoutError:
+        _mat_worker().shutdown(kill_workers=True)
+        _mat_worker.cache_clear()
+        raise ArchiveError(f"{table.name} is damaged: SciPy has not read it within {LONGEST} s; fetch it again") from None
+    except (NotImplementedError, ValueError, BrokenExecutor) as error:
         if newer and isinstance(error, NotImplementedError):
             raise ArchiveError(f"{table.name} is of MATLAB 7.3; {newer}") from None
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ArchiveError(f"{table.name} is no table of {title} or is damaged ({reason}); fetch it again") from error
+        fault = "SciPy's process ended over it" if isinstance(error, BrokenExecutor) else error
+        raise ArchiveError(f"{table.name} is no table of {title} or is damaged ({fault}); fetch it again") from None
     if len({len(field) for field in fields.values()}) != 1:
         raise ArchiveError(f"{table.name}: its fields differ in length; fetch it again")
     return fields
 
 
+def _read_apart(*arguments: Any) -> dict[str, np.ndarray]:
+    """`_read_struct` in a process of its own, which a damaged file can end; once more, where the process had ended before."""
+    try:
+        return _mat_worker().submit(_read_struct, *arguments).result(LONGEST)
+    except BrokenExecutor:
+        _mat_worker.cache_clear()
+        return _mat_worker().submit(_read_struct, *arguments).result(LONGEST)
+
+
+@cache
+def _mat_worker() -> Any:
+    from joblib.externals.loky import ProcessPoolExecutor  # which, unlike Python's, does not run the caller's script once more
+
+    return ProcessPoolExecutor(1, timeout=IDLE)
+
+
+def _read_struct(content: bytes, struct: str, text: Sequence[str], numbers: Sequence[str], optional: str) -> dict[str, np.ndarray]:
+    """The fields of a struct as columns (N,). Raises NotImplementedError for MATLAB 7.3 and ValueError for all other faults."""
+    import numpy as np
+    from scipy.io import loadmat
+
+    faulthandler.disable()  # loky switches it on: the end of this process is told in one line
+    try:
+        _limit_memory(SPARE + FOLD * len(content))
+        found = loadmat(io.BytesIO(content), squeeze_me=True, variable_names=[struct])[struct]
+        names = [*numbers, optional] if optional in (found.dtype.names or ()) else numbers
+        fields = {name: np.atleast_1d(found[name].item()) for name in (*text, *names)}
+        odd = [name for name in fields if fields[name].ndim != 1 or (name in names and fields[name].dtype.kind not in "biufO")]
+        if odd:
+            raise ValueError(f"{odd[0]} is no column of {'numbers' if odd[0] in names else 'texts'}")
+        return fields | {name: fields[name].astype(np.float64) for name in names}
+    except NotImplementedError:
+        raise
+    except Exception as error:  # SciPy lets through what zlib, struct and NumPy raise
+        raise ValueError(_reason(error)) from None
+
+
+def _limit_memory(more: int) -> None:
+    """Let this process take so many bytes more, where the system can hold it to that."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        taken = psutil.Process().memory_info().vms
+        resource.setrlimit(resource.RLIMIT_AS, (taken + more, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def number(cell: Any) -> float | None:
-    """A cell as a finite number, or None."""
+    """A cell as a finite number, or None.
+
+    Text is a number in the digits 0 to 9: Python's own conversion also takes `1_0`, `nan`, `inf` and digits of other scripts, and
+    truth values for 0 and 1. There is one zero.
+    """
+    if isinstance(cell, bool) or (isinstance(cell, str) and not _NUMBER.fullmatch(cell.strip())):
+        return None
     try:
         value = float(cell)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return value if math.isfinite(value) else None
+    return value + 0.0 if math.isfinite(value) else None  # -0.0 + 0.0 is 0.0
 
 
 def enter(listed: dict[str, PlacedEntry], key: str, entry: PlacedEntry, where: str, nameless: str) -> Iterator[Reject]:
@@ -200,42 +312,3 @@ def join_rows(
     """`row(member name, entry)` of every listed picture, and the rejects of `join`."""
     for match in join(archive, listed, key):
         yield match if isinstance(match, Reject) else row(match[0].name, match[1])
-
-
-def normal_path(path: str) -> str:
-    """A path as archives write it: slashes, no drive, root or dots, accents as part of their letter; "" for none."""
-    path = unicodedata.normalize("NFC", path).replace("\\", "/")
-    if path[1:2] == ":":
-        path = path[2:]
-    return "/".join(part for part in posixpath.normpath(path).split("/") if part not in ("", ".", ".."))
-
-
-class PathSuffixes:
-    """Distinct normal paths, indexed by as many last parts as distinguish them, so that a list may count from any folder."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        split = [tuple(path.split("/")) for path in paths]
-        self._depth = 1
-        while len({parts[-self._depth :] for parts in split}) < len(split):
-            self._depth += 1
-        self._paths = {parts[-self._depth :]: path for parts, path in zip(split, paths, strict=True)}
-
-    def path_of(self, member: str) -> str | None:
-        """The listed path that the member fits, the longest if there are several; None where it fits several equally well."""
-        name = normal_path(member)
-        parts = tuple(name.split("/"))
-        for depth in range(min(self._depth, len(parts)), 0, -1):
-            path = self._paths.get(parts[-depth:])
-            if path is not None and (f"/{name}".endswith(f"/{path}") or f"/{path}".endswith(f"/{name}")):
-                return path
-        return self._shorter.get(parts) if len(parts) < self._depth else None
-
-    @cached_property
-    def _shorter(self) -> dict[tuple[str, ...], str | None]:
-        """By fewer last parts than distinguish all; None where several paths end so."""
-        shorter: dict[tuple[str, ...], str | None] = {}
-        for path in self._paths.values():
-            parts = tuple(path.split("/"))
-            for depth in range(1, min(self._depth, len(parts))):
-                shorter[parts[-depth:]] = None if parts[-depth:] in shorter else path
-        return shorter

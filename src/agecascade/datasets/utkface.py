@@ -12,8 +12,8 @@ from typing import Any
 from agecascade.archives import Archive
 from agecascade.datasets import tables
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, label_study, parse_options, stem
-from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.errors import ArchiveError, missing_column
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 INFO = Info(
@@ -31,7 +31,7 @@ INFO = Info(
 
 # 24_0_1_20170116220224657 .jpg and 55_0_0_20170116232725357jpg.chip.jpg are published so: their labels are whole.
 # In 39_1_20170116174525125.jpg a label is missing, and nothing tells which one.
-_NAME = re.compile(r"(?P<id>(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+)(jpg)?")
+_NAME = re.compile(r"(?P<id>(?P<age>[0-9]{1,3})_(?P<gender>[01])_(?P<race>[0-4])_[0-9]+)(jpg)?")
 _GENDERS = {"0": "male", "1": "female"}
 _RACES = {"0": "White", "1": "Black", "2": "Asian", "3": "Indian", "4": "Others"}
 _INSTRUCTIONS = f"get `Aligned&Cropped Faces` (UTKFace.tar.gz) by hand from {INFO.page} (for research only)"
@@ -114,8 +114,13 @@ def _listed(file: str, content: bytes) -> Iterator[str]:
     table = csv.DictReader(io.StringIO(tables.decoded(tables.Table(file, content))), restval="")
     column = next((name for name in ("filename", "file") if name in (table.fieldnames or ())), None)
     if column is None:
-        raise ArchiveError(f"{file} has no column `filename`; give options.official a CSV file that lists file names")
-    for name in filter(None, (stem(row[column]) for row in table)):
+        fault = missing_column(file, "filename", table.fieldnames or ())
+        raise ArchiveError(f"{fault}; give options.official a CSV file that lists file names")
+    try:
+        names = [name for row in table if (name := stem(row[column]))]
+    except csv.Error as error:
+        raise ArchiveError(f"{file}, line {table.line_num}, is no row of a table ({error}); correct it") from None
+    for name in names:
         match = _NAME.fullmatch(name)
         yield match["id"] if match else name
 

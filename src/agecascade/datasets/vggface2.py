@@ -16,14 +16,14 @@ from pydantic import Field
 
 from agecascade.archives import Archive
 from agecascade.datasets.base import PICTURE_SUFFIXES, Info, ManifestRow, Reject, identity_study, parse_options
-from agecascade.datasets.tables import Table, decoded, find
-from agecascade.errors import ArchiveError
-from agecascade.io.source import Source
+from agecascade.datasets.tables import Table, decoded, find, without_empty_end
+from agecascade.errors import ArchiveError, missing_column
+from agecascade.io.places import Source
 from agecascade.params import Block
 
 _PAGE = "https://www.robots.ox.ac.uk/~vgg/data/vgg_face2/"
-_NAME = re.compile(r"(?:(?:.*/)?(?P<part>train|test)/|.*/)?n(?P<person>\d{6})/(?P<picture>\d{4})_(?P<face>\d{2})\.\w+")
-_COLUMNS = ["Class_ID", "Name", "Sample_Num", "Flag", "Gender"]
+_NAME = re.compile(r"(?:(?:.*/)?(?P<part>train|test)/|.*/)?n(?P<person>[0-9]{6})/(?P<picture>[0-9]{4})_(?P<face>[0-9]{2})\.\w+")
+_PERSON, _FREE_TEXT, _GENDER = "Class_ID", "Name", "Gender"  # columns of identity_meta.csv; the free text holds commas
 _GENDERS = {"f": "female", "m": "male"}
 _INSTRUCTIONS = f"its publisher hands it out no more (see {_PAGE}): take it from a copy that you may use"
 
@@ -140,19 +140,26 @@ def _name(key: int) -> str:
 def _read_identities(table: Table, genders: dict[str, str | None]) -> Iterator[Reject]:
     """Fill in the gender of each identity, None where it is neither m nor f; raises ArchiveError on other columns.
 
-    Names hold commas, sometimes within quotes that follow a blank, so that only the outer columns can be counted.
+    Names hold commas, sometimes within quotes that follow a blank, so that columns behind the name are counted from the row's end.
+    Header and rows may end in a comma, each or both.
     """
     lines = io.StringIO(decoded(table))
-    header = [name.strip() for name in next(lines, "").split(",")]
-    if header != _COLUMNS:
-        raise ArchiveError(f"{table.name} has the columns {', '.join(header)}, not {', '.join(_COLUMNS)}; fetch it again")
+    header = without_empty_end([name.strip() for name in next(lines, "").split(",")], 0)
+    places = {}
+    for column in (_PERSON, _GENDER):
+        if column not in header:
+            raise ArchiveError(f"{missing_column(table.name, column, header)}; fetch it again")
+        place = header.index(column)
+        places[column] = place - len(header) if _FREE_TEXT in header[:place] else place
     for number, line in enumerate(lines, start=2):
-        cells = [cell.strip() for cell in line.split(",")]
+        cells = without_empty_end([cell.strip() for cell in line.split(",")], len(header))
         where = f"{table.name} line {number}"
-        if len(cells) < len(_COLUMNS):
+        if len(cells) < len(header):
             if line.strip():
-                yield Reject(where, "row_does_not_parse", f"it has {len(cells)} cells, not {len(_COLUMNS)}")
-        elif cells[0] in genders:
-            yield Reject(where, "duplicate_id", f"{cells[0]} stands twice; the first is taken")
+                yield Reject(where, "row_does_not_parse", f"it has {len(cells)} cells, not {len(header)}")
+            continue
+        person = cells[places[_PERSON]]
+        if person in genders:
+            yield Reject(where, "duplicate_id", f"{person} stands twice; the first is taken")
         else:
-            genders[cells[0]] = _GENDERS.get(cells[-1].lower())
+            genders[person] = _GENDERS.get(cells[places[_GENDER]].lower())

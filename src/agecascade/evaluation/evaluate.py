@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from agecascade.params import DAA, REGRESS, Params
 from agecascade.plots import results as plots
 from agecascade.regressors import TIME_BOUNDED
 
+BASELINE, MEDIAN = "baseline", "median"  # in place of a step and a row: the first row of every data set
 MOST_PANELS = 4
 
 
@@ -40,6 +41,11 @@ class EvaluatedRow:
         return f"{self.row.method}, {self.step}" if self.step != REGRESS else f"{self.row.method} on {self.features}"
 
     @property
+    def mae(self) -> float:
+        """The mean of the folds' MAEs."""
+        return float(self.row.summary["mae"])
+
+    @property
     def test_mae(self) -> dict[str, float]:
         """Test MAE of each model, by its digest."""
         return {self.models[int(fold)]: float(mae) for fold, mae in fold_maes(self.predictions).items()} if self.models else {}
@@ -52,6 +58,7 @@ def evaluate(params: Params, data: Path, models: Path, metrics: Path, plots_fold
     Raises ModelError naming the stage to run where a file is missing.
     """
     rows = evaluated_rows(params, data / "predictions")
+    rows = [*baseline_rows(params, rows, data), *rows]
     write_metrics(rows, params.evaluate.confidence, metrics)
     with written_beside(plots_folder) as folder:
         draw_results(rows, params.evaluate.target, first_fold_labels(data, params.evaluate.target), models, folder)
@@ -72,13 +79,52 @@ def write_metrics(rows: list[EvaluatedRow], confidence: float, folder: Path) -> 
     """Write mae.json, time_bounded.json and tables/ into `folder`; rows bounded by time have a file of their own."""
     write_figures(folder / "mae.json", _by_name([result for result in rows if not result.row.bounded]))
     write_figures(folder / "time_bounded.json", _by_name([result for result in rows if result.row.bounded]))
-    write_table_files(folder / "tables" / "mae", mae_table([result.row for result in rows], confidence))
+    write_table_files(folder / "tables" / "mae", mae_table([result.row for result in rows], confidence), beaten_by_none(rows))
+
+
+def baseline_rows(params: Params, rows: Sequence[EvaluatedRow], data: Path) -> list[EvaluatedRow]:
+    """A row for each data set of `rows`: the median of the training labels for every test picture of a fold.
+
+    Raises ModelError naming the stage to run where the split or the manifest of a data set is missing.
+    """
+    groups = {result.row.dataset: result.groups for result in rows if result.step != REGRESS}
+    baselines = []
+    for dataset in dict.fromkeys(result.row.dataset for result in rows):
+        frame = median_predictions(*_split_and_manifest(data, dataset))
+        summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups.get(dataset))
+        line = TableRow(dataset, "median of the training labels", "-", ["-"], params.seed, summary)
+        baselines.append(EvaluatedRow(BASELINE, MEDIAN, line, frame, {}, groups.get(dataset)))
+    return baselines
+
+
+def median_predictions(splits: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of every test picture: the median label of the fold's training pictures.
+
+    splits: sample_id, fold, role; manifest: sample_id, label, label_sigma. Returns sample_id, fold, label, label_sigma, prediction.
+    """
+    labelled = splits.merge(manifest, on="sample_id")
+    medians = labelled[labelled["role"] == "train"].groupby("fold")["label"].median()
+    tested = labelled[labelled["role"] == "test"]
+    return tested.assign(prediction=tested["fold"].map(medians))[["sample_id", "fold", "label", "label_sigma", "prediction"]]
+
+
+def beaten_by_none(rows: Sequence[EvaluatedRow]) -> list[str]:
+    """A line for each data set of which no row has a smaller MAE than the baseline."""
+    lines = []
+    for baseline in (result for result in rows if result.step == BASELINE):
+        others = [result.mae for result in rows if result.step != BASELINE and result.row.dataset == baseline.row.dataset]
+        if others and min(others) >= baseline.mae:
+            lines.append(
+                f"{baseline.row.dataset}: no row beats the median of the training labels, whose MAE is {baseline.mae:.2f}; "
+                f"the best of the others has {min(others):.2f}"
+            )
+    return lines
 
 
 def draw_results(rows: list[EvaluatedRow], target: str, labels: dict[str, list[float]], models: Path, folder: Path) -> None:
     """Draw the plots of the data set `target` into `folder`; labels: {role: values} of its first fold."""
     # rows bounded by time would change the plots at every run
-    shown = [result for result in rows if result.row.dataset == target and not result.row.bounded]
+    shown = [result for result in rows if result.row.dataset == target and not result.row.bounded and result.step != BASELINE]
     labelled = _labelled(shown)
     predictions = {label: result.predictions for label, result in labelled.items()}
     main = {label: predictions[label] for label in list(predictions)[:MOST_PANELS]}
@@ -102,10 +148,21 @@ def _labelled(rows: list[EvaluatedRow]) -> dict[str, EvaluatedRow]:
 
 def first_fold_labels(data: Path, dataset: str) -> dict[str, list[float]]:
     """The labels of each role in the first fold of a data set, from its split and manifest."""
-    splits = pd.read_parquet(data / "splits" / f"{dataset}.parquet")
-    manifest = pd.read_parquet(data / "manifest" / f"{dataset}.parquet", columns=["sample_id", "label"])
+    splits, manifest = _split_and_manifest(data, dataset)
     first = splits[splits["fold"] == splits["fold"].min()].merge(manifest, on="sample_id")
     return {str(role): rows.tolist() for role, rows in first.groupby("role")["label"]}
+
+
+def _split_and_manifest(data: Path, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The split of a data set, and sample_id, label and label_sigma of its manifest."""
+    frames = []
+    for kind, stage, columns in (("splits", "split", None), ("manifest", "clean", ["sample_id", "label", "label_sigma"])):
+        path = data / kind / f"{dataset}.parquet"
+        try:
+            frames.append(pd.read_parquet(path, columns=columns))
+        except FileNotFoundError:
+            raise ModelError(f"{path} is missing; run `dvc repro {stage}@{dataset}`") from None
+    return frames[0], frames[1]
 
 
 def daa_styles(folder: Path) -> pd.DataFrame | None:

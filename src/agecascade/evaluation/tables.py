@@ -102,11 +102,11 @@ def _cell(column: str, value: object) -> str:
     return f"{value:.3f}" if column.startswith(RATES) or column in SHARES else f"{value:.2f}"
 
 
-def write_table_files(stem: Path, table: pd.DataFrame) -> None:
-    """Write <stem>.csv, numbers to four decimals, and <stem>.md."""
+def write_table_files(stem: Path, table: pd.DataFrame, notes: Sequence[str] = ()) -> None:
+    """Write <stem>.csv, numbers to four decimals, and <stem>.md, with the notes below the table."""
     write_csv(stem.with_suffix(".csv"), table, float_format="%.4f")
     with written_beside(stem.with_suffix(".md")) as temporary:
-        temporary.write_text(to_markdown(table), encoding="utf-8")
+        temporary.write_text(to_markdown(table) + "".join(f"\n{note}\n" for note in notes), encoding="utf-8")
 
 
 def current_tables(root: Path) -> str:

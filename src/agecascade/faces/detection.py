@@ -130,6 +130,16 @@ def create_finder(detector: str, detection: Detection) -> Finder:
     return Finder(detectors.create_detector(detector, detection), None if detector in detectors.BLIND else detection)
 
 
+def filled_share(images: Sequence[Image], finder: Finder) -> float | None:
+    """The median share of the shorter side that the largest face takes, near one in face crops; None where most pictures have no face."""
+    shares = []
+    for image, result in zip(images, finder(images, [Annotation()] * len(images)), strict=True):
+        if result.faces:
+            left, top, right, bottom = result.faces[0].box
+            shares.append(max(right - left, bottom - top) / min(image.shape[:2]))
+    return float(np.median(shares)) if 2 * len(shares) >= len(images) else None
+
+
 def attempts(detection: Detection) -> list[Attempt]:
     """Every rotation at every scale, none twice, in the order in which they are tried; the first is the picture as it is."""
     distinct: dict[tuple[float, float], Attempt] = {}

@@ -24,8 +24,8 @@ from tqdm import tqdm
 from agecascade.errors import FetchError
 from agecascade.io.files import write_json
 from agecascade.io.network_faults import network_fault, setting_fault
+from agecascade.io.places import Source
 from agecascade.io.resume import exclusive
-from agecascade.io.source import Source
 
 if TYPE_CHECKING:
     from requests import Response

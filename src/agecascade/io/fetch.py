@@ -12,15 +12,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tqdm import tqdm
 
 from agecascade.errors import FetchError
 from agecascade.io.download import PATIENT, Patience, download, room_for
 from agecascade.io.files import written_beside
-from agecascade.io.places import archive_folders, downloads_folder, repository_root, user_cache_folder
-from agecascade.io.source import Source
+from agecascade.io.places import Source, archive_folders, downloads_folder, repository_root, user_cache_folder
 
 LARGE = 64 * 2**20  # bytes; a smaller copy is done before a bar could be read
 
@@ -37,6 +36,8 @@ def fetch_all(sources: Sequence[Source], folder: Path, patience: Patience = PATI
     no other file is missing. Raises FetchError with what to do by hand; complete downloads stay for the next run.
     """
     copies = [(source, source.local()) for source in sources]
+    for source, path in copies:
+        _refuse_wrong_folder(source, path, folder)
     missing = [source for source, path in copies if path is None and source.url is None]
     if missing:
         raise FetchError(_instructions(missing))
@@ -80,7 +81,19 @@ def _download_to(source: Source, target: Path) -> None:
         whole.unlink(missing_ok=True)
 
 
+def _refuse_wrong_folder(source: Source, path: Path | None, folder: Path) -> None:
+    """Raise FetchError for a name such as `..`: a copy of that folder would hold itself, or take the place of `folder`."""
+    whole = {place.resolve() for place in archive_folders()}
+    inside = path is not None and path.is_dir() and (path.resolve() in whole or folder.resolve().is_relative_to(path.resolve()))
+    if inside or PurePath(source.file).name in ("", ".."):
+        raise FetchError(f"{source.file!r} names a folder that holds more than a data set; name its own folder or archive in archives/")
+
+
 def _instructions(missing: Sequence[Source]) -> str:
+    paths = [source for source in missing if source.is_path]
+    if paths:
+        places = " and ".join(f"{source.file} ({source.place})" for source in paths)
+        return f"{places} {'does' if len(paths) == 1 else 'do'} not exist; correct the path in `options` of the data set, or put it there"
     files = " and ".join(source.file for source in missing)
     lines = "; ".join(source.instructions if len(missing) == 1 else f"{source.file}: {source.instructions}" for source in missing)
     pronoun = "it" if len(missing) == 1 else "them"
@@ -101,7 +114,7 @@ def _downloaded(source: Source, downloads: ExitStack, patience: Patience) -> Pat
 
 
 def _put(source: Source, path: Path, folder: Path, *, move: bool) -> Path:
-    target = folder / (source.file if move else path.name)
+    target = folder / (source.names()[0] if move else path.name)
     with written_beside(target) as temporary, room_for(target.name, folder):
         if move:
             shutil.move(path, temporary)

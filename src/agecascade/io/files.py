@@ -15,12 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 SIGNIFICANT_DIGITS = 6  # of figures and tables: more differ between processors
 
@@ -37,6 +36,8 @@ def written_beside(path: Path | str) -> Iterator[Path]:
     project's own: a folder at `path` is removed. What a person named is written by `io.user_output`.
     """
     path = Path(path)
+    if path.name in ("", ".."):
+        raise ValueError(f"{path} is no path of a file or folder of its own")
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
     with half_written(path) as temporary:
@@ -51,13 +52,14 @@ def half_written(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path` that is removed at the end; a lock file beside it lasts as long as its process."""
     begun = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}")
     lock = FileLock(begun.with_name(f"{begun.name}.lock"), thread_local=False)
-    with suppress(Timeout, NotImplementedError):  # a disk without locks: nobody sweeps there either
-        lock.acquire(timeout=0)
     temporary = begun.with_name(begun.name + path.suffix)  # the suffix stays last, for writers that choose a format by it
     try:
+        with suppress(Timeout, NotImplementedError):  # a disk without locks: nobody sweeps there either
+            lock.acquire(timeout=0)
         yield temporary
     except OSError as error:
-        if error.filename is None and error.errno is not None:  # libraries leave it out
+        # libraries leave the name out, and the output says more than its temporary name
+        if error.errno is not None and (error.filename is None or str(error.filename).startswith(str(begun))):
             error.filename = str(path)
         raise
     finally:
@@ -66,15 +68,21 @@ def half_written(path: Path) -> Iterator[Path]:
         Path(lock.lock_file).unlink(missing_ok=True)
 
 
-def sweep(path: Path) -> None:
-    """Remove what killed processes had begun to write for `path`; once for each path in a process."""
+def sweep(path: Path, *, without_lock: bool = True) -> None:
+    """Remove what killed processes had begun to write for `path`; once for each path in a process.
+
+    without_lock: also files without a lock beside them, which an earlier version left, or, in a person's folder, that person.
+    """
     if path in _swept:
         return
     _swept.add(path)
     name = re.compile(rf"(\.{re.escape(path.stem)}\.[0-9a-f]{{8}})(\.lock|{re.escape(path.suffix)})")
     begun = {match[1] for entry in os.scandir(path.parent) if (match := name.fullmatch(entry.name))}
     for stem in begun:
-        with abandoned(path.with_name(f"{stem}.lock")) as gone:
+        lock = path.with_name(f"{stem}.lock")
+        if not without_lock and not lock.exists():
+            continue
+        with abandoned(lock) as gone:
             if gone:
                 _remove(path.with_name(stem + path.suffix))
 
@@ -195,12 +203,16 @@ def write_csv(path: Path | str, frames: pd.DataFrame | Iterator[pd.DataFrame], f
 
 def write_table(path: Path | str, table: pa.Table) -> None:
     """Write an Arrow table as Parquet (zstd)."""
+    import pyarrow.parquet as pq  # here: a stage that starts at every `dvc repro` uses this module, and no Parquet
+
     with written_beside(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
 def write_batches(path: Path | str, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
     """Write record batches as one Parquet file (zstd), each as it comes."""
+    import pyarrow.parquet as pq
+
     with written_beside(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for batch in batches:
             writer.write_batch(batch)

@@ -51,6 +51,7 @@ class UserOutput:
         self._write = FORMATS[".csv" if self.standard else _suffix(typed, any_name=self._streamed)]
         if not self.standard:
             self._refuse_inputs(inputs, folders)
+            self._refuse_forbidden()
 
     def write(self, frames: Frames) -> None:
         """Write frames of the same columns one below the other, each as it comes; an earlier file stays until all is written."""
@@ -67,7 +68,7 @@ class UserOutput:
                 yield stream
         else:
             self._place.parent.mkdir(parents=True, exist_ok=True)
-            sweep(self._place)
+            sweep(self._place, without_lock=False)
             with half_written(self._place) as temporary:
                 with temporary.open("wb") as file:
                     yield file
@@ -90,6 +91,12 @@ class UserOutput:
         for path in inputs:
             if _same(path, self._status):
                 raise OutputError(f"--output {self.typed}: is {path}, which is read; name another file")
+
+    def _refuse_forbidden(self) -> None:
+        """Raise OutputError where there is no right to write: better now than after hours."""
+        place = self._place if self._streamed else next(parent for parent in self._place.parents if parent.exists())
+        if not os.access(place, os.W_OK):
+            raise OutputError(f"--output {self.typed}: no right to write {'to' if self._streamed else 'in'} {place}; name another place")
 
 
 def _status(path: Path, place: Path) -> os.stat_result | None:

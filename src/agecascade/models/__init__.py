@@ -14,9 +14,7 @@ from agecascade.models.base import Backbone, Network
 from agecascade.models.c3ae import C3AE
 from agecascade.models.daa import DaaNetwork
 from agecascade.models.heads import LAYERS, POOLINGS, PooledNetwork
-from agecascade.models.mobilenet_v2 import MobileNetV2
-from agecascade.models.resnet import ResNet
-from agecascade.models.senet50 import SENet50
+from agecascade.models.resnet import MobileNetV2, ResNet, SENet50
 from agecascade.models.thinagenet import thin_vgg16
 from agecascade.models.timm_backbone import Timm
 from agecascade.models.vgg16 import VGG16

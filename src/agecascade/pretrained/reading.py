@@ -20,7 +20,7 @@ from torch import Tensor
 
 from agecascade.errors import FetchError, ModelError
 from agecascade.io.files import checksum
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 from agecascade.params import Weights
 
 State = dict[str, Tensor]

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from agecascade.regressors.folds import Fold
 from agecascade.regressors.principal_axes import Matrix, RotatedRegressor, Rotation, rank_labels, rotate
-from agecascade.regressors.selection import GridSearch, Positive
+from agecascade.regressors.sklearn_models import GridSearch, Positive
 
 MIN_SIGMA = 0.01  # grid steps: a deviation of zero would give 0/0
 

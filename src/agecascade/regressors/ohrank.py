@@ -13,7 +13,7 @@ from pydantic import Field
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from agecascade.regressors.principal_axes import Matrix, RotatedRegressor, Rotation, rank_labels, rotate
-from agecascade.regressors.selection import GridSearch, Positive
+from agecascade.regressors.sklearn_models import GridSearch, Positive
 
 MAX_HALVINGS = 30  # of a Newton step that does not descend
 ARMIJO = 1e-4  # share of the descent predicted by the gradient that a step must reach

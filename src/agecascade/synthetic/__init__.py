@@ -30,6 +30,7 @@ LAYOUTS: dict[str, Callable[[DrawSettings, Seeds], Plan]] = {
     "identity_folders": layouts_names.identity_folders,
     "imdb_clean": layouts_celebrities.imdb_clean,
     "imdb_wiki": layouts_celebrities.imdb_wiki,
+    "mebeauty": layouts_ratings.mebeauty,
     "megaage_asian": layouts_tables.megaage_asian,
     "morph2": layouts_tables.morph2,
     "ms_celeb": layouts_names.ms_celeb,

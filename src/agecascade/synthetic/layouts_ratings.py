@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
 
+import cv2
 import numpy as np
 from numpy.random import Generator
 
@@ -95,19 +96,31 @@ _TRAIT_DEVIATIONS = {"eye_size": 0.07, "lips": 0.2, "jaw": 0.05, "nose_width": 0
 
 
 def scut_fbp(draw: DrawSettings, seeds: Seeds) -> Plan:
-    """`Data_Collection/SCUT-FBP-<n>.jpg` and `Rating_Collection/Attractiveness label.xlsx` of n, mean and deviation."""
+    """`Data_Collection/SCUT-FBP-<n>.jpg`; in `Rating_Collection`, `Attractiveness label.xlsx` of n, mean and deviation, and histograms."""
     rng = seeds.plan()
     women = list(islice(subjects_of(seeds, "female"), draw.subjects))
     who = [women[place] for place in rng.permutation(subjects(draw, rng)).tolist()]
     ages = bounded_normal(rng, 25, 5, 17, 45, len(who)).tolist()
-    table: list[list[object]] = [["Image", "Attractiveness label", "Standard deviation"]]
+    table: list[list[object]] = [["#Image", "Attractiveness label", "Standard deviation"]]
+    others: list[Member] = []
     pictures = []
     for number, (subject, age) in enumerate(zip(who, ages, strict=True)):
         ratings = np.clip(np.rint(2.9 + 0.75 * appeal(seeds.person(subject), age) + rng.normal(0, 0.7, 75)), 1, 5)
-        table.append([number + 1, round(float(ratings.mean()), 6), round(float(ratings.std()), 6)])
+        table.append([number + 1, round(float(ratings.mean()), 6), round(float(ratings.std(ddof=1)), 6)])
+        others.append((f"Rating_Collection/Histogram/#{number + 1}_Histogram.jpg", _histogram(ratings)))
         pictures.append(DrawnPicture(f"Data_Collection/SCUT-FBP-{number + 1}.jpg", number, subject, age))
     style = Style(sides=(150, 200), margin=0.4, shift=0.03, zoom=0.06, roll=2, yaw=4, pitch=3, gray=0, blur=0.8)
-    return Plan("SCUT-FBP.zip", style, pictures, [("Rating_Collection/Attractiveness label.xlsx", spreadsheet({"Sheet1": table}))])
+    others.append(("Rating_Collection/Attractiveness label.xlsx", spreadsheet({"Sheet1": table})))
+    return Plan("SCUT-FBP.zip", style, pictures, others)
+
+
+def _histogram(ratings: np.ndarray) -> bytes:
+    """A small picture of how many ratings there are of each score, 1 to 5, which is no face."""
+    image = np.full((40, 50, 3), 255, np.uint8)
+    for score in range(1, 6):
+        height = round(39 * float((ratings == score).mean()))
+        image[40 - height :, 10 * score - 8 : 10 * score - 2] = 80
+    return bytes(cv2.imencode(".jpg", image)[1])
 
 
 def subjects_of(seeds: Seeds, gender: Gender) -> Iterator[int]:
@@ -173,6 +186,35 @@ def _scut_fbp5500_split_files(lines: Sequence[str]) -> list[Member]:
 
 def _scut_fbp5500_listing(name: str, lines: Sequence[str]) -> Member:
     return text_member(f"{_SCUT_FBP5500_TOP}/train_test_files/{name}", lines)
+
+
+_MEBEAUTY_ETHNICITIES = ("asian", "black", "caucasian", "hispanic", "indian", "mideastern")
+_MEBEAUTY_CROPS = "cropped_images/images_crop_align_mtcnn"
+_MEBEAUTY_RATERS, _MEBEAUTY_TESTED = 60, 0.3
+_MEBEAUTY_DIRT: dict[Fault, float] = {"missing": 0.02}
+
+
+def mebeauty(draw: DrawSettings, seeds: Seeds) -> Plan:
+    """`<crops>/<gender>/<ethnicity>/<n>.jpg`, the two lists of scores, and the ratings of 4 to 51 people a picture, a column for each."""
+    rng = seeds.plan()
+    who = rng.permutation(subjects(draw, rng)).tolist()
+    ages = bounded_normal(rng, 30, 9, 17, 65, len(who)).tolist()
+    faults = spread_faults(len(who), _MEBEAUTY_DIRT, rng)
+    lists = {"train": ["image,score"], "test": ["image,score"]}
+    table: list[list[object]] = [["image", *(f"rater_{rater + 1}" for rater in range(_MEBEAUTY_RATERS))]]
+    pictures = []
+    for number, (subject, age) in enumerate(zip(who, ages, strict=True)):
+        human = seeds.person(subject)
+        name = f"{human.gender}/{_MEBEAUTY_ETHNICITIES[min(5, int(6 * human.tone))]}/{number + 1}.jpg"
+        raters = rng.permutation(_MEBEAUTY_RATERS)[: int(rng.integers(4, 52))]
+        ratings = np.clip(np.rint(5.5 + 1.5 * appeal(human, age) + rng.normal(0, 1.5, len(raters))), 1, 10)
+        given = dict(zip(raters.tolist(), ratings.astype(int).tolist(), strict=True))
+        table.append([f"original_images/{name}", *(given.get(rater) for rater in range(_MEBEAUTY_RATERS))])
+        lists["test" if rng.random() < _MEBEAUTY_TESTED else "train"].append(f"{_MEBEAUTY_CROPS}/{name},{ratings.mean():.6f}")
+        pictures.append(DrawnPicture(f"{_MEBEAUTY_CROPS}/{name}", number, subject, age, faults[number]))
+    style = Style(sides=(160, 160), margin=0.0, shift=0.02, zoom=0.04, roll=1, yaw=6, pitch=4, gray=0.06)
+    others = [text_member(f"scores/{side}_crop.csv", lines) for side, lines in lists.items()]
+    return Plan("MEBeauty.zip", style, pictures, [*others, ("scores/generic_scores_all_2022.xlsx", spreadsheet({"Sheet1": table}))])
 
 
 _CFD_TOP = "CFD Version 3.0"

@@ -27,9 +27,8 @@ from agecascade.model_folder import model_digest
 from agecascade.params import DAA, Compute, Params, Row
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
-from agecascade.training.calibration import SCORES, TESTED, conclude
 from agecascade.training.checkpoint import Checkpoint
-from agecascade.training.fold import train_fold
+from agecascade.training.fold import SCORES, TESTED, conclude, train_fold
 from agecascade.training.frozen import HeadTrainings
 from agecascade.training.jobs import Job, jobs_of, pictures_to_learn
 from agecascade.training.parallel import Processes, side_by_side, start

@@ -1,4 +1,4 @@
-"""One training of the cascade: a row of a step in one fold, from the weights before it to model and test predictions."""
+"""One training of the cascade: a row of a step in one fold, from the weights before it to model and test predictions; its interval."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from agecascade import conformal, metrics, model_folder
 from agecascade.augmentation import Augmenter
@@ -18,7 +19,6 @@ from agecascade.model_folder import IDENTITY, ModelCard, model_digest
 from agecascade.models.base import Network
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
-from agecascade.training.calibration import SCORES, TESTED
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.epochs import SPEED, Record
 from agecascade.training.jobs import Job, from_init, samples_of
@@ -26,6 +26,9 @@ from agecascade.training.loop import train
 from agecascade.training.parallel import Processes
 from agecascade.training.progress import Progress
 from agecascade.training.samples import give_templates, learns_from_pictures
+
+SCORES = "scores.npy"  # of a finished training: the scores of its validation pictures; it stays in the work folder
+TESTED = "predictions.parquet"  # of a finished training: those of its test pictures
 
 
 def train_fold(
@@ -124,3 +127,36 @@ def prediction_table(
         "distribution": [None] * len(label) if distribution is None else list(distribution),
     }
     return pa.table(columns, schema=PREDICTIONS)
+
+
+def conclude(trained: list[Path], delivered: list[Path], coverage: float) -> None:
+    """Write the interval of each fold of a row into its delivered model folder, where that is not the one of its training.
+
+    trained, delivered: for each fold, in the same order, the finished training with SCORES and TESTED, and its model folder.
+    A fold without validation pictures takes the test pictures of the other folds, which none of its decisions saw; a row with one fold
+    has none of these, and no interval.
+    """
+    for fold, folder in enumerate(trained):
+        card = model_folder.read_card(folder)
+        interval = _interval(card, np.load(folder / SCORES), [other for i, other in enumerate(trained) if i != fold], coverage)
+        if interval != card.interval:
+            model_folder.write_card(delivered[fold], replace(card, interval=interval))
+
+
+def _interval(card: ModelCard, own: np.ndarray, others: list[Path], coverage: float) -> conformal.Interval | None:
+    if card.interval is not None:  # of validation pictures
+        return conformal.interval_of(own, coverage, card.interval.scaled)
+    tested = [_test_scores(folder, card) for folder in others]
+    pooled = np.concatenate([np.empty(0), *(scores_of_fold for scores_of_fold, _ in tested)])
+    if not len(pooled):
+        return None
+    return conformal.interval_of(pooled, coverage, scaled=all(scaled for _, scaled in tested), calibrated_on="other_folds")
+
+
+def _test_scores(folder: Path, card: ModelCard) -> tuple[np.ndarray, bool]:
+    """The scores (T,) of a finished training's test pictures, and whether they are over widths."""
+    table = pq.read_table(folder / TESTED, columns=["label", "prediction", "distribution"])
+    scaled = table["distribution"].null_count == 0
+    distribution = np.array(table["distribution"].to_pylist(), float).reshape(len(table), -1) if scaled and len(table) else None
+    value, label = (table[name].to_numpy() for name in ("prediction", "label"))
+    return conformal.scores(value, label, distribution, np.array(card.grid)), scaled

@@ -19,7 +19,7 @@ import numpy as np
 from agecascade.errors import FaceError
 from agecascade.faces.detectors.weights import RETINAFACE, RETINAFACE_MOBILENET, model_file
 from agecascade.faces.face import Annotation, Face, Image
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 
 if TYPE_CHECKING:
     import torch

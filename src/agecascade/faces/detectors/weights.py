@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agecascade.errors import FaceError, FetchError
-from agecascade.io.source import Source
+from agecascade.io.places import Source
 
 YUNET = Source(
     "face_detection_yunet.onnx",

@@ -15,7 +15,7 @@ from agecascade import params
 from agecascade.datasets import check_data_sets
 from agecascade.errors import AgecascadeError, ParamsError
 from agecascade.features.layers import check_features
-from agecascade.regressors.regress import check_regressors
+from agecascade.regressors import check_regressors
 from agecascade.training.initial_weights import require_rows
 from places import sample_params
 

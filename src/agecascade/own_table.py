@@ -1,0 +1,321 @@
+"""A study of an own table in two steps: look at the table and its pictures, say what they hold, and make the study that fits them."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agecascade.archives import Archive, Member
+from agecascade.datasets import csv_table
+from agecascade.datasets.base import PICTURE_SUFFIXES, ManifestRow, Reject, parse_options
+from agecascade.datasets.tables import Table, decoded, number
+from agecascade.errors import ArchiveError, FaceError, ParamsError, missing_column
+from agecascade.faces.detection import create_finder, filled_share
+from agecascade.faces.detectors.weights import YUNET
+from agecascade.imaging import decode_image
+from agecascade.io.places import user_cache_folder
+from agecascade.params import Detection
+from agecascade.study import OWN, apply, overlay_of_reader
+
+NAME = "csv_table"
+LOOKED_AT = 40  # pictures, spread over the table
+SMALL_CROP = 512  # pixels: face crops are published no larger
+FILLED = 0.8  # of the shorter side: a detected face that is larger fills its picture, which is then a crop
+FEWEST_SUBJECTS = 10  # for a split by subject
+FEW = 1000  # pictures: fewer seldom make a good model from scratch
+OLDEST = 120
+
+# what tables call our columns, the likeliest first
+_GUESSES = {
+    "path": ("path", "file", "filename", "file_name", "image", "image_path", "img", "picture", "photo"),
+    "label": ("label", "age", "age_years", "years", "score", "rating"),
+    "gender": ("gender", "sex"),
+    "subject": ("subject", "subject_id", "person", "person_id"),
+    "sigma": ("sigma",),
+    "official": ("official", "split"),
+}
+_OPTIONAL = ("gender", "subject", "sigma", "official")
+_OPTION = {"official": "split"}  # our column -> the command line's option, where they differ
+_AGE = re.compile(r"age|year|alter|jahr|edad|âge", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was understood of a table and its pictures."""
+
+    options: dict[str, Any]  # of the reader
+    columns: dict[str, str]  # our names -> theirs
+    rows: int  # of the table
+    matched: list[ManifestRow]
+    rejected: Counter[str]
+    crops: bool
+    reason: str  # why the pictures are crops or photos
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels of the matched rows, (N,)."""
+        return np.array([row.label for row in self.matched], dtype=float)
+
+    @property
+    def are_ages(self) -> bool:
+        """By the column's name, else by the values; a few may be mistakes."""
+        usual = float(np.mean((self.labels >= 0) & (self.labels <= OLDEST)))
+        return usual >= 0.95 and bool(_AGE.search(self.columns["label"]) or self.labels.max() > 20)
+
+    @property
+    def grid(self) -> dict[str, float]:
+        """The values that the network learns to tell apart: years for ages, else about a hundred steps that hold all labels."""
+        if self.are_ages:
+            return {"low": 0, "high": 100 if self.labels[self.labels <= OLDEST].max() <= 100 else OLDEST, "step": 1}
+        low, high = math.floor(self.labels.min()), math.ceil(self.labels.max())
+        step = 0.1 if high - low <= 12 else max(1, round((high - low) / 100))
+        return {"low": low, "high": low + step * math.ceil(round((high - low) / step, 6)), "step": step}
+
+    @property
+    def outside(self) -> np.ndarray:
+        """Which labels are outside of the grid, and so left out by cleaning, (N,)."""
+        return (self.labels < self.grid["low"]) | (self.labels > self.grid["high"])
+
+    @property
+    def detector(self) -> str:
+        """How faces are found."""
+        if all(row.landmarks is not None or row.box is not None for row in self.matched):
+            return "annotation"
+        return "whole" if self.crops else "yunet"
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The table's own split, else one by subject where all are known, else a random one."""
+        roles = {row.official for row in self.matched} - {None}
+        folds = [role for role in roles if str(role).startswith("fold")]
+        if len(folds) > 1 and len(folds) == len(roles):
+            return {"protocol": "official", "folds": len(folds)}
+        if {"train", "test"} <= roles:
+            return {"protocol": "official"}
+        subjects = {row.subject for row in self.matched}
+        return {"protocol": "random" if None in subjects or len(subjects) < FEWEST_SUBJECTS else "subject_exclusive"}
+
+
+def study_of(
+    name: str, table: Path | None, pictures: Path | None, columns: Mapping[str, str], genders: str | None, root: Path, force: bool
+) -> list[str]:
+    """Write the study of an own table into params.yaml; returns what was understood of it and the next command, in lines.
+
+    The arguments are those of the command line. Raises ParamsError or ArchiveError, of one line, where no study can be made of them.
+    """
+    if name != NAME:
+        raise ParamsError(f"--table, --pictures and the columns go with {NAME}, which reads a table of your own, not with {name}")
+    if table is None or pictures is None:
+        raise ParamsError(f"{'--table' if table is None else '--pictures'} is missing: they go together")
+    meant = dict(pair.split("=", 1) for pair in genders.split(",") if "=" in pair) if genders else {}
+    seen = look(table, pictures, columns, meant, root)
+    apply(NAME, root, overlay=overlay(seen), force=force)
+    model = f"models/{OWN}/dldl_v2-tinyagenet-s0"
+    return [*summary(seen), "params.yaml is written. Next: uv run dvc repro", f"It writes metrics/tables/mae.md and the model {model}"]
+
+
+def look(table: Path, pictures: Path, columns: Mapping[str, str], genders: Mapping[str, str], root: Path) -> Look:
+    """Read a table and match it with the pictures of a folder or archive.
+
+    columns: our names -> theirs, of those that the user has named; genders: how the table writes female and male; root: the repository's.
+    Raises ArchiveError or ParamsError, of one line, where the two cannot become a data set.
+    """
+    options = _places(table, pictures, root)
+    content = Table(table.name, table.read_bytes())
+    options["encoding"] = _encoding(content)
+    options["delimiter"], header, lines = _lines(content, options["encoding"], columns.get("path"))
+    named = _columns(table.name, header, columns)
+    cells = {ours: [line[header.index(theirs)].strip() for line in lines] for ours, theirs in named.items()}
+    options |= {"decimal": "," if _has_decimal_commas(cells["label"]) else ".", "genders": dict(genders)}
+    named = {ours: theirs for ours, theirs in named.items() if _serves(table.name, ours, theirs, cells[ours], columns, genders)}
+    options["columns"] = {ours: theirs for ours, theirs in named.items() if ours != theirs}
+    chosen = parse_options(csv_table.Options, options)
+    with (_AsCopied if pictures.is_dir() else Archive)(pictures) as archive:
+        results = list(csv_table.matched(archive, content, chosen))
+        matched = [row for row in results if isinstance(row, ManifestRow)]
+        rejects = [reject for reject in results if isinstance(reject, Reject)]
+        if not matched:
+            raise ArchiveError(_nothing_matched(table, pictures, len(lines), rejects))
+        crops, reason = _are_crops(archive, matched)
+    labels = {row.label for row in matched}
+    if len(labels) == 1:
+        raise ArchiveError(f"{table}: all labels of the {len(matched)} pictures are {labels.pop():g}; there is nothing to learn")
+    defaults = csv_table.Options().model_dump()
+    given = {key: value for key, value in options.items() if key in ("file", "table") or value not in ({}, defaults[key])}
+    return Look(given, named, len(lines), matched, Counter(reject.reason for reject in rejects), crops, reason)
+
+
+def overlay(seen: Look) -> dict[str, Any]:
+    """The overlay of the study: that of the reader, with what was understood of the table."""
+    made = overlay_of_reader(NAME)
+    grid, clean = seen.grid, made["datasets"][NAME]["clean"]
+    clean |= {"low": grid["low"], "high": grid["high"]}
+    rejected = sum(seen.rejected.values()) + int(seen.outside.sum())
+    share = rejected / (sum(seen.rejected.values()) + len(seen.matched))
+    if share > clean["max_reject_rate"]:
+        clean["max_reject_rate"] = min(1.0, math.ceil(20 * share + 1) / 20)
+    made["datasets"][NAME] |= {"options": seen.options, "grid": grid, "clean": clean, "detector": seen.detector, **seen.protocol}
+    if not seen.are_ages:
+        made["sigma"] = round((grid["high"] - grid["low"]) / 8, 3)
+    made["evaluate"]["levels"] = [round(count * grid["step"], 6) for count in (3.0, 5.0, 7.0)]
+    return made
+
+
+def summary(seen: Look) -> list[str]:
+    """What was understood, for a person, in lines."""
+    made = overlay(seen)["datasets"][NAME]
+    low, high, grid = seen.labels.min(), seen.labels.max(), seen.grid
+    kind = "ages" if seen.are_ages else "scores"
+    columns = ", ".join(f"{theirs} is the {ours}" for ours, theirs in seen.columns.items())
+    lines = [
+        f"table      {seen.options['table']}: {seen.rows} rows; {columns}",
+        f"pictures   {seen.options['file']}: {len(seen.matched)} of the rows have a picture and a label",
+        f"labels     {kind} from {low:g} to {high:g}, median {np.median(seen.labels):g}; grid {grid['low']:g} to {grid['high']:g}",
+        f"faces      {seen.reason}; so detector: {made['detector']}",
+        f"split      {made['protocol']}",
+    ]
+    rejected = seen.rejected + Counter(label_out_of_range=int(seen.outside.sum()))
+    if rejected:
+        counted = ", ".join(f"{reason} {count}" for reason, count in rejected.most_common())
+        lines.append(f"left out   {counted}; max_reject_rate: {made['clean']['max_reject_rate']:g}")
+    if len(seen.matched) < FEW:
+        lines.append(f"few        {len(seen.matched)} pictures: docs/how_to/own_data.md says how to start from a larger data set")
+    return lines
+
+
+def _places(table: Path, pictures: Path, root: Path) -> dict[str, Any]:
+    """The options `file`, `table` and `table_inside`, with paths from the repository; raises ParamsError where they are of no use."""
+    if not table.is_file():
+        raise ParamsError(f"--table {table}: there is no such file; give a CSV file with a row for each picture")
+    if not pictures.exists():
+        raise ParamsError(f"--pictures {pictures}: there is no such folder or archive")
+    if root.resolve().is_relative_to(pictures.resolve()):
+        raise ParamsError(f"--pictures {pictures} holds this whole repository; give the folder that holds only the pictures")
+    inside = pictures.is_dir() and table.resolve().is_relative_to(pictures.resolve())
+    name = table.resolve().relative_to(pictures.resolve()).as_posix() if inside else _from(root, table)
+    return {"file": _from(root, pictures), "table": name, "table_inside": inside}
+
+
+def _from(root: Path, path: Path) -> str:
+    """A path with a slash in it, from the repository where it lies inside."""
+    absolute, base = Path(os.path.abspath(path)), Path(os.path.abspath(root))  # noqa: PTH100 - `resolve` would follow a person's links
+    return f"./{absolute.relative_to(base).as_posix()}" if absolute.is_relative_to(base) else absolute.as_posix()
+
+
+def _encoding(table: Table) -> str:
+    if table.content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise ArchiveError(f"{table.name} is a spreadsheet; save it as CSV")
+    if table.content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        table.content.decode("utf-8-sig")
+        return "utf-8-sig"
+    except UnicodeDecodeError:
+        return "cp1252"
+
+
+def _lines(table: Table, encoding: str, path: str | None) -> tuple[str, list[str], list[list[str]]]:
+    """(delimiter, header, rows that are not empty, as wide as the header).
+
+    The delimiter is what separates the first line into the most columns, the one that the user has named among them if it can.
+    """
+    text = decoded(table, encoding)
+    first = next(iter(text.splitlines()), "")
+    headers = {mark: [name.strip(' "') for name in first.split(mark)] for mark in ",;\t|"}
+    mark = max(headers, key=lambda mark: (path in headers[mark], len(headers[mark])))
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+    try:
+        header = [name.strip() for name in next(rows, [])]
+        lines = [(row + [""] * len(header))[: len(header)] for row in rows if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise ArchiveError(f"{table.name}, line {rows.line_num}, is no row of a table ({error}); correct it") from None
+    if not lines:
+        raise ArchiveError(f"{table.name} holds no rows below its header")
+    return mark, header, lines
+
+
+def _columns(name: str, header: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """Our columns -> theirs: as the user says, else by the names that they usually bear."""
+    lower = {title.lower(): title for title in reversed(header)}
+    columns = {}
+    for ours, usual in _GUESSES.items():
+        theirs = given.get(ours) or next((lower[guess] for guess in usual if guess in lower), None)
+        if theirs is None and ours in _OPTIONAL:
+            continue
+        if theirs is None or theirs not in header:
+            raise ParamsError(f"{missing_column(name, theirs or ours, header)}; --{_OPTION.get(ours, ours)} says which it is")
+        columns[ours] = theirs
+    return columns
+
+
+def _serves(name: str, ours: str, theirs: str, cells: Sequence[str], given: Mapping[str, str], genders: Mapping[str, str]) -> bool:
+    """Whether a column can be what it is called; raises ParamsError where it cannot, but the user says so or the reader would."""
+    known = set(genders) | set(csv_table.GENDERS)
+    strange = sorted({cell for cell in cells if cell and cell not in known and cell.lower() not in known}) if ours == "gender" else []
+    if not strange:
+        return True
+    if ours not in given and theirs != ours:
+        return False
+    shown = ", ".join(strange[:5])
+    raise ParamsError(f"{name}: the column {theirs!r} holds {shown}; say which is which: --genders {strange[0]}=female,...=male")
+
+
+def _has_decimal_commas(cells: Sequence[str]) -> bool:
+    with_points = sum(number(cell) is not None for cell in cells)
+    return sum("." not in cell and number(cell.replace(",", ".")) is not None for cell in cells) > with_points
+
+
+def _nothing_matched(table: Path, pictures: Path, rows: int, rejects: Sequence[Reject]) -> str:
+    """Why no row has a picture: one path that the table names, and one that is there."""
+    wanted = next((reject.member for reject in rejects if reject.reason == "file_missing"), None)
+    existing = next((reject.member for reject in rejects if reject.reason in ("not_listed", "ambiguous_path")), None)
+    if wanted is None:
+        first = rejects[0].detail if rejects else "it has no rows"
+        return f"{table}: none of its {rows} rows can be used ({first}); correct it, or name its columns with --path and --label"
+    if existing is None:
+        return f"{pictures} holds no picture ({' '.join(PICTURE_SUFFIXES)}), but {table} names {wanted!r}; correct --pictures"
+    return (
+        f"none of the {rows} rows of {table} has a picture: it names {wanted!r}, and {pictures} holds {existing!r}; "
+        "one path must end in the other. --path names the column, --pictures the folder"
+    )
+
+
+class _AsCopied(Archive):
+    """A folder as the stage `download` copies it: its own name stands in front of every path."""
+
+    def members(self, suffixes: tuple[str, ...] | None = None) -> Iterator[Member]:
+        for member in super().members(suffixes):
+            yield Member(f"{Path(str(self.path)).absolute().name}/{member.name}", member.read)
+
+
+def _are_crops(archive: Archive, matched: Sequence[ManifestRow]) -> tuple[bool, str]:
+    """(whether the pictures are face crops, why), by some that are spread over the table: crops are square, small and filled by a face."""
+    chosen = {row.member for row in matched[:: max(1, len(matched) // LOOKED_AT)]}
+    images = []
+    for member in archive.members(PICTURE_SUFFIXES):
+        with suppress(FaceError):  # cleaning tells
+            images += [decode_image(member.read())] if member.name in chosen else []
+    if not images:
+        raise ArchiveError(f"none of {len(chosen)} pictures that were looked at can be read, such as {matched[0].member}")
+    of = f"{len(images)} pictures looked at"
+    if sum(abs(width - height) <= 0.02 * max(width, height) for height, width, _ in (image.shape for image in images)) < 0.95 * len(images):
+        return False, f"not all of {of} are square: photos"
+    if np.median([image.shape[0] for image in images]) > SMALL_CROP:
+        return False, f"{of} are square, but larger than {SMALL_CROP} pixels: photos"
+    at_hand = YUNET.local() is not None or (user_cache_folder() / str(YUNET.url).rpartition("/")[2]).is_file()
+    share = filled_share(images, create_finder("yunet", Detection())) if at_hand else None
+    if share is not None and share < FILLED:
+        return False, f"{of} are square and small, but faces fill {100 * share:.0f} % of them: photos"
+    return True, f"{of} are square and small" + (", and faces fill them" if share is not None else "") + ": face crops"

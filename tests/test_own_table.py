@@ -1,0 +1,252 @@
+"""A study of an own table: what `agecascade study csv_table --table --pictures` understands, writes and refuses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from agecascade import own_table, params
+from agecascade.archives import open_archives
+from agecascade.cli import app
+from agecascade.datasets import reader
+from agecascade.datasets.cleaning import clean
+from agecascade.io.fetch import fetch_all
+from images import picture
+from places import ROOT
+from publishers import write_folder, write_zip
+
+COUNT = 24
+
+
+@pytest.fixture(autouse=True)
+def repository(tmp_path, monkeypatch) -> Path:
+    """A repository with a folder of square pictures and a table with names of its own; YuNet's model is nowhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("AGECASCADE_MIRROR", raising=False)
+    monkeypatch.setattr(own_table, "user_cache_folder", lambda: tmp_path / "nowhere")
+    shutil.copytree(ROOT / "studies", tmp_path / "studies")
+    shutil.copy(ROOT / "studies" / "sample.yaml", tmp_path / "params.yaml")
+    write_folder(tmp_path / "photos", {f"{number:02d}.jpg": picture(64, 64, seed=number) for number in range(COUNT)})
+    table([[f"{number:02d}.jpg", 20 + number, "fm"[number % 2]] for number in range(COUNT)])
+    return tmp_path
+
+
+def table(rows, header="filename,age_years,sex", path="labels.csv", mark=",", encoding="utf-8") -> None:
+    lines = [mark.join(header.split(",")), *(mark.join(map(str, row)) for row in rows)]
+    Path(path).write_bytes("\n".join(lines).encode(encoding))
+
+
+def study(*arguments: str, table: str = "labels.csv", pictures: str = "photos/") -> Result:
+    return CliRunner().invoke(app, ["study", "csv_table", "--table", table, "--pictures", pictures, *arguments])
+
+
+def error(*arguments: str, **options: str) -> str:
+    """The one line of a refusal, which leaves params.yaml as it was."""
+    before = Path("params.yaml").read_bytes()
+    result = study(*arguments, **options)
+    assert result.exit_code == 1
+    assert Path("params.yaml").read_bytes() == before
+    assert result.output.startswith("error: ")
+    assert result.output.count("\n") == 1
+    return result.output
+
+
+def made(*arguments: str, **options: str) -> params.Dataset:
+    """The data set of the study that is written."""
+    result = study(*arguments, **options)
+    assert result.exit_code == 0, result.output
+    return params.load().datasets["csv_table"]
+
+
+def test_the_two_steps() -> None:
+    result = study("--path", "filename", "--label", "age_years", "--gender", "sex")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert "./labels.csv: 24 rows; filename is the path, age_years is the label, sex is the gender" in lines[0]
+    assert "24 of the rows have a picture" in lines[1]
+    assert "ages from 20 to 43, median 31.5; grid 0 to 100" in lines[2]
+    assert "24 pictures looked at are square and small: face crops; so detector: whole" in lines[3]
+    assert "Next: uv run dvc repro" in lines[-2]
+    assert "models/own/dldl_v2-tinyagenet-s0" in lines[-1]
+    content = params.load()
+    assert list(content.cascade) == ["own"]
+    assert (content.study, content.evaluate.target) == ("csv_table", "csv_table")
+    dataset = content.datasets["csv_table"]
+    assert dataset.options == {
+        "file": "./photos",
+        "table": "./labels.csv",
+        "columns": {"path": "filename", "label": "age_years", "gender": "sex"},
+    }
+
+
+def test_the_study_reads_what_was_understood(tmp_path) -> None:
+    """From the files through the stage `download` to the manifest, nothing moved by hand."""
+    dataset = made()
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    fetch_all(reader("csv_table").sources(dataset.options), raw)
+    assert sorted(path.name for path in raw.iterdir()) == ["labels.csv", "photos"]
+    with open_archives(raw) as archive:
+        files = {"manifest": tmp_path / "m.parquet", "rejects": tmp_path / "r.parquet"}
+        counts = clean(archive, reader("csv_table"), dataset.clean, dataset.options, name="csv_table", **files)
+    assert (counts["kept"], counts["rejected"]) == (COUNT, {})
+    assert counts["label"] == {"min": 20, "max": 43, "mean": 31.5}
+
+
+def test_usual_names_of_columns_need_no_option() -> None:
+    assert made().options["columns"] == {"path": "filename", "label": "age_years", "gender": "sex"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_however_a_spreadsheet_program_writes_it(mark: str, encoding: str) -> None:
+    table([[f"{number:02d}.jpg", f"{number},5", "Zoë"] for number in range(COUNT)], "file,age,name", mark=mark, encoding=encoding)
+    options = made().options
+    assert (options["delimiter"], options["decimal"]) == (mark, ",")
+    assert options.get("encoding", "utf-8-sig") == encoding
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_one_separator_among_others(mark: str) -> None:
+    others = " ".join({",", ";", "|"} - {mark})
+    table([[f"{number:02d}.jpg", number + 1, f'"{others}"'] for number in range(COUNT)], "path,label,note", mark=mark)
+    assert made().options.get("delimiter", ",") == mark
+
+
+def test_an_archive_in_place_of_a_folder() -> None:
+    write_zip(Path("faces.zip"), {f"top/{path.name}": path.read_bytes() for path in Path("photos").iterdir()})
+    assert made(pictures="faces.zip").options["file"] == "./faces.zip"
+
+
+def test_a_table_among_the_pictures() -> None:
+    shutil.move("labels.csv", "photos/labels.csv")
+    assert made(table="photos/labels.csv").options["table_inside"] is True
+
+
+def test_files_outside_of_the_repository(tmp_path_factory) -> None:
+    other = tmp_path_factory.mktemp("other")
+    shutil.move("photos", other / "photos")
+    assert made(pictures=str(other / "photos")).options["file"] == (other / "photos").as_posix()
+
+
+def test_photos_are_told_from_crops() -> None:
+    write_folder(Path("photos"), {f"{number:02d}.jpg": picture(96, 64, seed=number) for number in range(COUNT)})
+    assert made().detector == "yunet"
+    write_folder(Path("photos"), {f"{number:02d}.jpg": picture(600, 600, seed=number) for number in range(COUNT)})
+    assert made().detector == "yunet"
+
+
+def test_boxes_come_before_a_detector() -> None:
+    rows = [[f"{number:02d}.jpg", 20 + number, 1, 1, 60, 60] for number in range(COUNT)]
+    table(rows, "path,label,left,top,right,bottom")
+    assert made().detector == "annotation"
+
+
+def test_faces_decide_where_yunet_is_at_hand(mirror, monkeypatch) -> None:
+    """Square pictures with a small face in them are photos."""
+    import zipfile
+
+    with zipfile.ZipFile(mirror / "FGNET.zip") as archive:
+        names = [name for name in archive.namelist() if name.lower().endswith(".jpg")][:COUNT]
+        faces = [cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_COLOR) for name in names]
+    for number, face in enumerate(faces):
+        canvas = np.full((480, 480, 3), 128, np.uint8)
+        canvas[100:380, 130:350] = cv2.resize(face, (220, 280))
+        cv2.imwrite(f"photos/{number:02d}.jpg", canvas)
+    monkeypatch.setenv("AGECASCADE_MIRROR", str(mirror.resolve()))
+    result = study()
+    assert "are square and small, but faces fill" in result.output
+    assert params.load().datasets["csv_table"].detector == "yunet"
+
+
+@pytest.mark.parametrize(
+    ("values", "header", "grid", "sigma"),
+    [
+        (np.linspace(1.2, 4.8, COUNT), "path,score", (1, 5, 0.1), 0.5),
+        (np.linspace(0, 1000, COUNT), "path,score", (0, 1000, 10), 125),
+        (np.linspace(-3.5, 3.5, COUNT), "path,label", (-4, 4, 0.1), 1),
+        (np.linspace(0, 3, COUNT), "path,age", (0, 100, 1), 2),  # babies
+        (np.linspace(20, 108, COUNT), "path,label", (0, 120, 1), 2),
+        ([*np.linspace(20, 60, COUNT - 1), 999], "path,age", (0, 100, 1), 2),  # a mistake
+    ],
+)
+def test_ages_are_told_from_scores(values, header: str, grid: tuple[float, ...], sigma: float) -> None:
+    table([[f"{number:02d}.jpg", value] for number, value in enumerate(values)], header)
+    dataset = made()
+    assert (dataset.grid.low, dataset.grid.high, dataset.grid.step) == grid
+    assert (dataset.clean.low, dataset.clean.high) == grid[:2]
+    assert params.load().sigma == sigma
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "protocol", "folds"),
+    [
+        ("path,label,split", lambda n: "train" if n % 3 else "test", "official", 1),
+        ("path,label,split", lambda n: f"fold{n % 4}", "official", 4),
+        ("path,label,subject", lambda n: f"s{n // 2}", "subject_exclusive", 1),
+        ("path,label,subject", lambda n: f"s{n % 4}", "random", 1),  # too few
+        ("path,label,subject", lambda n: f"s{n}" if n else "", "random", 1),  # one unknown
+    ],
+)
+def test_the_split(header: str, value, protocol: str, folds: int) -> None:
+    table([[f"{number:02d}.jpg", 20 + number, value(number)] for number in range(COUNT)], header)
+    dataset = made()
+    assert (dataset.protocol, dataset.folds) == (protocol, folds)
+
+
+def test_genders_of_other_names() -> None:
+    table([[f"{number:02d}.jpg", 20 + number, number % 2] for number in range(COUNT)], "path,age,sex")
+    assert "gender" not in made().options["columns"]  # a guess, which did not serve
+    assert "the column 'sex' holds 0, 1; say which is which: --genders 0=female" in error("--gender", "sex")
+    assert made("--gender", "sex", "--genders", "0=male,1=female").options["genders"] == {"0": "male", "1": "female"}
+
+
+def test_many_pictures_without_a_row_raise_the_allowed_share() -> None:
+    write_folder(Path("photos"), {f"more{number}.jpg": picture(64, 64) for number in range(COUNT)})
+    result = study()
+    assert "left out   not_listed 24; max_reject_rate: 0.55" in result.output
+    assert params.load().datasets["csv_table"].clean.max_reject_rate == 0.55
+
+
+def test_one_wanted_and_one_existing_path() -> None:
+    table([[f"img/{number}.jpeg", 20 + number] for number in range(COUNT)], "path,label")
+    said = error()
+    assert "none of the 24 rows of labels.csv has a picture: it names 'img/0.jpeg', and photos holds 'photos/00.jpg'" in said
+    assert "one path must end in the other" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (["--path", "path"], {}, "labels.csv has no column 'path'; its columns: filename, age_years, sex; --path says which it is"),
+        (["--label", "age"], {}, "labels.csv has no column 'age'; its columns: filename, age_years, sex (nearest: age_years); --label"),
+        (["--label", "sex"], {}, "none of its 24 rows can be used (line 2: the label is 'f', no number)"),
+        ([], {"table": "label.csv"}, "--table label.csv: there is no such file"),
+        ([], {"pictures": "photo"}, "--pictures photo: there is no such folder or archive"),
+        ([], {"pictures": "."}, "--pictures . holds this whole repository"),
+        ([], {"pictures": "studies"}, "studies holds no picture"),
+        (["--drawn"], {}, "--drawn and --target do not go with --table"),
+    ],
+)
+def test_what_is_refused(arguments: list[str], options: dict[str, str], message: str) -> None:
+    assert message in error(*arguments, **options)
+
+
+def test_what_else_is_refused() -> None:
+    table([[f"{number:02d}.jpg", 30] for number in range(COUNT)], "path,label")
+    assert "all labels of the 24 pictures are 30; there is nothing to learn" in error()
+    table([], "path,label")
+    assert "labels.csv holds no rows below its header" in error()
+    Path("labels.csv").write_bytes(b"PK\x03\x04...")
+    assert "labels.csv is a spreadsheet; save it as CSV" in error()
+    write_folder(Path("photos"), {f"{number:02d}.jpg": b"no picture" for number in range(COUNT)})
+    table([[f"{number:02d}.jpg", number] for number in range(COUNT)], "path,label")
+    assert "none of 24 pictures that were looked at can be read" in error()
+    for arguments in (["csv_table", "--table", "labels.csv"], ["csv_table", "--label", "x"], ["fgnet", "--table", "a", "--pictures", "b"]):
+        assert CliRunner().invoke(app, ["study", *arguments]).exit_code == 1
