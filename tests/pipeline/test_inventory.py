@@ -28,7 +28,7 @@ def place(folder: Path, youngest: int, folder_of_pictures: str = "pictures") -> 
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     made = Repository(tmp_path_factory.mktemp("repository"))
     place(made.folder, 20)
-    made.run("agecascade", "study", "csv_table")
+    made.run("agecascade", "study", "csv_table", "--force")
     made.run("dvc", "repro", STAGE)
     made.commit("cleaned")
     return made

@@ -105,7 +105,7 @@ def test_a_mistyped_key_stops_before_any_output_is_touched(repository: Repositor
 
 
 def test_a_missing_archive_is_one_line_that_says_where_to_get_it(repository: Repository) -> None:
-    repository.run("agecascade", "study", "utkface")
+    repository.run("agecascade", "study", "utkface", "--force")
     output = repository.run("dvc", "repro", "download@utkface", check=False)
     errors = [line for line in output.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
