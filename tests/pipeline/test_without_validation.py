@@ -10,7 +10,7 @@ import pytest
 
 from repository import Repository
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 ROW = "dldl_v2-tinyagenet-s0"
 
