@@ -14,6 +14,7 @@ from agecascade.faces import detectors
 from agecascade.faces.detectors import Annotation, Face
 from agecascade.faces.detectors.weights import YUNET
 from agecascade.faces.detectors.yunet import YuNet
+from agecascade.faces.face import is_sound
 from agecascade.imaging import decode_image
 from agecascade.params import Detection
 
@@ -141,7 +142,8 @@ def test_yunet_answers_pictures_of_all_sizes_as_if_they_were_alone(yunet: YuNet,
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 640), (640, 1), (3, 5), (905, 7), (33, 31)])
 def test_yunet_takes_pictures_of_any_shape(yunet: YuNet, shape: tuple[int, int]) -> None:
-    assert yunet([np.full((*shape, 3), 99, np.uint8)], [Annotation()]) == [[]]
+    (faces,) = yunet([np.full((*shape, 3), 99, np.uint8)], [Annotation()])
+    assert not [face for face in faces if is_sound(face, shape)]  # OpenCV 4.13 gives numbers that are none, which the finder drops
 
 
 def test_yunet_finds_nothing_in_noise(yunet: YuNet) -> None:

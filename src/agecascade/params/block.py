@@ -1,14 +1,33 @@
-"""Base class of all blocks of params.yaml, the YAML reader, and error messages with the key and the nearest known one."""
+"""Base class of all blocks of params.yaml, the names and numbers that they take, the YAML reader, and error messages that name the key."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from agecascade.errors import ParamsError, unknown_name
+
+SCRATCH = "scratch"  # the step before all others: freshly initialised networks
+REGRESS = "regress"  # the folder of all regressors' predictions, beside those of the steps
+
+LONGEST = 64  # characters
+_NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_-]{{0,{LONGEST - 1}}}")
+_STUDY = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST - 1}}}")
+RULE = f"a name is 1 to {LONGEST} of the letters a-z and A-Z, digits, _ and -, and begins with a letter"
+STUDY_RULE = f"a study's name is 1 to {LONGEST} of the letters a-z and A-Z, digits, ., _ and -, and begins with a letter or digit"
+RESERVED = {
+    SCRATCH: "of the freshly initialised networks",
+    REGRESS: "of the folder of all regressors' predictions",
+}
+
+# blocks whose keys share a folder: models/<name>, and for steps data/predictions/<name>
+MODELS = ("weights", "pretrain", "search", "cascade")
+ALONE = ("datasets", "features", "screen", "regressors")
 
 SHOWN = 60  # characters of a value in an error line
 LARGEST = 1e15  # the largest size of any number: above it floats miss whole numbers, and no setting means so much
@@ -111,3 +130,47 @@ def _known_keys(root: type[Block], path: tuple[Any, ...]) -> list[str]:
 def _without_none(annotation: Any) -> Any:
     options = [option for option in getattr(annotation, "__args__", ()) if option is not type(None)]
     return options[0] if len(options) == 1 else annotation
+
+
+def _study_name(name: str) -> str:
+    if not _STUDY.fullmatch(name):
+        raise ValueError(f"{STUDY_RULE}, not {shown(name)}")
+    return name
+
+
+StudyName = Annotated[str, AfterValidator(_study_name)]  # an MLflow experiment, and where it has an overlay a file
+
+
+def shown(name: str) -> str:
+    """A name as an error line shows it: quoted, its control characters escaped, and not without end."""
+    return repr(name if len(name) <= LONGEST else f"{name[:LONGEST]}...")
+
+
+def name_faults(blocks: Mapping[str, Iterable[str]]) -> list[str]:
+    """One line for each name that cannot be one, or that another takes; blocks: {block of params.yaml: its keys}.
+
+    A file system that ignores case would put two names that differ in case alone into one file.
+    """
+    faults = [fault for block, names in blocks.items() for name in names if (fault := _fault(block, name))]
+    for group in (MODELS, *((block,) for block in ALONE)):
+        faults += _twins([(block, name) for block in group for name in blocks.get(block, ())])
+    return faults
+
+
+def _fault(block: str, name: str) -> str | None:
+    if not _NAME.fullmatch(name):
+        return f"{block}: {RULE}, not {shown(name)}"
+    if block in MODELS and name.lower() in RESERVED:
+        return f"{block}.{name}: {name.lower()} is the name {RESERVED[name.lower()]}; take another"
+    return None
+
+
+def _twins(named: list[tuple[str, str]]) -> list[str]:
+    first: dict[str, tuple[str, str]] = {}
+    faults = []
+    for block, name in named:
+        other_block, other = first.setdefault(name.lower(), (block, name))
+        if (other_block, other) != (block, name):
+            difference = "has this name too" if other == name else "differs in upper and lower case alone, which some file systems ignore"
+            faults.append(f"{block}.{name}: {other_block}.{other} {difference}; take another name")
+    return faults

@@ -10,11 +10,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 
 from agecascade.errors import ParamsError, unknown_name
-from agecascade.params.block import Block, Seed, Size, error_lines, number_faults, read_yaml
+from agecascade.params.block import ALONE, MODELS, SCRATCH, Block, Seed, Size, StudyName, error_lines, name_faults, number_faults, read_yaml
 from agecascade.params.data import MOST_FOLDS, MOST_VALUES, Dataset
 from agecascade.params.images import Align, Augment, Normalisation
-from agecascade.params.names import ALONE, MODELS, SCRATCH, StudyName, name_faults, role_faults
-from agecascade.params.recipes import Pretrain, Search, Step, Training, Weights
+from agecascade.params.recipes import Pretrain, Search, Step, Training, Weights, role_faults
 
 Level = Annotated[float, Field(ge=0, le=1e9)]
 

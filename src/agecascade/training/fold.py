@@ -1,4 +1,4 @@
-"""One training of the cascade: a row of a step in one fold, from the weights before it to model, test predictions and interval."""
+"""One training of the cascade: a row of a step in one fold, from the weights before it to model and test predictions; its interval."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import pyarrow.parquet as pq
 
 from agecascade import conformal, metrics, model_folder
 from agecascade.augmentation import Augmenter
-from agecascade.conformal import Interval, interval_of, scores
 from agecascade.inference import predict_values
 from agecascade.io.files import write_table
 from agecascade.loading import Faces
-from agecascade.model_folder import IDENTITY, ModelCard, model_digest, read_card, write_card
+from agecascade.model_folder import IDENTITY, ModelCard, model_digest
 from agecascade.models.base import Network
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
@@ -138,20 +137,20 @@ def conclude(trained: list[Path], delivered: list[Path], coverage: float) -> Non
     has none of these, and no interval.
     """
     for fold, folder in enumerate(trained):
-        card = read_card(folder)
+        card = model_folder.read_card(folder)
         interval = _interval(card, np.load(folder / SCORES), [other for i, other in enumerate(trained) if i != fold], coverage)
         if interval != card.interval:
-            write_card(delivered[fold], replace(card, interval=interval))
+            model_folder.write_card(delivered[fold], replace(card, interval=interval))
 
 
-def _interval(card: ModelCard, own: np.ndarray, others: list[Path], coverage: float) -> Interval | None:
+def _interval(card: ModelCard, own: np.ndarray, others: list[Path], coverage: float) -> conformal.Interval | None:
     if card.interval is not None:  # of validation pictures
-        return interval_of(own, coverage, card.interval.scaled)
+        return conformal.interval_of(own, coverage, card.interval.scaled)
     tested = [_test_scores(folder, card) for folder in others]
     pooled = np.concatenate([np.empty(0), *(scores_of_fold for scores_of_fold, _ in tested)])
     if not len(pooled):
         return None
-    return interval_of(pooled, coverage, scaled=all(scaled for _, scaled in tested), calibrated_on="other_folds")
+    return conformal.interval_of(pooled, coverage, scaled=all(scaled for _, scaled in tested), calibrated_on="other_folds")
 
 
 def _test_scores(folder: Path, card: ModelCard) -> tuple[np.ndarray, bool]:
@@ -160,4 +159,4 @@ def _test_scores(folder: Path, card: ModelCard) -> tuple[np.ndarray, bool]:
     scaled = table["distribution"].null_count == 0
     distribution = np.array(table["distribution"].to_pylist(), float).reshape(len(table), -1) if scaled and len(table) else None
     value, label = (table[name].to_numpy() for name in ("prediction", "label"))
-    return scores(value, label, distribution, np.array(card.grid)), scaled
+    return conformal.scores(value, label, distribution, np.array(card.grid)), scaled
