@@ -17,7 +17,7 @@ from agecascade.faces.face import Annotation, Face, Image, Points, bounds, is_so
 from agecascade.params import Align, Detection
 
 LONGEST = 32_766  # pixels; OpenCV warps no longer picture
-MOST_BYTES = 2**31 - 1  # of a picture; beyond, OpenCV 5's warp ends the process
+MOST_BYTES = 2**31 - 1  # of a picture's pixels; OpenCV's warp addresses no more
 SAME_FACE = 0.5  # share of the smaller box in the larger one from which two detections are one face
 BLURRED = 48  # pixels of a face as the detector sees it; the points of a smaller one are inexact
 
