@@ -296,6 +296,23 @@ def test_many_changes_are_named_in_part(repository: Path) -> None:
         study.apply("sample", repository)
 
 
+def test_of_a_study_with_an_overlay_in_memory_only_the_changes_by_hand_are_named(repository: Path) -> None:
+    study.apply("csv_table", repository, overlay=study.overlay_of_reader("csv_table") | {"sigma": 0.5, "lambda": 0.2})
+    study.apply("csv_table", repository, overlay=study.overlay_of_reader("csv_table") | {"sigma": 0.7})
+    set_key(repository, "seed: 0", "seed: 3")
+    with pytest.raises(ParamsError, match=r"since `agecascade study csv_table`: seed; keep them"):
+        study.apply("sample", repository)
+
+
+def test_a_record_of_another_study_says_nothing(repository: Path) -> None:
+    study.apply("sample", repository)
+    committed = (repository / "params.yaml").read_text()
+    study.apply("fgnet", repository)
+    (repository / "params.yaml").write_text(committed)
+    study.apply("utkface", repository)
+    assert params.load(repository / "params.yaml").study == "utkface"
+
+
 def test_an_overlay_that_changed_since_is_no_change_by_hand(repository: Path) -> None:
     (repository / "studies" / "mine.yaml").write_text("study: mine\nseed: 1\n")
     study.apply("mine", repository)
