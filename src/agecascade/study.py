@@ -147,7 +147,7 @@ def _refuse_changes_by_hand(text: str, root: Path) -> None:
         changed = _changes(text, written)
     if changed:
         keys = ", ".join(changed[:NAMED]) + (f" and {len(changed) - NAMED} more" if len(changed) > NAMED else "")
-        raise ParamsError(f"params.yaml was changed by hand since `agecascade study {content['study']}`: {keys}; {remedy}")
+        raise ParamsError(f"params.yaml was changed since `agecascade study {content['study']}`, by hand or by `-S`: {keys}; {remedy}")
 
 
 def _origin(content: Mapping[str, Any]) -> dict[str, Any]:
