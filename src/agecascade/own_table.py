@@ -49,6 +49,7 @@ _GUESSES = {
 _OPTIONAL = ("gender", "subject", "sigma", "official")
 _OPTION = {"official": "split"}  # our column -> the command line's option, where they differ
 _AGE = re.compile(r"age|year|alter|jahr|edad|âge", re.IGNORECASE)
+_NO_YEARS = re.compile(r"(group|class|bin|bracket|decade|months?|gruppe|klasse|monate)s?$", re.IGNORECASE)  # such as age_group
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ class Look:
     def are_ages(self) -> bool:
         """By the column's name, else by the values; a few may be mistakes."""
         usual = float(np.mean((self.labels >= 0) & (self.labels <= OLDEST)))
-        return usual >= 0.95 and bool(_AGE.search(self.columns["label"]) or self.labels.max() > 20)
+        name = self.columns["label"]
+        named = _AGE.search(name) and not _NO_YEARS.search(name)
+        return usual >= 0.95 and bool(named or self.labels.max() > 20)
 
     @property
     def grid(self) -> dict[str, float]:
@@ -109,7 +112,7 @@ class Look:
 
 
 def study_of(
-    name: str, table: Path | None, pictures: Path | None, columns: Mapping[str, str], genders: str | None, root: Path, force: bool
+    name: str, table: Path | None, pictures: Path | None, columns: Mapping[str, str], genders: Mapping[str, str], root: Path, force: bool
 ) -> list[str]:
     """Write the study of an own table into params.yaml; returns what was understood of it and the next command, in lines.
 
@@ -119,11 +122,16 @@ def study_of(
         raise ParamsError(f"--table, --pictures and the columns go with {NAME}, which reads a table of your own, not with {name}")
     if table is None or pictures is None:
         raise ParamsError(f"{'--table' if table is None else '--pictures'} is missing: they go together")
-    meant = dict(pair.split("=", 1) for pair in genders.split(",") if "=" in pair) if genders else {}
-    seen = look(table, pictures, columns, meant, root)
+    seen = look(table, pictures, columns, genders, root)
     apply(NAME, root, overlay=overlay(seen), force=force)
     model = f"models/{OWN}/dldl_v2-tinyagenet-s0"
-    return [*summary(seen), "params.yaml is written. Next: uv run dvc repro", f"It writes metrics/tables/mae.md and the model {model}"]
+    use = f"uv run agecascade predict --model {model} --input FOLDER --output ages.csv"
+    return [
+        *summary(seen),
+        "params.yaml is written. Next: uv run dvc repro",
+        f"It writes metrics/tables/mae.md and the model {model}",
+        f"After it: {use}" + (" --aligned, for crops such as these" if seen.detector == "whole" else ""),
+    ]
 
 
 def look(table: Path, pictures: Path, columns: Mapping[str, str], genders: Mapping[str, str], root: Path) -> Look:
@@ -201,6 +209,8 @@ def _places(table: Path, pictures: Path, root: Path) -> dict[str, Any]:
         raise ParamsError(f"--table {table}: there is no such file; give a CSV file with a row for each picture")
     if not pictures.exists():
         raise ParamsError(f"--pictures {pictures}: there is no such folder or archive")
+    if pictures.is_file() and pictures.suffix.lower() in PICTURE_SUFFIXES:
+        raise ParamsError(f"--pictures {pictures} is one picture; give the folder or the archive that holds all of them")
     if root.resolve().is_relative_to(pictures.resolve()):
         raise ParamsError(f"--pictures {pictures} holds this whole repository; give the folder that holds only the pictures")
     inside = pictures.is_dir() and table.resolve().is_relative_to(pictures.resolve())
@@ -268,8 +278,9 @@ def _serves(name: str, ours: str, theirs: str, cells: Sequence[str], given: Mapp
         return True
     if ours not in given and theirs != ours:
         return False
-    shown = ", ".join(strange[:5])
-    raise ParamsError(f"{name}: the column {theirs!r} holds {shown}; say which is which: --genders {strange[0]}=female,...=male")
+    shown = ", ".join(strange[:5]) + (f" and {len(strange) - 5} more" if len(strange) > 5 else "")
+    example = ",".join(f"{value}=female|male" for value in strange[:5])
+    raise ParamsError(f"{name}: the column {theirs!r} holds {shown}; say what each of them means: --genders '{example}'")
 
 
 def _has_decimal_commas(cells: Sequence[str]) -> bool:
@@ -286,10 +297,10 @@ def _nothing_matched(table: Path, pictures: Path, rows: int, rejects: Sequence[R
         return f"{table}: none of its {rows} rows can be used ({first}); correct it, or name its columns with --path and --label"
     if existing is None:
         return f"{pictures} holds no picture ({' '.join(PICTURE_SUFFIXES)}), but {table} names {wanted!r}; correct --pictures"
-    return (
-        f"none of the {rows} rows of {table} has a picture: it names {wanted!r}, and {pictures} holds {existing!r}; "
-        "one path must end in the other. --path names the column, --pictures the folder"
-    )
+    remedy = "one path must end in the other. --path names the column, --pictures the folder"
+    if Path(existing).stem == Path(wanted).name:
+        remedy = f"the table leaves out the suffix; write {wanted + Path(existing).suffix!r}"
+    return f"none of the {rows} rows of {table} has a picture: it names {wanted!r}, and {pictures} holds {existing!r}; {remedy}"
 
 
 class _AsCopied(Archive):
