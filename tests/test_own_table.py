@@ -260,3 +260,8 @@ def test_what_else_is_refused() -> None:
     assert "none of 24 pictures that were looked at can be read" in error()
     for arguments in (["csv_table", "--table", "labels.csv"], ["csv_table", "--label", "x"], ["fgnet", "--table", "a", "--pictures", "b"]):
         assert CliRunner().invoke(app, ["study", *arguments]).exit_code == 1
+
+
+def test_a_folder_that_may_not_be_read_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # chmod holds nothing back from root
+    assert "--pictures photos cannot be read: no right to look into the folder" in error()

@@ -209,6 +209,8 @@ def _places(table: Path, pictures: Path, root: Path) -> dict[str, Any]:
         raise ParamsError(f"--table {table}: there is no such file; give a CSV file with a row for each picture")
     if not pictures.exists():
         raise ParamsError(f"--pictures {pictures}: there is no such folder or archive")
+    if pictures.is_dir() and not os.access(pictures, os.R_OK | os.X_OK):
+        raise ParamsError(f"--pictures {pictures} cannot be read: no right to look into the folder")
     if pictures.is_file() and pictures.suffix.lower() in PICTURE_SUFFIXES:
         raise ParamsError(f"--pictures {pictures} is one picture; give the folder or the archive that holds all of them")
     if root.resolve().is_relative_to(pictures.resolve()):
