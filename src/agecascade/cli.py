@@ -97,7 +97,8 @@ def predict(
     with tqdm(listing.paths, desc="predict", unit="picture") as bar:
         target.write(_counted(estimator.predict_batches(bar, aligned), rows))
     place = "standard output" if target.standard else output
-    counts = f"{rows['faces']} faces of {len(listing.paths)} pictures, rows with an error: {rows['errors']}"
+    faces, pictures = rows["faces"], len(listing.paths)
+    counts = f"{faces} face{'s' * (faces != 1)} of {pictures} picture{'s' * (pictures != 1)}, rows with an error: {rows['errors']}"
     typer.echo(f"{place}: {counts}{listing.remark}", err=target.standard)
     if rows["failed"]:
         raise typer.Exit(SOME_FAILED)

@@ -42,6 +42,11 @@ def _own_store() -> Path:
     return repository_root() / "mlflow.db"
 
 
+def store_exists() -> bool:
+    """Whether there is a store to read: one that MLFLOW_TRACKING_URI names, or the repository's own after the first tracked stage."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or _own_store().is_file()
+
+
 def warn(text: str) -> None:
     print(f"warning: {without_password(text, tracking_uri())}", file=sys.stderr)
 
