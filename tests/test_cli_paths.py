@@ -178,6 +178,13 @@ def test_what_cannot_be_written_or_read_is_one_line(work: Path, source: str, out
     assert contents(work) == before
 
 
+def test_a_folder_that_may_not_be_read_is_one_line(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # chmod holds nothing back from root
+    result = predict("photos", "new.csv")
+    assert result.exit_code == 1
+    assert result.stderr == "error: photos cannot be read: no right to look into the folder\n"
+
+
 def test_a_refused_output_costs_no_work(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimator.Estimator, "load", None)  # would fail
     assert "is a folder" in predict("photos", "photos").stderr

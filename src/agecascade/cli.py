@@ -70,10 +70,11 @@ def _fail(line: str) -> NoReturn:
 @app.command(epilog=STATUSES)
 @one_line
 def predict(
-    model: Annotated[Path, typer.Option(help="Folder with a model.json, or its parent: then the folds are averaged.")],
-    source: Annotated[Path, typer.Option("--input", help="A picture, or a folder, searched with all its subfolders.")],
+    model: Annotated[Path, typer.Option(readable=False, help="Folder with a model.json, or its parent: then the folds are averaged.")],
+    source: Annotated[Path, typer.Option("--input", readable=False, help="A picture, or a folder, searched with all its subfolders.")],
     output: Annotated[
-        Path, typer.Option(help="File to write: .csv, .csv.gz, .tsv, .txt, .json, .jsonl or .parquet; - for standard output.")
+        Path,
+        typer.Option(readable=False, help="File to write: .csv, .csv.gz, .tsv, .txt, .json, .jsonl or .parquet; - for standard output."),
     ],
     aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are face crops already; no face is searched for.")] = False,
     max_side: Annotated[
@@ -161,8 +162,10 @@ def study(
     drawn: Annotated[bool, typer.Option("--drawn", help="Few faces, drawn in the publishers' layouts, in place of all data sets.")] = False,
     target: Annotated[str | None, typer.Option(help="For a data set of identities: the reader with labels that it serves.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Throw away what was changed in params.yaml by hand.")] = False,
-    table: Annotated[Path | None, typer.Option(help="csv_table: your table, a CSV file. What it holds decides the study.")] = None,
-    pictures: Annotated[Path | None, typer.Option(help="csv_table: the folder or archive of its pictures.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(readable=False, help="csv_table: your table, a CSV file. What it holds decides the study.")
+    ] = None,
+    pictures: Annotated[Path | None, typer.Option(readable=False, help="csv_table: the folder or archive of its pictures.")] = None,
     path: Annotated[str | None, typer.Option(help="The table's column of file names.")] = None,
     label: Annotated[str | None, typer.Option(help="Its column of ages or other numbers.")] = None,
     sigma: Annotated[str | None, typer.Option(help="Its column of the labels' deviations.")] = None,

@@ -177,6 +177,12 @@ def test_what_is_no_sequence_at_all_is_one_error(images: Any, kind: str) -> None
         list(named_pictures(images))
 
 
+def test_an_open_file_is_one_row_not_one_of_each_line() -> None:
+    for file in (io.BytesIO(PNG), io.TextIOWrapper(io.BytesIO(PNG), encoding="latin-1")):
+        ((_, picture),) = named_pictures(file)
+        assert str(opened(picture, 100)).startswith(f"a {type(file).__name__} is no picture; wanted is a path, encoded bytes")
+
+
 def test_a_pillow_image_whose_file_is_cut_is_an_error() -> None:
     cut = Pillow.open(io.BytesIO(PNG[: len(PNG) // 2]))
     assert "truncated" in str(opened(cut, 100))

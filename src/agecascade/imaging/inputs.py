@@ -46,8 +46,10 @@ class Listing(NamedTuple):
 def list_pictures(folder: Path) -> Listing:
     """All pictures of a folder and those below it, by their suffixes; systems' own files and hidden ones are passed over silently.
 
-    Links to files are followed, links to folders are not. Raises FaceError where there is no picture.
+    Links to files are followed, links to folders are not. Raises FaceError where there is no picture, or no right to look.
     """
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise FaceError(f"{shown(folder)} cannot be read: no right to look into the folder")
     paths: list[Path] = []
     left_out: Counter[str] = Counter()
 
@@ -96,7 +98,11 @@ def _is_one(images: Any) -> bool:
     """Whether it is one picture, or what was meant as one; pictures stacked in one array or tensor have four dimensions."""
     if isinstance(images, np.ndarray):
         return images.ndim != 4 and not (images.ndim == 1 and images.dtype.kind in "OSU")
-    return isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Pillow.Image)) or (_is_tensor(images) and images.ndim != 4)
+    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Pillow.Image)):
+        return True
+    if hasattr(images, "read"):  # an open file, whose lines are no pictures
+        return True
+    return _is_tensor(images) and images.ndim != 4
 
 
 def opened(picture: Any, max_megapixels: float) -> Image | str:
