@@ -371,7 +371,13 @@ def test_folds_that_crop_differently_are_no_one_model(tmp_path: Path, changes: d
 
 @pytest.mark.parametrize(
     "changes",
-    [{"study": "other"}, {"step": "other"}, {"method": "er"}, {"grid": [age + 1 for age in GRID]}, {"normalisation": {"mean": [0.0] * 3, "std": [1.0] * 3}}],
+    [
+        {"study": "other"},
+        {"step": "other"},
+        {"method": "er"},
+        {"grid": [age + 1 for age in GRID]},
+        {"normalisation": {"mean": [0.0] * 3, "std": [1.0] * 3}},
+    ],
 )
 def test_folds_of_different_models_are_not_averaged(tmp_path: Path, changes: dict[str, Any]) -> None:
     write_model(tmp_path / "fold0", 0)

@@ -71,7 +71,7 @@ def render(name: str, root: Path, *, drawn: bool = False, target: str | None = N
     if name != DEFAULT or overlay is not None:
         content, own = _keys(DEFAULT, root), _keys(name, root) if overlay is None and name in known else overlay
         _merge(content, own if own is not None else overlay_of_reader(name, target))
-        text = _dumped(content, source)
+        text = dump_yaml(content)
     check(load_safe(text), source)
     if drawn:
         content = load_yaml(text)
@@ -233,13 +233,6 @@ def _keys(name: str, root: Path) -> Any:
     if not isinstance(content, MutableMapping):
         raise ParamsError(f"{file} holds {'nothing' if content is None else 'no keys'}; it is to hold the keys that differ from sample's")
     return content
-
-
-def _dumped(content: Any, source: str) -> str:
-    try:
-        return dump_yaml(content)
-    except (ValueError, RecursionError) as error:  # a block that holds itself, a number of 5,000 digits
-        raise ParamsError(f"{source} cannot be written as YAML ({error}); is there a block that holds itself?") from None
 
 
 def load_safe(text: str) -> Any:
