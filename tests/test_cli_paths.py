@@ -259,3 +259,18 @@ def test_outside_of_a_repository_is_one_line(work: Path, arguments: list[str]) -
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.splitlines()) == 1
     assert contents(work) == before
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii"])
+def test_a_name_that_the_terminal_cannot_show_ends_nothing(work: Path, encoding: str) -> None:
+    code = (
+        "from agecascade import cli, estimator\n"
+        "estimator.Estimator.load = classmethod(lambda *_, **__: type('Empty', (), {'predict_batches': lambda *_: iter([])})())\n"
+        "cli.app()"
+    )
+    arguments = ["predict", "--model", "model", "--input", "photos/a.png", "--output", os.fsdecode("ä".encode() + b"\xe9.csv")]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    result = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert ".csv: 0 faces of 1 pictures" in result.stdout
+    assert Path(os.fsdecode("ä".encode() + b"\xe9.csv")).exists()

@@ -287,3 +287,8 @@ def test_a_name_that_params_cannot_store_is_refused() -> None:
     name = os.fsdecode(b"photos\xe9")
     shutil.copytree("photos", name)
     assert r"--pictures photos\xe9: the name is no UTF-8, which params.yaml and DVC cannot store; rename it" in error(pictures=name)
+
+
+def test_two_kinds_of_split_are_refused() -> None:
+    table([[f"{number:02d}.jpg", 20 + number, ("train", "test", "fold1")[number % 3]] for number in range(COUNT)], "path,age,split")
+    assert "the column 'split' mixes fold1 with test; give one kind of split" in error()

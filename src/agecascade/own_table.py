@@ -107,6 +107,10 @@ class Look:
         folds = [role for role in roles if str(role).startswith("fold")]
         if len(folds) > 1 and len(folds) == len(roles):
             return {"protocol": "official", "folds": len(folds)}
+        if folds and len(folds) < len(roles):
+            raise ArchiveError(
+                f"the column {self.columns['official']!r} mixes {folds[0]} with {min(roles - set(folds))}; give one kind of split"
+            )
         if {"train", "test"} <= roles:
             return {"protocol": "official"}
         subjects = {row.subject for row in self.matched}
