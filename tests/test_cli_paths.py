@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from agecascade import estimator
+from agecascade import cli, estimator
 from agecascade.cli import SOME_FAILED, app
 from agecascade.estimator import FaceRow
 from agecascade.imaging import encode_image
@@ -274,3 +274,12 @@ def test_a_name_that_the_terminal_cannot_show_ends_nothing(work: Path, encoding:
     assert result.returncode == 0, result.stderr
     assert ".csv: 0 faces of 1 pictures" in result.stdout
     assert Path(os.fsdecode("ä".encode() + b"\xe9.csv")).exists()
+
+
+def test_a_wrong_model_folder_is_not_searched_through(work: Path) -> None:
+    deep = work / "model" / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    assert {path.name for path in cli._files_of(work / "model")} == {"model.json", "a"}
+    (work / "model" / "fold0").mkdir()
+    (work / "model" / "fold0" / "model.safetensors").symlink_to(work / "ages.csv")
+    assert predict("photos", "ages.csv").stderr.startswith("error: --output ages.csv: is model/fold0/model.safetensors, which is read")

@@ -119,7 +119,8 @@ def _listing(source: Path) -> Listing:
 
 
 def _files_of(model: Path) -> Iterator[Path]:
-    return (path for path in model.rglob("*") if path.is_file())
+    """What a model folder holds, or its folds; not what lies below, for a wrong folder may hold a whole disk."""
+    return (path for pattern in ("*", "fold*/*") for path in model.glob(pattern))
 
 
 def _counted(frames: Iterator[pd.DataFrame], rows: Counter[str]) -> Iterator[pd.DataFrame]:

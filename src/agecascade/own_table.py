@@ -109,7 +109,7 @@ class Look:
             return {"protocol": "official", "folds": len(folds)}
         if folds and len(folds) < len(roles):
             raise ArchiveError(
-                f"the column {self.columns['official']!r} mixes {folds[0]} with {min(roles - set(folds))}; give one kind of split"
+                f"the column {self.columns['official']!r} mixes {folds[0]} with {min(map(str, roles - set(folds)))}; give one kind of split"
             )
         if {"train", "test"} <= roles:
             return {"protocol": "official"}
@@ -149,8 +149,8 @@ def study_of(
 
 def _genders(text: str | None) -> dict[str, str]:
     """How a table writes female and male, of `1=female,0=male`; raises ParamsError for other text."""
-    pairs = [tuple(part.strip() for part in pair.rpartition("=")[::2]) for pair in text.split(",")] if text is not None else []
-    meant = dict(pairs)
+    pairs = [pair.rpartition("=") for pair in text.split(",")] if text is not None else []
+    meant = {theirs.strip(): ours.strip() for theirs, _, ours in pairs}
     if len(meant) < len(pairs) or not all(theirs for theirs in meant) or not set(meant.values()) <= {"female", "male"}:
         raise ParamsError(f"--genders {text!r}: say once for each how the table writes it, such as 1=female,0=male")
     return meant
