@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from agecascade import params
@@ -13,7 +14,13 @@ from common import run
 
 def main() -> None:
     """List archives/ and the mirror: -> data/inventory/<data set>.json, whose bytes change only with the files."""
-    write_inventory({name: _sources(dataset) for name, dataset in params.load().datasets.items()}, Path("data"))
+    sources = {name: _sources(dataset) for name, dataset in params.load().datasets.items()}
+    write_inventory(sources, Path("data"))
+    for name, needed in sources.items():
+        listed = json.loads(Path("data", "inventory", f"{name}.json").read_text(encoding="utf-8"))
+        for source in needed:
+            if source.file in listed and source.local() is None:
+                print(f"inventory {name}: {source.place} is no longer there; its copy in data/raw/{name} is used")
 
 
 def _sources(dataset: params.Dataset) -> list[Source]:

@@ -73,8 +73,9 @@ def test_the_two_steps() -> None:
     assert "24 of the rows have a picture" in lines[1]
     assert "ages from 20 to 43, median 31.5; grid 0 to 100" in lines[2]
     assert "24 pictures looked at are square and small: face crops; so detector: whole" in lines[3]
-    assert "Next: uv run dvc repro" in lines[-2]
-    assert "models/own/dldl_v2-tinyagenet-s0" in lines[-1]
+    assert "Next: uv run dvc repro" in lines[-3]
+    assert "models/own/dldl_v2-tinyagenet-s0" in lines[-2]
+    assert "agecascade predict --model models/own/dldl_v2-tinyagenet-s0 --input FOLDER --output ages.csv --aligned" in lines[-1]
     content = params.load()
     assert list(content.cascade) == ["own"]
     assert (content.study, content.evaluate.target) == ("csv_table", "csv_table")
@@ -173,6 +174,8 @@ def test_faces_decide_where_yunet_is_at_hand(mirror, monkeypatch) -> None:
         (np.linspace(0, 1000, COUNT), "path,score", (0, 1000, 10), 125),
         (np.linspace(-3.5, 3.5, COUNT), "path,label", (-4, 4, 0.1), 1),
         (np.linspace(0, 3, COUNT), "path,age", (0, 100, 1), 2),  # babies
+        ([number % 6 for number in range(COUNT)], "path,age_group", (0, 5, 0.1), 0.625),  # no years
+        ([10 * (number % 6) for number in range(COUNT)], "path,age_group", (0, 100, 1), 2),  # each group by its first year
         (np.linspace(20, 108, COUNT), "path,label", (0, 120, 1), 2),
         ([*np.linspace(20, 60, COUNT - 1), 999], "path,age", (0, 100, 1), 2),  # a mistake
         (np.linspace(0.021, 0.979, COUNT), "path,score", (0.02, 0.98, 0.01), 0.12),
@@ -183,7 +186,7 @@ def test_faces_decide_where_yunet_is_at_hand(mirror, monkeypatch) -> None:
 )
 def test_ages_are_told_from_scores(values, header: str, grid: tuple[float, ...], sigma: float) -> None:
     table([[f"{number:02d}.jpg", value] for number, value in enumerate(values)], header)
-    dataset = made()
+    dataset = made("--label", header.split(",")[1])
     assert (dataset.grid.low, dataset.grid.high, dataset.grid.step) == grid
     assert (dataset.clean.low, dataset.clean.high) == grid[:2]
     assert params.load().sigma == sigma
@@ -208,7 +211,11 @@ def test_the_split(header: str, value, protocol: str, folds: int) -> None:
 def test_genders_of_other_names() -> None:
     table([[f"{number:02d}.jpg", 20 + number, number % 2] for number in range(COUNT)], "path,age,sex")
     assert "gender" not in made().options["columns"]  # a guess, which did not serve
-    assert "the column 'sex' holds 0, 1; say which is which: --genders 0=female" in error("--gender", "sex")
+    assert "the column 'sex' holds 0, 1; say what each of them means: --genders '0=female|male,1=female|male'" in error("--gender", "sex")
+    for written in ("0:male,1:female", "0=man,1=woman", "0=male,", "=male"):
+        assert f"--genders {written}: write what each value of the column means, such as 0=female,1=male" in error(
+            "--gender", "sex", "--genders", written
+        )
     assert made("--gender", "sex", "--genders", "0=male,1=female").options["genders"] == {"0": "male", "1": "female"}
 
 
@@ -224,6 +231,8 @@ def test_one_wanted_and_one_existing_path() -> None:
     said = error()
     assert "none of the 24 rows of labels.csv has a picture: it names 'img/0.jpeg', and photos holds 'photos/00.jpg'" in said
     assert "one path must end in the other" in said
+    table([[f"{number:02d}", 20 + number] for number in range(COUNT)], "path,label")
+    assert "it names '00', and photos holds 'photos/00.jpg'; the table leaves out the suffix; write '00.jpg'" in error()
 
 
 @pytest.mark.parametrize(
@@ -234,15 +243,14 @@ def test_one_wanted_and_one_existing_path() -> None:
         (["--label", "sex"], {}, "none of its 24 rows can be used (line 2: the label is 'f', no number)"),
         ([], {"table": "label.csv"}, "--table label.csv: there is no such file"),
         ([], {"pictures": "photo"}, "--pictures photo: there is no such folder or archive"),
+        ([], {"pictures": "photos/00.jpg"}, "--pictures photos/00.jpg is one picture; give the folder or the archive"),
         ([], {"pictures": "."}, "--pictures . holds this whole repository"),
         ([], {"pictures": "studies"}, "studies holds no picture"),
         (["--drawn"], {}, "--drawn and --target do not go with --table"),
         (["--label", ""], {}, "--label names no column"),
         (["--split", " "], {}, "--split names no column"),
-        (["--genders", "female"], {}, "--genders 'female': say once for each how the table writes it, such as 1=female,0=male"),
-        (["--genders", ""], {}, "--genders '': say once"),
-        (["--genders", "f=female,f=male"], {}, "--genders 'f=female,f=male': say once"),
-        (["--genders", "x=divers"], {}, "--genders 'x=divers': say once"),
+        (["--genders", ""], {}, "--genders : write what each value of the column means"),
+        (["--genders", "f=female,f=male"], {}, "--genders f=female,f=male: write what each value"),
     ],
 )
 def test_what_is_refused(arguments: list[str], options: dict[str, str], message: str) -> None:

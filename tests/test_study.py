@@ -276,7 +276,7 @@ def test_changes_by_hand_are_not_written_over(repository: Path, line: str, chang
         shutil.rmtree(repository / ".agecascade")
     text = set_key(repository, line, changed)
     with pytest.raises(
-        ParamsError, match=rf"changed by hand since `agecascade study fgnet`: {named}; keep them in an overlay.*--force"
+        ParamsError, match=rf"changed since `agecascade study fgnet`, by hand or by `-S`: {named}; keep them in an overlay.*--force"
     ) as caught:
         study.apply("sample", repository)
     assert len(str(caught.value).splitlines()) == 1
@@ -294,6 +294,23 @@ def test_many_changes_are_named_in_part(repository: Path) -> None:
     )
     with pytest.raises(ParamsError, match=r"seed, sigma, align\.quality, augment, augments; keep"):
         study.apply("sample", repository)
+
+
+def test_of_a_study_with_an_overlay_in_memory_only_the_changes_by_hand_are_named(repository: Path) -> None:
+    study.apply("csv_table", repository, overlay=study.overlay_of_reader("csv_table") | {"sigma": 0.5, "lambda": 0.2})
+    study.apply("csv_table", repository, overlay=study.overlay_of_reader("csv_table") | {"sigma": 0.7})
+    set_key(repository, "seed: 0", "seed: 3")
+    with pytest.raises(ParamsError, match=r"since `agecascade study csv_table`, by hand or by `-S`: seed; keep them"):
+        study.apply("sample", repository)
+
+
+def test_a_record_of_another_study_says_nothing(repository: Path) -> None:
+    study.apply("sample", repository)
+    committed = (repository / "params.yaml").read_text()
+    study.apply("fgnet", repository)
+    (repository / "params.yaml").write_text(committed)
+    study.apply("utkface", repository)
+    assert params.load(repository / "params.yaml").study == "utkface"
 
 
 def test_an_overlay_that_changed_since_is_no_change_by_hand(repository: Path) -> None:

@@ -75,9 +75,11 @@ def _fail(line: str) -> NoReturn:
 @one_line
 def predict(
     model: Annotated[Path, typer.Option(help="Folder with a model.json, or its parent: then the folds are averaged.")],
-    source: Annotated[Path, typer.Option("--input", help="A picture, or a folder that is searched through.")],
-    output: Annotated[Path, typer.Option(help="File to write: .csv, .csv.gz, .tsv, .json, .jsonl or .parquet; - for standard output.")],
-    aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are crops already; no face is searched for.")] = False,
+    source: Annotated[Path, typer.Option("--input", help="A picture, or a folder, searched with all its subfolders.")],
+    output: Annotated[
+        Path, typer.Option(help="File to write: .csv, .csv.gz, .tsv, .txt, .json, .jsonl or .parquet; - for standard output.")
+    ],
+    aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are face crops already; no face is searched for.")] = False,
     max_side: Annotated[
         int | None, typer.Option(help="Longer photos are reduced to this for detection; by default as in training.")
     ] = None,
@@ -169,8 +171,8 @@ def study(
     label: Annotated[str | None, typer.Option(help="Its column of ages or other numbers.")] = None,
     sigma: Annotated[str | None, typer.Option(help="Its column of the labels' deviations.")] = None,
     gender: Annotated[str | None, typer.Option(help="Its column of genders.")] = None,
-    genders: Annotated[str | None, typer.Option(help="How it writes them, where not f, m, female, male: 1=female,0=male.")] = None,
-    subject: Annotated[str | None, typer.Option(help="Its column of who is pictured: then nobody is on both sides of the split.")] = None,
+    genders: Annotated[str | None, typer.Option(help="What its other values than f, m, female and male mean: 0=female,1=male.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Its column of persons: nobody is then in both training and test.")] = None,
     split: Annotated[str | None, typer.Option(help="Its column of train, validation and test, or of fold0, fold1, ...")] = None,
 ) -> None:
     """Rewrite params.yaml as studies/sample.yaml with the overlay studies/NAME.yaml, and print the difference.
@@ -186,10 +188,19 @@ def study(
 
         if drawn or target is not None:
             raise AgecascadeError("--drawn and --target do not go with --table and --pictures; leave one of them away")
-        for line in study_of(name, table, pictures, given, genders, Path.cwd(), force):
+        for line in study_of(name, table, pictures, given, _genders(genders), Path.cwd(), force):
             typer.echo(line)
         return
     typer.echo(apply(name, Path.cwd(), drawn=drawn, target=target, force=force))
+
+
+def _genders(text: str | None) -> dict[str, str]:
+    """Their values -> female or male, of --genders; raises AgecascadeError where it is written otherwise."""
+    pairs = [pair.partition("=") for pair in text.split(",")] if text is not None else []
+    meant = {value.strip(): meaning.strip() for value, _, meaning in pairs}
+    if not all(meant) or not {"female", "male"} >= set(meant.values()) or len(meant) < len(pairs):
+        raise AgecascadeError(f"--genders {text}: write what each value of the column means, such as 0=female,1=male")
+    return meant
 
 
 @app.command()

@@ -52,6 +52,7 @@ _GUESSES = {
 _OPTIONAL = ("gender", "subject", "sigma", "official")
 _OPTION = {"official": "split"}  # our column -> the command line's option, where they differ
 _AGE = re.compile(r"age|year|alter|jahr|edad|âge", re.IGNORECASE)
+_NO_YEARS = re.compile(r"(group|class|bin|bracket|decade|months?|gruppe|klasse|monate)s?$", re.IGNORECASE)  # such as age_group
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ class Look:
     def are_ages(self) -> bool:
         """By the column's name, else by the values; a few may be mistakes."""
         usual = float(np.mean((self.labels >= 0) & (self.labels <= OLDEST)))
-        return usual >= 0.95 and bool(_AGE.search(self.columns["label"]) or self.labels.max() > 20)
+        name = self.columns["label"]
+        named = _AGE.search(name) and not _NO_YEARS.search(name)
+        return usual >= 0.95 and bool(named or self.labels.max() > 20)
 
     @property
     def grid(self) -> dict[str, float]:
@@ -128,7 +131,7 @@ def _fine_grid(low: float, high: float, digits: int) -> dict[str, float]:
 
 
 def study_of(
-    name: str, table: Path | None, pictures: Path | None, columns: Mapping[str, str], genders: str | None, root: Path, force: bool
+    name: str, table: Path | None, pictures: Path | None, columns: Mapping[str, str], genders: Mapping[str, str], root: Path, force: bool
 ) -> list[str]:
     """Write the study of an own table into params.yaml; returns what was understood of it and the next command, in lines.
 
@@ -141,19 +144,16 @@ def study_of(
     empty = next((ours for ours, theirs in columns.items() if not theirs.strip()), None)
     if empty is not None:
         raise ParamsError(f"--{_OPTION.get(empty, empty)} names no column; give its name, or leave the option away")
-    seen = look(table, pictures, columns, _genders(genders), root)
+    seen = look(table, pictures, columns, genders, root)
     apply(NAME, root, overlay=overlay(seen), force=force)
     model = f"models/{OWN}/dldl_v2-tinyagenet-s0"
-    return [*summary(seen), "params.yaml is written. Next: uv run dvc repro", f"It writes metrics/tables/mae.md and the model {model}"]
-
-
-def _genders(text: str | None) -> dict[str, str]:
-    """How a table writes female and male, of `1=female,0=male`; raises ParamsError for other text."""
-    pairs = [pair.rpartition("=") for pair in text.split(",")] if text is not None else []
-    meant = {theirs.strip(): ours.strip() for theirs, _, ours in pairs}
-    if len(meant) < len(pairs) or not all(theirs for theirs in meant) or not set(meant.values()) <= {"female", "male"}:
-        raise ParamsError(f"--genders {text!r}: say once for each how the table writes it, such as 1=female,0=male")
-    return meant
+    use = f"uv run agecascade predict --model {model} --input FOLDER --output ages.csv"
+    return [
+        *summary(seen),
+        "params.yaml is written. Next: uv run dvc repro",
+        f"It writes metrics/tables/mae.md and the model {model}",
+        f"After it: {use}" + (" --aligned, for crops such as these" if seen.detector == "whole" else ""),
+    ]
 
 
 def look(table: Path, pictures: Path, columns: Mapping[str, str], genders: Mapping[str, str], root: Path) -> Look:
@@ -244,6 +244,8 @@ def _places(table: Path, pictures: Path, root: Path) -> dict[str, Any]:
     if not pictures.is_dir() and not pictures.is_file():
         what = "it is neither a folder nor a file" if pictures.exists() else "there is no such folder or archive"
         raise ParamsError(f"--pictures {pictures}: {what}")
+    if pictures.is_file() and pictures.suffix.lower() in PICTURE_SUFFIXES:
+        raise ParamsError(f"--pictures {pictures} is one picture; give the folder or the archive that holds all of them")
     for option, path in (("--table", table), ("--pictures", pictures)):
         if shown(path.absolute()) != str(path.absolute()):
             raise ParamsError(f"{option} {shown(path)}: the name is no UTF-8, which params.yaml and DVC cannot store; rename it")
@@ -314,8 +316,9 @@ def _serves(name: str, ours: str, theirs: str, cells: Sequence[str], given: Mapp
         return True
     if ours not in given and theirs != ours:
         return False
-    shown = ", ".join(strange[:5])
-    raise ParamsError(f"{name}: the column {theirs!r} holds {shown}; say which is which: --genders {strange[0]}=female,...=male")
+    shown = ", ".join(strange[:5]) + (f" and {len(strange) - 5} more" if len(strange) > 5 else "")
+    example = ",".join(f"{value}=female|male" for value in strange[:5])
+    raise ParamsError(f"{name}: the column {theirs!r} holds {shown}; say what each of them means: --genders '{example}'")
 
 
 def _has_decimal_commas(cells: Sequence[str]) -> bool:
@@ -332,10 +335,10 @@ def _nothing_matched(table: Path, pictures: Path, rows: int, rejects: Sequence[R
         return f"{table}: none of its {rows} rows can be used ({first}); correct it, or name its columns with --path and --label"
     if existing is None:
         return f"{pictures} holds no picture ({' '.join(PICTURE_SUFFIXES)}), but {table} names {wanted!r}; correct --pictures"
-    return (
-        f"none of the {rows} rows of {table} has a picture: it names {wanted!r}, and {pictures} holds {existing!r}; "
-        "one path must end in the other. --path names the column, --pictures the folder"
-    )
+    remedy = "one path must end in the other. --path names the column, --pictures the folder"
+    if Path(existing).stem == Path(wanted).name:
+        remedy = f"the table leaves out the suffix; write {wanted + Path(existing).suffix!r}"
+    return f"none of the {rows} rows of {table} has a picture: it names {wanted!r}, and {pictures} holds {existing!r}; {remedy}"
 
 
 class _AsCopied(Archive):

@@ -6,7 +6,6 @@ An overlay is a file in studies/, or is generated from a reader's description of
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 import re
 from collections.abc import Mapping, MutableMapping
@@ -97,12 +96,12 @@ def apply(
     path = Path(os.path.realpath(root / "params.yaml"))
     after = render(name, root, drawn=drawn, target=target, overlay=overlay)
     before = path.read_text(encoding="utf-8", errors="backslashreplace") if path.exists() else ""
-    if not force and before not in ("", after) and _digest(before) != _last_written(root):
+    if not force and before not in ("", after):
         _refuse_changes_by_hand(before, root)
     with written_beside(path) as temporary:
         temporary.write_text(after, encoding="utf-8")
     with written_beside(_record(root)) as temporary:
-        temporary.write_text(_digest(after))
+        temporary.write_text(after, encoding="utf-8")
     return "".join(
         difflib.unified_diff(
             before.splitlines(keepends=True), after.splitlines(keepends=True), "params.yaml before", f"params.yaml of {name}", n=0
@@ -111,20 +110,33 @@ def apply(
 
 
 def _record(root: Path) -> Path:
-    """Where the digest of the params.yaml lies that `apply` wrote last: a study that changed since then is no change by hand."""
+    """Where the params.yaml lies as `apply` wrote it last: a study that changed since then is no change by hand."""
     return root / state_folder().name / "study"
 
 
-def _last_written(root: Path) -> str | None:
-    return _record(root).read_text(errors="replace") if _record(root).is_file() else None
+def _last_written(root: Path) -> str:
+    return _record(root).read_text(encoding="utf-8", errors="replace") if _record(root).is_file() else ""
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _study_of(text: str) -> Any:
+    try:
+        content = load_safe(text)
+    except (YAMLError, ValueError, RecursionError):  # damaged
+        return None
+    return content.get("study") if isinstance(content, dict) else None
+
+
+def _changes(text: str, original: str) -> list[str]:
+    """The keys that differ, or "comments"."""
+    changed = _differences(load_safe(text), load_safe(original))
+    return changed or ["comments"] * bool(_comments(text) - _comments(original))
 
 
 def _refuse_changes_by_hand(text: str, root: Path) -> None:
-    """Raise ParamsError where a params.yaml has values or comments that its own study does not have."""
+    """Raise ParamsError where a params.yaml has values or comments that neither its own study has nor `apply` has written last."""
+    written = _last_written(root)
+    if text == written:
+        return
     remedy = (
         "keep them in an overlay of your own, studies/<name>.yaml with the keys that differ, or copy the file; --force throws them away"
     )
@@ -133,12 +145,12 @@ def _refuse_changes_by_hand(text: str, root: Path) -> None:
         original = render(**_origin(content), root=root)
     except (YAMLError, ParamsError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
         raise ParamsError(f"params.yaml is of no study in studies/; {remedy.replace('them', 'its settings', 1)}") from None
-    changed = _differences(content, load_safe(original))
-    if not changed and _comments(text) - _comments(original):
-        changed = ["comments"]
+    changed = _changes(text, original)
+    if changed and _study_of(written) == content["study"]:  # an own table: only its columns are not those of the rendered study
+        changed = _changes(text, written)
     if changed:
         keys = ", ".join(changed[:NAMED]) + (f" and {len(changed) - NAMED} more" if len(changed) > NAMED else "")
-        raise ParamsError(f"params.yaml was changed by hand since `agecascade study {content['study']}`: {keys}; {remedy}")
+        raise ParamsError(f"params.yaml was changed since `agecascade study {content['study']}`, by hand or by `-S`: {keys}; {remedy}")
 
 
 def _origin(content: Mapping[str, Any]) -> dict[str, Any]:

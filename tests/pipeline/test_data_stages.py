@@ -11,6 +11,7 @@ import pytest
 
 import clean as clean_stage
 import download as download_stage
+import inventory as inventory_stage
 from agecascade import params
 from agecascade.errors import ArchiveError, FetchError, RejectRateError
 from agecascade.params import Clean, Dataset
@@ -55,6 +56,17 @@ def test_from_the_mirror_to_the_manifest(repository):
         "subjects": 1,
         "label": {"min": 30.0, "max": 33.0, "mean": 31.5},
     }
+
+
+def test_an_archive_that_is_gone_is_told_with_the_copy_that_is_used(repository, capsys):
+    inventory_stage.main()
+    download_stage.main("faces")
+    inventory_stage.main()
+    assert "inventory" not in capsys.readouterr().out
+    (repository / "mirror" / "AgeDB.zip").unlink()
+    inventory_stage.main()
+    place = repository / "archives" / "AgeDB.zip"
+    assert capsys.readouterr().out == f"inventory faces: {place} is no longer there; its copy in data/raw/faces is used\n"
 
 
 def test_a_failed_stage_leaves_the_earlier_outputs_whole(repository, monkeypatch):

@@ -138,7 +138,7 @@ def test_a_data_set_cannot_be_apart_from_itself(work: Path):
     change(work, apart_from=["sample_fgnet"])
     result = run(work, "split", "sample_fgnet")
     assert result.returncode == 1
-    assert result.stderr.strip() == "error: datasets.sample_fgnet.apart_from: it names sample_fgnet itself; leave that out"
+    assert result.stderr.strip() == "error: params.yaml: datasets.sample_fgnet.apart_from: it names sample_fgnet itself; leave that out"
 
 
 def test_aligned_faces_of_the_other_data_set_must_be_there(work: Path):
