@@ -92,7 +92,9 @@ class Tracker:
                 warn(f"MLflow refused to log something: {first_line(error)}; going on with the rest")
                 return None
             self.lost = True
-            reason = f"{error}; another process may hold it" if isinstance(error, TooSlow) else repr(error)
+            reason = (
+                f"{error}; another process may hold it" if isinstance(error, TooSlow) else f"{type(error).__name__}: {first_line(error)}"
+            )
             warn(f"tracking at {tracking_uri()} is lost ({reason}); going on without it")
             return None
 
