@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from agecascade import estimator
+from agecascade import cli, estimator
 from agecascade.cli import SOME_FAILED, app
 from agecascade.estimator import FaceRow
 from agecascade.imaging import encode_image
@@ -266,3 +266,27 @@ def test_outside_of_a_repository_is_one_line(work: Path, arguments: list[str]) -
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.splitlines()) == 1
     assert contents(work) == before
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii"])
+def test_a_name_that_the_terminal_cannot_show_ends_nothing(work: Path, encoding: str) -> None:
+    code = (
+        "from agecascade import cli, estimator\n"
+        "estimator.Estimator.load = classmethod(lambda *_, **__: type('Empty', (), {'predict_batches': lambda *_: iter([])})())\n"
+        "cli.app()"
+    )
+    arguments = ["predict", "--model", "model", "--input", "photos/a.png", "--output", os.fsdecode("ä".encode() + b"\xe9.csv")]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    result = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert ".csv: 0 faces of 1 pictures" in result.stdout
+    assert Path(os.fsdecode("ä".encode() + b"\xe9.csv")).exists()
+
+
+def test_a_wrong_model_folder_is_not_searched_through(work: Path) -> None:
+    deep = work / "model" / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    assert {path.name for path in cli._files_of(work / "model")} == {"model.json", "a"}
+    (work / "model" / "fold0").mkdir()
+    (work / "model" / "fold0" / "model.safetensors").symlink_to(work / "ages.csv")
+    assert predict("photos", "ages.csv").stderr.startswith("error: --output ages.csv: is model/fold0/model.safetensors, which is read")

@@ -367,3 +367,37 @@ def test_folds_that_crop_differently_are_no_one_model(tmp_path: Path, changes: d
     write_model(tmp_path / "fold1", 0, crop=CROP | changes)
     with pytest.raises(ModelError, match=r"fold1/model\.json: `crop` differs from fold0's"):
         Estimator.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"study": "other"},
+        {"step": "other"},
+        {"method": "er"},
+        {"grid": [age + 1 for age in GRID]},
+        {"normalisation": {"mean": [0.0] * 3, "std": [1.0] * 3}},
+    ],
+)
+def test_folds_of_different_models_are_not_averaged(tmp_path: Path, changes: dict[str, Any]) -> None:
+    write_model(tmp_path / "fold0", 0)
+    write_model(tmp_path / "fold1", 0, **{"method_options": {}} if "method" in changes else {}, **changes)
+    with pytest.raises(ModelError, match=rf"fold1/model\.json: `{next(iter(changes))}` differs from fold0's"):
+        Estimator.load(tmp_path)
+
+
+@pytest.mark.parametrize(("names", "missing"), [(["fold1", "fold2"], 0), (["fold0", "fold2", "fold10"], 1), (["fold0", "fold01"], 1)])
+def test_a_model_that_lacks_a_fold_is_no_mean(tmp_path: Path, names: list[str], missing: int) -> None:
+    for name in names:
+        write_model(tmp_path / name, 0)
+    with pytest.raises(ModelError, match=rf"without fold{missing}; .* name one fold alone"):
+        Estimator.load(tmp_path)
+    assert len(Estimator.load(tmp_path / names[0]).folds) == 1
+
+
+def test_what_lies_beside_the_folds_is_no_fold(tmp_path: Path) -> None:
+    write_model(tmp_path / "fold0", 1)
+    for name in ("fold0_backup", "fold0 (copy)", "folds", ".fold1.1234abcd"):
+        write_model(tmp_path / name, 6)
+    (tmp_path / "table.csv").write_text("fold1")
+    assert len(Estimator.load(tmp_path).folds) == 1

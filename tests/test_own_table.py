@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -177,6 +178,10 @@ def test_faces_decide_where_yunet_is_at_hand(mirror, monkeypatch) -> None:
         ([10 * (number % 6) for number in range(COUNT)], "path,age_group", (0, 100, 1), 2),  # each group by its first year
         (np.linspace(20, 108, COUNT), "path,label", (0, 120, 1), 2),
         ([*np.linspace(20, 60, COUNT - 1), 999], "path,age", (0, 100, 1), 2),  # a mistake
+        (np.linspace(0.021, 0.979, COUNT), "path,score", (0.02, 0.98, 0.01), 0.12),
+        (np.linspace(0, 1.1e-5, COUNT), "path,score", (0, 1.1e-5, 1e-6), 1.375e-6),
+        (np.linspace(-100.5, -100.1, COUNT), "path,score", (-100.5, -100.1, 0.01), 0.05),
+        (np.linspace(0, 1, COUNT), "path,score", (0, 1, 0.1), 0.125),
     ],
 )
 def test_ages_are_told_from_scores(values, header: str, grid: tuple[float, ...], sigma: float) -> None:
@@ -242,6 +247,10 @@ def test_one_wanted_and_one_existing_path() -> None:
         ([], {"pictures": "."}, "--pictures . holds this whole repository"),
         ([], {"pictures": "studies"}, "studies holds no picture"),
         (["--drawn"], {}, "--drawn and --target do not go with --table"),
+        (["--label", ""], {}, "--label names no column"),
+        (["--split", " "], {}, "--split names no column"),
+        (["--genders", ""], {}, "--genders : write what each value of the column means"),
+        (["--genders", "f=female,f=male"], {}, "--genders f=female,f=male: write what each value"),
     ],
 )
 def test_what_is_refused(arguments: list[str], options: dict[str, str], message: str) -> None:
@@ -265,3 +274,34 @@ def test_what_else_is_refused() -> None:
 def test_a_folder_that_may_not_be_read_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda *_: False)  # chmod holds nothing back from root
     assert "--pictures photos cannot be read: no right to look into the folder" in error()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([*range(COUNT - 1), 1e12], "labels.csv: the label of photos/23.jpg is 1e+12, and at most 1e+06 can be learnt"),
+        ([1e300 * number for number in range(COUNT)], "and at most 1e+06 can be learnt"),
+        ([1e-9 * number for number in range(COUNT)], "lie too close together; rescale them"),
+        ([1e6 - 0.01 * number for number in range(COUNT)], "lie too close together; rescale them"),
+    ],
+)
+def test_labels_that_no_grid_holds_are_one_line(values: list[float], said: str) -> None:
+    table([[f"{number:02d}.jpg", value] for number, value in enumerate(values)], "path,score")
+    assert said in error()
+
+
+def test_a_pipe_is_not_waited_for() -> None:
+    os.mkfifo("pipe")
+    assert "--pictures pipe: it is neither a folder nor a file" in error(pictures="pipe")
+    assert "--table pipe: there is no such file" in error(table="pipe")
+
+
+def test_a_name_that_params_cannot_store_is_refused() -> None:
+    name = os.fsdecode(b"photos\xe9")
+    shutil.copytree("photos", name)
+    assert r"--pictures photos\xe9: the name is no UTF-8, which params.yaml and DVC cannot store; rename it" in error(pictures=name)
+
+
+def test_two_kinds_of_split_are_refused() -> None:
+    table([[f"{number:02d}.jpg", 20 + number, ("train", "test", "fold1")[number % 3]] for number in range(COUNT)], "path,age,split")
+    assert "the column 'split' mixes fold1 with test; give one kind of split" in error()

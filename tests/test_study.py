@@ -341,3 +341,42 @@ def test_a_link_is_followed(repository: Path) -> None:
 def test_outside_of_a_repository_the_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"studies/sample\.yaml is missing; run the command in the folder of the repository"):
         study.apply("sample", tmp_path)
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", "own.yaml holds nothing; it is to hold the keys that differ"),
+        (b"- a\n", "own.yaml holds no keys"),
+        (b"seed: [\n", "own.yaml is no YAML: while parsing a flow node"),
+        (b"seed: 1\nseed: 2\n", "own.yaml is no YAML: .*duplicate key"),
+        (b"seed:\n\tone: 2\n", "own.yaml is no YAML: .*cannot start any token"),
+        (b"study: \xe9\n", "own.yaml is no YAML: 'utf-8' codec"),
+        (b"align: &all\n  size: *all\n", "own.yaml: align.size: "),
+        (b"study: " + b"[" * 5000 + b"\n", "own.yaml is no YAML: "),
+        (b"seed: " + b"9" * 5000 + b"\n", "own.yaml is no YAML: "),
+        (b"datasets: null\n", "own.yaml: datasets: Input should be a valid dictionary"),
+        (b"cascade: 3\n", "own.yaml: cascade: Input should be a valid dictionary"),
+        (b"datasets: {fgnet: 3}\n", "own.yaml: datasets.fgnet: "),
+    ],
+)
+def test_a_file_that_is_no_overlay_is_one_line(repository: Path, content: bytes, line: str, drawn: bool) -> None:
+    (repository / "studies" / "own.yaml").write_bytes(content)
+    with pytest.raises(ParamsError, match=rf"^studies/{line}") as raised:
+        study.apply("own", repository, drawn=drawn)
+    assert "\n" not in str(raised.value)
+    assert not (repository / "params.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"study: sample\n\xe9: 1\n", b"study: &all [*all]\n", b"study: sample\nseed: " + b"9" * 5000, b"- 1\n"]
+)
+def test_a_params_file_that_python_cannot_take_stays(repository: Path, content: bytes) -> None:
+    path = repository / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ParamsError, match="--force throws them away"):
+        study.apply("sample", repository)
+    assert path.read_bytes() == content
+    study.apply("sample", repository, force=True)
+    assert params.load(path).study == "sample"

@@ -95,6 +95,11 @@ def test_a_lost_server_warns_once_and_training_goes_on(
         tracking.evaluation_runs()
 
 
+def test_reading_runs_makes_no_store(root: Path) -> None:
+    assert tracking.evaluation_runs() == []
+    assert not (root / "mlflow.db").exists()
+
+
 def test_evaluation_runs_come_back_nested(root: Path) -> None:
     for value in ("1.0", "0.1", "1.0"):
         tracker = Tracker("sample", "evaluate")

@@ -18,7 +18,7 @@ from mlflow.utils.validation import _validate_length_limit, _validate_param_name
 from agecascade import tracking
 from agecascade.errors import TrackingError
 from agecascade.tracking import Tracker
-from agecascade.tracking_store import LENGTH, Names, TooSlow, within, without_password
+from agecascade.tracking_store import LENGTH, Names, TooSlow, first_line, within, without_password
 
 
 @pytest.fixture
@@ -234,3 +234,9 @@ def test_within_hands_results_and_errors_on() -> None:
 )
 def test_addresses_are_shown_without_secrets(address: str, text: str, shown: str) -> None:
     assert without_password(text, address) == shown
+
+
+def test_an_error_of_a_database_is_its_own_words() -> None:
+    text = "(raised as a result of autoflush)\n(sqlite3.OperationalError) attempt to write\n[SQL: INSERT 1]\n[p: 2]"
+    assert first_line(Exception(text)) == "(sqlite3.OperationalError) attempt to write"
+    assert first_line(Exception("one\ntwo\n\nthree")) == "one two"

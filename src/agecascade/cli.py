@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import wraps
+from io import TextIOWrapper
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -41,6 +42,9 @@ def one_line(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):  # a name that its encoding lacks must not end a command whose work is done
+                stream.reconfigure(errors="backslashreplace")
         try:
             command(*arguments, **options)
             sys.stdout.flush()
@@ -98,7 +102,8 @@ def predict(
     with tqdm(listing.paths, desc="predict", unit="picture") as bar:
         target.write(_counted(estimator.predict_batches(bar, aligned), rows))
     place = "standard output" if target.standard else output
-    counts = f"{rows['faces']} faces of {len(listing.paths)} pictures, rows with an error: {rows['errors']}"
+    faces, pictures = rows["faces"], len(listing.paths)
+    counts = f"{faces} face{'s' * (faces != 1)} of {pictures} picture{'s' * (pictures != 1)}, rows with an error: {rows['errors']}"
     typer.echo(f"{place}: {counts}{listing.remark}", err=target.standard)
     if rows["failed"]:
         raise typer.Exit(SOME_FAILED)
@@ -118,7 +123,8 @@ def _listing(source: Path) -> Listing:
 
 
 def _files_of(model: Path) -> Iterator[Path]:
-    return (path for path in model.rglob("*") if path.is_file())
+    """What a model folder holds, or its folds; not what lies below, for a wrong folder may hold a whole disk."""
+    return (path for pattern in ("*", "fold*/*") for path in model.glob(pattern))
 
 
 def _counted(frames: Iterator[pd.DataFrame], rows: Counter[str]) -> Iterator[pd.DataFrame]:
@@ -194,11 +200,11 @@ def study(
 
 def _genders(text: str | None) -> dict[str, str]:
     """Their values -> female or male, of --genders; raises AgecascadeError where it is written otherwise."""
-    pairs = [pair.partition("=") for pair in text.split(",")] if text else []
-    for value, _, meaning in pairs:
-        if not value.strip() or meaning.strip() not in ("female", "male"):
-            raise AgecascadeError(f"--genders {text}: write what each value of the column means, such as 0=female,1=male")
-    return {value.strip(): meaning.strip() for value, _, meaning in pairs}
+    pairs = [pair.partition("=") for pair in text.split(",")] if text is not None else []
+    meant = {value.strip(): meaning.strip() for value, _, meaning in pairs}
+    if not all(meant) or not {"female", "male"} >= set(meant.values()) or len(meant) < len(pairs):
+        raise AgecascadeError(f"--genders {text}: write what each value of the column means, such as 0=female,1=male")
+    return meant
 
 
 @app.command()

@@ -86,7 +86,7 @@ def missing_column(table: str, column: str, columns: Sequence[str]) -> str:
     shown = ", ".join(named[:MOST_COLUMNS]) or "none"
     more = f" and {len(named) - MOST_COLUMNS} more" if len(named) > MOST_COLUMNS else ""
     lower = {name.lower(): name for name in named}
-    near = get_close_matches(column.lower(), lower, n=1, cutoff=0.4)
+    near = get_close_matches(column.lower(), lower, n=1, cutoff=0.5)
     return f"{table} has no column {column!r}; its columns: {shown}{more}" + (f" (nearest: {lower[near[0]]})" if near else "")
 
 

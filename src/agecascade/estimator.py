@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +31,8 @@ from agecascade.params.data import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 COLUMNS = ["path", "face", "value", "low", "high", "box", "score", "error"]
 PYRAMID = 2  # params.Detection.pyramid in photos: group photos are large, and their faces small
 BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
+_FOLD = re.compile(r"fold[0-9]+")
+_SHARED = ("crop", "study", "step", "backbone", "method", "grid", "normalisation")  # keys of model.json
 
 
 @dataclass(eq=False)
@@ -105,13 +108,9 @@ class Estimator:
             raise ModelError(
                 f"{folder} is no folder; a model folder holds model.json and model.safetensors: train the model first (`dvc repro`)"
             )
-        paths = [folder] if (folder / "model.json").is_file() else sorted(path.parent for path in folder.glob("fold*/model.json"))
-        if not paths:
-            raise ModelError(f"{folder} holds no model.json, nor does a fold<k> in it; train the model first (`dvc repro`)")
+        paths = [folder] if (folder / "model.json").is_file() else _fold_folders(folder)
         folds = [_load_fold(path, device) for path in paths]
-        for path, fold in zip(paths, folds, strict=True):
-            if fold.card.crop != folds[0].card.crop:
-                raise ModelError(f"{path}/model.json: `crop` differs from {paths[0].name}'s; folds of one model share their crops")
+        _refuse_other_models(paths, folds)
         crop = folds[0].card.crop
         return cls(folds, crop.detector if crop.repeatable else None, _in_photos(crop.detection, max_side, min_score))
 
@@ -228,6 +227,26 @@ def _in_photos(trained: dict[str, Any], max_side: int | None, min_score: float |
     except ValidationError as error:
         fault = error.errors()[0]
         raise FaceError(f"{fault['loc'][0]}: {fault['msg']}, found {fault['input']!r}") from None
+
+
+def _fold_folders(folder: Path) -> list[Path]:
+    """The folders fold0, fold1, ... of a model; raises ModelError where there is none, or one of them is missing."""
+    paths = sorted((path for path in folder.iterdir() if _FOLD.fullmatch(path.name)), key=lambda path: int(path.name[4:]))
+    if not paths:
+        raise ModelError(f"{folder} holds no model.json, nor does a fold<k> in it; train the model first (`dvc repro`)")
+    missing = next((k for k, path in enumerate(paths) if path.name != f"fold{k}"), None)
+    if missing is not None:
+        raise ModelError(f"{folder} holds {paths[-1].name} without fold{missing}; `dvc checkout` restores it, or name one fold alone")
+    return paths
+
+
+def _refuse_other_models(paths: list[Path], folds: list[FoldModel]) -> None:
+    """Raise ModelError where the folds are no folds of one model: they differ in more than their fold."""
+    first = folds[0].card
+    for path, fold in zip(paths, folds, strict=True):
+        for key in _SHARED:
+            if getattr(fold.card, key) != getattr(first, key):
+                raise ModelError(f"{path}/model.json: `{key}` differs from {paths[0].name}'s; folds of one model share it")
 
 
 def _load_fold(folder: Path, device: str | None) -> FoldModel:

@@ -25,6 +25,7 @@ from agecascade.errors import ArchiveError, FaceError, ParamsError, missing_colu
 from agecascade.faces.detection import create_finder, filled_share
 from agecascade.faces.detectors.weights import YUNET
 from agecascade.imaging import decode_image
+from agecascade.imaging.inputs import shown
 from agecascade.io.places import user_cache_folder
 from agecascade.params import Detection
 from agecascade.study import OWN, apply, overlay_of_reader
@@ -36,6 +37,8 @@ FILLED = 0.8  # of the shorter side: a detected face that is larger fills its pi
 FEWEST_SUBJECTS = 10  # for a split by subject
 FEW = 1000  # pictures: fewer seldom make a good model from scratch
 OLDEST = 120
+LARGEST_LABEL, SMALLEST_SPAN = 1e6, 1e-6  # of scores; networks compute in 32 bits
+DIGITS = 6  # of settings that are computed
 
 # what tables call our columns, the likeliest first
 _GUESSES = {
@@ -82,6 +85,8 @@ class Look:
         """The values that the network learns to tell apart: years for ages, else about a hundred steps that hold all labels."""
         if self.are_ages:
             return {"low": 0, "high": 100 if self.labels[self.labels <= OLDEST].max() <= 100 else OLDEST, "step": 1}
+        if (span := float(np.ptp(self.labels))) < 1:
+            return _fine_grid(self.labels.min(), self.labels.max(), digits=1 - math.floor(math.log10(span)))
         low, high = math.floor(self.labels.min()), math.ceil(self.labels.max())
         step = 0.1 if high - low <= 12 else max(1, round((high - low) / 100))
         return {"low": low, "high": low + step * math.ceil(round((high - low) / step, 6)), "step": step}
@@ -105,10 +110,24 @@ class Look:
         folds = [role for role in roles if str(role).startswith("fold")]
         if len(folds) > 1 and len(folds) == len(roles):
             return {"protocol": "official", "folds": len(folds)}
+        if folds and len(folds) < len(roles):
+            raise ArchiveError(
+                f"the column {self.columns['official']!r} mixes {folds[0]} with {min(map(str, roles - set(folds)))}; give one kind of split"
+            )
         if {"train", "test"} <= roles:
             return {"protocol": "official"}
         subjects = {row.subject for row in self.matched}
         return {"protocol": "random" if None in subjects or len(subjects) < FEWEST_SUBJECTS else "subject_exclusive"}
+
+
+def _fine_grid(low: float, high: float, digits: int) -> dict[str, float]:
+    """A grid with steps of 10^-digits that holds the labels from low to high."""
+    step = 10.0**-digits
+    return {
+        "low": round(math.floor(low / step) * step, digits),
+        "high": round(math.ceil(high / step) * step, digits),
+        "step": round(step, digits),
+    }
 
 
 def study_of(
@@ -122,6 +141,9 @@ def study_of(
         raise ParamsError(f"--table, --pictures and the columns go with {NAME}, which reads a table of your own, not with {name}")
     if table is None or pictures is None:
         raise ParamsError(f"{'--table' if table is None else '--pictures'} is missing: they go together")
+    empty = next((ours for ours, theirs in columns.items() if not theirs.strip()), None)
+    if empty is not None:
+        raise ParamsError(f"--{_OPTION.get(empty, empty)} names no column; give its name, or leave the option away")
     seen = look(table, pictures, columns, genders, root)
     apply(NAME, root, overlay=overlay(seen), force=force)
     model = f"models/{OWN}/dldl_v2-tinyagenet-s0"
@@ -157,12 +179,24 @@ def look(table: Path, pictures: Path, columns: Mapping[str, str], genders: Mappi
         if not matched:
             raise ArchiveError(_nothing_matched(table, pictures, len(lines), rejects))
         crops, reason = _are_crops(archive, matched)
-    labels = {row.label for row in matched}
-    if len(labels) == 1:
-        raise ArchiveError(f"{table}: all labels of the {len(matched)} pictures are {labels.pop():g}; there is nothing to learn")
+    _refuse_labels(table, matched)
     defaults = csv_table.Options().model_dump()
     given = {key: value for key, value in options.items() if key in ("file", "table") or value not in ({}, defaults[key])}
     return Look(given, named, len(lines), matched, Counter(reject.reason for reject in rejects), crops, reason)
+
+
+def _refuse_labels(table: Path, matched: Sequence[ManifestRow]) -> None:
+    """Raise ArchiveError where labels are all the same, or so large that no grid holds them."""
+    labels = {float(row.label): row.member for row in matched if row.label is not None}
+    largest = max(labels, key=abs)
+    if len(labels) == 1:
+        raise ArchiveError(f"{table}: all labels of the {len(matched)} pictures are {largest:g}; there is nothing to learn")
+    if abs(largest) > LARGEST_LABEL:
+        raise ArchiveError(
+            f"{table}: the label of {labels[largest]} is {largest:g}, and at most {LARGEST_LABEL:g} can be learnt; correct or rescale it"
+        )
+    if max(labels) - min(labels) < max(SMALLEST_SPAN, 1e-6 * abs(largest)):
+        raise ArchiveError(f"{table}: the labels, from {min(labels)} to {max(labels)}, lie too close together; rescale them")
 
 
 def overlay(seen: Look) -> dict[str, Any]:
@@ -176,8 +210,8 @@ def overlay(seen: Look) -> dict[str, Any]:
         clean["max_reject_rate"] = min(1.0, math.ceil(20 * share + 1) / 20)
     made["datasets"][NAME] |= {"options": seen.options, "grid": grid, "clean": clean, "detector": seen.detector, **seen.protocol}
     if not seen.are_ages:
-        made["sigma"] = round((grid["high"] - grid["low"]) / 8, 3)
-    made["evaluate"]["levels"] = [round(count * grid["step"], 6) for count in (3.0, 5.0, 7.0)]
+        made["sigma"] = float(f"{(grid['high'] - grid['low']) / 8:.{DIGITS}g}")
+    made["evaluate"]["levels"] = [float(f"{count * grid['step']:.{DIGITS}g}") for count in (3.0, 5.0, 7.0)]
     return made
 
 
@@ -207,12 +241,16 @@ def _places(table: Path, pictures: Path, root: Path) -> dict[str, Any]:
     """The options `file`, `table` and `table_inside`, with paths from the repository; raises ParamsError where they are of no use."""
     if not table.is_file():
         raise ParamsError(f"--table {table}: there is no such file; give a CSV file with a row for each picture")
-    if not pictures.exists():
-        raise ParamsError(f"--pictures {pictures}: there is no such folder or archive")
+    if not pictures.is_dir() and not pictures.is_file():
+        what = "it is neither a folder nor a file" if pictures.exists() else "there is no such folder or archive"
+        raise ParamsError(f"--pictures {pictures}: {what}")
     if pictures.is_dir() and not os.access(pictures, os.R_OK | os.X_OK):
         raise ParamsError(f"--pictures {pictures} cannot be read: no right to look into the folder")
     if pictures.is_file() and pictures.suffix.lower() in PICTURE_SUFFIXES:
         raise ParamsError(f"--pictures {pictures} is one picture; give the folder or the archive that holds all of them")
+    for option, path in (("--table", table), ("--pictures", pictures)):
+        if shown(path.absolute()) != str(path.absolute()):
+            raise ParamsError(f"{option} {shown(path)}: the name is no UTF-8, which params.yaml and DVC cannot store; rename it")
     if root.resolve().is_relative_to(pictures.resolve()):
         raise ParamsError(f"--pictures {pictures} holds this whole repository; give the folder that holds only the pictures")
     inside = pictures.is_dir() and table.resolve().is_relative_to(pictures.resolve())

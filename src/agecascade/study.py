@@ -61,22 +61,22 @@ def render(name: str, root: Path, *, drawn: bool = False, target: str | None = N
     `overlay`: what stands in for the file. `drawn`: every data set is drawn, and trained on for two epochs. Raises ParamsError
     for an unknown study, and where the result does not pass the checks of `params`.
     """
-    text = _read(DEFAULT, root)
-    known = names(root)
+    text, known = _read(DEFAULT, root), names(root)
     if name not in known and name not in READERS:
         raise ParamsError(unknown_name("study", name, {*known, *READERS}))
     if target is not None and name in known:
         raise ParamsError(f"studies/{name}.yaml names its target itself: change evaluate.target there, and leave --target away")
-    if name != DEFAULT or drawn:
-        content = load_yaml(text)
-        if overlay is not None:
-            _merge(content, overlay)
-        elif name != DEFAULT:
-            _merge(content, load_yaml(_read(name, root)) if name in known else overlay_of_reader(name, target))
-        if drawn:
-            _use_drawn(content)
+    source = f"studies/{name}.yaml" if name in known else f"study {name}"
+    if name != DEFAULT or overlay is not None:
+        content, own = _keys(DEFAULT, root), _keys(name, root) if overlay is None and name in known else overlay
+        _merge(content, own if own is not None else overlay_of_reader(name, target))
         text = dump_yaml(content)
-    check(load_safe(text), f"studies/{name}.yaml" if name in known else f"study {name}")
+    check(load_safe(text), source)
+    if drawn:
+        content = load_yaml(text)
+        _use_drawn(content)
+        text = dump_yaml(content)
+        check(load_safe(text), source)
     return text
 
 
@@ -95,7 +95,7 @@ def apply(
     """
     path = Path(os.path.realpath(root / "params.yaml"))
     after = render(name, root, drawn=drawn, target=target, overlay=overlay)
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    before = path.read_text(encoding="utf-8", errors="backslashreplace") if path.exists() else ""
     if not force and before not in ("", after):
         _refuse_changes_by_hand(before, root)
     with written_beside(path) as temporary:
@@ -115,11 +115,14 @@ def _record(root: Path) -> Path:
 
 
 def _last_written(root: Path) -> str:
-    return _record(root).read_text(encoding="utf-8") if _record(root).is_file() else ""
+    return _record(root).read_text(encoding="utf-8", errors="replace") if _record(root).is_file() else ""
 
 
 def _study_of(text: str) -> Any:
-    content = load_safe(text)
+    try:
+        content = load_safe(text)
+    except (YAMLError, ValueError, RecursionError):  # damaged
+        return None
     return content.get("study") if isinstance(content, dict) else None
 
 
@@ -140,7 +143,7 @@ def _refuse_changes_by_hand(text: str, root: Path) -> None:
     try:
         content = load_safe(text)
         original = render(**_origin(content), root=root)
-    except (YAMLError, ParamsError, AttributeError, KeyError, TypeError):
+    except (YAMLError, ParamsError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
         raise ParamsError(f"params.yaml is of no study in studies/; {remedy.replace('them', 'its settings', 1)}") from None
     changed = _changes(text, original)
     if changed and _study_of(written) == content["study"]:  # an own table: only its columns are not those of the rendered study
@@ -230,6 +233,18 @@ def _read(name: str, root: Path) -> str:
         return (root / "studies" / f"{name}.yaml").read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ParamsError(f"{error.filename} is missing; run the command in the folder of the repository, which holds studies/") from None
+
+
+def _keys(name: str, root: Path) -> Any:
+    """The content of a file of studies/, with its comments. Raises ParamsError, of one line, where it holds no keys."""
+    file = f"studies/{name}.yaml"
+    try:
+        content = load_yaml(_read(name, root))
+    except (YAMLError, ValueError, RecursionError) as error:  # ValueError: bytes that are no UTF-8, numbers of 5,000 digits
+        raise ParamsError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, MutableMapping):
+        raise ParamsError(f"{file} holds {'nothing' if content is None else 'no keys'}; it is to hold the keys that differ from sample's")
+    return content
 
 
 def load_safe(text: str) -> Any:

@@ -27,6 +27,7 @@ from agecascade.tracking_store import (
     open_store,
     refused,
     replaced,
+    store_exists,
     tracking_uri,
     warn,
     within,
@@ -91,7 +92,9 @@ class Tracker:
                 warn(f"MLflow refused to log something: {first_line(error)}; going on with the rest")
                 return None
             self.lost = True
-            reason = f"{error}; another process may hold it" if isinstance(error, TooSlow) else repr(error)
+            reason = (
+                f"{error}; another process may hold it" if isinstance(error, TooSlow) else f"{type(error).__name__}: {first_line(error)}"
+            )
             warn(f"tracking at {tracking_uri()} is lost ({reason}); going on without it")
             return None
 
@@ -290,8 +293,11 @@ def evaluation_runs() -> list[dict[str, Any]]:
     """Every evaluation that the store knows, newest last: experiment (DVC's name, else the commit), params, and rows.
 
     rows: {data set: {step: {row: {metric: value}}}}, as in metrics/mae.json. Of several runs of one experiment on the same
-    params the last counts. Raises TrackingError where the store cannot be read.
+    params the last counts. Raises TrackingError where the store cannot be read; a store of the repository that no stage has written
+    yet is not made.
     """
+    if not store_exists():
+        return []
     tracker = Tracker("", "tables")
     try:
         runs = tracker.evaluations()

@@ -42,6 +42,11 @@ def _own_store() -> Path:
     return repository_root() / "mlflow.db"
 
 
+def store_exists() -> bool:
+    """Whether there is a store to read: one that MLFLOW_TRACKING_URI names, or the repository's own after the first tracked stage."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or _own_store().is_file()
+
+
 def warn(text: str) -> None:
     print(f"warning: {without_password(text, tracking_uri())}", file=sys.stderr)
 
@@ -178,7 +183,9 @@ def log_batch(client: Any, run_id: str, batch: Mapping[str, list[Any]]) -> None:
 
 
 def first_line(error: Exception) -> str:
-    return " ".join(str(error).strip().split("\n\n")[0].split())[:300]
+    """An error's own words in one line: without the statement that SQLAlchemy adds, and how it came to it."""
+    text = re.sub(r"^\(raised as a result of [^\n]*\)\n", "", str(error).strip())
+    return " ".join(re.split(r"\n\n|\n\[SQL: ", text)[0].split())[:300]
 
 
 def as_number(value: Any) -> float | None:

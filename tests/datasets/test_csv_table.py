@@ -187,6 +187,8 @@ def test_ways_of_writing_landmarks(tmp_path, text):
         ("path,label,landmarks", "a.jpg,3,1 2 3 4 5 6 7 8 9 nan", "landmarks_unreadable"),
         ("path,label", "a.jpg,3,4", "row_malformed"),
         ("path,label,subject", "a.jpg,3", "row_malformed"),
+        ("path,label,sigma", "a.jpg,3,1e300", "sigma_unreadable"),
+        ("path,label,official", "a.jpg,3,fold" + "9" * 5000, "role_unknown"),
     ],
 )
 def test_every_fault_of_a_row_is_one_reject_with_its_line(tmp_path, header, cells, reason):
@@ -299,3 +301,14 @@ def test_the_drawn_archive(tmp_path):
     assert len({row.subject for row in rows}) == 6
     assert all(1 <= row.label <= 95 and 0.5 <= row.label_sigma <= 4 for row in rows)
     assert {row.gender for row in rows} == {"female", "male"}
+
+
+def test_halves_of_characters_are_no_text(tmp_path):
+    with pytest.raises(ArchiveError, match=r"labels\.csv, line \d, is not utf-7 text"):
+        read(given_table(tmp_path, b"path,label\n+2AA-.jpg,3\n"), {"encoding": "utf-7"})
+
+
+@pytest.mark.parametrize("key", ["file", "table"])
+def test_a_name_is_not_empty(key):
+    with pytest.raises(ParamsError, match=rf"options\.{key}: String should have at least 1 character"):
+        tables_of_users.sources({key: ""})

@@ -188,3 +188,7 @@ def test_a_pillow_image_whose_file_is_cut_is_an_error() -> None:
     assert "truncated" in str(opened(cut, 100))
     assert opened(Pillow.new("F", (4, 4)), 100) == "its pixels are floating-point numbers, whose black and white nobody knows"
     assert opened(Pillow.new("RGB", (40, 50)), 0.001) == "40 x 50 pixels are more than 0.001 megapixels"
+
+
+def test_a_pillow_image_without_pixels_is_an_error() -> None:
+    assert opened(Pillow.new("RGB", (0, 5)), 100) == "0 x 5 pixels are no picture"

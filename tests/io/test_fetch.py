@@ -177,3 +177,26 @@ def test_a_name_that_dvc_cannot_store_is_told(repository, tmp_path):
         fetch(Source("photos"), tmp_path / "raw")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "raw" / "photos").exists()
+
+
+@pytest.mark.parametrize("file", ["labels.csv", "./archives/labels.csv"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(repository, file):
+    (repository / "archives").mkdir(exist_ok=True)
+    os.mkfifo(repository / "archives" / "labels.csv")
+    with pytest.raises(FetchError, match=r"archives/labels\.csv is a pipe, a socket or a device; put a file or a folder there"):
+        fetch(Source(file), repository / "data")
+
+
+@pytest.mark.parametrize("file", [f"{'a' * 300}.zip", f"./{'a' * 300}", "a\0.zip", "loop.zip", "./archives/loop.zip"])
+def test_a_name_that_no_file_can_have_is_one_line(repository, file):
+    (repository / "archives").mkdir(exist_ok=True)
+    (repository / "archives" / "loop.zip").symlink_to("loop.zip")
+    with pytest.raises(FetchError) as raised:
+        fetch(Source(file, instructions="yours"), repository / "data")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_mirror_of_a_name_that_is_too_long_is_one_line(repository, monkeypatch):
+    monkeypatch.setenv("AGECASCADE_MIRROR", "a" * 300)
+    with pytest.raises(FetchError, match="a: file name too long; correct the name"):
+        fetch(Source("x.zip"), repository / "data")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agecascade.errors import FetchError
+from agecascade.io import inventory
 from agecascade.io.inventory import SMALL, listing, write_inventory
 from agecascade.io.places import Source
 from publishers import write_folder
@@ -149,3 +150,14 @@ def test_a_wrong_mirror_is_one_clear_line(monkeypatch):
     monkeypatch.setenv("AGECASCADE_MIRROR", "nowhere")
     with pytest.raises(FetchError, match=r"AGECASCADE_MIRROR=nowhere"):
         written()
+
+
+@pytest.mark.parametrize("path", ["archives/labels.csv", "archives/pictures"])
+def test_what_is_removed_while_it_is_read_is_gone(path, monkeypatch):
+    def slow(source: Path) -> dict[str, object]:
+        if source == Path(path).absolute():
+            shutil.rmtree(path) if source.is_dir() else source.unlink()
+        return listing(source)
+
+    monkeypatch.setattr(inventory, "listing", slow)
+    assert set(json.loads(written()["own"])) == {TABLE.file, PICTURES.file} - {"labels.csv" if "labels" in path else "pictures.zip"}

@@ -172,3 +172,19 @@ def test_files_have_the_usual_rights(tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o644
     finally:
         os.umask(previous)
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".csv", "ä" * 125 + ".csv", "a" * 255, "a" * 246 + ".csv.gz"])
+def test_every_name_that_a_file_can_have_can_be_written(tmp_path: Path, name: str) -> None:
+    for _ in range(2):
+        UserOutput(tmp_path / name).write(iter([]))
+        with written_beside(tmp_path / name) as temporary:
+            temporary.write_text("a")
+    assert names(tmp_path) == [name]
+
+
+def test_leftovers_of_a_long_name_are_removed_as_well(tmp_path: Path) -> None:
+    kill(begin(tmp_path / ("a" * 251 + ".csv")))
+    assert len(names(tmp_path)) == 2
+    UserOutput(tmp_path / ("a" * 251 + ".csv")).write(iter([]))
+    assert len(names(tmp_path)) == 1

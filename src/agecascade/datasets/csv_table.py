@@ -28,6 +28,8 @@ from agecascade.errors import ArchiveError, missing_column
 from agecascade.io.places import Source
 from agecascade.params import Block
 
+LARGEST_SIGMA = 1e9  # as that of params
+LONGEST_FOLD = 9  # digits of fold<k>
 _EDGES = ("left", "top", "right", "bottom")
 _POINTS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")  # x1, y1, ..., x5, y5
 GENDERS = {"f": "female", "female": "female", "m": "male", "male": "male"}
@@ -64,8 +66,10 @@ class Columns(Block):
 class Options(Block):
     """What params.yaml may say of the user's own table."""
 
-    file: str = "pictures.zip"  # a zip or tar file, or a folder, in archives/; with a slash in it, a path that counts from the repository
-    table: str = "labels.csv"  # likewise
+    file: str = Field(
+        "pictures.zip", min_length=1
+    )  # a zip or tar file, or a folder, in archives/; with a slash in it, a path that counts from the repository
+    table: str = Field("labels.csv", min_length=1)  # likewise
     table_inside: bool = False  # the table lies in `file`, not beside it
     columns: Columns = Columns()
     delimiter: str = Field(",", min_length=1, max_length=1)
@@ -205,8 +209,8 @@ def _row(path: str, cells: Mapping[str, list[str]], chosen: Options) -> Manifest
     if "label" in cells and value("label") is None:
         raise _Fault("label_missing", f"the label is {text('label') or ''!r}, no number")
     sigma = value("sigma")
-    if text("sigma") and (sigma is None or sigma < 0):
-        raise _Fault("sigma_unreadable", f"the deviation is {text('sigma')!r}, no number from 0")
+    if text("sigma") and (sigma is None or not 0 <= sigma <= LARGEST_SIGMA):
+        raise _Fault("sigma_unreadable", f"the deviation is {text('sigma')!r}, no number from 0 to {LARGEST_SIGMA:g}")
     return ManifestRow(
         sample_id=path,
         member="",
@@ -240,8 +244,10 @@ def _role(text: str | None) -> str | None:
     if text is None:
         return None
     role = _ROLES.get(text.lower(), text.lower())
-    if role not in _ROLES and not (role.startswith("fold") and role[4:].isascii() and role[4:].isdecimal()):
-        raise _Fault("role_unknown", f"{text!r} is neither train, validation, test nor fold<k>")
+    if role not in _ROLES and not (
+        role.startswith("fold") and role[4:].isascii() and role[4:].isdecimal() and len(role) <= 4 + LONGEST_FOLD
+    ):
+        raise _Fault("role_unknown", f"{text!r:.60} is neither train, validation, test nor fold<k>")
     return role
 
 

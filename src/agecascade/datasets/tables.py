@@ -111,7 +111,9 @@ def text_lines(table: Table, encoding: str = "utf-8-sig") -> Iterator[tuple[int,
 def decoded(table: Table, encoding: str = "utf-8-sig") -> str:
     """The table as text; raises ArchiveError that names the place of the fault."""
     try:
-        return table.content.decode(encoding)
+        text = table.content.decode(encoding)
+        text.encode()  # utf-7 and others give halves of characters, which no manifest can store
+        return text
     except UnicodeError as error:  # a few encodings name no place
         line = table.content[: getattr(error, "start", 0)].count(b"\n") + 1
         raise ArchiveError(f"{table.name}, line {line}, is not {encoding} text; save the table in that encoding") from None

@@ -143,6 +143,8 @@ def _content(path: os.PathLike[str] | str) -> bytes:
 def _of_pillow(picture: Pillow.Image, max_megapixels: float) -> Image:
     """An image of Pillow's, upright by its EXIF orientation; raises FaceError."""
     refuse_many_pixels(*picture.size, max_megapixels)
+    if not all(picture.size):
+        raise FaceError(f"{picture.width} x {picture.height} pixels are no picture")
     try:
         orientation = picture.getexif().get(0x0112, 1)
         return upright(from_pillow(picture), orientation if orientation in range(1, 9) else 1)

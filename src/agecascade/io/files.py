@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SIGNIFICANT_DIGITS = 6  # of figures and tables: more differ between processors
 
+LONGEST_NAME = 255  # bytes that file systems take
 _OWNER = ".owner"  # the lock file of a temporary folder's process
 _SETTLED = 60.0  # seconds after which a temporary folder's process surely has its lock
 _swept: set[Path] = set()
@@ -50,7 +51,7 @@ def written_beside(path: Path | str) -> Iterator[Path]:
 @contextmanager
 def half_written(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path` that is removed at the end; a lock file beside it lasts as long as its process."""
-    begun = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}")
+    begun = path.with_name(f".{_short_stem(path)}.{uuid.uuid4().hex[:8]}")
     lock = FileLock(begun.with_name(f"{begun.name}.lock"), thread_local=False)
     temporary = begun.with_name(begun.name + path.suffix)  # the suffix stays last, for writers that choose a format by it
     try:
@@ -68,6 +69,12 @@ def half_written(path: Path) -> Iterator[Path]:
         Path(lock.lock_file).unlink(missing_ok=True)
 
 
+def _short_stem(path: Path) -> str:
+    """The name without its suffix, so short that what `half_written` adds to it makes a name that the system still takes."""
+    room = LONGEST_NAME - len(os.fsencode(path.suffix)) - len("..12345678.lock")
+    return os.fsdecode(os.fsencode(path.stem)[: max(room, 0)])
+
+
 def sweep(path: Path, *, without_lock: bool = True) -> None:
     """Remove what killed processes had begun to write for `path`; once for each path in a process.
 
@@ -76,7 +83,7 @@ def sweep(path: Path, *, without_lock: bool = True) -> None:
     if path in _swept:
         return
     _swept.add(path)
-    name = re.compile(rf"(\.{re.escape(path.stem)}\.[0-9a-f]{{8}})(\.lock|{re.escape(path.suffix)})")
+    name = re.compile(rf"(\.{re.escape(_short_stem(path))}\.[0-9a-f]{{8}})(\.lock|{re.escape(path.suffix)})")
     begun = {match[1] for entry in os.scandir(path.parent) if (match := name.fullmatch(entry.name))}
     for stem in begun:
         lock = path.with_name(f"{stem}.lock")

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ def listing(path: Path) -> Entry:
 def _listed(source: Source, name: str, data: Path, before: Entry) -> Entry | None:
     """The listing of a source, None where it was not placed by hand."""
     path = source.local()
-    if path is not None:
-        return listing(path)
+    with suppress(FileNotFoundError):  # removed while it is read: it is gone
+        if path is not None:
+            return listing(path)
     if source.file not in before:
         return None
     raw = (root / data / "raw" / name / copy for root in (Path(), repository_root()) for copy in source.names())

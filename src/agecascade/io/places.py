@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -48,10 +50,25 @@ def archive_folders() -> Iterator[Path]:
     mirror = os.environ.get("AGECASCADE_MIRROR")
     if mirror:
         folder = repository_root() / mirror  # an absolute mirror stays as it is
-        if not folder.is_dir():
+        if not is_placed(folder) or not folder.is_dir():
             raise FetchError(f"AGECASCADE_MIRROR={mirror}: {folder} is no folder; correct it or unset it")
         yield folder
     yield repository_root() / "archives"
+
+
+def is_placed(path: Path) -> bool:
+    """Whether a file or folder is there. Raises FetchError for a pipe, which would be waited for, and for what cannot be looked at."""
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte in the name
+        return False
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise FetchError(f"{path}: {(error.strerror or str(error)).lower()}; correct the name, or the rights of its folder") from None
+    if kind not in (stat.S_IFREG, stat.S_IFDIR):
+        raise FetchError(f"{path} is a pipe, a socket or a device; put a file or a folder there")
+    return True
 
 
 PACKINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -87,10 +104,13 @@ class Source:
         return repository_root() / (self.file if self.is_path else f"archives/{self.file}")
 
     def local(self) -> Path | None:
-        """The file in the mirror or in archives/: under its published name, unpacked as a folder, or packed otherwise; or at its path."""
+        """The file in the mirror or in archives/: under its published name, unpacked as a folder, or packed otherwise; or at its path.
+
+        Raises FetchError where it is neither a file nor a folder, or cannot be looked at.
+        """
         if self.is_path:
-            return self.place if self.place.exists() else None
-        return next((folder / name for folder in archive_folders() for name in self.names() if (folder / name).exists()), None)
+            return self.place if is_placed(self.place) else None
+        return next((folder / name for folder in archive_folders() for name in self.names() if is_placed(folder / name)), None)
 
     def names(self) -> list[str]:
         """The published name first, then those of the same archive unpacked or packed otherwise: AgeDB.zip, AgeDB, AgeDB.tar, ...
