@@ -279,7 +279,7 @@ def test_a_name_that_the_terminal_cannot_show_ends_nothing(work: Path, encoding:
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     result = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert ".csv: 0 faces of 1 pictures" in result.stdout
+    assert ".csv: 0 faces of 1 picture," in result.stdout
     assert Path(os.fsdecode("ä".encode() + b"\xe9.csv")).exists()
 
 
