@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from images import picture
+from project import whole_only
 from publishers import write_folder
 from repository import Repository
 
@@ -71,6 +72,7 @@ def test_archives_that_are_gone_after_the_download_cost_nothing(repository: Repo
     shutil.move(repository.folder / "photos", repository.folder / "archives")
 
 
+@whole_only
 def test_an_experiment_in_a_copy_sees_the_same_files(repository: Repository) -> None:
     repository.commit("corrected")
     output = repository.run("dvc", "exp", "run", "--temp", "-S", "datasets.csv_table.clean.low=5", STAGE)

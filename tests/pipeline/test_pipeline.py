@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from project import whole_only
 from repository import Repository
 
 MAIN = "dldl_v2-tinyagenet-s0"
@@ -70,6 +71,7 @@ def test_an_experiment_retrains_from_the_first_stage_that_uses_the_param(reposit
     assert {stage.partition("@")[0] for stage in ran} == {"check", "finetune", "features", "regress", "evaluate"}
 
 
+@whole_only
 def test_queued_experiments_stand_beside_the_first_in_mlflow_and_in_one_table(repository: Repository) -> None:
     repository.run("dvc", "exp", "run", "--queue", "-S", "lambda=0.3,10")
     repository.run("dvc", "exp", "run", "--run-all", "--jobs", "2")
@@ -80,6 +82,7 @@ def test_queued_experiments_stand_beside_the_first_in_mlflow_and_in_one_table(re
     assert {"0.1", "0.3", "10"} <= set(json.loads(repository.run("python", "-c", script).splitlines()[-1]))
 
 
+@whole_only
 def test_experiments_run_where_nothing_ran_before(repository: Repository) -> None:
     """A new clone has the lock, but not what it names: neither the folders of stages that the experiment leaves out, nor a cache."""
     repository.run("git", "clone", "-q", ".", "clone")

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from ruamel.yaml import YAML
 
 from agecascade import params
@@ -22,6 +23,9 @@ from places import ROOT, sample_params
 
 STEP = "target_from_scratch"
 WHOLE = bool(os.environ.get("AGECASCADE_WHOLE"))  # CONTRIBUTING.md: the slow tests in full
+
+
+whole_only = pytest.mark.skipif(not WHOLE, reason="minutes of DVC runs: AGECASCADE_WHOLE=1 uv run pytest -m slow")
 
 
 def repeated(times: int, *, whole: int) -> int:

@@ -37,7 +37,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(tmp_path: Path) -> N
     assert results(disturbed) == results(undisturbed)
     assert killed
     assert went_on
-    assert not list((disturbed / ".agecascade" / "work").iterdir())
+    assert {path.suffix for path in (disturbed / ".agecascade" / "work").iterdir()} <= {"", ".lock"}  # finished trainings alone
     curves(disturbed / "mlflow.db")
 
 
