@@ -70,7 +70,7 @@ NAMES = [
     "x.zip",
 ]
 NAMES += ["new.csv", "new.jsonl", "new.parquet", "new/deep/ages.csv", "photos/new.csv", "model/new.csv", "ages.csv/x.csv", "loop.csv/x.csv"]
-PREFIXES = ["", "./", "photos/../", "photos_link/", "up/work/", "model/", "absent/../"]
+PREFIXES = ["", "./", "photos/../", "photos_link/", "up/here/", "model/", "absent/../"]
 outputs = st.builds(
     lambda prefix, name: name if name.startswith(("/", "-")) else prefix + name, st.sampled_from(PREFIXES), st.sampled_from(NAMES)
 )
@@ -131,7 +131,7 @@ def predict(source: str, output: str) -> Result:
 @example(source="photos_link", output="absent/../photos/a.png")
 def test_nothing_but_the_named_output_changes(source: str, output: str) -> None:
     with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
-        work = Path(place, "work")
+        work = Path(place, "here")
         fill(work)
         patch.chdir(work)
         before = contents(Path(place))
@@ -150,9 +150,9 @@ def test_nothing_but_the_named_output_changes(source: str, output: str) -> None:
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    fill(tmp_path / "work")
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path / "work"
+    fill(tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import math
 import os
 import re
@@ -20,13 +17,14 @@ import numpy as np
 from agecascade.archives import Archive, Member
 from agecascade.datasets import csv_table
 from agecascade.datasets.base import PICTURE_SUFFIXES, ManifestRow, Reject, parse_options
-from agecascade.datasets.tables import Table, decoded, number
-from agecascade.errors import ArchiveError, FaceError, ParamsError, missing_column
+from agecascade.datasets.tables import Table
+from agecascade.errors import ArchiveError, FaceError, ParamsError
 from agecascade.faces.detection import create_finder, filled_share
 from agecascade.faces.detectors.weights import YUNET
 from agecascade.imaging import decode_image
 from agecascade.imaging.inputs import shown
 from agecascade.io.places import user_cache_folder
+from agecascade.own_table.columns import OPTION, encoding_of, has_decimal_commas, name_columns, serves, split_lines
 from agecascade.params import Detection
 from agecascade.study import OWN, apply, overlay_of_reader
 
@@ -40,17 +38,6 @@ OLDEST = 120
 LARGEST_LABEL, SMALLEST_SPAN = 1e6, 1e-6  # of scores; networks compute in 32 bits
 DIGITS = 6  # of settings that are computed
 
-# what tables call our columns, the likeliest first
-_GUESSES = {
-    "path": ("path", "file", "filename", "file_name", "image", "image_path", "img", "picture", "photo"),
-    "label": ("label", "age", "age_years", "years", "score", "rating"),
-    "gender": ("gender", "sex"),
-    "subject": ("subject", "subject_id", "person", "person_id"),
-    "sigma": ("sigma",),
-    "official": ("official", "split"),
-}
-_OPTIONAL = ("gender", "subject", "sigma", "official")
-_OPTION = {"official": "split"}  # our column -> the command line's option, where they differ
 _AGE = re.compile(r"age|year|alter|jahr|edad|âge", re.IGNORECASE)
 _NO_YEARS = re.compile(r"(group|class|bin|bracket|decade|months?|gruppe|klasse|monate)s?$", re.IGNORECASE)  # such as age_group
 
@@ -143,13 +130,14 @@ def study_of(
         raise ParamsError(f"{'--table' if table is None else '--pictures'} is missing: they go together")
     empty = next((ours for ours, theirs in columns.items() if not theirs.strip()), None)
     if empty is not None:
-        raise ParamsError(f"--{_OPTION.get(empty, empty)} names no column; give its name, or leave the option away")
+        raise ParamsError(f"--{OPTION.get(empty, empty)} names no column; give its name, or leave the option away")
     seen = look(table, pictures, columns, genders, root)
-    apply(NAME, root, overlay=overlay(seen), force=force)
+    made = overlay(seen)
+    apply(NAME, root, overlay=made, force=force)
     model = f"models/{OWN}/dldl_v2-tinyagenet-s0"
     use = f"uv run agecascade predict --model {model} --input FOLDER --output ages.csv"
     return [
-        *summary(seen),
+        *summary(seen, made),
         "params.yaml is written. Next: uv run dvc repro",
         f"It writes metrics/tables/mae.md and the model {model}",
         f"After it: {use}" + (" --aligned, for crops such as these" if seen.detector == "whole" else ""),
@@ -164,12 +152,12 @@ def look(table: Path, pictures: Path, columns: Mapping[str, str], genders: Mappi
     """
     options = _places(table, pictures, root)
     content = Table(table.name, table.read_bytes())
-    options["encoding"] = _encoding(content)
-    options["delimiter"], header, lines = _lines(content, options["encoding"], columns.get("path"))
-    named = _columns(table.name, header, columns)
+    options["encoding"] = encoding_of(content)
+    options["delimiter"], header, lines = split_lines(content, options["encoding"], columns.get("path"))
+    named = name_columns(table.name, header, columns)
     cells = {ours: [line[header.index(theirs)].strip() for line in lines] for ours, theirs in named.items()}
-    options |= {"decimal": "," if _has_decimal_commas(cells["label"]) else ".", "genders": dict(genders)}
-    named = {ours: theirs for ours, theirs in named.items() if _serves(table.name, ours, theirs, cells[ours], columns, genders)}
+    options |= {"decimal": "," if has_decimal_commas(cells["label"]) else ".", "genders": dict(genders)}
+    named = {ours: theirs for ours, theirs in named.items() if serves(table.name, ours, theirs, cells[ours], columns, genders)}
     options["columns"] = {ours: theirs for ours, theirs in named.items() if ours != theirs}
     chosen = parse_options(csv_table.Options, options)
     with (_AsCopied if pictures.is_dir() else Archive)(pictures) as archive:
@@ -215,9 +203,9 @@ def overlay(seen: Look) -> dict[str, Any]:
     return made
 
 
-def summary(seen: Look) -> list[str]:
-    """What was understood, for a person, in lines."""
-    made = overlay(seen)["datasets"][NAME]
+def summary(seen: Look, made: Mapping[str, Any]) -> list[str]:
+    """What was understood, and the overlay that was `made` of it, for a person, in lines."""
+    settings = made["datasets"][NAME]
     low, high, grid = seen.labels.min(), seen.labels.max(), seen.grid
     kind = "ages" if seen.are_ages else "scores"
     columns = ", ".join(f"{theirs} is the {ours}" for ours, theirs in seen.columns.items())
@@ -225,13 +213,13 @@ def summary(seen: Look) -> list[str]:
         f"table      {seen.options['table']}: {seen.rows} rows; {columns}",
         f"pictures   {seen.options['file']}: {len(seen.matched)} of the rows have a picture and a label",
         f"labels     {kind} from {low:g} to {high:g}, median {np.median(seen.labels):g}; grid {grid['low']:g} to {grid['high']:g}",
-        f"faces      {seen.reason}; so detector: {made['detector']}",
-        f"split      {made['protocol']}",
+        f"faces      {seen.reason}; so detector: {settings['detector']}",
+        f"split      {settings['protocol']}",
     ]
     rejected = seen.rejected + Counter(label_out_of_range=int(seen.outside.sum()))
     if rejected:
         counted = ", ".join(f"{reason} {count}" for reason, count in rejected.most_common())
-        lines.append(f"left out   {counted}; max_reject_rate: {made['clean']['max_reject_rate']:g}")
+        lines.append(f"left out   {counted}; max_reject_rate: {settings['clean']['max_reject_rate']:g}")
     if len(seen.matched) < FEW:
         lines.append(f"few        {len(seen.matched)} pictures: docs/how_to/own_data.md says how to start from a larger data set")
     return lines
@@ -262,70 +250,6 @@ def _from(root: Path, path: Path) -> str:
     """A path with a slash in it, from the repository where it lies inside."""
     absolute, base = Path(os.path.abspath(path)), Path(os.path.abspath(root))  # noqa: PTH100 - `resolve` would follow a person's links
     return f"./{absolute.relative_to(base).as_posix()}" if absolute.is_relative_to(base) else absolute.as_posix()
-
-
-def _encoding(table: Table) -> str:
-    if table.content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        raise ArchiveError(f"{table.name} is a spreadsheet; save it as CSV")
-    if table.content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    try:
-        table.content.decode("utf-8-sig")
-        return "utf-8-sig"
-    except UnicodeDecodeError:
-        return "cp1252"
-
-
-def _lines(table: Table, encoding: str, path: str | None) -> tuple[str, list[str], list[list[str]]]:
-    """(delimiter, header, rows that are not empty, as wide as the header).
-
-    The delimiter is what separates the first line into the most columns, the one that the user has named among them if it can.
-    """
-    text = decoded(table, encoding)
-    first = next(iter(text.splitlines()), "")
-    headers = {mark: [name.strip(' "') for name in first.split(mark)] for mark in ",;\t|"}
-    mark = max(headers, key=lambda mark: (path in headers[mark], len(headers[mark])))
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
-    try:
-        header = [name.strip() for name in next(rows, [])]
-        lines = [(row + [""] * len(header))[: len(header)] for row in rows if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise ArchiveError(f"{table.name}, line {rows.line_num}, is no row of a table ({error}); correct it") from None
-    if not lines:
-        raise ArchiveError(f"{table.name} holds no rows below its header")
-    return mark, header, lines
-
-
-def _columns(name: str, header: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
-    """Our columns -> theirs: as the user says, else by the names that they usually bear."""
-    lower = {title.lower(): title for title in reversed(header)}
-    columns = {}
-    for ours, usual in _GUESSES.items():
-        theirs = given.get(ours) or next((lower[guess] for guess in usual if guess in lower), None)
-        if theirs is None and ours in _OPTIONAL:
-            continue
-        if theirs is None or theirs not in header:
-            raise ParamsError(f"{missing_column(name, theirs or ours, header)}; --{_OPTION.get(ours, ours)} says which it is")
-        columns[ours] = theirs
-    return columns
-
-
-def _serves(name: str, ours: str, theirs: str, cells: Sequence[str], given: Mapping[str, str], genders: Mapping[str, str]) -> bool:
-    """Whether a column can be what it is called; raises ParamsError where it cannot, but the user says so or the reader would."""
-    known = set(genders) | set(csv_table.GENDERS)
-    strange = sorted({cell for cell in cells if cell and cell not in known and cell.lower() not in known}) if ours == "gender" else []
-    if not strange:
-        return True
-    if ours not in given and theirs != ours:
-        return False
-    shown = ", ".join(strange[:5]) + (f" and {len(strange) - 5} more" if len(strange) > 5 else "")
-    example = ",".join(f"{value}=female|male" for value in strange[:5])
-    raise ParamsError(f"{name}: the column {theirs!r} holds {shown}; say what each of them means: --genders '{example}'")
-
-
-def _has_decimal_commas(cells: Sequence[str]) -> bool:
-    with_points = sum(number(cell) is not None for cell in cells)
-    return sum("." not in cell and number(cell.replace(",", ".")) is not None for cell in cells) > with_points
 
 
 def _nothing_matched(table: Path, pictures: Path, rows: int, rejects: Sequence[Reject]) -> str:
