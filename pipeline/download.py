@@ -17,7 +17,7 @@ def main(name: str) -> None:
     dataset = settings.datasets[name]
     with written_beside(Path("data/raw") / name) as folder:
         folder.mkdir()
-        if dataset.origin == "publisher" or dataset.draw is None:
+        if dataset.draw is None:
             fetch_all(reader(dataset.reader).sources(dataset.options), folder)
         else:
             from agecascade import synthetic

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agecascade.conformal import Interval, calibrate, widths
+from agecascade.conformal import Interval, interval_of, scores, widths
 
 GRID = np.arange(0.0, 101.0)
 
@@ -15,7 +15,7 @@ GRID = np.arange(0.0, 101.0)
 def test_quantile_by_hand() -> None:
     # nine residuals 1..9, coverage 0.8: the ceil(10 * 0.8) = 8th smallest
     value = np.full(9, 50.0)
-    interval = calibrate(value, value + np.arange(1, 10), None, GRID, 0.8)
+    interval = interval_of(scores(value, value + np.arange(1, 10), None, GRID), 0.8, scaled=False)
     assert interval == Interval(0.8, 8.0, False)
     low, high = interval.bounds(np.array([50.0, 3.0, 99.0]), None, GRID)
     assert low.tolist() == [42, 0, 91]
@@ -43,7 +43,7 @@ def test_coverage_on_exchangeable_data(seed: int, coverage: float) -> None:
     random = np.random.default_rng(seed)
     value = np.full(4000, 50.0)
     label = value + random.normal(0, 5, 4000)
-    interval = calibrate(value[:2000], label[:2000], None, GRID, coverage)
+    interval = interval_of(scores(value[:2000], label[:2000], None, GRID), coverage, scaled=False)
     low, high = interval.bounds(value[2000:], None, GRID)
     inside = ((low <= label[2000:]) & (label[2000:] <= high)).mean()
     assert abs(inside - coverage) < 0.06  # five standard deviations of the two samples' noise
@@ -51,4 +51,4 @@ def test_coverage_on_exchangeable_data(seed: int, coverage: float) -> None:
 
 def test_without_pictures() -> None:
     with pytest.raises(ValueError, match="validation pictures"):
-        calibrate(np.empty(0), np.empty(0), None, GRID, 0.8)
+        interval_of(np.empty(0), 0.8, scaled=False)

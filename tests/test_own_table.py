@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from agecascade import own_table, params
+from agecascade import params
 from agecascade.archives import open_archives
 from agecascade.cli import app
 from agecascade.datasets import reader
 from agecascade.datasets.cleaning import clean
+from agecascade.io import fetch
 from agecascade.io.fetch import fetch_all
 from images import picture
 from places import ROOT
@@ -30,7 +31,7 @@ def repository(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("AGECASCADE_MIRROR", raising=False)
-    monkeypatch.setattr(own_table, "user_cache_folder", lambda: tmp_path / "nowhere")
+    monkeypatch.setattr(fetch, "user_cache_folder", lambda: tmp_path / "nowhere")
     shutil.copytree(ROOT / "studies", tmp_path / "studies")
     shutil.copy(ROOT / "studies" / "sample.yaml", tmp_path / "params.yaml")
     write_folder(tmp_path / "photos", {f"{number:02d}.jpg": picture(64, 64, seed=number) for number in range(COUNT)})

@@ -55,8 +55,3 @@ def interval_of(scores: np.ndarray, coverage: float, scaled: bool, calibrated_on
         raise ValueError("a conformal interval needs validation pictures, or those of other folds")
     rank = min(math.ceil((len(scores) + 1) * coverage), len(scores))
     return Interval(coverage, float(np.sort(scores)[rank - 1]), scaled, calibrated_on)
-
-
-def calibrate(value: np.ndarray, label: np.ndarray, distribution: np.ndarray | None, grid: np.ndarray, coverage: float) -> Interval:
-    """The interval of n validation pictures: `interval_of` their `scores`. Raises ValueError without any picture."""
-    return interval_of(scores(value, label, distribution, grid), coverage, distribution is not None)

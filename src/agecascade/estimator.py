@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -23,7 +22,7 @@ from agecascade.faces.face import Annotation, Face, Image
 from agecascade.imaging.inputs import named_pictures, opened
 from agecascade.inference import predict_values
 from agecascade.methods.base import Method
-from agecascade.model_folder import ModelCard
+from agecascade.model_folder import IDENTITY, ModelCard
 from agecascade.models.base import Network
 from agecascade.params import Detection
 from agecascade.params.data import MAX_MEGAPIXELS, MOST_MEGAPIXELS
@@ -31,7 +30,6 @@ from agecascade.params.data import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 COLUMNS = ["path", "face", "value", "low", "high", "box", "score", "error"]
 PYRAMID = 2  # params.Detection.pyramid in photos: group photos are large, and their faces small
 BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
-_FOLD = re.compile(r"fold[0-9]+")
 _SHARED = ("crop", "study", "step", "backbone", "method", "grid", "normalisation")  # keys of model.json
 
 
@@ -231,7 +229,7 @@ def _in_photos(trained: dict[str, Any], max_side: int | None, min_score: float |
 
 def _fold_folders(folder: Path) -> list[Path]:
     """The folders fold0, fold1, ... of a model; raises ModelError where there is none, or one of them is missing."""
-    paths = sorted((path for path in folder.iterdir() if _FOLD.fullmatch(path.name)), key=lambda path: int(path.name[4:]))
+    paths = model_folder.fold_folders(folder)
     if not paths:
         raise ModelError(f"{folder} holds no model.json, nor does a fold<k> in it; train the model first (`dvc repro`)")
     missing = next((k for k, path in enumerate(paths) if path.name != f"fold{k}"), None)
@@ -252,7 +250,7 @@ def _refuse_other_models(paths: list[Path], folds: list[FoldModel]) -> None:
 def _load_fold(folder: Path, device: str | None) -> FoldModel:
     """One model folder; raises ModelError."""
     network, method, card = model_folder.load(folder)
-    if card.method == "identity":
+    if card.method == IDENTITY:
         raise ModelError(f"{folder} recognises identities and estimates nothing; give a model of a cascade step, models/<step>/...")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, field, replace
@@ -33,6 +34,7 @@ FORMAT = 2  # 1, which has no SEALS, is still read
 SEALS = "sha256"  # key of model.json: the digests of the card without it, and of the weights
 Point = Annotated[list[float], Field(min_length=2, max_length=2)]  # x, y
 IDENTITY = "identity"  # the method of pretrainings, which classify identities
+_FOLD = re.compile(r"fold[0-9]+")
 _POOLED = "pooled"  # the head of identities, whatever head ages have: only classes are needed
 
 
@@ -295,13 +297,19 @@ def _crop(params: Params, step: str) -> Crop:
     )
 
 
+def fold_folders(folder: Path) -> list[Path]:
+    """The folders fold0, fold1, ... of a model by their numbers; what else is called so, such as fold0_backup, is none."""
+    folders = (path for path in folder.glob("fold*") if _FOLD.fullmatch(path.name))
+    return sorted(folders, key=lambda path: int(path.name.removeprefix("fold")))
+
+
 def find_model(folder: Path, row: Row, fold: int) -> Path:
     """The model of a row and fold below a step's folder; where a step has one fold, all later folds start from it.
 
     Pretrainings have no method: their model is found by backbone and seed. Raises ModelError where there is none.
     """
     for name in [row.name, *(row._replace(method=shared).name for shared in (IDENTITY, SCRATCH))]:
-        folds = sorted((folder / name).glob("fold*"))
+        folds = fold_folders(folder / name)
         if len(folds) == 1:
             return folds[0]
         if folder / name / f"fold{fold}" in folds:

@@ -13,14 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from agecascade.archives import PICTURE_SUFFIXES
 from agecascade.errors import FaceError
 from agecascade.imaging import encode_image
-from agecascade.imaging.inputs import list_pictures, named_pictures, opened, shown
+from agecascade.imaging.inputs import list_pictures, named_pictures, opened
 from images import noise
 
 PIXELS = noise(0, 12, 16)
@@ -93,18 +91,6 @@ def test_a_name_that_is_no_utf8_can_be_written(tmp_path: Path) -> None:
     ((name, picture),) = named_pictures(tmp_path)
     assert name == f"{tmp_path}/caf\\xe9.png"
     np.testing.assert_array_equal(opened(picture, 100), PIXELS)
-
-
-@given(st.text(st.characters(codec=None)) | st.binary().map(os.fsdecode))
-def test_any_name_can_be_written_and_a_plain_one_stays(name: str) -> None:
-    text = shown(name)
-    text.encode("utf-8")
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        assert "\\" in text
-    else:
-        assert text == name
 
 
 def pillow(mode: str = "RGB", orientation: int = 1) -> Pillow.Image:

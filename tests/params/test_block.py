@@ -17,7 +17,7 @@ from agecascade.errors import AgecascadeError, ParamsError
 from agecascade.features.layers import check_features
 from agecascade.regressors import check_regressors
 from agecascade.training.initial_weights import require_rows
-from places import sample_params
+from places import faults_of, sample_params
 
 RULE = "a name is 1 to 64 of the letters a-z and A-Z, digits, _ and -, and begins with a letter"
 BLOCKS = ("datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "regressors")
@@ -29,15 +29,6 @@ def entry_of(content: dict[str, Any], block: str) -> dict[str, Any]:
     """An entry that the block would take under a good name."""
     new = {"weights": {}, "screen": {"features": "agedb"}, "search": {"step": "target", "dataset": "sample_fgnet", "init": "agedb"}}
     return new[block] if block in new else next(iter(content[block].values()))
-
-
-def faults_of(content: Any) -> list[str]:
-    """The lines of `params.check`; none where it passes."""
-    try:
-        params.check(content)
-    except ParamsError as error:
-        return str(error).splitlines()
-    return []
 
 
 def check_as_the_stage_does(content: Any) -> None:

@@ -8,16 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from agecascade import params, study
-from agecascade.errors import ParamsError
-from places import ROOT, sample_params
-
-
-def faults_of(content: Any) -> list[str]:
-    try:
-        params.check(content)
-    except ParamsError as error:
-        return str(error).splitlines()
-    return []
+from places import ROOT, faults_of, sample_params
 
 
 def without(data_set: str, **shares: float) -> dict[str, Any]:

@@ -391,6 +391,12 @@ def test_what_decides_by_validation_pictures_needs_some_before_training(
         trained(params.check(content), "target_from_scratch", faces, gone, tracker, tmp_path)
 
 
+def test_a_copy_beside_the_fold_is_no_fold(tmp_path: Path) -> None:
+    for name in ("fold0", "fold0_backup"):
+        (tmp_path / "dldl_v2-tinyagenet-s0" / name).mkdir(parents=True)
+    assert find_model(tmp_path, Row("dldl_v2", "tinyagenet", 0), 1).name == "fold0"  # a step with one fold serves all later ones
+
+
 def test_a_missing_or_foreign_model_is_named(study: Params, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"holds no model of dldl_v2-tinyagenet-s0; run its stage again"):
         find_model(tmp_path / "models" / "imdb", Row("dldl_v2", "tinyagenet", 0), 0)

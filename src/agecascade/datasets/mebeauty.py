@@ -21,7 +21,7 @@ from agecascade.params import Block
 
 INFO = Info(
     title="MEBeauty",
-    pictures=2550,
+    pictures=2056,  # that the publisher's two lists of crops name
     label="attractiveness, 1 to 10",
     licence="non-commercial research only",
     access="by hand",
@@ -114,15 +114,15 @@ def _read_repacked(archive: Archive, listed: dict[str, _Entry], chosen: Options)
 def _read_published(archive: Archive, listed: dict[str, _Entry], chosen: Options) -> Iterator[Reject]:
     """Add the rows of the two lists of scores, with the deviations that the ratings have."""
     names = (*_LISTS.values(), *((_RATINGS,) if chosen.sigma == "ratings" else ()))
-    found = tables.find(archive, *names)
-    for role, table in zip(_LISTS, found, strict=False):
+    files = tables.find(archive, *names)
+    for role, table in zip(_LISTS, files, strict=False):
         for line, cells in tables.text_rows(table, ("image", "score")):
             path, where = _within_crops(cells["image"]), f"{table.name} line {line}"
             entry = _Entry(f"line {line} of {PurePosixPath(table.name).name}", cells["score"], "", role)
             yield from tables.enter(listed, path, entry, where, "the row names no picture")
     if chosen.sigma == "ratings":
         suffixes = PathSuffixes(list(listed))
-        for image, own in _ratings(found[-1]):
+        for image, own in _ratings(files[-1]):
             rated = suffixes.path_of(image)
             if rated is not None and len(own) > 1:  # a single rating has no deviation, and the study's sigma holds
                 listed[rated] = listed[rated]._replace(deviation=statistics.stdev(own))

@@ -88,8 +88,8 @@ class RowStore:
 
     def example(self, reason: str) -> str | None:
         """The first member that was rejected for this reason."""
-        found = self._run("SELECT min(member) FROM rejects WHERE reason = ?", (reason,)).fetchone()
-        return found[0] if found else None
+        first = self._run("SELECT min(member) FROM rejects WHERE reason = ?", (reason,)).fetchone()
+        return first[0] if first else None
 
     def counts(self) -> dict[str, Any]:
         """Content of metrics/clean/<name>.json: kept, rejected by reason, subjects, and the range and mean of the labels."""

@@ -237,9 +237,9 @@ def _read_struct(content: bytes, struct: str, text: Sequence[str], numbers: Sequ
     faulthandler.disable()  # loky switches it on: the end of this process is told in one line
     try:
         _limit_memory(SPARE + FOLD * len(content))
-        found = loadmat(io.BytesIO(content), squeeze_me=True, variable_names=[struct])[struct]
-        names = [*numbers, optional] if optional in (found.dtype.names or ()) else numbers
-        fields = {name: np.atleast_1d(found[name].item()) for name in (*text, *names)}
+        record = loadmat(io.BytesIO(content), squeeze_me=True, variable_names=[struct])[struct]
+        names = [*numbers, optional] if optional in (record.dtype.names or ()) else numbers
+        fields = {name: np.atleast_1d(record[name].item()) for name in (*text, *names)}
         odd = [name for name in fields if fields[name].ndim != 1 or (name in names and fields[name].dtype.kind not in "biufO")]
         if odd:
             raise ValueError(f"{odd[0]} is no column of {'numbers' if odd[0] in names else 'texts'}")

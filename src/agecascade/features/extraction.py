@@ -45,6 +45,6 @@ def _features(params: Params, name: str, images: Images, models: Path) -> Iterat
 def _only_model(params: Params, step: Path) -> Path:
     """The main row's model in the folder of a step. Several folds are an error: each trained on pictures that another tests."""
     model = model_folder.find_model(step, params.main_row, fold=0)
-    if len(list(model.parent.glob("fold*"))) > 1:
+    if len(model_folder.fold_folders(model.parent)) > 1:
         raise several_folds_error(step.name)
     return model

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from agecascade.errors import FaceError
-from agecascade.imaging.headers import PILLOW_FORMATS, Header, known_header, open_heif, png_chunks
+from agecascade.imaging.headers import PILLOW_FORMATS, TAG_ORIENTATION, Header, known_header, open_heif, png_chunks
 from agecascade.params.data import MOST_MEGAPIXELS
 
 Image = NDArray[np.uint8]
-_TAG_ORIENTATION = 0x0112
 _OF_PILLOW = {"png": "PNG", "webp": "WEBP", "gif": "GIF"}
 
 
@@ -108,7 +107,7 @@ def _by_pillow(data: bytes, header: Header) -> Image | None:
     formats = [_OF_PILLOW[header.kind]] if header.kind in _OF_PILLOW else PILLOW_FORMATS
     try:
         with Pillow.open(BytesIO(data), formats=formats) as file:
-            turned = file.format == "TIFF" and file.getexif().get(_TAG_ORIENTATION, 1) != 1
+            turned = file.format == "TIFF" and file.getexif().get(TAG_ORIENTATION, 1) != 1
             if not (file.has_transparency_data or turned or file.format == "AVIF"):
                 return None
             if header.kind == "png" and data[24] == 16 and data[25] in (0, 2):

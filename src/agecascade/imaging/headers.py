@@ -17,6 +17,7 @@ from PIL import Image as Pillow
 from agecascade.errors import FaceError
 from agecascade.params.data import MOST_MEGAPIXELS
 
+TAG_ORIENTATION = 0x0112  # of EXIF and TIFF
 FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, JPEG 2000, AVIF or HEIF"
 PILLOW_FORMATS = ("TIFF", "JPEG2000", "AVIF", "PPM")  # no others: Pillow runs Ghostscript for some
 _JPEG = b"\xff\xd8"
@@ -227,7 +228,7 @@ def _by_pillow(content: bytes) -> Header | None:
         with Pillow.open(BytesIO(content), formats=PILLOW_FORMATS) as file:
             width, height = file.size
             # Pillow turns TIFF files itself, and their size is that of the upright picture
-            orientation = file.getexif().get(0x0112, 1) if file.format == "AVIF" else 1
+            orientation = file.getexif().get(TAG_ORIENTATION, 1) if file.format == "AVIF" else 1
             return Header(width, height, str(file.format), orientation=orientation if orientation in range(1, 9) else 1)
     except Pillow.UnidentifiedImageError:
         return None
@@ -249,7 +250,7 @@ def exif_orientation(exif: bytes) -> int:
     (count,) = struct.unpack_from(f"{order}H", exif, at) if at + 2 <= len(exif) else (0,)
     for entry in range(at + 2, min(at + 2 + 12 * count, len(exif) - 11), 12):
         tag, kind = struct.unpack_from(f"{order}2H", exif, entry)
-        if tag == 0x0112:
+        if tag == TAG_ORIENTATION:
             value = struct.unpack_from(f"{order}{_INTEGERS[kind]}", exif, entry + 8)[0] if kind in _INTEGERS else 1
             return int(value) if 1 <= value <= 8 else 1
     return 1

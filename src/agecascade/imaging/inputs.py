@@ -20,8 +20,9 @@ from agecascade.archives import PICTURE_SUFFIXES, is_litter
 from agecascade.archives.streams import too_large
 from agecascade.errors import FaceError
 from agecascade.imaging import Image, from_pillow, upright
-from agecascade.imaging.headers import refuse_many_pixels
+from agecascade.imaging.headers import TAG_ORIENTATION, refuse_many_pixels
 from agecascade.imaging.soundness import sound_image
+from agecascade.io.places import printable
 
 WANTED = "a path, encoded bytes, an RGB uint8 array (H, W, 3), a uint8 tensor (3, H, W) or (H, W, 3), or a Pillow image"
 _SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFDIR: "a folder"}
@@ -49,7 +50,7 @@ def list_pictures(folder: Path) -> Listing:
     Links to files are followed, links to folders are not. Raises FaceError where there is no picture, or no right to look.
     """
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise FaceError(f"{shown(folder)} cannot be read: no right to look into the folder")
+        raise FaceError(f"{printable(folder)} cannot be read: no right to look into the folder")
     paths: list[Path] = []
     left_out: Counter[str] = Counter()
 
@@ -64,19 +65,11 @@ def list_pictures(folder: Path) -> Listing:
             if suffix in PICTURE_SUFFIXES and not is_litter(name):
                 paths.append(Path(top) / name)
             elif not is_litter(name):
-                left_out[shown(suffix) or "without a suffix"] += 1
+                left_out[printable(suffix) or "without a suffix"] += 1
     listing = Listing(sorted(paths), +left_out)
     if not paths:
-        raise FaceError(f"{shown(folder)} holds no picture; looked for {', '.join(PICTURE_SUFFIXES)}{listing.remark}")
+        raise FaceError(f"{printable(folder)} holds no picture; looked for {', '.join(PICTURE_SUFFIXES)}{listing.remark}")
     return listing
-
-
-def shown(path: os.PathLike[str] | str) -> str:
-    r"""A path as text that any file can hold: bytes of a name that are no UTF-8 are written as `\xe9`."""
-    try:
-        return os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half a character that stands for no byte
-        return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def named_pictures(images: Any) -> Iterator[tuple[str, Any]]:
@@ -91,7 +84,7 @@ def named_pictures(images: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(images, Mapping) or not isinstance(images, Iterable) or hasattr(images, "columns"):
         raise FaceError(f"pictures are wanted, not {_kind(images)}: {WANTED}, several of them, or a folder")
     for i, picture in enumerate(images):
-        yield (shown(picture) if isinstance(picture, (str, os.PathLike)) else str(i)), picture
+        yield (printable(picture) if isinstance(picture, (str, os.PathLike)) else str(i)), picture
 
 
 def _is_one(images: Any) -> bool:
@@ -146,7 +139,7 @@ def _of_pillow(picture: Pillow.Image, max_megapixels: float) -> Image:
     if not all(picture.size):
         raise FaceError(f"{picture.width} x {picture.height} pixels are no picture")
     try:
-        orientation = picture.getexif().get(0x0112, 1)
+        orientation = picture.getexif().get(TAG_ORIENTATION, 1)
         return upright(from_pillow(picture), orientation if orientation in range(1, 9) else 1)
     except (FaceError, OSError):
         raise

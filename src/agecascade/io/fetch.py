@@ -19,7 +19,7 @@ from tqdm import tqdm
 from agecascade.errors import FetchError
 from agecascade.io.download import PATIENT, Patience, download, room_for
 from agecascade.io.files import written_beside
-from agecascade.io.places import Source, archive_folders, downloads_folder, repository_root, user_cache_folder
+from agecascade.io.places import Source, archive_folders, downloads_folder, printable, repository_root, user_cache_folder
 
 LARGE = 64 * 2**20  # bytes; a smaller copy is done before a bar could be read
 
@@ -61,7 +61,7 @@ def fetch_cached(source: Source, cached_as: str | None = None, *, any_version: b
         return path
     if source.url is None:
         raise FetchError(_instructions([source]))
-    target = user_cache_folder() / (cached_as or source.url.rpartition("/")[2])
+    target = cache_place(source, cached_as)
     by_hand = f"put it by hand into archives/, into the folder that AGECASCADE_MIRROR names, or at {target}"
     try:
         if not target.is_file():
@@ -71,6 +71,11 @@ def fetch_cached(source: Source, cached_as: str | None = None, *, any_version: b
     except OSError as error:
         raise FetchError(f"{source.file} could not be kept in {target.parent} ({error}); {by_hand}") from None
     return target
+
+
+def cache_place(source: Source, cached_as: str | None = None) -> Path:
+    """Where `fetch_cached` keeps a file in the user's cache."""
+    return user_cache_folder() / (cached_as or str(source.url).rpartition("/")[2])
 
 
 def _download_to(source: Source, target: Path) -> None:
@@ -149,8 +154,7 @@ def _name_fault(path: Path) -> str:
     try:
         path.name.encode("utf-8")
     except UnicodeEncodeError:
-        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-        raise FetchError(f"{shown}: the name is no UTF-8, which DVC cannot store; rename the file, also in your table") from None
+        raise FetchError(f"{printable(path)}: the name is no UTF-8, which DVC cannot store; rename the file, also in your table") from None
     if path.is_symlink() and not path.exists():
         return "links that lead nowhere"
     if path.is_dir():

@@ -22,11 +22,11 @@ SMALL = 16 * 2**20  # bytes of a file that is known by its content; larger ones 
 Entry = dict[str, Any]
 
 
-def write_inventory(sources_of: Mapping[str, Sequence[Source]], data: Path) -> None:
+def write_inventory(sources_of: Mapping[str, Sequence[Source]], data: Path) -> list[str]:
     """Write <data>/inventory/<data set>.json for every data set: {file: its listing} of those that lie in the mirror or in archives/.
 
-    Files that are gone, but were copied to data/raw, stay listed as they were: nothing is to be fetched again. Raises FetchError for a
-    wrong mirror.
+    Files that are gone, but were copied to data/raw, stay listed as they were: nothing is to be fetched again. Returns a line for each of
+    these. Raises FetchError for a wrong mirror.
     """
     remembered = state_folder() / "inventory"
     entries: dict[str, Entry] = {}
@@ -40,6 +40,10 @@ def write_inventory(sources_of: Mapping[str, Sequence[Source]], data: Path) -> N
             if entry:  # for the time after another study, whose inventory replaces this one
                 remembered.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(folder / f"{name}.json", remembered / f"{name}.json")
+    gone = ((name, source) for name, sources in sources_of.items() for source in sources if source.file in entries[name])
+    return [
+        f"{name}: {source.place} is no longer there; its copy in data/raw/{name} is used" for name, source in gone if source.local() is None
+    ]
 
 
 def listing(path: Path) -> Entry:

@@ -56,6 +56,14 @@ def archive_folders() -> Iterator[Path]:
     yield repository_root() / "archives"
 
 
+def printable(path: os.PathLike[str] | str) -> str:
+    r"""A path as text that any file can hold: bytes of a name that are no UTF-8 are written as `\xe9`."""
+    try:
+        return os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character that stands for no byte
+        return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def is_placed(path: Path) -> bool:
     """Whether a file or folder is there. Raises FetchError for a pipe, which would be waited for, and for what cannot be looked at."""
     try:

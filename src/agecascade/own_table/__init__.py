@@ -22,8 +22,8 @@ from agecascade.errors import ArchiveError, FaceError, ParamsError
 from agecascade.faces.detection import create_finder, filled_share
 from agecascade.faces.detectors.weights import YUNET
 from agecascade.imaging import decode_image
-from agecascade.imaging.inputs import shown
-from agecascade.io.places import user_cache_folder
+from agecascade.io.fetch import cache_place
+from agecascade.io.places import printable
 from agecascade.own_table.columns import OPTION, encoding_of, has_decimal_commas, name_columns, serves, split_lines
 from agecascade.params import Detection
 from agecascade.study import OWN, apply, overlay_of_reader
@@ -237,8 +237,8 @@ def _places(table: Path, pictures: Path, root: Path) -> dict[str, Any]:
     if pictures.is_file() and pictures.suffix.lower() in PICTURE_SUFFIXES:
         raise ParamsError(f"--pictures {pictures} is one picture; give the folder or the archive that holds all of them")
     for option, path in (("--table", table), ("--pictures", pictures)):
-        if shown(path.absolute()) != str(path.absolute()):
-            raise ParamsError(f"{option} {shown(path)}: the name is no UTF-8, which params.yaml and DVC cannot store; rename it")
+        if printable(path.absolute()) != str(path.absolute()):
+            raise ParamsError(f"{option} {printable(path)}: the name is no UTF-8, which params.yaml and DVC cannot store; rename it")
     if root.resolve().is_relative_to(pictures.resolve()):
         raise ParamsError(f"--pictures {pictures} holds this whole repository; give the folder that holds only the pictures")
     inside = pictures.is_dir() and table.resolve().is_relative_to(pictures.resolve())
@@ -289,7 +289,7 @@ def _are_crops(archive: Archive, matched: Sequence[ManifestRow]) -> tuple[bool, 
         return False, f"not all of {of} are square: photos"
     if np.median([image.shape[0] for image in images]) > SMALL_CROP:
         return False, f"{of} are square, but larger than {SMALL_CROP} pixels: photos"
-    at_hand = YUNET.local() is not None or (user_cache_folder() / str(YUNET.url).rpartition("/")[2]).is_file()
+    at_hand = YUNET.local() is not None or cache_place(YUNET).is_file()
     share = filled_share(images, create_finder("yunet", Detection())) if at_hand else None
     if share is not None and share < FILLED:
         return False, f"{of} are square and small, but faces fill {100 * share:.0f} % of them: photos"
