@@ -161,8 +161,8 @@ def test_drawn_faces_are_not_the_publishers(repository):
     for name in ("drawn", "real"):
         (repository / "data" / "raw" / name).mkdir(parents=True)
         (repository / "data" / "raw" / name / "two.zip").write_bytes(b"")
-    stages = [f"  download@{name}:\n    params: {{params.yaml: {{datasets.{name}.origin: {origin}}}}}\n" for name, origin in
-              (("drawn", "synthetic"), ("real", "publisher"))]  # fmt: skip
+    stages = [f"  download@{name}:\n    params: {{params.yaml: {{datasets.{name}.draw: {draw}}}}}\n" for name, draw in
+              (("drawn", "{pictures: 9}"), ("real", "null"))]  # fmt: skip
     (repository / "dvc.lock").write_text("schema: '2.0'\nstages:\n  check: {cmd: x}\n" + "".join(stages))
     assert call("two", "--json").exit_code == 0
     (listed,) = json.loads(call("two", "--json").output)

@@ -98,7 +98,7 @@ def drawn_folders(root: Path) -> frozenset[str]:
     for stage, content in (read_yaml(path).get("stages") or {}).items():
         kind, _, folder = stage.partition("@")
         settings = content.get("params", {}).get("params.yaml", {})
-        if kind == "download" and settings.get(f"datasets.{folder}.origin") == "synthetic":
+        if kind == "download" and settings.get(f"datasets.{folder}.draw"):
             folders.add(folder)
     return frozenset(folders)
 
