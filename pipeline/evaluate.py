@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from agecascade import params
-from agecascade.evaluation.evaluate import EvaluatedRow, evaluate
+from agecascade.evaluation.evaluate import evaluate
+from agecascade.evaluation.rows import EvaluatedRow
 from agecascade.tracking import Run, log_run
 from agecascade.tracking_store import flat
 from common import run

@@ -15,7 +15,8 @@ import pytest
 from agecascade import params
 from agecascade.errors import ModelError
 from agecascade.evaluation import evaluate
-from agecascade.evaluation.evaluate import baseline_rows, beaten_by_none, draw_results, evaluated_rows, write_metrics
+from agecascade.evaluation.evaluate import beaten_by_none, draw_results, write_metrics
+from agecascade.evaluation.rows import baseline_rows, evaluated_rows
 from agecascade.io.files import write_table
 from agecascade.params import Params
 from agecascade.schema import PREDICTIONS

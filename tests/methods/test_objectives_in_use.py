@@ -15,7 +15,7 @@ import pytest
 from agecascade import methods, metrics, model_folder, params
 from agecascade.errors import ModelError, ParamsError, TrainingError
 from agecascade.estimator import Estimator
-from agecascade.evaluation.evaluate import evaluated_rows
+from agecascade.evaluation.rows import evaluated_rows
 from agecascade.evaluation.tables import mae_table, to_markdown
 from agecascade.loading import Faces
 from agecascade.params import Params

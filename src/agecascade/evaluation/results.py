@@ -1,0 +1,53 @@
+"""What an analysis of the evaluate stage is given: the rows, what is known of their pictures, and where its files go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from agecascade.errors import ModelError
+from agecascade.evaluation.rows import BASELINE, EvaluatedRow
+from agecascade.params import Params
+
+# columns of data/aligned that slices and subjects are made of (schema.ALIGNED), without the pictures
+ATTRIBUTES = ["sample_id", "subject", "gender", "ethnicity", "group", "face_score", "face_size", "roll", "detector"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All rows of an evaluation, the baselines first; metrics and plots: the folders for tables and for pictures."""
+
+    params: Params
+    rows: list[EvaluatedRow]
+    data: Path
+    models: Path
+    metrics: Path
+    plots: Path
+
+    def target_rows(self) -> list[EvaluatedRow]:
+        """The rows of the target data set that regenerate exactly, without the baseline."""
+        target = self.params.evaluate.target
+        return [result for result in self.rows if result.row.dataset == target and not result.row.bounded and result.step != BASELINE]
+
+    def best_row(self) -> EvaluatedRow | None:
+        """The row that the pictures show: the main row's last step on the target data set; None where no network is tested there."""
+        networks = [result for result in self.target_rows() if result.models and result.name == self.params.main_row.name]
+        return networks[-1] if networks else None
+
+    def pictures(self, dataset: str) -> pd.DataFrame:
+        """What is known of each aligned picture: sample_id and the other ATTRIBUTES, missing where the data set does not say.
+
+        Raises ModelError where the data set is not aligned.
+        """
+        return aligned_attributes(self.data / "aligned" / dataset)
+
+
+def aligned_attributes(folder: Path) -> pd.DataFrame:
+    """The ATTRIBUTES of the aligned pictures below a folder of Parquet parts. Raises ModelError where there is none."""
+    parts = sorted(folder.glob("*.parquet"))
+    if not parts:
+        raise ModelError(f"{folder} holds no aligned pictures; run `dvc repro align@{folder.name}`")
+    return pd.concat([pq.read_table(part, columns=ATTRIBUTES).to_pandas() for part in parts], ignore_index=True)

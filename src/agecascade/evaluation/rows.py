@@ -1,0 +1,135 @@
+"""The rows of an evaluation: every row of params.yaml with its predictions on test pictures, and the baseline of each data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from agecascade.errors import ModelError
+from agecascade.evaluation.summary import fold_maes, summarise
+from agecascade.evaluation.tables import TableRow
+from agecascade.params import REGRESS, Params
+from agecascade.regressors import TIME_BOUNDED
+
+BASELINE, MEDIAN = "baseline", "median"  # in place of a step and a row: the first row of every data set
+
+
+@dataclass(frozen=True)
+class EvaluatedRow:
+    """A row of the MAE table with its predictions."""
+
+    step: str
+    name: str
+    row: TableRow
+    predictions: pd.DataFrame
+    models: dict[int, str]  # digest of each fold's model; none for regressors
+    groups: list[float] | None = None  # middles of the groups, where the labels are groups
+    features: str = ""  # of a regressor
+
+    @property
+    def label(self) -> str:
+        """The row's name in plots."""
+        return f"{self.row.method}, {self.step}" if self.step != REGRESS else f"{self.row.method} on {self.features}"
+
+    @property
+    def mae(self) -> float:
+        """The mean of the folds' MAEs."""
+        return float(self.row.summary["mae"])
+
+    @property
+    def test_mae(self) -> dict[str, float]:
+        """Test MAE of each model, by its digest."""
+        return {self.models[int(fold)]: float(mae) for fold, mae in fold_maes(self.predictions).items()} if self.models else {}
+
+
+def evaluated_rows(params: Params, predictions: Path) -> list[EvaluatedRow]:
+    """Every row of params.yaml, from data/predictions; files that another study left there are ignored.
+
+    Raises ModelError naming the stage to run where a file is missing.
+    """
+    cascade = list(_cascade_rows(params, predictions))
+    groups = {result.row.dataset: result.groups for result in cascade}
+    return [*cascade, *_regressor_rows(params, predictions, groups)]
+
+
+def baseline_rows(params: Params, rows: Sequence[EvaluatedRow], data: Path) -> list[EvaluatedRow]:
+    """A row for each data set of `rows`: the median of the training labels for every test picture of a fold.
+
+    Raises ModelError naming the stage to run where the split or the manifest of a data set is missing.
+    """
+    groups = {result.row.dataset: result.groups for result in rows if result.step != REGRESS}
+    baselines = []
+    for dataset in dict.fromkeys(result.row.dataset for result in rows):
+        frame = median_predictions(*split_and_manifest(data, dataset))
+        summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups.get(dataset))
+        line = TableRow(dataset, "median of the training labels", "-", ["-"], params.seed, summary)
+        baselines.append(EvaluatedRow(BASELINE, MEDIAN, line, frame, {}, groups.get(dataset)))
+    return baselines
+
+
+def median_predictions(splits: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of every test picture: the median label of the fold's training pictures.
+
+    splits: sample_id, fold, role; manifest: sample_id, label, label_sigma. Returns sample_id, fold, label, label_sigma, prediction.
+    """
+    labelled = splits.merge(manifest, on="sample_id")
+    medians = labelled[labelled["role"] == "train"].groupby("fold")["label"].median()
+    tested = labelled[labelled["role"] == "test"]
+    return tested.assign(prediction=tested["fold"].map(medians))[["sample_id", "fold", "label", "label_sigma", "prediction"]]
+
+
+def split_and_manifest(data: Path, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The split of a data set, and sample_id, label and label_sigma of its manifest."""
+    frames = []
+    for kind, stage, columns in (("splits", "split", None), ("manifest", "clean", ["sample_id", "label", "label_sigma"])):
+        path = data / kind / f"{dataset}.parquet"
+        try:
+            frames.append(pd.read_parquet(path, columns=columns))
+        except FileNotFoundError:
+            raise ModelError(f"{path} is missing; run `dvc repro {stage}@{dataset}`") from None
+    return frames[0], frames[1]
+
+
+def _cascade_rows(params: Params, predictions: Path) -> Iterator[EvaluatedRow]:
+    for step, settings in params.cascade.items():
+        for row in params.rows:
+            frame, models, groups = _read_predictions(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
+            if not len(frame):  # a data set without test pictures: its step is one on the way
+                continue
+            summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups)
+            method = settings.recipe(row.backbone).method or row.method
+            line = TableRow(settings.dataset, method, row.backbone, params.chain(step), row.seed, summary)
+            yield EvaluatedRow(step, row.name, line, frame, models, groups)
+
+
+def _regressor_rows(params: Params, predictions: Path, groups: Mapping[str, list[float] | None]) -> Iterator[EvaluatedRow]:
+    """groups: {data set: middles of its groups}, as the networks of the cascade learned them."""
+    main = params.main_row
+    for name, regressor in params.regressors.items():
+        drop = f", or drop the row: remove regressors.{name} from params.yaml"
+        frame, _, _ = _read_predictions(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}", drop)
+        features = params.features[regressor.features]
+        summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups.get(features.dataset))
+        steps = params.chain(features.step) if features.extractor == "network" else []
+        # features with the name of their step are its pooled ones: the name would stand twice
+        chain = [*steps, *([regressor.features] if regressor.features != features.step else []), name]
+        backbone = main.backbone if features.extractor == "network" else "-"
+        kind = regressor.regressor or name
+        line = TableRow(features.dataset, kind, backbone, chain, main.seed, summary, kind in TIME_BOUNDED)
+        yield EvaluatedRow(REGRESS, name, line, frame, {}, features=regressor.features)
+
+
+def _read_predictions(path: Path, stage: str, drop: str = "") -> tuple[pd.DataFrame, dict[int, str], list[float] | None]:
+    """Predictions, the digest of each fold's model, and the groups of the labels; stage: what to run where the file is missing."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; run `dvc repro {stage}`{drop}") from None
+    metadata = table.schema.metadata or {}
+    models = json.loads(metadata.get(b"models", b"{}"))
+    return table.to_pandas(), {int(fold): digest for fold, digest in models.items()}, json.loads(metadata.get(b"groups", b"null"))
