@@ -155,7 +155,7 @@ def data(study: Params, predictions: Path) -> Path:
     others = pd.DataFrame({"sample_id": ["t0", "t1", "t2", "v0"], "fold": 0, "role": ["train"] * 3 + ["validation"]})
     second = pd.DataFrame({"sample_id": ["t1", "v0", "t0"], "fold": 1, "role": ["train", "train", "validation"]})
     labels = {f"p{i}": 10.0 * (i % 4 + 1) for i in range(8)} | {"t0": 5.0, "t1": 20.0, "t2": 90.0, "v0": 30.0}
-    manifest = pd.DataFrame({"sample_id": labels.keys(), "label": labels.values(), "label_sigma": 2.0})
+    manifest = pd.DataFrame({"sample_id": labels.keys(), "label": labels.values(), "label_sigma": 2.0, "subject": None})
     folder = predictions / "data"
     for name in study.datasets:
         for kind, frame in (("splits", pd.concat([tested, others, second])), ("manifest", manifest)):

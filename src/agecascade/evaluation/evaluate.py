@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from agecascade.evaluation.results import Results
-from agecascade.evaluation.rows import BASELINE, EvaluatedRow, baseline_rows, evaluated_rows, split_and_manifest
+from agecascade.evaluation.rows import BASELINE, EvaluatedRow, baseline_rows, evaluated_rows, split_and_manifest, subjects_of
 from agecascade.evaluation.tables import mae_table, write_table_files
 from agecascade.io.files import write_figures, written_beside
 from agecascade.params import DAA, REGRESS, Params
@@ -27,8 +27,9 @@ def evaluate(params: Params, data: Path, models: Path, metrics: Path, plots_fold
     data: the folder of the stages' outputs (predictions, splits, manifest); models: the folder of trained models.
     Raises ModelError naming the stage to run where a file is missing.
     """
-    rows = evaluated_rows(params, data / "predictions")
-    rows = [*baseline_rows(params, rows, data), *rows]
+    subjects = subjects_of(params, data)
+    rows = evaluated_rows(params, data / "predictions", subjects)
+    rows = [*baseline_rows(params, rows, data, subjects), *rows]
     write_metrics(rows, params.evaluate.confidence, metrics)
     with written_beside(plots_folder) as folder:
         draw_results(rows, params.evaluate.target, first_fold_labels(data, params.evaluate.target), models, folder)

@@ -16,6 +16,8 @@ from agecascade.evaluation.tables import TableRow
 from agecascade.params import REGRESS, Params
 from agecascade.regressors import TIME_BOUNDED
 
+Subjects = Mapping[str, pd.Series]  # {data set: the subject of each picture, by sample_id}
+NOBODY: Subjects = {}
 BASELINE, MEDIAN = "baseline", "median"  # in place of a step and a row: the first row of every data set
 
 
@@ -47,17 +49,29 @@ class EvaluatedRow:
         return {self.models[int(fold)]: float(mae) for fold, mae in fold_maes(self.predictions).items()} if self.models else {}
 
 
-def evaluated_rows(params: Params, predictions: Path) -> list[EvaluatedRow]:
+def evaluated_rows(params: Params, predictions: Path, subjects: Subjects = NOBODY) -> list[EvaluatedRow]:
     """Every row of params.yaml, from data/predictions; files that another study left there are ignored.
 
-    Raises ModelError naming the stage to run where a file is missing.
+    subjects: of the pictures of each data set, which intervals are drawn over. Raises ModelError naming the stage to run where a file is
+    missing.
     """
-    cascade = list(_cascade_rows(params, predictions))
+    cascade = list(_cascade_rows(params, predictions, subjects))
     groups = {result.row.dataset: result.groups for result in cascade}
-    return [*cascade, *_regressor_rows(params, predictions, groups)]
+    return [*cascade, *_regressor_rows(params, predictions, groups, subjects)]
 
 
-def baseline_rows(params: Params, rows: Sequence[EvaluatedRow], data: Path) -> list[EvaluatedRow]:
+def subjects_of(params: Params, data: Path) -> dict[str, pd.Series]:
+    """The subjects by sample_id of each data set that may be tested on: {data set: Series}; {} where nobody is known.
+
+    Raises ModelError naming the stage to run where a manifest is missing.
+    """
+    tested = [step.dataset for step in params.cascade.values()]
+    tested += [params.features[regressor.features].dataset for regressor in params.regressors.values()]
+    subjects = {dataset: _manifest(data, dataset, ["sample_id", "subject"]) for dataset in dict.fromkeys(tested)}
+    return {name: frame.set_index("sample_id")["subject"] for name, frame in subjects.items() if frame["subject"].notna().any()}
+
+
+def baseline_rows(params: Params, rows: Sequence[EvaluatedRow], data: Path, subjects: Subjects = NOBODY) -> list[EvaluatedRow]:
     """A row for each data set of `rows`: the median of the training labels for every test picture of a fold.
 
     Raises ModelError naming the stage to run where the split or the manifest of a data set is missing.
@@ -66,7 +80,7 @@ def baseline_rows(params: Params, rows: Sequence[EvaluatedRow], data: Path) -> l
     baselines = []
     for dataset in dict.fromkeys(result.row.dataset for result in rows):
         frame = median_predictions(*split_and_manifest(data, dataset))
-        summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups.get(dataset))
+        summary = _summarised(params, frame, dataset, groups.get(dataset), subjects)
         line = TableRow(dataset, "median of the training labels", "-", ["-"], params.seed, summary)
         baselines.append(EvaluatedRow(BASELINE, MEDIAN, line, frame, {}, groups.get(dataset)))
     return baselines
@@ -85,36 +99,51 @@ def median_predictions(splits: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataF
 
 def split_and_manifest(data: Path, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The split of a data set, and sample_id, label and label_sigma of its manifest."""
-    frames = []
-    for kind, stage, columns in (("splits", "split", None), ("manifest", "clean", ["sample_id", "label", "label_sigma"])):
-        path = data / kind / f"{dataset}.parquet"
-        try:
-            frames.append(pd.read_parquet(path, columns=columns))
-        except FileNotFoundError:
-            raise ModelError(f"{path} is missing; run `dvc repro {stage}@{dataset}`") from None
-    return frames[0], frames[1]
+    splits = _stage_output(data / "splits" / f"{dataset}.parquet", f"split@{dataset}")
+    return splits, _manifest(data, dataset, ["sample_id", "label", "label_sigma"])
 
 
-def _cascade_rows(params: Params, predictions: Path) -> Iterator[EvaluatedRow]:
+def _manifest(data: Path, dataset: str, columns: list[str]) -> pd.DataFrame:
+    return _stage_output(data / "manifest" / f"{dataset}.parquet", f"clean@{dataset}", columns)
+
+
+def _stage_output(path: Path, stage: str, columns: list[str] | None = None) -> pd.DataFrame:
+    """The output of a stage; raises ModelError naming the stage to run where it is missing."""
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; run `dvc repro {stage}`") from None
+
+
+def _summarised(
+    params: Params, frame: pd.DataFrame, dataset: str, groups: list[float] | None, subjects: Subjects
+) -> dict[str, float | str]:
+    settings = params.evaluate
+    return summarise(frame, settings.levels, settings.confidence, params.seed, groups, subjects.get(dataset))
+
+
+def _cascade_rows(params: Params, predictions: Path, subjects: Subjects) -> Iterator[EvaluatedRow]:
     for step, settings in params.cascade.items():
         for row in params.rows:
             frame, models, groups = _read_predictions(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
             if not len(frame):  # a data set without test pictures: its step is one on the way
                 continue
-            summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups)
+            summary = _summarised(params, frame, settings.dataset, groups, subjects)
             method = settings.recipe(row.backbone).method or row.method
             line = TableRow(settings.dataset, method, row.backbone, params.chain(step), row.seed, summary)
             yield EvaluatedRow(step, row.name, line, frame, models, groups)
 
 
-def _regressor_rows(params: Params, predictions: Path, groups: Mapping[str, list[float] | None]) -> Iterator[EvaluatedRow]:
+def _regressor_rows(
+    params: Params, predictions: Path, groups: Mapping[str, list[float] | None], subjects: Subjects
+) -> Iterator[EvaluatedRow]:
     """groups: {data set: middles of its groups}, as the networks of the cascade learned them."""
     main = params.main_row
     for name, regressor in params.regressors.items():
         drop = f", or drop the row: remove regressors.{name} from params.yaml"
         frame, _, _ = _read_predictions(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}", drop)
         features = params.features[regressor.features]
-        summary = summarise(frame, params.evaluate.levels, params.evaluate.confidence, params.seed, groups.get(features.dataset))
+        summary = _summarised(params, frame, features.dataset, groups.get(features.dataset), subjects)
         steps = params.chain(features.step) if features.extractor == "network" else []
         # features with the name of their step are its pooled ones: the name would stand twice
         chain = [*steps, *([regressor.features] if regressor.features != features.step else []), name]

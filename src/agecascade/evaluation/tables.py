@@ -32,8 +32,8 @@ class TableRow:
 def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFrame:
     """The MAE table, sorted by data set and else as given; a figure that no row has gets no column.
 
-    MAE: mean of the fold MAEs with its interval (`CI over`: folds or pictures), and their median and quartiles where there are several
-    folds; all other figures are pooled over folds.
+    MAE: mean of the fold MAEs with its interval (`CI over`: folds, subjects or pictures), and their median and quartiles where there
+    are several folds; all other figures are pooled over folds.
     """
     interval = f"{100 * confidence:g} % CI"
     lines = []
@@ -49,8 +49,8 @@ def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFram
                 "folds": figures["folds"],
                 "n": figures["pictures"],
                 "MAE": figures["mae"],
-                interval: f"{figures['mae_low']:.2f} to {figures['mae_high']:.2f}",
-                "CI over": str(figures["interval"]).rpartition(" ")[2],
+                interval: f"{figures['mae_low']:.2f} to {figures['mae_high']:.2f}" if "mae_low" in figures else None,
+                "CI over": str(figures["interval"]).rpartition(" ")[2] if "mae_low" in figures else figures["interval"],
                 "accuracy": figures.get("accuracy"),
                 "1-off": figures.get("one_off"),
                 "fold median": figures.get("fold_mae_median") if figures["folds"] != 1 else None,

@@ -53,7 +53,10 @@ def cumulative_scores(path: Path | str, predictions: Mapping[str, pd.DataFrame],
 def mae_bars(path: Path | str, summaries: Mapping[str, Mapping[str, float | str]], unit: str = "years") -> None:
     """The MAE of each row with its interval, best at the top. summaries: {row: summarise(...)}."""
     rows = sorted(summaries, key=lambda row: float(summaries[row]["mae"]), reverse=True)
-    mae, low, high = (np.array([float(summaries[row][key]) for row in rows]) for key in ("mae", "mae_low", "mae_high"))
+    # a row without an interval has a bar without one
+    mae, low, high = (
+        np.array([float(summaries[row].get(key, summaries[row]["mae"])) for row in rows]) for key in ("mae", "mae_low", "mae_high")
+    )
     with figure(path, width=7.2, height=1.3 + 0.38 * len(rows)) as (axes,):
         axes.barh(rows, mae, xerr=np.stack([mae - low, high - mae]), color=COLOURS[5], ecolor="#404040", capsize=3, height=0.62)
         for position, (value, end) in enumerate(zip(mae, high, strict=True)):
