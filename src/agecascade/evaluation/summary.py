@@ -34,8 +34,8 @@ def summarise(
     predictions: the columns of schema.PREDICTIONS, test pictures only; levels: n of CS(n) and CA(n), label units; groups: the
     middles of the groups that labels are, which then have an `accuracy` and a `one_off` of predictions taken to the nearest; subjects:
     by sample_id, over whom the interval is drawn where one has several pictures. `mae` is the mean of the fold MAEs and
-    `mae_low`, `mae_high` its interval, of the kind that `interval` names, where there is one; all other figures but `fold_mae_*` are over the pictures of all folds together. Raises ValueError on predictions that
-    are empty, not finite, or twice of one picture in one fold.
+    `mae_low`, `mae_high` its interval, of the kind that `interval` names, where there is one; all other figures but `fold_mae_*` are over
+    the pictures of all folds together. Raises ValueError on predictions that are empty, not finite, or twice of one picture in one fold.
     """
     predictions = predictions.sort_values(["fold", "sample_id"])  # so that sums and draws do not depend on the order
     twice = predictions.duplicated(["sample_id", "fold"])

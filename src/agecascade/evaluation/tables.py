@@ -13,7 +13,7 @@ from agecascade.io.files import write_csv, written_beside
 
 BOUNDED = "† bounded by time: does not regenerate exactly"
 RATES = ("CS(", "CA(")
-SHARES = ("accuracy", "1-off", "Pearson", "R2", "epsilon")
+SHARES = ("accuracy", "1-off", "Pearson", "R2", "epsilon", "p", "p (Holm)", "bootstrap p")
 
 
 @dataclass(frozen=True)

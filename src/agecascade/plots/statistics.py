@@ -1,0 +1,52 @@
+"""Plots of the evaluate stage's statistics: ranks with critical differences, slices, errors beside the density of training labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from agecascade.plots.style import COLOURS, GREY, figure
+
+
+def critical_difference(
+    path: Path | str,
+    ranks: Mapping[str, float],
+    difference: float,
+    groups: Sequence[tuple[float, float]],
+    over: str,
+    p: float,
+) -> None:
+    """Critical-difference diagram (Demsar 2006, Fig. 1): mean ranks on a line, bars over those that Nemenyi's test does not tell apart.
+
+    ranks: {row: mean rank}, 1 the best; difference: the critical one; groups: the ends of each bar; over: what was ranked over.
+    """
+    ordered = sorted(ranks, key=lambda row: ranks[row])
+    count = len(ordered)
+    left = (count + 1) // 2  # the better half is named at the left
+    step, bar = 0.42, 0.2
+    deepest = 0.45 + bar * len(groups) + step * left
+    with figure(path, width=8.4, height=1.2 + 0.8 * deepest) as (axes,):
+        axes.axis("off")
+        room = 0.55 * (count - 1) + 0.6
+        axes.set(xlim=(1 - room, count + room), ylim=(-deepest - 0.1, 1.15))
+        axes.plot([1, count], [0, 0], color="black", linewidth=1.2)
+        for rank in range(1, count + 1):
+            axes.plot([rank, rank], [0, 0.12], color="black", linewidth=1.2)
+            axes.text(rank, 0.2, str(rank), ha="center", va="bottom")
+        shown = min(difference, count - 1)  # a longer one would leave the picture
+        axes.plot([1, 1 + shown], [0.78, 0.78], color=COLOURS[1], linewidth=2, marker="|", markersize=8)
+        text = f"critical difference {difference:.2f}" + (" (longer than all ranks)" if shown < difference else "")
+        axes.text(1 + shown / 2, 0.86, text, ha="center", va="bottom", color=COLOURS[1])
+        for level, (low, high) in enumerate(groups):
+            height = -0.22 - bar * level
+            axes.plot([low - 0.04, high + 0.04], [height, height], color=COLOURS[0], linewidth=5, solid_capstyle="butt")
+        for place, row in enumerate(ordered):
+            at_left = place < left
+            depth = -0.45 - bar * len(groups) - step * (place if at_left else count - 1 - place)
+            end = 1 - 0.25 if at_left else count + 0.25
+            axes.plot([ranks[row], ranks[row], end], [0, depth, depth], color=GREY, linewidth=1)
+            axes.plot(ranks[row], 0, marker="o", markersize=5, color="black", clip_on=False)
+            axes.text(
+                end + (-0.08 if at_left else 0.08), depth, f"{row}  ({ranks[row]:.2f})", ha="right" if at_left else "left", va="center"
+            )
+        axes.set_title(f"Mean rank of the MAE over {over} (1 is best); Friedman p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}")
