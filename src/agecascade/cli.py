@@ -212,10 +212,18 @@ def _genders(text: str | None) -> dict[str, str]:
 def tables(
     runs: Annotated[bool, typer.Option("--runs", help="Over all DVC experiments and MLflow runs.")] = False,
     papers: Annotated[bool, typer.Option("--papers", help="The papers' tables that were run, over all runs, theirs beside ours.")] = False,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="REVISION", help="Whether this is better than a branch, commit or experiment.")
+    ] = None,
 ) -> None:
-    """Print the MAE tables of the current pipeline, or of all runs."""
-    if runs and papers:
-        raise AgecascadeError("--runs and --papers: give one of them")
+    """Print the MAE tables of the current pipeline, or of all runs, or what changed since a revision."""
+    if given := [name for name, value in (("--runs", runs), ("--papers", papers), ("--against", against is not None)) if value][1:]:
+        raise AgecascadeError(f"{' and '.join(['--runs' if runs else '--papers', *given])}: give one of them")
+    if against is not None:
+        from agecascade.evaluation.against import against as compared
+
+        typer.echo(compared(Path.cwd(), against))
+        return
     if runs:
         from agecascade.evaluation.runs import table_over_runs as text
     elif papers:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 RESAMPLES = 10_000
 MOST_DRAWN = 2**21  # indices at once: 16 MiB, whatever the number of pictures
 FEW_COLUMNS = 2  # of which sums are gathered; those of more come from one product of matrices
+FEWEST_IN_TAIL = 10  # draws beyond 0, to be counted
 
 Floats = NDArray[np.float64]
 
@@ -121,9 +122,12 @@ def percentile_interval(draws: Floats, confidence: float, units: int, freedom: i
 def p_value(draws: Floats, units: int, freedom: int) -> float:
     """Two-sided p of a difference being 0: the level at which the interval of `percentile_interval` begins to exclude 0.
 
-    It is at least some 2 / RESAMPLES. draws: (R,) of the difference, NaN left out.
+    Beyond the last draws, which are too few to count, it is that of a normal distribution. draws: (R,) of the difference, NaN left out.
     """
     kept = draws[~np.isnan(draws)]
     tail = min((kept <= 0).sum(), (kept >= 0).sum())
-    share = min(1.0, 2 * (tail + 1) / (len(kept) + 1))
-    return float(2 * scipy.stats.t.sf(scipy.stats.norm.isf(share / 2) * np.sqrt(freedom / units), freedom))
+    z = scipy.stats.norm.isf(min(1.0, 2 * (tail + 1) / (len(kept) + 1)) / 2)
+    if tail < FEWEST_IN_TAIL:
+        with np.errstate(divide="ignore"):
+            z = max(z, abs(kept.mean()) / kept.std())
+    return float(2 * scipy.stats.t.sf(z * np.sqrt(freedom / units), freedom))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from agecascade.errors import ParamsError, unknown_name
 from agecascade.params.block import ALONE, MODELS, SCRATCH, Block, Seed, Size, StudyName, error_lines, name_faults, number_faults, read_yaml
@@ -102,6 +103,14 @@ class Evaluate(Block):
     levels: list[Level] = Field(default_factory=lambda: [3.0, 5.0, 7.0])  # n of CS(n) and CA(n), label units
     confidence: float = Field(0.95, gt=0, lt=1)
     coverage: float = Field(0.8, gt=0, lt=1)  # of the conformal intervals
+    bands: list[Level] = Field(default_factory=lambda: [0.0, 3.0, 13.0, 20.0, 40.0, 60.0, 80.0], min_length=1)  # lower ends, label units
+
+    @field_validator("bands")
+    @classmethod
+    def _ascending(cls, bands: list[float]) -> list[float]:
+        if any(low >= high for low, high in pairwise(bands)):
+            raise ValueError(f"the lower ends of the bands must ascend, such as [0, 18, 65], not {bands}")
+        return bands
 
 
 class Daa(Block):

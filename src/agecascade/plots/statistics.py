@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from agecascade.plots.style import COLOURS, GREY, figure
+import pandas as pd
+
+from agecascade.plots.style import COLOURS, GREY, colours, figure
 
 
 def critical_difference(
@@ -50,3 +52,54 @@ def critical_difference(
                 end + (-0.08 if at_left else 0.08), depth, f"{row}  ({ranks[row]:.2f})", ha="right" if at_left else "left", va="center"
             )
         axes.set_title(f"Mean rank of the MAE over {over} (1 is best); Friedman p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}")
+
+
+def slice_errors(path: Path | str, table: pd.DataFrame, whole: float, title: str) -> None:
+    """The MAE of each slice with its interval, by attribute, beside that of all pictures.
+
+    table: attribute, slice, n, MAE, low, high, in the order of the picture; those without pictures are left out.
+    """
+    shown = table[table["n"] > 0] if len(table) else table
+    attributes = list(dict.fromkeys(shown["attribute"])) if len(shown) else []
+    with figure(path, width=7.6, height=1.5 + 0.26 * (len(shown) + 1.4 * len(attributes))) as (axes,):
+        axes.axvline(whole, color=GREY, linewidth=1, linestyle="--")
+        height, ticks = 0.0, []
+        for colour, attribute in zip(colours(len(attributes)), attributes, strict=True):
+            height -= 0.4
+            ticks.append((height, attribute, True))
+            for line in shown[shown["attribute"] == attribute].to_dict("records"):
+                height -= 1
+                ticks.append((height, f"{line['slice']}  ({line['n']})", False))
+                if not pd.isna(line["low"]):
+                    axes.plot([line["low"], line["high"]], [height, height], color=colour, linewidth=2)
+                axes.plot(line["MAE"], height, marker="o", markersize=5, color=colour)
+            height -= 1
+        axes.set_yticks([tick[0] for tick in ticks], [tick[1] for tick in ticks])
+        for text, (_, _, heading) in zip(axes.get_yticklabels(), ticks, strict=True):
+            text.set_fontweight("bold" if heading else "normal")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
+        axes.set(ylim=(height + 0.4, 0.4), xlabel=f"MAE with its interval; dashed: {whole:.2f}, of all pictures", title=title)
+
+
+def error_by_density(path: Path | str, density: pd.DataFrame, window: float, title: str) -> None:
+    """The MAE at each label beside how many training pictures have nearly that label.
+
+    density: label, training, mae, n; a label without training pictures stands at one half, where it is drawn hollow.
+    """
+    import scipy.stats
+
+    seen = density[density["training"] > 0]
+    unseen = density[density["training"] == 0]
+    with figure(path, width=6.8, height=4.6) as (axes,):
+        drawn = axes.scatter(
+            seen["training"], seen["mae"], s=10 + 6 * seen["n"].clip(upper=40), c=seen["label"], cmap="viridis", alpha=0.85
+        )
+        axes.scatter([0.5] * len(unseen), unseen["mae"], s=30, facecolors="none", edgecolors="black", label="no training picture")
+        axes.set_xscale("log")
+        axes.figure.colorbar(drawn, ax=axes, label="label")
+        if len(unseen):
+            axes.legend()
+        varies = len(density) > 2 and density["training"].nunique() > 1 and density["mae"].nunique() > 1
+        rank = f"; Spearman {scipy.stats.spearmanr(density['training'], density['mae']).statistic:.2f}" if varies else ""
+        axes.set(xlabel=f"training pictures within {window:g} of the label", ylabel="MAE", title=f"{title}\n{len(density)} labels{rank}")
