@@ -182,3 +182,10 @@ def test_faults_of_augmentation_name_their_key(content: dict, path: list[str], v
 def test_a_limit_of_pixels_is_a_number_that_memory_holds(limit: float) -> None:
     with pytest.raises(ValidationError, match="max_megapixels"):
         Clean(max_megapixels=limit)
+
+
+@pytest.mark.parametrize(("protocol", "subjects"), [("held_out_subjects", []), ("subject_kfold", ["002"])])
+def test_subjects_are_named_for_the_protocol_that_holds_them_out(content: dict, protocol: str, subjects: list[str]) -> None:
+    content["datasets"]["sample_fgnet"] |= {"protocol": protocol, "test_subjects": subjects}
+    with pytest.raises(ParamsError, match=r"datasets.sample_fgnet: test_subjects: protocol held_out_subjects needs the subjects"):
+        params.check(content)

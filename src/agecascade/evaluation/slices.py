@@ -20,7 +20,7 @@ from agecascade.plots.statistics import error_by_density, slice_errors
 ENOUGH = 30  # pictures of a slice that may be called the worst
 WINDOW = 2.0  # label units on each side: training pictures of nearly this age
 NAMED = {"gender": "gender", "ethnicity": "ethnicity"}
-MEASURED = {"face_size": "face size, px", "roll": "roll, degrees", "face_score": "detector score"}  # taken by quartiles
+MEASURED = {"face_size": "face size (px)", "roll": "roll (degrees)", "face_score": "detector score"}  # taken by quartiles
 
 
 def write_slices(results: Results) -> None:
@@ -36,8 +36,12 @@ def write_slices(results: Results) -> None:
     notes = [f"Row: {best.row.method}, {' > '.join(best.row.chain)}. {worst_line(table, frame, params.evaluate.confidence)}"]
     notes += [f"Left out, for all pictures have the same value or none: {', '.join(absent)}." for absent in [_absent(named)] if absent]
     others = _data_sets(results, best)
-    write_table_files(results.metrics / "tables" / "slices", _with_data_sets(table, others, params.evaluate.confidence), notes)
-    slice_errors(results.plots / "slices.png", table, metrics.mae(frame["prediction"], frame["label"]), f"{best.label}, {best.row.dataset}")
+    if len(table) or others:
+        write_table_files(results.metrics / "tables" / "slices", _with_data_sets(table, others, params.evaluate.confidence), notes)
+    if len(table):
+        slice_errors(
+            results.plots / "slices.png", table, metrics.mae(frame["prediction"], frame["label"]), f"{best.label}, {best.row.dataset}"
+        )
     density = density_of(frame, *split_and_manifest(results.data, best.row.dataset))
     error_by_density(results.plots / "error_by_density.png", density, WINDOW, f"{best.label}, {best.row.dataset}")
 
@@ -69,7 +73,7 @@ def quartiles(values: pd.Series) -> pd.Series:
     cut = pd.qcut(values, 4, duplicates="drop")
     known = values.dropna()
     spans = [known[cut[known.index] == interval] for interval in cut.cat.categories]
-    return cut.cat.rename_categories([f"{span.min():.4g} to {span.max():.4g}" for span in spans])
+    return cut.cat.rename_categories([f"Q{place}: {span.min():.3g} to {span.max():.3g}" for place, span in enumerate(spans, 1)])
 
 
 def slice_table(frame: pd.DataFrame, slices: dict[str, pd.Series], confidence: float, seed: int) -> pd.DataFrame:

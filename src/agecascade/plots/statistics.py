@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from agecascade.plots.style import COLOURS, GREY, colours, figure
@@ -88,6 +89,7 @@ def error_by_density(path: Path | str, density: pd.DataFrame, window: float, tit
     density: label, training, mae, n; a label without training pictures stands at one half, where it is drawn hollow.
     """
     import scipy.stats
+    from matplotlib.ticker import FuncFormatter
 
     seen = density[density["training"] > 0]
     unseen = density[density["training"] == 0]
@@ -95,11 +97,29 @@ def error_by_density(path: Path | str, density: pd.DataFrame, window: float, tit
         drawn = axes.scatter(
             seen["training"], seen["mae"], s=10 + 6 * seen["n"].clip(upper=40), c=seen["label"], cmap="viridis", alpha=0.85
         )
-        axes.scatter([0.5] * len(unseen), unseen["mae"], s=30, facecolors="none", edgecolors="black", label="no training picture")
+        axes.scatter([0.5] * len(unseen), unseen["mae"], s=30, facecolors="none", edgecolors="black", label="no training picture: at 0.5")
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.figure.colorbar(drawn, ax=axes, label="label")
         if len(unseen):
             axes.legend()
         varies = len(density) > 2 and density["training"].nunique() > 1 and density["mae"].nunique() > 1
         rank = f"; Spearman {scipy.stats.spearmanr(density['training'], density['mae']).statistic:.2f}" if varies else ""
         axes.set(xlabel=f"training pictures within {window:g} of the label", ylabel="MAE", title=f"{title}\n{len(density)} labels{rank}")
+
+
+def age_confusion(path: Path | str, predictions: pd.DataFrame, title: str, width: float = 5.0) -> None:
+    """How often labels of one bin were predicted in another (cascaded fine-tuning, Fig. 13).
+
+    predictions: schema.PREDICTIONS; width: of a bin, label units.
+    """
+    both = predictions[["label", "prediction"]].to_numpy(np.float64)
+    first, last = np.floor(both.min() / width) * width, np.floor(both.max() / width) * width + width
+    edges = np.arange(first, last + width / 2, width)
+    counts = np.histogram2d(both[:, 0], both[:, 1], bins=[edges, edges])[0]  # (true, predicted)
+    with figure(path, width=5.8, height=5) as (axes,):
+        axes.grid(visible=False)
+        drawn = axes.imshow(np.ma.masked_equal(counts, 0).T, origin="lower", extent=(first, last, first, last), cmap="viridis_r")
+        axes.plot([first, last], [first, last], color=GREY, linewidth=1)
+        axes.figure.colorbar(drawn, ax=axes, label="pictures", shrink=0.8)
+        axes.set(xlabel="true", ylabel="predicted", title=title)
