@@ -21,6 +21,14 @@ def main() -> None:
     rows = evaluate(study, Path("data"), Path("models"), METRICS, PLOTS)
     track(study, rows)
     print((METRICS / "tables" / "mae.md").read_text(encoding="utf-8"))
+    for name in ("comparison", "slices"):  # whether rows differ, and the worst slice
+        print(*notes(METRICS / "tables" / f"{name}.md"), sep="\n")
+
+
+def notes(path: Path) -> list[str]:
+    """The lines below a table; none where there is no table."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [line for line in lines if line and not line.startswith("|")]
 
 
 def track(study: params.Params, rows: list[EvaluatedRow]) -> None:

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from agecascade import duplicates, leakage, schema
 from agecascade.errors import ParamsError, SplitError, unknown_name
-from agecascade.leakage import BY_SUBJECT, HELD_OUT
-from agecascade.params import Params
+from agecascade.leakage import BY_SUBJECT
+from agecascade.params import HELD_OUT, Params
 
 PROTOCOLS = ("random", *BY_SUBJECT, "official")
 COLUMNS = ["sample_id", "member", "subject", "label", "official"]  # of the manifest, that a split needs

@@ -44,7 +44,7 @@ def results(folder: Path, protocol: str, subjects: bool = True) -> Results:
     tested = frame()
     learned = pd.DataFrame({"sample_id": list("wxyz"), "label": [5.0, 10, 20, 50], "subject": "d"})
     manifest = pd.concat([tested, learned])[["sample_id", "label", "label_sigma", "subject"]]
-    splits = pd.DataFrame({"sample_id": manifest["sample_id"], "fold": 0, "role": ["test"] * 8 + ["train"] * 4})
+    splits = pd.DataFrame({"sample_id": manifest["sample_id"], "fold": 0, "protocol": protocol, "role": ["test"] * 8 + ["train"] * 4})
     for name in content["datasets"]:
         for kind, table in (("splits", splits), ("manifest", manifest if subjects else manifest.assign(subject=None))):
             (folder / "data" / kind).mkdir(parents=True, exist_ok=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from agecascade.evaluation.results import Results
-from agecascade.evaluation.rows import EvaluatedRow, split_and_manifest
+from agecascade.evaluation.rows import split_and_manifest
 from agecascade.evaluation.tables import write_table_files
-from agecascade.leakage import HELD_OUT
+from agecascade.params import HELD_OUT
 from agecascade.plots.statistics import age_confusion
 
 HARDEST = 10  # subjects in the table
@@ -27,8 +27,10 @@ def write_subjects(results: Results) -> None:
     if len(hardest):
         note = f"{row} Subjects with fewer than {FEWEST_PICTURES} test pictures are left out; `share` is of the sum of all errors."
         write_table_files(results.metrics / "tables" / "hardest_subjects", hardest, [note])
-    if results.params.datasets[best.row.dataset].protocol == HELD_OUT:
-        _write_held_out(results, best, frame, row)
+    splits, manifest = split_and_manifest(results.data, best.row.dataset)
+    if (splits["protocol"] == HELD_OUT).all():
+        learned = splits[splits["role"] == "train"].merge(manifest, on="sample_id")["label"]
+        _write_held_out(results, frame, learned, row)
 
 
 def hardest_subjects(frame: pd.DataFrame) -> pd.DataFrame:
@@ -51,10 +53,8 @@ def by_subject(frame: pd.DataFrame) -> pd.DataFrame:
     return table.rename(columns={"lowest": "lowest label", "highest": "highest label"}).reset_index()
 
 
-def _write_held_out(results: Results, best: EvaluatedRow, frame: pd.DataFrame, row: str) -> None:
+def _write_held_out(results: Results, frame: pd.DataFrame, learned: pd.Series, row: str) -> None:
     """The table by subject and together, what share of the labels are in sparse regions, and the confusion of ages."""
-    splits, manifest = split_and_manifest(results.data, best.row.dataset)
-    learned = splits[splits["role"] == "train"].merge(manifest, on="sample_id")["label"]
     table = pd.concat([by_subject(frame), by_subject(frame.assign(subject="together"))], ignore_index=True)
     shares = [f"{(labels > SPARSE).mean():.0%}" for labels in (learned, frame["label"])]
     note = f"{row} Labels above {SPARSE:g}: {shares[0]} of {len(learned)} training pictures, {shares[1]} of {len(frame)} test pictures."

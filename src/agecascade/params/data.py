@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from agecascade.params.block import Block, Seed
 
+HELD_OUT = "held_out_subjects"  # the protocol whose test subjects are named
+
 MOST_VALUES = 10_000  # of a grid: each is an output of the network
 MOST_FOLDS = 10_000
 MOST_PICTURES = 10_000_000  # of a synthetic data set
@@ -127,7 +129,7 @@ class Dataset(Block):
 
     @model_validator(mode="after")
     def _held_out(self) -> Dataset:
-        if (self.protocol == "held_out_subjects") != bool(self.test_subjects):
+        if (self.protocol == HELD_OUT) != bool(self.test_subjects):
             raise ValueError("test_subjects: protocol held_out_subjects needs the subjects that are tested, and only that one has some")
         return self
 
