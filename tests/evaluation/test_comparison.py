@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from agecascade import params
-from agecascade.evaluation.comparison import contenders, write_comparison
+from agecascade.evaluation.comparison import contenders, rank_blocks, write_comparison
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import BASELINE, EvaluatedRow
 from agecascade.evaluation.summary import summarise
@@ -72,7 +72,7 @@ def test_rows_that_differ_in_seed_alone_are_one(tmp_path: Path):
     assert frame["seed deviation"][0] == pytest.approx(np.sqrt(np.var(maes, axis=1, ddof=1).mean()), abs=1e-4)
     assert frame["MAE"][0] == pytest.approx(np.mean(maes[1]), abs=1e-4)
     assert "do not cover another seed" not in text
-    assert "needs three rows on the same test pictures and 5 folds, here are 2 rows and 6 folds" in text
+    assert "needs 3 rows on the same test pictures of 5 folds or data sets, here are 2 rows and 6 folds" in text
     assert not (tmp_path / "plots" / "critical_difference.png").exists()
 
 
@@ -91,6 +91,19 @@ def test_two_protocols_in_one_row_are_not_comparable(tmp_path: Path):
     second = replace(second, predictions=second.predictions.assign(fold=lambda frame: frame["fold"] // 2))
     frame, _ = table(tmp_path, [row("target", "dldl_v2"), row("target", "dex", 0), second])
     assert frame["verdict"][0].startswith("not comparable: of 120 test pictures here and 120 there")
+
+
+def test_networks_are_ranked_over_data_sets_where_there_are_enough(tmp_path: Path):
+    shifts = {"dldl_v2": 0.0, "dex": 1.0, "er": 2.0}
+    rows = [
+        replace(row("target", method, shift=shift), row=replace(row("target", method, shift=shift).row, dataset=name))
+        for name in ("a", "b", "c", "d", "sample_fgnet")
+        for method, shift in shifts.items()
+    ]
+    errors, over = rank_blocks(results(tmp_path, rows))
+    assert (errors.shape, over) == ((5, 3), "5 data sets")
+    assert errors.rank(axis=1).mean().to_dict() == {"dldl_v2, tinyagenet": 1, "dex, tinyagenet": 2, "er, tinyagenet": 3}
+    assert rank_blocks(results(tmp_path, rows[3:]))[1] == "6 folds"  # four data sets are too few
 
 
 def test_one_row_alone_has_no_table(tmp_path: Path):

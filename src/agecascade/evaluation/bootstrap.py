@@ -73,22 +73,29 @@ def resampled_means(values: Floats, weights: Floats, units: Units, seed: int) ->
     columns are paired. Returns (RESAMPLES, K), NaN where a draw has no picture with a weight.
     """
     generator = np.random.default_rng(seed)
-    sums, totals = units.sums(values * weights), units.sums(weights)  # (U, K)
+    both = units.sums(np.concatenate([values * weights, weights], axis=1))  # (U, 2K)
     strata = np.unique(units.strata)
-    # one stratum after the other, so that memory stays at one batch of draws
-    return sum(_resampled_ratios(sums[units.strata == one], totals[units.strata == one], generator) for one in strata) / len(strata)
+    means = np.zeros((RESAMPLES, values.shape[1]))
+    for one in strata:  # one after the other, so that memory stays at one batch of draws
+        drawn = _resampled_sums(both[units.strata == one], generator)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means += drawn[:, : values.shape[1]] / drawn[:, values.shape[1] :] / len(strata)
+    return means
 
 
-def _resampled_ratios(sums: Floats, totals: Floats, generator: np.random.Generator) -> Floats:
-    """Ratios of drawn sums. sums, totals: (U, K). Returns (RESAMPLES, K)."""
-    both = np.concatenate([sums, totals], axis=1)  # (U, 2K)
-    varies = np.ptp(both, axis=0) > 0  # the total of equal weights is the same in each draw
-    drawn = np.empty((RESAMPLES, both.shape[1]))
-    drawn[:, ~varies] = len(both) * both[0, ~varies]
-    for rows, indices in _draws(len(both), generator) if varies.any() else ():
-        drawn[rows, varies] = _drawn_sums(both[:, varies], indices)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return drawn[:, : sums.shape[1]] / drawn[:, sums.shape[1] :]
+def resampled_sums(values: Floats, units: Units, seed: int) -> Floats:
+    """Sums of RESAMPLES draws of the units, all from one stratum. values: (N, K) of pictures. Returns (RESAMPLES, K)."""
+    return _resampled_sums(units.sums(values), np.random.default_rng(seed))
+
+
+def _resampled_sums(sums: Floats, generator: np.random.Generator) -> Floats:
+    """sums: (U, K) of units. Returns (RESAMPLES, K)."""
+    varies = np.ptp(sums, axis=0) > 0  # the total of equal weights is the same in each draw
+    drawn = np.empty((RESAMPLES, sums.shape[1]))
+    drawn[:, ~varies] = len(sums) * sums[0, ~varies]
+    for rows, indices in _draws(len(sums), generator) if varies.any() else ():
+        drawn[rows, varies] = _drawn_sums(sums[:, varies], indices)
+    return drawn
 
 
 def _draws(units: int, generator: np.random.Generator) -> Iterator[tuple[slice, NDArray[np.int64]]]:

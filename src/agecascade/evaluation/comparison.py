@@ -14,6 +14,7 @@ from agecascade.evaluation.tables import write_table_files
 from agecascade.params import REGRESS
 from agecascade.plots.statistics import critical_difference
 
+FEWEST_ROWS = 3  # two are compared by the paired test
 FEWEST_BLOCKS = 5  # folds or data sets, below which ranks distinguish nothing
 
 
@@ -133,11 +134,11 @@ def _notes(main: Contender, lines: Sequence[dict[str, object]], dataset: str, co
 def _ranked(results: Results) -> str:
     """Draw the critical-difference diagram, if ranks can tell anything; one line that says what they do, or why not."""
     confidence = results.params.evaluate.confidence
-    errors, over = rank_blocks(contenders(results.target_rows()))
-    if errors.shape[1] < 3 or len(errors) < FEWEST_BLOCKS:
+    errors, over = rank_blocks(results)
+    if errors.shape[1] < FEWEST_ROWS or len(errors) < FEWEST_BLOCKS:
         return (
-            f"Ranks: Friedman's test needs three rows on the same test pictures and {FEWEST_BLOCKS} folds, here are {errors.shape[1]} rows "
-            f"and {len(errors)} folds."
+            f"Ranks: Friedman's test needs {FEWEST_ROWS} rows on the same test pictures of {FEWEST_BLOCKS} folds or data sets, here are "
+            f"{errors.shape[1]} rows and {over}."
         )
     ranks = rank_test(errors, confidence)
     decided = "the rows differ" if ranks.p < 1 - confidence else f"the rows are {UNDECIDED}"
@@ -149,8 +150,31 @@ def _ranked(results: Results) -> str:
     )
 
 
-def rank_blocks(rivals: Sequence[Contender]) -> tuple[pd.DataFrame, str]:
-    """Errors with a line per fold and a column per contender, and what the lines are; contenders with other test pictures are left out."""
+def rank_blocks(results: Results) -> tuple[pd.DataFrame, str]:
+    """Errors with a line per block and a column per row, and what the blocks are.
+
+    Blocks are data sets, which share no pictures, if the same networks are tested on FEWEST_BLOCKS or more; else the folds of the target.
+    """
+    networks = [row for row in results.rows if row.models and not row.row.bounded]
+    datasets = _over_data_sets(networks)
+    if datasets.shape[1] >= FEWEST_ROWS and len(datasets) >= FEWEST_BLOCKS:
+        return datasets, f"{len(datasets)} data sets"
+    folds = _over_folds(contenders(results.target_rows()))
+    return folds, f"{len(folds)} folds"
+
+
+def _over_data_sets(networks: Sequence[EvaluatedRow]) -> pd.DataFrame:
+    """The MAE of each method and backbone in its last step on each data set, a mean over seeds; those that lack a data set are left out."""
+    columns: dict[str, dict[str, float]] = {}
+    for dataset in dict.fromkeys(row.row.dataset for row in networks):
+        for rival in contenders([row for row in networks if row.row.dataset == dataset]):  # later steps replace earlier ones
+            name = f"{rival.first.row.method}, {rival.first.row.backbone}"
+            columns.setdefault(name, {})[dataset] = sum(row.mae for row in rival.rows) / len(rival.rows)
+    return pd.DataFrame(columns).dropna(axis="columns")
+
+
+def _over_folds(rivals: Sequence[Contender]) -> pd.DataFrame:
+    """The MAE of each contender in each fold; those with other test pictures than the first are left out."""
     columns: dict[str, pd.Series] = {}
     index: pd.MultiIndex | None = None
     backbones = {rival.first.row.backbone for rival in rivals if rival.first.step != REGRESS}
@@ -162,8 +186,7 @@ def rank_blocks(rivals: Sequence[Contender]) -> tuple[pd.DataFrame, str]:
         index = errors.index if index is None else index
         if errors.index.equals(index):
             columns[_name(rival.first, len(backbones) > 1, columns)] = errors.groupby(level="fold").mean()
-    frame = pd.DataFrame(columns)
-    return frame, f"{len(frame)} folds"
+    return pd.DataFrame(columns)
 
 
 def _name(row: EvaluatedRow, several_backbones: bool, taken: dict[str, pd.Series]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from agecascade import metrics
-from agecascade.evaluation.bootstrap import Units, p_value, percentile_interval, resampled_means, units_of
+from agecascade.evaluation.bootstrap import Units, p_value, percentile_interval, resampled_sums, units_of
 from agecascade.evaluation.comparison import ends
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import EvaluatedRow, split_and_manifest
@@ -91,10 +91,9 @@ def slice_table(frame: pd.DataFrame, slices: dict[str, pd.Series], confidence: f
     error = (frame["prediction"] - frame["label"]).to_numpy(np.float64)
     subjects = frame.drop_duplicates("sample_id").set_index("sample_id")["subject"]
     units = units_of(frame["sample_id"], pd.Series(0, index=frame.index), subjects)  # all folds together
-    weights = np.concatenate([inside, outside], axis=1).astype(np.float64)  # (N, 2S)
-    draws = resampled_means(np.repeat(np.abs(error)[:, None], weights.shape[1], axis=1), weights, units, seed)
+    draws = _drawn_maes(np.abs(error), inside, {name: known[name] for name, _ in masks}, [name for name, _ in masks], units, seed)
     lines = [
-        _line(name, value, error, inside[:, place], outside[:, place], draws[:, [place, place + len(masks)]], units, confidence)
+        _line(name, value, error, inside[:, place], outside[:, place], draws[:, :, place], units, confidence)
         for place, (name, value) in enumerate(masks)
     ]
     table = pd.DataFrame(lines)
@@ -103,10 +102,28 @@ def slice_table(frame: pd.DataFrame, slices: dict[str, pd.Series], confidence: f
     return table.drop(columns="p")
 
 
+def _drawn_maes(
+    error: np.ndarray, inside: np.ndarray, known: dict[str, np.ndarray], attributes: Sequence[str], units: Units, seed: int
+) -> np.ndarray:
+    """MAEs of slices and of their rests over the bootstrap's draws: (2, RESAMPLES, S), NaN where a draw has no picture.
+
+    error: (N,); inside: (N, S); known: {attribute: (N,) whether a picture has a value}; attributes: of each slice. A rest is what is known
+    less the slice, so that few sums are drawn.
+    """
+    names = list(known)
+    masks = np.concatenate([inside, np.stack([known[name] for name in names], axis=1)], axis=1).astype(np.float64)  # (N, S + A)
+    drawn = resampled_sums(np.concatenate([masks * error[:, None], masks], axis=1), units, seed).reshape(-1, 2, masks.shape[1])
+    slices = drawn[:, :, : inside.shape[1]]
+    rest = drawn[:, :, [inside.shape[1] + names.index(attribute) for attribute in attributes]] - slices
+    maes = np.stack([slices, rest])  # (2, RESAMPLES, 2, S): sums of errors, and counts
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(maes[:, :, 1] > 0.5, maes[:, :, 0] / maes[:, :, 1], np.nan)  # (2, RESAMPLES, S)
+
+
 def _line(
     name: str, value: str, error: np.ndarray, inside: np.ndarray, outside: np.ndarray, draws: np.ndarray, units: Units, confidence: float
 ) -> dict[str, object]:
-    """The figures of one slice. draws: (RESAMPLES, 2) MAEs of the slice and of the rest."""
+    """The figures of one slice. draws: (2, RESAMPLES) MAEs of the slice and of the rest."""
     interval = f"{100 * confidence:g} % CI"
     line: dict[str, object] = {"attribute": name, "slice": value, "n": int(inside.sum())}
     line |= dict.fromkeys(
@@ -119,12 +136,12 @@ def _line(
     line |= {"MAE": float(chosen.mean()), "bias": float(error[inside].mean()), "CS(5)": float((chosen <= 5).mean())}
     rest = len(np.unique(units.of[outside]))
     if count > 1:
-        low, high = percentile_interval(draws[:, 0], confidence, count, count - 1)
+        low, high = percentile_interval(draws[0], confidence, count, count - 1)
         line |= {"low": low, "high": high, interval: ends(low, high)}
     if outside.any():
         line["difference"] = float(chosen.mean() - np.abs(error[outside]).mean())
     if min(count, rest) > 1:
-        difference, fewer = draws[:, 0] - draws[:, 1], min(count, rest)
+        difference, fewer = draws[0] - draws[1], min(count, rest)
         line[f"difference {interval}"] = ends(*percentile_interval(difference, confidence, fewer, fewer - 1))
         line["p"] = p_value(difference, fewer, fewer - 1)
     return line
