@@ -203,7 +203,7 @@ def test_a_folder_outside_dvc_is_one_line(tmp_path: Path) -> None:
 
 
 def test_params_are_compared_by_their_values() -> None:
-    old = {"lambda": 1, "compute": {"workers": 2}, "a": {"b": None, "c": 0.0001}}
+    old = {"lambda": 1, "compute": {"workers": 2}, "evaluate": {"levels": [3.0]}, "a": {"b": None, "c": 0.0001}}
     new = {"lambda": 1.0, "compute": {"workers": 4}, "a": {"b": True, "c": 0.001, "d": "x"}}
     assert differing_params(old, new) == {"a.b": ("None", "True"), "a.c": ("0.0001", "0.001"), "a.d": ("-", "x")}
 

@@ -83,7 +83,7 @@ def against(root: Path, revision: str) -> str:
     main = _difference(here, there, here.main_key(), there.main_key())
     shared = [key for key in here.files() if key in there.files() and key != here.main_key()]
     lines = _table({key: _difference(here, there, key, key) for key in shared}, here.params.evaluate.confidence)
-    params = differing_params(there.content, here.content)
+    params = differing_params(*(version.params.model_dump(by_alias=True) for version in (there, here)))  # with the defaults
     text = [headline(params, main, here, _unit(here)), "", _details(main, here, there)]
     if lines is not None:
         text += ["", to_markdown(lines).rstrip()]
@@ -165,9 +165,9 @@ def require_same_protocol(here: Version, there: Version) -> None:
 
 
 def differing_params(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """The params with another value: {key: (old, new)}, `-` where there is none; those of `compute` change no figure and are left out."""
+    """The params with another value: {key: (old, new)}, `-` where there is none; those that change no prediction are left out."""
     first, second = flat(dict(old)), flat(dict(new))
-    keys = [key for key in dict.fromkeys([*first, *second]) if not key.startswith("compute.")]
+    keys = [key for key in dict.fromkeys([*first, *second]) if not key.startswith(("compute.", "evaluate."))]
     values = {key: (_text(first.get(key, "-")), _text(second.get(key, "-"))) for key in keys}
     return {key: both for key, both in values.items() if both[0] != both[1]}
 

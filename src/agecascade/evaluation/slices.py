@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from agecascade import metrics
-from agecascade.evaluation.bootstrap import Units, p_value, percentile_interval, resampled_sums, units_of
+from agecascade.evaluation.bootstrap import Units, p_value, percentile_interval, resampled_means, resampled_sums, units_of
 from agecascade.evaluation.comparison import ends
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import EvaluatedRow, split_and_manifest
 from agecascade.evaluation.significance import holm
 from agecascade.evaluation.tables import write_table_files
+from agecascade.params import Params
 from agecascade.plots.statistics import error_by_density, slice_errors
 
 ENOUGH = 30  # pictures of a slice that may be called the worst
@@ -35,9 +36,9 @@ def write_slices(results: Results) -> None:
     table = slice_table(frame, named, params.evaluate.confidence, params.seed)
     notes = [f"Row: {best.row.method}, {' > '.join(best.row.chain)}. {worst_line(table, frame, params.evaluate.confidence)}"]
     notes += [f"Left out, for all pictures have the same value or none: {', '.join(absent)}." for absent in [_absent(named)] if absent]
-    others = _data_sets(results, best)
+    others = [_data_set_line(row, results.subjects(row.row.dataset), params) for row in _data_sets(results, best)]
     if len(table) or others:
-        write_table_files(results.metrics / "tables" / "slices", _with_data_sets(table, others, params.evaluate.confidence), notes)
+        write_table_files(results.metrics / "tables" / "slices", _with_data_sets(table, others), notes)
     if len(table):
         slice_errors(
             results.plots / "slices.png", table, metrics.mae(frame["prediction"], frame["label"]), f"{best.label}, {best.row.dataset}"
@@ -174,23 +175,24 @@ def _data_sets(results: Results, best: EvaluatedRow) -> list[EvaluatedRow]:
     return [row for row in {**last, best.row.dataset: best}.values() if len(last) > 1]
 
 
-def _with_data_sets(table: pd.DataFrame, others: Sequence[EvaluatedRow], confidence: float) -> pd.DataFrame:
-    """The table without the ends as numbers, and a line per data set, whose networks differ and so are not compared with a rest."""
-    interval = f"{100 * confidence:g} % CI"
-    lines = []
-    for row in others:
-        figures, error = row.row.summary, row.predictions["prediction"] - row.predictions["label"]
-        line = {"attribute": "data set", "slice": row.row.dataset, "n": len(error), "MAE": figures["pooled_mae"], "bias": error.mean()}
-        line["CS(5)"] = metrics.cumulative_score(row.predictions["prediction"], row.predictions["label"], 5)
-        if figures["folds"] == 1 and "mae_low" in figures:  # else the interval is that of the mean of the folds
-            line[interval] = ends(float(figures["mae_low"]), float(figures["mae_high"]))
-        lines.append(line)
+def _data_set_line(row: EvaluatedRow, subjects: pd.Series | None, params: Params) -> dict[str, object]:
+    """A data set as a slice; networks differ between data sets, so that there is no rest to compare it with."""
+    frame, interval = row.predictions.sort_values(["fold", "sample_id"], ignore_index=True), f"{100 * params.evaluate.confidence:g} % CI"
+    error = (frame["prediction"] - frame["label"]).to_numpy(np.float64)
+    units = units_of(frame["sample_id"], pd.Series(0, index=frame.index), subjects)
+    line: dict[str, object] = {"attribute": "data set", "slice": row.row.dataset, "n": len(frame), units.kind: len(units.strata)}
+    line |= {"MAE": float(np.abs(error).mean()), "bias": float(error.mean()), "CS(5)": float((np.abs(error) <= 5).mean())}
+    if units.freedom:
+        draws = resampled_means(np.abs(error)[:, None], np.ones((len(error), 1)), units, params.seed)[:, 0]
+        line[interval] = ends(*percentile_interval(draws, params.evaluate.confidence, len(units.strata), units.freedom))
+    return line
+
+
+def _with_data_sets(table: pd.DataFrame, lines: Sequence[dict[str, object]]) -> pd.DataFrame:
+    """The table without the ends as numbers, and the lines of data sets."""
     shown = table.drop(columns=["low", "high"], errors="ignore")
-    if not lines:
-        return shown
-    joined = pd.DataFrame(lines) if shown.empty else pd.concat([shown.astype(object), pd.DataFrame(lines).astype(object)])
-    whole = {column: "Int64" for column in ("n", "subjects", "pictures") if column in joined}
-    return joined.infer_objects().astype(whole)
+    joined = pd.concat([shown.astype(object), pd.DataFrame(lines).astype(object)]) if lines else shown
+    return joined.infer_objects().astype({column: "Int64" for column in ("n", "subjects", "pictures") if column in joined})
 
 
 def density_of(frame: pd.DataFrame, splits: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
