@@ -203,15 +203,19 @@ def test_datasets_with_a_wrong_mirror_is_one_line(monkeypatch: pytest.MonkeyPatc
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("flags", "expected"), [((), "pipeline"), (("--runs",), "runs"), (("--papers",), "papers")])
+@pytest.mark.parametrize(
+    ("flags", "expected"), [((), "pipeline"), (("--runs",), "runs"), (("--papers",), "papers"), (("--against", "main"), "beside main")]
+)
 def test_tables_reads_runs_only_with_their_flags(monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], expected: str) -> None:
     fake_module(monkeypatch, "agecascade.evaluation", __path__=[])
     fake_module(monkeypatch, "agecascade.evaluation.tables", current_tables=lambda root: "pipeline")
     fake_module(monkeypatch, "agecascade.evaluation.runs", table_over_runs=lambda root: "runs")
     fake_module(monkeypatch, "agecascade.evaluation.papers", tables_beside_papers=lambda root: "papers")
+    fake_module(monkeypatch, "agecascade.evaluation.against", against=lambda root, revision: f"beside {revision}")
     assert call("tables", *flags).output == f"{expected}\n"
 
 
-def test_tables_of_two_kinds_at_once_are_one_line() -> None:
-    result = call("tables", "--runs", "--papers")
-    assert (result.exit_code, result.stderr) == (1, "error: --runs and --papers: give one of them\n")
+@pytest.mark.parametrize("flags", [("--runs", "--papers"), ("--runs", "--against"), ("--papers", "--against")])
+def test_tables_of_two_kinds_at_once_are_one_line(flags: tuple[str, ...]) -> None:
+    result = call("tables", *flags, *(["main"] if "--against" in flags else []))
+    assert (result.exit_code, result.stderr) == (1, f"error: {' and '.join(flags)}: give one of them\n")

@@ -217,8 +217,9 @@ def tables(
     ] = None,
 ) -> None:
     """Print the MAE tables of the current pipeline, or of all runs, or what changed since a revision."""
-    if given := [name for name, value in (("--runs", runs), ("--papers", papers), ("--against", against is not None)) if value][1:]:
-        raise AgecascadeError(f"{' and '.join(['--runs' if runs else '--papers', *given])}: give one of them")
+    given = [name for name, value in (("--runs", runs), ("--papers", papers), ("--against", against is not None)) if value]
+    if len(given) > 1:
+        raise AgecascadeError(f"{' and '.join(given)}: give one of them")
     if against is not None:
         from agecascade.evaluation.against import against as compared
 
