@@ -123,7 +123,8 @@ def analyse_groups(results: Results) -> None:
         return
     tables = results.metrics / "tables"
     write_table_files(tables / "groups", _arranged(pd.DataFrame(lines)))
-    write_table_files(tables / "confusion_matrix", whole_numbers(pd.DataFrame(matrices)))
+    counts = pd.DataFrame(matrices)
+    write_table_files(tables / "confusion_matrix", whole_numbers(counts, [column for column in counts if column.startswith("as ")]))
     if panels:
         confusion_matrices(results.plots / "confusion.png", list(panels.values())[:MOST_PANELS])
 
@@ -192,9 +193,8 @@ def _remark(predictions: pd.DataFrame, groups: Groups, matrix: NDArray[np.int64]
     remarks = []
     if not inside.all():
         outside = predictions["label"][~inside]
-        remarks.append(
-            f"{len(outside)} of {len(predictions)} pictures lie in no group (their ages: {outside.min():g} to {outside.max():g}) and are left out"
-        )
+        ages = f"their ages: {outside.min():g} to {outside.max():g}"
+        remarks.append(f"{len(outside)} of {len(predictions)} pictures lie in no group ({ages}) and are left out")
     if len(groups.names) > 1 and (matrix.sum(axis=1) > 0).sum() == 1:
         remarks.append("all are of one group, so that the accuracy tells nothing apart")
     return "; ".join(remarks)
@@ -225,13 +225,13 @@ def _shown(results: Results) -> str:
     return best.name if best is not None else results.params.main_row.name
 
 
-def whole_numbers(table: pd.DataFrame) -> pd.DataFrame:
+def whole_numbers(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Counts as whole numbers, also in columns that some lines lack."""
-    return table.astype({column: "Int64" for column in table if table[column].dtype == np.float64})
+    return table.astype({column: "Int64" for column in columns if column in table})
 
 
 def _arranged(table: pd.DataFrame) -> pd.DataFrame:
     """The columns in their order, those without content left out, counts as whole numbers."""
     order = [*(column for column in COLUMNS if column in table), *(column for column in table if column not in COLUMNS)]
     kept = table[[column for column in order if not (table[column].isna().all() or (table[column] == "").all())]]
-    return kept.astype({column: "Int64" for column in ("n", "predicted") if column in kept})
+    return whole_numbers(kept, ["n", "predicted"])

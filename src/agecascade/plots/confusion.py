@@ -27,7 +27,7 @@ def confusion_matrices(path: Path | str, matrices: Sequence[Confusion]) -> None:
     """A panel for each matrix: the colour and the percentage are shares of the row, the number of pictures stands below."""
     widest = max(len(each.names) for each in matrices)
     side = 1.6 + 0.72 * max(widest, 4)
-    with figure(path, width=side * len(matrices), height=side + 0.1, columns=len(matrices)) as panels:
+    with figure(path, width=side * len(matrices), height=side, columns=len(matrices)) as panels:
         for axes, each in zip(panels, matrices, strict=True):
             totals = each.matrix.sum(axis=1, keepdims=True)
             shares = np.divide(each.matrix, totals, out=np.zeros(each.matrix.shape), where=totals > 0)
@@ -39,7 +39,8 @@ def confusion_matrices(path: Path | str, matrices: Sequence[Confusion]) -> None:
                     axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9 if len(each.names) < 6 else 7.5)
             names = [f"{name}\n(n = {total})" for name, total in zip(each.names, totals[:, 0], strict=True)]
             turned = 45 if len(each.names) > 5 else 0
-            axes.set_xticks(range(len(names)), each.names, rotation=turned, ha="right" if turned else "center", rotation_mode="anchor")
+            below = list(each.names) if turned else [name.replace(" ", "\n", 1) for name in each.names]
+            axes.set_xticks(range(len(names)), below, rotation=turned, ha="right" if turned else "center", rotation_mode="anchor")
             axes.set_yticks(range(len(names)), names)
             axes.set(xlabel="estimated", ylabel="true", title=each.title)
             axes.tick_params(length=0)
