@@ -119,7 +119,7 @@ def question_of(result: EvaluatedRow, known: pd.DataFrame, legal_age: float, gri
 def _no_probability(frame: pd.DataFrame, grid: Sequence[float] | None, legal_age: float) -> str | None:
     """Why a row has no probability of having reached the legal age; None where it has one."""
     if not len(frame) or "distribution" not in frame or frame["distribution"].isna().any() or grid is None:
-        return "its method predicts no distribution"
+        return "its predictions have no distribution"
     if {len(distribution) for distribution in frame["distribution"]} != {len(grid)}:
         return "its distributions are not over the grid of its model"
     return unheld(grid, legal_age)
@@ -252,7 +252,7 @@ def draw(path: Path, title: str, question: Question, most: float, confidence: fl
     passes = question.scores[ESTIMATE][None, :] >= ages[:, None]  # (M, N)
 
     def curve(name: str, events: NDArray[np.bool_], where: NDArray[np.bool_]) -> Curve:
-        rate: Rates = rates(events[:, where], question.person[where], confidence)
+        rate = falling(rates(events[:, where], question.person[where], confidence), rises=events is not passes)
         return Curve(f"{name} (n = {where.sum()})", ages, *rate)
 
     minors = [curve("all minors", passes, question.minor)]
@@ -267,6 +267,16 @@ def draw(path: Path, title: str, question: Question, most: float, confidence: fl
             of_slices.setdefault(kind, []).append(curve(name.removeprefix(f"{kind} "), passes, question.minor & inside))
     trade = {decides: _trade(question, decides) for decides in question.scores}
     threshold_curves(path, title, question.legal_age, most, minors, adults, trade, of_slices)
+
+
+def falling(rate: Rates, rises: bool = False) -> Rates:
+    """Rates over ascending thresholds with ends of intervals that never rise, as the shares never do; `rises`: that never fall.
+
+    Who passes a threshold passes all lower ones. So what bounds the share at one bounds the shares at all higher ones.
+    """
+    if rises:
+        return Rates(rate.share, np.maximum.accumulate(rate.low), np.maximum.accumulate(rate.high))
+    return Rates(rate.share, np.minimum.accumulate(rate.low), np.minimum.accumulate(rate.high))
 
 
 def _trade(question: Question, decides: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
