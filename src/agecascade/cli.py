@@ -105,6 +105,7 @@ def predict(
     from agecascade.estimator import Estimator
 
     estimator = Estimator.load(model, max_side=max_side, min_score=min_score)
+    estimator.age_check(threshold, challenge)  # a threshold that the model cannot tell ends here, before the bar
     rows: Counter[str] = Counter()
     with tqdm(listing.paths, desc="predict", unit="picture") as bar:
         target.write(_counted(estimator.predict_batches(bar, aligned, threshold=threshold, challenge=challenge), rows))
