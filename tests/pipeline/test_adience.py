@@ -1,4 +1,4 @@
-"""The study of Adience, drawn and in small, stage by stage in one process: from its archives to groups, thresholds and the paper's tables."""
+"""The study of Adience, drawn and in small, stage by stage in one process: from archives to groups, thresholds and the paper's tables."""
 
 from __future__ import annotations
 
