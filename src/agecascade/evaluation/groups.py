@@ -54,12 +54,12 @@ class Groups:
         names = [
             f"{middle:g}" if row is None or pd.isna(row["group"]) else str(row["group"]) for middle, row in zip(middles, rows, strict=True)
         ]
-        ends = [
+        low, high = (
             [middle if row is None or pd.isna(row[column]) else float(row[column]) for middle, row in zip(middles, rows, strict=True)]
             for column in ("label_low", "label_high")
-        ]
+        )
         cuts = [(below + above) / 2 for below, above in pairwise(middles)]
-        return cls(PUBLISHED, names, *ends, cuts)
+        return cls(PUBLISHED, names, low, high, cuts)
 
     def of_labels(self, labels: ArrayLike) -> NDArray[np.int64]:
         """The group (N,) of each label, OUTSIDE where it lies in none."""
