@@ -117,7 +117,7 @@ def analyse_groups(results: Results) -> None:
             for name, row in zip(groups.names, matrix, strict=True)
         ]
         if inside.any() and result.name == _shown(results):
-            title = f"{result.row.dataset}, {result.step}"
+            title = " ".join(dict.fromkeys([result.row.dataset, result.step]))
             panels[result.row.dataset, groups.kind] = Confusion(title, groups.names, matrix)
     if not lines:
         return

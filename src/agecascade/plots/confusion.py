@@ -25,9 +25,11 @@ class Confusion:
 
 def confusion_matrices(path: Path | str, matrices: Sequence[Confusion]) -> None:
     """A panel for each matrix: the colour and the percentage are shares of the row, the number of pictures stands below."""
-    widest = max(len(each.names) for each in matrices)
-    side = 1.6 + 0.72 * max(widest, 4)
-    with figure(path, width=side * len(matrices), height=side, columns=len(matrices)) as panels:
+    sides = [1.6 + 0.66 * max(len(each.names), 4) for each in matrices]  # inches
+    with figure(path, width=sum(sides), height=max(sides), columns=len(matrices)) as panels:
+        grid = panels[0].get_gridspec()
+        if grid is not None:
+            grid.set_width_ratios(sides)
         for axes, each in zip(panels, matrices, strict=True):
             totals = each.matrix.sum(axis=1, keepdims=True)
             shares = np.divide(each.matrix, totals, out=np.zeros(each.matrix.shape), where=totals > 0)
@@ -39,7 +41,7 @@ def confusion_matrices(path: Path | str, matrices: Sequence[Confusion]) -> None:
                     axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9 if len(each.names) < 6 else 7.5)
             names = [f"{name}\n(n = {total})" for name, total in zip(each.names, totals[:, 0], strict=True)]
             turned = 45 if len(each.names) > 5 else 0
-            below = list(each.names) if turned else [name.replace(" ", "\n", 1) for name in each.names]
+            below = list(each.names) if turned else [name if name.startswith("(") else name.replace(" ", "\n", 1) for name in each.names]
             axes.set_xticks(range(len(names)), below, rotation=turned, ha="right" if turned else "center", rotation_mode="anchor")
             axes.set_yticks(range(len(names)), names)
             axes.set(xlabel="estimated", ylabel="true", title=each.title)
