@@ -118,7 +118,7 @@ def test_what_the_figures_leave_out_is_said() -> None:
     lines = lines_of(predictions([13, 24, 30, 40, 50], [13, 24, 30, 40, 50]), BORDERS)
     assert lines["all"]["n"] == 3
     left_out, one_group = lines["all"]["remark"].split("; ")
-    assert left_out == "2 of 5 pictures lie in no group (their ages: 13 to 24) and are left out"
+    assert left_out == "2 of 5 pictures lie in no group (ages 13, 24) and are left out"
     assert one_group == "all are of one group, so that the accuracy tells nothing apart"
     assert lines["child 0-12"]["remark"] == "no test picture of this group"
     none = lines_of(predictions([30, 40], [30, 40]), BORDERS)["below 18"]
@@ -128,7 +128,7 @@ def test_what_the_figures_leave_out_is_said() -> None:
 
 
 def test_labels_outside_all_groups_give_no_figure() -> None:
-    lines = lines_of(predictions([13, 23], [13, 23]), BORDERS)
+    lines = lines_of(predictions([13, 14, 23, 101], [13, 13, 23, 90]), BORDERS)
     assert list(lines) == ["all"]
     assert "accuracy" not in lines["all"]
-    assert lines["all"]["remark"].startswith("2 of 2 pictures lie in no group")
+    assert lines["all"]["remark"] == "4 of 4 pictures lie in no group (ages 13 to 14, 23, 101) and are left out"

@@ -136,7 +136,7 @@ def test_a_group_on_both_sides_of_the_legal_age_is_left_out() -> None:
     ends = {"group": ["(0, 2)", "(15, 20)", "(25, 32)"], "label_low": [0.0, 15.0, 25.0], "label_high": [2.0, 20.0, 32.0]}
     asked = question_of(row(frame.assign(distribution=None), [1.0, 17.5, 28.5]), known(frame, **ends), 18.0, None)
     assert asked.minor.tolist() == [True, False]
-    assert asked.remarks[0] == "1 pictures of groups on both sides of 18 are left out"
+    assert asked.remarks[0] == "pictures left out, whose group is on both sides of 18: 1"
 
 
 def test_the_curves_are_the_same_bytes_for_the_same_numbers(tmp_path: Path) -> None:

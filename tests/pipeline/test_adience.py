@@ -65,7 +65,7 @@ def test_the_drawn_study_gives_every_figure_of_the_thesis(tmp_path: Path, monkey
     matrix = pd.read_csv("metrics/tables/confusion_matrix.csv")
     assert matrix[[name for name in matrix if name.startswith("as ")]].sum(axis=1).tolist() == matrix["n"].tolist()
     limits = pd.read_csv("metrics/tables/thresholds.csv")
-    assert limits["remark"].str.contains("pictures of groups on both sides of 18 are left out").any()
+    assert limits["remark"].str.contains("pictures left out, whose group is on both sides of 18: ").any()
     for name in ("confusion", "thresholds"):
         assert Path(f"plots/results/{name}.png").is_file()
 

@@ -193,8 +193,11 @@ def _remark(predictions: pd.DataFrame, groups: Groups, matrix: NDArray[np.int64]
     remarks = []
     if not inside.all():
         outside = predictions["label"][~inside]
-        ages = f"their ages: {outside.min():g} to {outside.max():g}"
-        remarks.append(f"{len(outside)} of {len(predictions)} pictures lie in no group ({ages}) and are left out")
+        between = np.searchsorted(groups.low, outside)  # which gap: below, between or above the groups
+        ends = [
+            f"{ages.min():g} to {ages.max():g}" if ages.min() < ages.max() else f"{ages.min():g}" for _, ages in outside.groupby(between)
+        ]
+        remarks.append(f"{len(outside)} of {len(predictions)} pictures lie in no group (ages {', '.join(ends)}) and are left out")
     if len(groups.names) > 1 and (matrix.sum(axis=1) > 0).sum() == 1:
         remarks.append("all are of one group, so that the accuracy tells nothing apart")
     return "; ".join(remarks)

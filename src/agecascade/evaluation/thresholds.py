@@ -102,7 +102,7 @@ def question_of(result: EvaluatedRow, known: pd.DataFrame, legal_age: float, gri
     low = frame["label_low"].fillna(frame["label"]) if grouped else frame["label"]
     high = frame["label_high"].fillna(frame["label"]) if grouped else frame["label"]
     sides = (high < legal_age) | (low >= legal_age)
-    remarks = [] if sides.all() else [f"{(~sides).sum()} pictures of groups on both sides of {legal_age:g} are left out"]
+    remarks = [] if sides.all() else [f"pictures left out, whose group is on both sides of {legal_age:g}: {(~sides).sum()}"]
     frame, low, high = frame[sides], low[sides], high[sides]
     scores = {ESTIMATE: frame["prediction"].to_numpy(np.float64)}
     reason = _no_probability(frame, grid, legal_age)
