@@ -87,8 +87,15 @@ def predict(
     min_score: Annotated[
         float | None, typer.Option(help="The detector's score from which a face counts; by default as in training.")
     ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="An age, such as 18: also write the probability of having reached it, and a decision.")
+    ] = None,
+    challenge: Annotated[
+        float | None,
+        typer.Option(help="With --threshold: who is estimated younger is asked for a proof; without it, who may be below the threshold."),
+    ] = None,
 ) -> None:
-    """Write one row per face: path, face, value, low, high, box, score, error."""
+    """Write one row per face: path, face, value, low, high, box, score, error; with --threshold also probability and decision."""
     from agecascade.io.user_output import UserOutput
 
     listing = _listing(source)
@@ -98,9 +105,10 @@ def predict(
     from agecascade.estimator import Estimator
 
     estimator = Estimator.load(model, max_side=max_side, min_score=min_score)
+    estimator.age_check(threshold, challenge)  # a threshold that the model cannot tell ends here, before the bar
     rows: Counter[str] = Counter()
     with tqdm(listing.paths, desc="predict", unit="picture") as bar:
-        target.write(_counted(estimator.predict_batches(bar, aligned), rows))
+        target.write(_counted(estimator.predict_batches(bar, aligned, threshold=threshold, challenge=challenge), rows))
     place = "standard output" if target.standard else output
     faces, pictures = rows["faces"], len(listing.paths)
     counts = f"{faces} face{'s' * (faces != 1)} of {pictures} picture{'s' * (pictures != 1)}, rows with an error: {rows['errors']}"

@@ -209,7 +209,7 @@ def _overlay(
     step = info(target).settings["grid"].get("step", 1)
     return {
         "study": study,
-        "backbone": "tinyattnet" if info(target).label.startswith("attractiveness") else "tinyagenet",  # the same network under two names
+        "backbone": "tinyagenet" if _of_ages(target) else "tinyattnet",  # the same network under two names
         "image_size": 64,
         "precision": "bf16",
         "lambda": 0.1,
@@ -224,8 +224,17 @@ def _overlay(
         "features": {},
         "screen": {},
         "regressors": {},
-        "evaluate": {"target": target, "levels": flow_style([round(count * step, 6) for count in (3.0, 5.0, 7.0)])},
+        "evaluate": {
+            "target": target,
+            "levels": flow_style([round(count * step, 6) for count in (3.0, 5.0, 7.0)]),
+            **({} if _of_ages(target) else {"groups": flow_style([]), "legal_age": None}),
+        },
     }
+
+
+def _of_ages(reader: str) -> bool:
+    """Whether the labels of a data set are ages or their groups, and not scores."""
+    return not info(reader).label.startswith("attractiveness")
 
 
 def _read(name: str, root: Path) -> str:

@@ -10,18 +10,26 @@ from pathlib import Path
 import pandas as pd
 
 from agecascade.evaluation.comparison import write_comparison
+from agecascade.evaluation.groups import analyse_groups
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import BASELINE, EvaluatedRow, baseline_rows, evaluated_rows, split_and_manifest, subjects_of
 from agecascade.evaluation.slices import write_slices
 from agecascade.evaluation.subjects import write_subjects
 from agecascade.evaluation.tables import mae_table, write_table_files
+from agecascade.evaluation.thresholds import analyse_thresholds
 from agecascade.io.files import write_figures, written_beside
 from agecascade.params import DAA, REGRESS, Params
 from agecascade.plots import results as plots
 
 MOST_PANELS = 4
 # each writes tables below results.metrics and pictures below results.plots; a new analysis is a module of its own and a line here
-ANALYSES: tuple[Callable[[Results], None], ...] = (write_comparison, write_slices, write_subjects)
+ANALYSES: tuple[Callable[[Results], None], ...] = (
+    write_comparison,
+    write_slices,
+    write_subjects,
+    analyse_groups,
+    analyse_thresholds,
+)
 
 
 def evaluate(params: Params, data: Path, models: Path, metrics: Path, plots_folder: Path) -> list[EvaluatedRow]:

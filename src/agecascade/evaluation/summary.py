@@ -64,6 +64,7 @@ def summarise(
     if groups is not None:
         figures["accuracy"] = metrics.accuracy(prediction, label, groups)
         figures["one_off"] = metrics.one_off(prediction, label, groups)
+        figures |= _fold_accuracies(predictions, groups)
     if predictions["label_sigma"].notna().all():
         figures["epsilon_error"] = metrics.epsilon_error(prediction, label, predictions["label_sigma"])
     return {**figures, **_spread(maes), "pictures": len(predictions), "folds": len(maes)}
@@ -73,6 +74,24 @@ def _fold_r2(predictions: pd.DataFrame) -> dict[str, float]:
     """The mean R2 of the folds, as cascaded fine-tuning's Table 5 has it; over those whose labels differ, nothing where there is none."""
     folds = [fold for _, fold in predictions.groupby("fold") if np.ptp(fold["label"]) > 0]
     return {"fold_r2_mean": float(np.mean([metrics.r2(fold["prediction"], fold["label"]) for fold in folds]))} if folds else {}
+
+
+def fold_spread(values: pd.Series, folds: pd.Series) -> tuple[float, float | None]:
+    """Mean of the folds' means and their standard deviation over folds (n - 1); None with one fold, which has none."""
+    means = values.astype(np.float64).groupby(folds).mean()
+    return float(means.mean()), float(means.std(ddof=1)) if len(means) > 1 else None
+
+
+def _fold_accuracies(predictions: pd.DataFrame, groups: Sequence[float]) -> dict[str, float]:
+    """Accuracy and 1-off as mean and deviation over folds, as Adience's are published, and the accuracy of the first fold."""
+    figures: dict[str, float] = {}
+    for name, measure in (("accuracy", metrics.accuracy), ("one_off", metrics.one_off)):
+        of_folds = [measure(fold["prediction"], fold["label"], groups) for _, fold in predictions.groupby("fold")]
+        figures[f"fold_{name}_mean"] = float(np.mean(of_folds))
+        if len(of_folds) > 1:
+            figures[f"fold_{name}_deviation"] = float(np.std(of_folds, ddof=1))
+        figures[f"first_fold_{name}"] = of_folds[0]
+    return figures
 
 
 def _interval(

@@ -13,7 +13,10 @@ from agecascade.io.files import write_csv, written_beside
 
 BOUNDED = "† bounded by time: does not regenerate exactly"
 RATES = ("CS(", "CA(")
-SHARES = ("accuracy", "1-off", "Pearson", "R2", "epsilon", "p", "p (Holm)", "bootstrap p")
+SHARES = (
+    *("accuracy", "1-off", "Pearson", "R2", "epsilon", "precision", "recall", "F1"),
+    *("let through", "asked", "p", "p (Holm)", "bootstrap p"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFram
                 "CI over": str(figures["interval"]).rpartition(" ")[2] if "mae_low" in figures else figures["interval"],
                 "accuracy": figures.get("accuracy"),
                 "1-off": figures.get("one_off"),
+                "accuracy of folds": _mean_and_deviation(figures, "fold_accuracy"),
+                "1-off of folds": _mean_and_deviation(figures, "fold_one_off"),
                 "fold median": figures.get("fold_mae_median") if figures["folds"] != 1 else None,
                 "fold quartiles": _quartiles(figures),
                 "pooled MAE": figures["pooled_mae"],
@@ -67,6 +72,13 @@ def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFram
     frame = pd.DataFrame(lines)
     empty = [column for column in frame if frame[column].isna().all() or (frame[column] == "").all()]
     return frame.drop(columns=empty)
+
+
+def _mean_and_deviation(figures: Mapping[str, float | str], name: str) -> str | None:
+    """A figure as mean and standard deviation over folds; one fold has none."""
+    if f"{name}_deviation" not in figures:
+        return None
+    return f"{figures[f'{name}_mean']:.4f} ± {figures[f'{name}_deviation']:.4f}"
 
 
 def _quartiles(figures: Mapping[str, float | str]) -> str | None:

@@ -166,10 +166,8 @@ class HeadTrainings:
         """As `predict_values`, from features: value (n,) float64 in label units and distribution (n, K) float32, or None."""
         mirrored = [features.mirrored[rows]] if flip and len(rows) else []  # an array without rows where no picture is needed mirrored
         views = [features.plain[rows], *mirrored]
-        predicted = [method.predict(head(torch.from_numpy(view).to(self.device))) for view in views]
-        distributions = [distribution for _, distribution in predicted if distribution is not None]
-        value = torch.stack([value for value, _ in predicted]).mean(0).double().cpu().numpy()
-        return value, torch.stack(distributions).mean(0).cpu().numpy() if distributions else None
+        value, distribution = method.averaged([method.predict(head(torch.from_numpy(view).to(self.device))) for view in views])
+        return value.double().cpu().numpy(), None if distribution is None else distribution.cpu().numpy()
 
     def _rows(self, job: Job) -> dict[str, np.ndarray]:
         """The faces of each role of a job's fold, ascending indices (n,)."""
