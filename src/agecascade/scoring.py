@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 def checked(distribution: ArrayLike, label: ArrayLike, grid: ArrayLike) -> tuple[Array, Array, Array]:
-    """The three as float64, the rows of the distribution summing to one. Raises ValueError where they do not fit or are no distributions."""
+    """The three as float64, the rows of the distribution summing to one. Raises ValueError where they are none, or do not fit."""
     p, y, ages = (np.asarray(values, np.float64) for values in (distribution, label, grid))
     if p.ndim != 2 or p.shape != (len(y), len(ages)):
         raise ValueError(f"distributions of shape {p.shape} for {len(y)} labels and a grid of {len(ages)} values")
@@ -40,7 +40,9 @@ def nll(distribution: ArrayLike, label: ArrayLike, grid: ArrayLike) -> Array:
 
 
 def crps(distribution: ArrayLike, label: ArrayLike, grid: ArrayLike) -> Array:
-    """Continuous ranked probability score (N,) in label units: the integral of (F(x) - 1{label <= x})^2 (Gneiting and Raftery, 2007, Eq. 20).
+    """Continuous ranked probability score (N,) in label units, the integral of (F(x) - 1{label <= x})^2.
+
+    Gneiting and Raftery, "Strictly proper scoring rules, prediction, and estimation", 2007, Eq. 20.
 
     F is a step function, so that the integral is a sum over the steps: each is divided by the label into a part with F^2 and one with
     (1 - F)^2. For a distribution with all its mass on one value it is the absolute error.
@@ -68,9 +70,9 @@ def central_interval(distribution: ArrayLike, grid: ArrayLike, coverage: float) 
 def reliability(distribution: ArrayLike, label: ArrayLike, grid: ArrayLike, levels: ArrayLike = LEVELS) -> Array:
     """The share (L,) of labels at or below the predicted quantile of each level (L,): the levels themselves, if calibrated.
 
-    It is the mean of the non-randomised probability integral transform (Czado, Gneiting and Held, 2009, Eq. 2), which is
-    right for discrete distributions: a label whose grid value takes the distribution function from a to b counts with (level - a) / (b - a), between 0
-    and 1.
+    It is the mean of the non-randomised probability integral transform (Czado, Gneiting and Held, "Predictive model assessment for count
+    data", 2009, Eq. 2), which is right for discrete distributions: a label at whose grid value the distribution function goes from a to b
+    counts with (level - a) / (b - a), between 0 and 1.
     """
     p, y, ages = checked(distribution, label, grid)
     rows, own = np.arange(len(y)), nearest(y, ages)
@@ -93,7 +95,7 @@ def tempered(distribution: ArrayLike, temperature: float) -> Array:
 
 
 def fitted_temperature(distribution: ArrayLike, label: ArrayLike, grid: ArrayLike) -> float:
-    """The temperature of the smallest mean negative log-likelihood (Guo et al., 2017), within TEMPERATURES; fit it on validation pictures."""
+    """The temperature, within TEMPERATURES, of the smallest mean negative log-likelihood (Guo et al., 2017); fit it on validation pictures."""
     from scipy.optimize import minimize_scalar
 
     p, y, ages = checked(distribution, label, grid)
