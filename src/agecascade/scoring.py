@@ -95,7 +95,7 @@ def tempered(distribution: ArrayLike, temperature: float) -> Array:
 
 
 def fitted_temperature(distribution: ArrayLike, label: ArrayLike, grid: ArrayLike) -> float:
-    """The temperature, within TEMPERATURES, of the smallest mean negative log-likelihood (Guo et al., 2017); fit it on validation pictures."""
+    """The temperature, within TEMPERATURES, of the smallest mean negative log-likelihood (Guo et al., 2017), of validation pictures."""
     from scipy.optimize import minimize_scalar
 
     p, y, ages = checked(distribution, label, grid)
