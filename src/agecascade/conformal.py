@@ -34,6 +34,7 @@ class Interval:
     pictures: Annotated[int, Field(ge=1)] | None = None  # it was calibrated on; unknown in formats 1 and 2
     edges: list[float] = Field(default_factory=list)  # (B - 1,) between the bands of labels, ascending, label units
     quantiles: list[Annotated[float, Field(ge=0)]] = Field(default_factory=list)  # (B,), of each band; none: `quantile` is for all labels
+    on_grid: bool = False  # labels are values of the grid, and so are the ends, unless an end is the value
     note: str = ""  # why there is one quantile for all labels, where bands were wanted
 
     @model_validator(mode="after")
@@ -47,17 +48,20 @@ class Interval:
     def bounds(self, value: Array, distribution: Array | None, grid: Array) -> tuple[Array, Array]:
         """Low and high (N,) of values (N,) in label units, clamped to the grid (K,)."""
         width = widths(distribution, grid) if self.scaled and distribution is not None else np.ones(len(value))
-        low, high = self._hull(value, width) if self.edges else (value - self.quantile * width, value + self.quantile * width)
+        low, high = self._hull(value, width, grid) if self.edges else (value - self.quantile * width, value + self.quantile * width)
         return np.clip(low, grid[0], grid[-1]), np.clip(high, grid[0], grid[-1])
 
-    def _hull(self, value: Array, width: Array) -> tuple[Array, Array]:
-        """The ends (N,) of the set of labels that their own band's quantile accepts; the value is always one of them."""
+    def _hull(self, value: Array, width: Array, grid: Array) -> tuple[Array, Array]:
+        """The ends (N,) of the set of labels that their own band's quantile accepts, and of the value."""
         edges = np.array([-np.inf, *self.edges, np.inf])
         half = width[:, None] * np.array(self.quantiles)[None, :]  # (N, B)
         low = np.maximum(value[:, None] - half, edges[None, :-1])
         high = np.minimum(value[:, None] + half, edges[None, 1:])
+        if self.on_grid:
+            low, high = _next_above(low, grid), _next_below(high, grid)
         empty = low > high
-        return np.where(empty, np.inf, low).min(axis=1), np.where(empty, -np.inf, high).max(axis=1)
+        least, largest = np.where(empty, np.inf, low).min(axis=1), np.where(empty, -np.inf, high).max(axis=1)  # (N,)
+        return np.minimum(least, value), np.maximum(largest, value)
 
 
 def widths(distribution: Array, grid: Array) -> Array:
@@ -73,9 +77,16 @@ def scores(value: Array, label: Array, distribution: Array | None, grid: Array) 
 
 
 def interval_of(
-    scores: Array, coverage: float, scaled: bool, calibrated_on: Calibration = "validation", label: Array | None = None
+    scores: Array,
+    coverage: float,
+    scaled: bool,
+    calibrated_on: Calibration = "validation",
+    label: Array | None = None,
+    grid: Array | None = None,
 ) -> Interval:
     """The interval of n calibration pictures' scores (n,); with their labels (n,), one with a quantile for each band of labels.
+
+    grid: (K,); where all labels are values of it, the interval with bands looks at these alone, which makes it shorter.
 
     A quantile is the ceil((n + 1) coverage)-th smallest of n scores; with too few for the coverage, the largest. Of a fold's own
     validation pictures (split conformal), the interval holds a new picture's label with a probability of `coverage` at least, and with
@@ -96,7 +107,17 @@ def interval_of(
     if not edges:
         return Interval(*shared, note=f"one quantile for all labels: {len(scores)} pictures make no two bands of {least}")
     band = np.searchsorted(edges, label)
-    return Interval(*shared, edges, [_quantile(scores[band == b], coverage) for b in range(len(edges) + 1)])
+    quantiles = [_quantile(scores[band == b], coverage) for b in range(len(edges) + 1)]
+    return Interval(*shared, edges, quantiles, on_grid=grid is not None and bool(np.isin(label, grid).all()))
+
+
+def _next_above(ends: Array, grid: Array) -> Array:
+    """The smallest grid value at or above each end, up to rounding; infinite above the last."""
+    return np.append(grid, np.inf)[np.searchsorted(grid, ends - 1e-9)]
+
+
+def _next_below(ends: Array, grid: Array) -> Array:
+    return np.append(-np.inf, grid)[np.searchsorted(grid, ends + 1e-9, side="right")]
 
 
 def band_edges(label: Array, least: int) -> list[float]:

@@ -80,8 +80,8 @@ def test_without_validation_pictures_the_interval_is_of_the_other_folds(
         distribution = np.stack(others["distribution"]).astype(float)
         of_others = scores(others["prediction"].to_numpy(), others["label"].to_numpy(), distribution, grid)
         label = others["label"].to_numpy()
-        assert card.interval == interval_of(of_others, 0.8, True, "other_folds", label)
-        assert card.interval_95 == interval_of(of_others, 0.95, True, "other_folds", label)
+        assert card.interval == interval_of(of_others, 0.8, True, "other_folds", label, grid)
+        assert card.interval_95 == interval_of(of_others, 0.95, True, "other_folds", label, grid)
         assert card.validation is None
         network, _, loaded = model_folder.load(models / ROW / f"fold{fold}")
         assert loaded == card

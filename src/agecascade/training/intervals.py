@@ -47,6 +47,7 @@ class Calibrated:
 
     scores: np.ndarray
     label: np.ndarray
+    grid: np.ndarray
     scaled: bool
     temperature: float | None
 
@@ -56,7 +57,8 @@ class Calibrated:
             return {}
         label = self.label if settings.interval == "auto" else None
         coverages = zip(INTERVALS, (settings.coverage, WIDE), strict=True)
-        return {key: conformal.interval_of(self.scores, coverage, self.scaled, calibrated_on, label) for key, coverage in coverages}
+        shared = (self.scaled, calibrated_on, label, self.grid)
+        return {key: conformal.interval_of(self.scores, coverage, *shared) for key, coverage in coverages}
 
 
 def calibration(judged: list[Judged], grid: list[float]) -> Calibrated:
@@ -69,7 +71,7 @@ def calibration(judged: list[Judged], grid: list[float]) -> Calibrated:
     widths = found if scaled else [None] * len(filled)
     scores = [conformal.scores(each.value, true, own, ages) for each, true, own in zip(filled, label, widths, strict=True)]
     pooled = np.concatenate([np.empty(0), *scores]), np.concatenate([np.empty(0), *label])
-    return Calibrated(*pooled, scaled, scoring.fitted_temperature(np.concatenate(found), pooled[1], ages) if scaled else None)
+    return Calibrated(*pooled, ages, scaled, scoring.fitted_temperature(np.concatenate(found), pooled[1], ages) if scaled else None)
 
 
 def calibrated(card: ModelCard, validation: Judged, settings: Evaluate) -> ModelCard:
