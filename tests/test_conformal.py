@@ -141,7 +141,7 @@ def test_one_quantile_fails_in_bands_and_a_quantile_for_each_holds() -> None:
     assert len(interval.quantiles) > 40  # mostly of one year each
     assert interval.on_grid
     bands = held(*interval.bounds(new, None, GRID), truth)
-    assert all(0.76 <= share <= 0.84 for share in bands.values()), bands
+    assert all(0.78 <= share <= 0.86 for share in bands.values()), bands  # the hull adds a little to the set, whose coverage is exact
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.95])

@@ -28,18 +28,26 @@ Array = NDArray[np.float64]
 
 
 def analyse_calibration(results: Results) -> None:
-    """Write the tables `distributions` and `coverage`, and reliability.png and coverage.png, where rows of the target have what they show."""
+    """Write the tables `distributions` and `coverage`, reliability.png and coverage.png, where rows of the target have the data."""
+    _analyse_distributions(results)
+    _analyse_coverage(results)
+
+
+def _analyse_distributions(results: Results) -> None:
     rows = results.target_rows()
-    scored = {_name(row): (row, frame_scores(row)) for row in rows if distribution_of(row) is not None}
+    scored = [row for row in rows if distribution_of(row) is not None]
     if scored:
-        table = pd.DataFrame([{**_row_columns(row), **scores} for row, scores in scored.values()])
-        write_table_files(
-            results.metrics / "tables" / "distributions", table, [f"{len(scored)} of {len(rows)} rows predict distributions."]
-        )
-        plots.reliability_diagram(results.plots / "reliability.png", {name: reliability_of(row) for name, (row, _) in scored.items()})
-    tables = {_name(row): table for row in rows if (table := coverage_table(row)) is not None}
+        table = pd.DataFrame([{**_row_columns(row), **frame_scores(row)} for row in scored])
+        note = f"{len(scored)} of {len(rows)} rows predict distributions."
+        write_table_files(results.metrics / "tables" / "distributions", table, [note])
+        plots.reliability_diagram(results.plots / "reliability.png", {_name(row): reliability_of(row) for row in scored})
+
+
+def _analyse_coverage(results: Results) -> None:
+    rows = {_name(row): row for row in results.target_rows()}
+    tables = {name: table for name, row in rows.items() if (table := coverage_table(row)) is not None}
     if tables:
-        lines = [{**_row_columns(row), **band} for row in rows if _name(row) in tables for band in _records(tables[_name(row)])]
+        lines = [{**_row_columns(rows[name]), **band} for name, table in tables.items() for band in table.to_dict("records")]
         write_table_files(results.metrics / "tables" / "coverage", pd.DataFrame(lines), coverage_notes(tables))
         best = results.best_row()
         shown = _name(best) if best is not None and _name(best) in tables else next(iter(tables))
@@ -190,7 +198,3 @@ def _name(row: EvaluatedRow) -> str:
 def _row_columns(row: EvaluatedRow) -> dict[str, Any]:
     """The columns that say which row of the MAE table a line is of."""
     return {"method": row.row.method, "backbone": row.row.backbone, "cascade": " > ".join(row.row.chain), "seed": row.row.seed}
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in record.items()} for record in table.to_dict("records")]

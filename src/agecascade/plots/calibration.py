@@ -46,7 +46,12 @@ def coverage_by_band(path: Path | str, table: pd.DataFrame, row: str) -> None:
         for i, coverage in enumerate(coverages):
             above, below = panels[i], panels[i + len(coverages)]
             wanted = float(coverage)
-            above.axhspan(100 * (wanted - TOLERANCE), min(100 * (wanted + TOLERANCE), 100), color="#F0F0F0")
+            above.axhspan(
+                100 * (wanted - TOLERANCE),
+                min(100 * (wanted + TOLERANCE), 100),
+                color="#F0F0F0",
+                label=f"within {100 * TOLERANCE:.0f} points",
+            )
             above.axhline(100 * wanted, color=GREY, linewidth=1)
             for kind, (name, colour, shift) in KINDS.items():
                 if f"{kind} {coverage} held" not in table:
@@ -60,4 +65,4 @@ def coverage_by_band(path: Path | str, table: pd.DataFrame, row: str) -> None:
             below.set_xticks(place, [f"{band}\n{n}" for band, n in zip(table["band"], table["n"], strict=True)], fontsize=8)
             below.set(xlabel="band of true labels, test pictures", ylabel="mean width")
             below.grid(axis="x", visible=False)
-        panels[0].legend(loc="lower left", bbox_to_anchor=(-0.02, 1.1), ncols=2, title=row, alignment="left", fontsize=9)
+        panels[0].legend(loc="lower left", bbox_to_anchor=(-0.02, 1.1), ncols=3, title=row, alignment="left", fontsize=9)
