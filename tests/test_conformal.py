@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agecascade.conformal import LEAST_IN_BAND, Interval, band_edges, interval_of, scores, widths
+from agecascade.conformal import LEAST_IN_BAND, MOST_BANDS, Interval, band_edges, interval_of, scores, widths
 
 GRID = np.arange(0.0, 101.0)
 
@@ -138,10 +138,10 @@ def test_one_quantile_fails_in_bands_and_a_quantile_for_each_holds() -> None:
     assert split[0, 3] > 0.99
     assert split[60, 80] < 0.5
     interval = interval_of(residuals, 0.8, scaled=False, label=label, grid=GRID)
-    assert len(interval.quantiles) > 40  # mostly of one year each
+    assert 30 < len(interval.quantiles) <= MOST_BANDS
     assert interval.on_grid
     bands = held(*interval.bounds(new, None, GRID), truth)
-    assert all(0.78 <= share <= 0.86 for share in bands.values()), bands  # the hull adds a little to the set, whose coverage is exact
+    assert all(0.78 <= share <= 0.88 for share in bands.values()), bands  # the hull adds to the set, whose coverage is exact
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.95])

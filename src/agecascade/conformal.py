@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 Calibration = Literal["validation", "other_folds"]
 LEAST_IN_BAND = 50  # calibration pictures of a band of labels; the choice is in docs/explanation/intervals.md
+MOST_BANDS = 50  # more would differ by chance alone, and the hull of a ragged set holds too much
 Array = np.ndarray  # shapes are in the docstrings
 
 
@@ -91,7 +92,7 @@ def interval_of(
     A quantile is the ceil((n + 1) coverage)-th smallest of n scores; with too few for the coverage, the largest. Of a fold's own
     validation pictures (split conformal), the interval holds a new picture's label with a probability of `coverage` at least, and with
     bands it does so for the pictures of each band (Vovk, "Conditional validity of inductive conformal predictors", 2012). Bands have
-    LEAST_IN_BAND pictures or more; where these do not make two bands, there is one quantile, and a note.
+    LEAST_IN_BAND pictures or more, and are MOST_BANDS at most; where these do not make two bands, there is one quantile, and a note.
     Of the test pictures of other folds, each by the network that did not learn from it (cross-conformal: Vovk, 2015), it does so about:
     without assumptions there is no such bound for the quantile of cross-validation residuals (Barber et al., 2021, "Predictive inference
     with the jackknife+"), but it holds as far as folds are alike and a network changes little with one fold of its pictures.
@@ -102,7 +103,8 @@ def interval_of(
     shared = (coverage, _quantile(scores, coverage), scaled, calibrated_on, len(scores))
     if label is None:
         return Interval(*shared)
-    least = max(LEAST_IN_BAND, math.ceil(coverage / (1 - coverage)))  # so that the quantile is no more than the largest score
+    # coverage / (1 - coverage): so that the quantile is no more than the largest score
+    least = max(LEAST_IN_BAND, math.ceil(len(scores) / MOST_BANDS), math.ceil(coverage / (1 - coverage)))
     edges = band_edges(label, least)
     if not edges:
         return Interval(*shared, note=f"one quantile for all labels: {len(scores)} pictures make no two bands of {least}")
