@@ -138,6 +138,7 @@ def test_notes_name_the_bands_that_are_far_off() -> None:
         {"band": ["all", "0-2", "3-12", "13-19"], "n": [1000, 150, 149, 701], "conformal 0.8 held": [0.9, 0.85, 0.1, 0.84]}
     )
     assert coverage_notes({"x": table}) == ["x: 1 of 2 bands of 150 pictures or more hold 76 to 84 % (0-2: 85 %)"]
+    assert coverage_notes({"x": table.assign(n=149)}) == ["x: no band has 150 pictures, so that none is judged"]
 
 
 @pytest.fixture

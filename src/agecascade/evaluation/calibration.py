@@ -157,6 +157,9 @@ def coverage_notes(tables: dict[str, pd.DataFrame]) -> list[str]:
             continue
         coverage = float(column.split()[1])
         judged = table[(table["n"] >= ENOUGH) & (table["band"] != "all")]
+        if not len(judged):
+            notes.append(f"{name}: no band has {ENOUGH} pictures, so that none is judged")
+            continue
         far = judged[(judged[column] - coverage).abs() > TOLERANCE]
         listed = "; ".join(f"{band}: {100 * held:.0f} %" for band, held in zip(far["band"], far[column], strict=True))
         limits = f"{100 * (coverage - TOLERANCE):.0f} to {100 * (coverage + TOLERANCE):.0f} %"
