@@ -65,4 +65,4 @@ def coverage_by_band(path: Path | str, table: pd.DataFrame, row: str) -> None:
             below.set_xticks(place, [f"{band}\n{n}" for band, n in zip(table["band"], table["n"], strict=True)], fontsize=8)
             below.set(xlabel="band of true labels, test pictures", ylabel="mean width")
             below.grid(axis="x", visible=False)
-        panels[0].legend(loc="lower left", bbox_to_anchor=(-0.02, 1.1), ncols=3, title=row, alignment="left", fontsize=9)
+        panels[0].legend(loc="lower left", bbox_to_anchor=(-0.02, 1.1), ncols=3, title=row, alignment="left", fontsize=8, columnspacing=1.0)
