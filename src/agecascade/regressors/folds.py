@@ -136,7 +136,9 @@ def fit_folds(
         artifacts |= {f"fold{job.number}-{name}": text for name, text in fitted.artifacts.items()}
     tried = pd.concat(choices, ignore_index=True)
     _report_unconverged(regressor.key, tried)
-    predictions = pd.concat(tables).reindex(columns=schema.PREDICTIONS.names)  # neither distributions nor intervals
+    predictions = pd.concat(tables)
+    unknown = dict.fromkeys(set(schema.PREDICTIONS.names) - set(predictions))  # neither distributions nor intervals
+    predictions = predictions.assign(**unknown)
     return pa.Table.from_pandas(predictions, schema=schema.PREDICTIONS, preserve_index=False), tried, artifacts
 
 
