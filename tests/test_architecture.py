@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "agecascade"
 # from the ground up: what stands in a line imports from the lines above it alone
 LAYERS = [
     {"errors"},
-    {"params", "schema", "labels", "metrics", "conformal", "age_thresholds"},
+    {"params", "schema", "labels", "metrics", "scoring", "conformal", "age_thresholds"},
     {"io"},
     {"archives", "plots", "tracking_store"},
     {"imaging", "tracking"},

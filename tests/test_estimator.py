@@ -338,7 +338,7 @@ def no_json(folder: Path) -> None:
         (damage_weights, r"model\.safetensors is damaged"),
         (foreign_weights, r"model: the weights do not fit model\.json: .*Missing key"),
         (change(outputs=9, grid=[*GRID, 80.0]), r"model: the weights do not fit model\.json: .*size mismatch"),
-        (change(format=3), r"model\.json has format 3"),
+        (change(format=4), r"model\.json has format 4"),
         (change(crop=CROP | {"crop": "circle"}), r"model\.json is no model description: .*crop.*circle"),
         (change(crop=CROP | {"detection": {"min_scores": 1}}), r"model\.json is no model description: .*min_scores"),
         (change(grid=None), r"model\.json is no model description: grid: Field required"),

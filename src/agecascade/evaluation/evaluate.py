@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from agecascade.evaluation.calibration import analyse_calibration
 from agecascade.evaluation.comparison import write_comparison
 from agecascade.evaluation.groups import analyse_groups
 from agecascade.evaluation.results import Results
@@ -24,6 +25,7 @@ from agecascade.plots import results as plots
 MOST_PANELS = 4
 # each writes tables below results.metrics and pictures below results.plots; a new analysis is a module of its own and a line here
 ANALYSES: tuple[Callable[[Results], None], ...] = (
+    analyse_calibration,
     write_comparison,
     write_slices,
     write_subjects,

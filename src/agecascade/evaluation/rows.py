@@ -22,6 +22,15 @@ BASELINE, MEDIAN = "baseline", "median"  # in place of a step and a row: the fir
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What the training stage knows of a row's distributions and intervals; all empty in files of earlier versions, and of regressors."""
+
+    grid: list[float]  # (K,), of the distributions, label units
+    coverage: float | None  # of `low` and `high`
+    temperatures: dict[int, float]  # of each fold, fitted where its interval was calibrated
+
+
+@dataclass(frozen=True)
 class EvaluatedRow:
     """A row of the MAE table with its predictions."""
 
@@ -32,6 +41,7 @@ class EvaluatedRow:
     models: dict[int, str]  # digest of each fold's model; none for regressors
     groups: list[float] | None = None  # middles of the groups, where the labels are groups
     features: str = ""  # of a regressor
+    calibration: Calibration = Calibration([], None, {})
 
     @property
     def label(self) -> str:
@@ -125,13 +135,13 @@ def _summarised(
 def _cascade_rows(params: Params, predictions: Path, subjects: Subjects) -> Iterator[EvaluatedRow]:
     for step, settings in params.cascade.items():
         for row in params.rows:
-            frame, models, groups = _read_predictions(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
+            frame, models, groups, calibration = _read_predictions(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
             if not len(frame):  # a data set without test pictures: its step is one on the way
                 continue
             summary = _summarised(params, frame, settings.dataset, groups, subjects)
             method = settings.recipe(row.backbone).method or row.method
             line = TableRow(settings.dataset, method, row.backbone, params.chain(step), row.seed, summary)
-            yield EvaluatedRow(step, row.name, line, frame, models, groups)
+            yield EvaluatedRow(step, row.name, line, frame, models, groups, calibration=calibration)
 
 
 def _regressor_rows(
@@ -141,7 +151,7 @@ def _regressor_rows(
     main = params.main_row
     for name, regressor in params.regressors.items():
         drop = f", or drop the row: remove regressors.{name} from params.yaml"
-        frame, _, _ = _read_predictions(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}", drop)
+        frame, *_ = _read_predictions(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}", drop)
         features = params.features[regressor.features]
         summary = _summarised(params, frame, features.dataset, groups.get(features.dataset), subjects)
         steps = params.chain(features.step) if features.extractor == "network" else []
@@ -153,12 +163,16 @@ def _regressor_rows(
         yield EvaluatedRow(REGRESS, name, line, frame, {}, features=regressor.features)
 
 
-def _read_predictions(path: Path, stage: str, drop: str = "") -> tuple[pd.DataFrame, dict[int, str], list[float] | None]:
-    """Predictions, the digest of each fold's model, and the groups of the labels; stage: what to run where the file is missing."""
+def _read_predictions(path: Path, stage: str, drop: str = "") -> tuple[pd.DataFrame, dict[int, str], list[float] | None, Calibration]:
+    """Predictions, the digest of each fold's model, the groups of the labels, and the calibration.
+
+    stage: what to run where the file is missing.
+    """
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; run `dvc repro {stage}`{drop}") from None
-    metadata = table.schema.metadata or {}
-    models = json.loads(metadata.get(b"models", b"{}"))
-    return table.to_pandas(), {int(fold): digest for fold, digest in models.items()}, json.loads(metadata.get(b"groups", b"null"))
+    known = {name.decode(): json.loads(value) for name, value in (table.schema.metadata or {}).items() if name != b"pandas"}
+    models, temperatures = ({int(fold): value for fold, value in known.get(name, {}).items()} for name in ("models", "temperatures"))
+    calibration = Calibration(known.get("grid", []), known.get("coverage"), temperatures)
+    return table.to_pandas(), models, known.get("groups"), calibration

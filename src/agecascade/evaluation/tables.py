@@ -15,8 +15,10 @@ BOUNDED = "† bounded by time: does not regenerate exactly"
 RATES = ("CS(", "CA(")
 SHARES = (
     *("accuracy", "1-off", "Pearson", "R2", "epsilon", "precision", "recall", "F1"),
+    *("calibration error", "calibration error, tempered"),
     *("let through", "asked", "p", "p (Holm)", "bootstrap p"),
 )
+OF_INTERVALS = (" held", " low", " high")  # ends of the names of columns with shares of labels in their interval
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def _cell(column: str, value: object) -> str:
         return str(value).replace("|", "\\|")
     if column in ("lambda", "sigma"):
         return f"{value:g}"
-    return f"{value:.3f}" if column.startswith(RATES) or column in SHARES else f"{value:.2f}"
+    share = column.startswith(RATES) or column in SHARES or column.endswith(OF_INTERVALS)
+    return f"{value:.3f}" if share else f"{value:.2f}"
 
 
 def write_table_files(stem: Path, table: pd.DataFrame, notes: Sequence[str] = ()) -> None:

@@ -119,6 +119,7 @@ class Evaluate(Block):
     levels: list[Level] = Field(default_factory=lambda: [3.0, 5.0, 7.0])  # n of CS(n) and CA(n), label units
     confidence: float = Field(0.95, gt=0, lt=1)
     coverage: float = Field(0.8, gt=0, lt=1)  # of the conformal intervals
+    interval: Literal["auto", "split"] = "auto"  # a quantile for each band of labels, where there are pictures enough; or one for all
     bands: list[Level] = Field(default_factory=lambda: [0.0, 3.0, 13.0, 20.0, 40.0, 60.0, 80.0], min_length=1)  # lower ends, label units
     # ages between two groups are in none; [] for no groups. As in cascaded fine-tuning, Table 6
     groups: list[AgeGroup] = Field(default_factory=lambda: [AgeGroup(name=name, low=low, high=high) for name, low, high in THESIS_GROUPS])

@@ -17,19 +17,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from agecascade import model_folder
 from agecascade.io.code import code_digest
 from agecascade.io.files import copied, write_table
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces, images_digest
 from agecascade.loading.faces import load_cached_faces
-from agecascade.model_folder import model_digest
+from agecascade.model_folder import ModelCard, model_digest
 from agecascade.params import DAA, Compute, Params, Row
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
-from agecascade.training.fold import SCORES, TESTED, conclude, train_fold
+from agecascade.training.fold import train_fold
 from agecascade.training.frozen import HeadTrainings
+from agecascade.training.intervals import TESTED, VALIDATED, conclude, with_intervals
 from agecascade.training.jobs import Job, jobs_of, pictures_to_learn
 from agecascade.training.parallel import Processes, side_by_side, start
 from agecascade.training.progress import Progress, StageProgress
@@ -151,13 +151,13 @@ def _deliver(jobs: list[Job], trained: dict[str, Path], out: Path, predictions: 
     finished: dict[Row, list[Path]] = defaultdict(list)
     delivered: dict[Row, list[Path]] = defaultdict(list)
     for job in jobs:
-        copied(trained[job.name], out / job.name, leave=[TESTED, SCORES])
+        copied(trained[job.name], out / job.name, leave=[TESTED, VALIDATED])
         finished[job.row].append(trained[job.name])
         delivered[job.row].append(out / job.name)
     if predictions is not None:
         for row, folders in finished.items():
-            conclude(folders, delivered[row], jobs[0].params.evaluate.coverage)
-            _write_predictions(predictions / f"{row.name}.parquet", folders, grouped)
+            cards = conclude(folders, delivered[row], jobs[0].params.evaluate)
+            _write_predictions(predictions / f"{row.name}.parquet", folders, cards, grouped)
 
 
 def _cache_entry(resume: ResumeCache, name: str, make: Callable[[Path], None], processes: Processes) -> Path:
@@ -207,15 +207,23 @@ def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processe
     )
 
 
-def _write_predictions(path: Path, folders: list[Path], grouped: bool) -> None:
-    """The test predictions of a row's folds in one Parquet file, which also names the models they came from, and the groups if any."""
+def _write_predictions(path: Path, folders: list[Path], cards: list[ModelCard], grouped: bool) -> None:
+    """The test predictions of a row's folds, with their intervals, in one Parquet file.
+
+    Its metadata: the models that they came from, their temperatures, the grid, the coverage of `low` and `high`, and the groups if any.
+    """
     tables = [pq.read_table(folder / TESTED) for folder in folders]
-    tested = [table for table in tables if len(table)]
-    contents: dict[str, Any] = {"models": {int(table["fold"][0].as_py()): table.schema.metadata[b"model"].decode() for table in tested}}
+    models = {card.fold: table.schema.metadata[b"model"].decode() for table, card in zip(tables, cards, strict=True) if len(table)}
+    contents: dict[str, Any] = {"models": models, "grid": cards[0].grid}
+    if any(card.interval for card in cards):
+        contents["coverage"] = next(card.interval.coverage for card in cards if card.interval)
+    if temperatures := {card.fold: card.temperature for card in cards if card.temperature is not None}:
+        contents["temperatures"] = temperatures
     if grouped:
-        contents["groups"] = model_folder.read_card(folders[0]).grid
+        contents["groups"] = cards[0].grid
     metadata = {name: json.dumps(content) for name, content in contents.items()}
-    write_table(path, pa.concat_tables(tables).replace_schema_metadata(metadata))
+    bounded = [with_intervals(table, card).replace_schema_metadata(metadata) for table, card in zip(tables, cards, strict=True)]
+    write_table(path, pa.concat_tables(bounded))
 
 
 def faces_digest(faces: Faces) -> str:
