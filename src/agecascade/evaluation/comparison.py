@@ -125,9 +125,10 @@ def _notes(main: Contender, lines: Sequence[dict[str, object]], dataset: str, co
     name = f"{main.first.row.method}, {' > '.join(main.first.row.chain)}"
     seeds = {line["seeds"] for line in own if line["seeds"]}
     alone = " One seed each: the intervals do not cover another seed." if seeds == {"1, main 1"} else ""
+    tests, rows = counted(len(own), "test"), counted(len(own), "row")
     return [
         f"{dataset}: the difference is a row's MAE less that of {name}, on the same test pictures. Not distinguishable from it at "
-        f"{100 * (1 - confidence):g} %, p adjusted for {counted(len(own), 'test')} (Holm): {undecided} of {counted(len(own), 'row')}.{alone}"
+        f"{100 * (1 - confidence):g} %, p adjusted for {tests} (Holm): {undecided} of {rows}.{alone}"
     ]
 
 
