@@ -56,7 +56,7 @@ def test_every_row_stands_beside_the_main_one(tmp_path: Path):
     assert frame["CI over"].tolist() == ["folds"] * 3
     assert frame["bootstrap over"].tolist() == ["subjects"] * 3
     assert frame["difference"].to_numpy() == pytest.approx((frame["MAE"] - frame["main MAE"]).to_numpy(), abs=2e-4)
-    assert "1 of 3 rows are not distinguishable from it at 5 %, p adjusted for 3 tests (Holm). One seed each" in text
+    assert "Not distinguishable from it at 5 %, p adjusted for 3 tests (Holm): 1 of 3 rows. One seed each" in text
     assert re.search(r"Ranks over 6 folds: Friedman's chi-square \d+\.\d\d, p 0\.0\d\d: the rows differ\.", text)
     assert "the best is svr on" in text
     assert (tmp_path / "plots" / "critical_difference.png").stat().st_size > 5000

@@ -125,7 +125,8 @@ def results(folder: Path, frame: pd.DataFrame) -> Results:
     splits = pd.DataFrame({"sample_id": frame["sample_id"], "fold": 0, "role": np.where(frame.index % 2, "train", "test")})
     for kind, table in (("splits", splits), ("manifest", frame[["sample_id", "label", "label_sigma", "subject"]])):
         (folder / "data" / kind).mkdir(parents=True)
-        table.to_parquet(folder / "data" / kind / "sample_fgnet.parquet")
+        for name in ("sample_fgnet", "sample_agedb"):
+            table.to_parquet(folder / "data" / kind / f"{name}.parquet")
     predictions = frame[["sample_id", "fold", "label", "label_sigma", "prediction"]]
     line = TableRow("sample_fgnet", "dldl_v2", "tinyagenet", ["target"], 0, summarise(predictions, [5], 0.95, 0))
     row = EvaluatedRow("target", "dldl_v2-tinyagenet-s0", line, predictions, {0: "digest"})

@@ -125,10 +125,16 @@ def _notes(main: Contender, lines: Sequence[dict[str, object]], dataset: str, co
     name = f"{main.first.row.method}, {' > '.join(main.first.row.chain)}"
     seeds = {line["seeds"] for line in own if line["seeds"]}
     alone = " One seed each: the intervals do not cover another seed." if seeds == {"1, main 1"} else ""
+    tests, rows = counted(len(own), "test"), counted(len(own), "row")
     return [
-        f"{dataset}: the difference is a row's MAE less that of {name}, on the same test pictures; {undecided} of {len(own)} rows are not "
-        f"distinguishable from it at {100 * (1 - confidence):g} %, p adjusted for {len(own)} tests (Holm).{alone}"
+        f"{dataset}: the difference is a row's MAE less that of {name}, on the same test pictures. Not distinguishable from it at "
+        f"{100 * (1 - confidence):g} %, p adjusted for {tests} (Holm): {undecided} of {rows}.{alone}"
     ]
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _ranked(results: Results) -> str:
@@ -138,7 +144,7 @@ def _ranked(results: Results) -> str:
     if errors.shape[1] < FEWEST_ROWS or len(errors) < FEWEST_BLOCKS:
         return (
             f"Ranks: Friedman's test needs {FEWEST_ROWS} rows on the same test pictures of {FEWEST_BLOCKS} folds or data sets, here are "
-            f"{errors.shape[1]} rows and {over}."
+            f"{counted(errors.shape[1], 'row')} and {over}."
         )
     ranks = rank_test(errors, confidence)
     decided = "the rows differ" if ranks.p < 1 - confidence else f"the rows are {UNDECIDED}"
@@ -158,9 +164,9 @@ def rank_blocks(results: Results) -> tuple[pd.DataFrame, str]:
     networks = [row for row in results.rows if row.models and not row.row.bounded]
     datasets = _over_data_sets(networks)
     if datasets.shape[1] >= FEWEST_ROWS and len(datasets) >= FEWEST_BLOCKS:
-        return datasets, f"{len(datasets)} data sets"
+        return datasets, counted(len(datasets), "data set")
     folds = _over_folds(contenders(results.target_rows()))
-    return folds, f"{len(folds)} folds"
+    return folds, counted(len(folds), "fold")
 
 
 def _over_data_sets(networks: Sequence[EvaluatedRow]) -> pd.DataFrame:

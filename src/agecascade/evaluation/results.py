@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from agecascade.errors import ModelError
-from agecascade.evaluation.rows import BASELINE, EvaluatedRow, subjects_of
+from agecascade.evaluation.rows import BASELINE, EvaluatedRow, known_subjects
 from agecascade.params import Params
 
 # columns of data/aligned that slices and subjects are made of (schema.ALIGNED), without the pictures
@@ -39,7 +39,7 @@ class Results:
 
     def subjects(self, dataset: str) -> pd.Series | None:
         """The subjects of a data set by sample_id; None where nobody is known. Raises ModelError where its manifest is missing."""
-        return subjects_of(self.params, self.data).get(dataset)
+        return known_subjects(self.data, dataset)
 
     def pictures(self, dataset: str) -> pd.DataFrame:
         """What is known of each aligned picture: sample_id and the other ATTRIBUTES, missing where the data set does not say.

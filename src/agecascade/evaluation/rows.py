@@ -77,8 +77,14 @@ def subjects_of(params: Params, data: Path) -> dict[str, pd.Series]:
     """
     tested = [step.dataset for step in params.cascade.values()]
     tested += [params.features[regressor.features].dataset for regressor in params.regressors.values()]
-    subjects = {dataset: _manifest(data, dataset, ["sample_id", "subject"]) for dataset in dict.fromkeys(tested)}
-    return {name: frame.set_index("sample_id")["subject"] for name, frame in subjects.items() if frame["subject"].notna().any()}
+    subjects = {dataset: known_subjects(data, dataset) for dataset in dict.fromkeys(tested)}
+    return {name: known for name, known in subjects.items() if known is not None}
+
+
+def known_subjects(data: Path, dataset: str) -> pd.Series | None:
+    """The subjects of a data set by sample_id, from its manifest; None where nobody is known."""
+    manifest = _manifest(data, dataset, ["sample_id", "subject"])
+    return manifest.set_index("sample_id")["subject"] if manifest["subject"].notna().any() else None
 
 
 def baseline_rows(params: Params, rows: Sequence[EvaluatedRow], data: Path, subjects: Subjects = NOBODY) -> list[EvaluatedRow]:

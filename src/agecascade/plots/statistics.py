@@ -28,10 +28,13 @@ def critical_difference(
     left = (count + 1) // 2  # the better half is named at the left
     step, bar = 0.42, 0.2
     deepest = 0.45 + bar * len(groups) + step * left
-    with figure(path, width=8.4, height=1.2 + 0.8 * deepest) as (axes,):
+    scale = max(count - 1, 1) / 3.4  # ranks per inch
+    names = [f"{row}  ({ranks[row]:.2f})" for row in ordered]
+    # for the names on each side, some 0.075 inches a character
+    before, after = (0.35 + (0.2 + 0.075 * max(map(len, side), default=0)) * scale for side in (names[:left], names[left:]))
+    with figure(path, width=3.4 + (before + after) / scale, height=1.2 + 0.8 * deepest) as (axes,):
         axes.axis("off")
-        room = 0.55 * (count - 1) + 0.6
-        axes.set(xlim=(1 - room, count + room), ylim=(-deepest - 0.1, 1.15))
+        axes.set(xlim=(1 - before, count + after), ylim=(-deepest - 0.1, 1.15))
         axes.plot([1, count], [0, 0], color="black", linewidth=1.2)
         for rank in range(1, count + 1):
             axes.plot([rank, rank], [0, 0.12], color="black", linewidth=1.2)
@@ -49,9 +52,7 @@ def critical_difference(
             end = 1 - 0.25 if at_left else count + 0.25
             axes.plot([ranks[row], ranks[row], end], [0, depth, depth], color=GREY, linewidth=1)
             axes.plot(ranks[row], 0, marker="o", markersize=5, color="black", clip_on=False)
-            axes.text(
-                end + (-0.08 if at_left else 0.08), depth, f"{row}  ({ranks[row]:.2f})", ha="right" if at_left else "left", va="center"
-            )
+            axes.text(end + (-0.08 if at_left else 0.08), depth, names[place], ha="right" if at_left else "left", va="center")
         axes.set_title(f"Mean rank of the MAE over {over} (1 is best); Friedman p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}")
 
 
