@@ -417,7 +417,7 @@ def test_the_probability_of_an_age_is_the_mean_over_folds(tmp_path: Path) -> Non
     assert frame["probability"].tolist() == pytest.approx([0.5])
     assert frame["decision"].tolist() == ["pass"]  # 18.5, their mean
     assert loaded.predict(image, aligned=True, threshold=18)["decision"].tolist() == ["challenge"]  # the interval begins at 16.5
-    assert list(loaded.predict([], threshold=18).columns) == list(frame.columns)
+    assert list(loaded.predict([], aligned=True, threshold=18).columns) == list(frame.columns)
 
 
 def test_without_a_distribution_the_probability_is_missing_and_the_decision_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
