@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agecascade.explain.explained import Explained, Mask, loss_of
 from agecascade.explain.maps import enlarged
 from agecascade.params import Explain
 from agecascade.plots.explanations import Panel, comparison_figure, occlusion_figure, sheet
-
-if TYPE_CHECKING:
-    from agecascade.explain.study import Explained
-
-Mask = NDArray[np.bool_]
 
 
 def draw(folder: Path, name: str, explained: Explained, settings: Explain) -> None:
@@ -65,7 +61,11 @@ def _score_maps(path: Path, name: str, explained: Explained, settings: Explain) 
         panels = [Panel(face, "mean face"), Panel(face, "mean score map", mean)]
         panels += [Panel(explained.images[i], _said(explained, i), single) for i, single in zip(shown, singles, strict=True)]
         rows.append((named(group, mask).replace(" (", "\n("), panels))
-    sheet(path, f"{name}: score maps of each group; red: the largest of a picture", rows)
+    sheet(
+        path,
+        f"{name}: score maps by label, and of the highest and lowest predictions; red: the largest of each picture, blue: the smallest",
+        rows,
+    )
 
 
 def _grad_cam(path: Path, name: str, explained: Explained, settings: Explain) -> None:
@@ -74,17 +74,15 @@ def _grad_cam(path: Path, name: str, explained: Explained, settings: Explain) ->
     maps = {kind: enlarged(cams[shown], size) for kind, cams in explained.cams.items()}
     rows = []
     for place, i in enumerate(shown):
-        panels = [Panel(explained.images[i], _said(explained, i))]
+        panels = [Panel(explained.images[i], f"label {_said(explained, i)}")]
         panels += [Panel(explained.images[i], kind if place == 0 else "", cams[place]) for kind, cams in maps.items()]
-        rows.append((f"label {explained.label[i]:g}", panels))
+        rows.append(("", panels))
     steps = f"before: {settings.before}, after: {settings.step}" if settings.before else f"after: {settings.step}"
     what = "of the predicted and of the true age" if explained.of_ages else "of the predicted value"
-    sheet(path, f"{name}: Grad-CAM {what}, layer {settings.layer}\n{steps}", rows)
+    sheet(path, f"{name}: Grad-CAM {what}, layer {settings.layer}; {steps}", rows)
 
 
 def _occlusion(path: Path, name: str, explained: Explained, settings: Explain) -> None:
-    from agecascade.explain.study import loss_of
-
     assert explained.occlusion is not None
     columns = {}
     groups = {"all": np.ones(len(explained.label), bool), **explained.groups(settings, extremes=False)}

@@ -1,8 +1,8 @@
 """Grad-CAM (Selvaraju et al., 2017; cascaded fine-tuning, Fig. 14) on any layer of a network, by captum.
 
-The gradients of a score with respect to the maps of a layer are averaged over the places of each map; the maps, weighted by these means, are
-summed, and what is below zero is cut off. The score is x_k of the age asked for, before the softmax. Heads without a score per age
-(ranking, regression, DAA) have one that raises the age: the predicted value itself.
+The gradients of a score with respect to the maps of a layer are averaged over the places of each map; the maps, weighted by these
+means, are summed, and what is below zero is cut off. The score is x_k of the age asked for, before the softmax. Of heads without a score
+for each age (ranking, regression, DAA), the predicted value itself is explained: what makes the face look older.
 The tokens of a transformer are laid out as their patches lie in the picture.
 """
 

@@ -154,4 +154,3 @@ def _is_window(layer: nn.Module) -> bool:
     if isinstance(layer, nn.MaxPool2d):
         return not layer.ceil_mode and not layer.return_indices
     return isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-

@@ -79,4 +79,3 @@ def _predicted(model: FoldModel, local: LocalNetwork, view: Tensor, places: Sequ
 
 def _joined(parts: list[Tensor]) -> NDArray[np.float64]:
     return torch.cat(parts).double().cpu().numpy()
-

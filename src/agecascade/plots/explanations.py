@@ -93,23 +93,21 @@ class Bars:
     ylabel: str = "probability"
 
 
-def face_figure(path: Path | str, title: str, panels: Sequence[Panel], bars: Bars | None) -> None:
+def face_figure(path: Path | str, title: str, panels: Sequence[Panel], bars: Sequence[Bars]) -> None:
     """One face: its maps beside each other, and what the model says of it."""
     width = 2.3
-    columns = len(panels) + (bars is not None)
-    with figure(path, width * columns + (0.6 if bars else 0.1), width + 0.75, columns) as axes:
+    with figure(path, (width + 0.1) * len(panels) + (width + 0.6) * len(bars), width + 0.75, len(panels) + len(bars)) as axes:
         for place, panel in zip(axes, panels, strict=False):
             _draw(place, panel, size=9)
-        if bars:
-            last = axes[-1]
-            step = float(np.diff(bars.values).min()) if len(bars.values) > 1 else 1.0
-            last.bar(bars.values, bars.heights, width=step, color=colours(1)[0])
-            last.axvline(bars.predicted, color=colours(2)[1])
-            last.set(xlabel=bars.xlabel, ylabel=bars.ylabel)
-            last.set_title(f"predicted: {bars.predicted:.1f}", fontsize=9)
-            last.tick_params(labelsize=8)
-            last.set_box_aspect(1)
-        axes[0].figure.suptitle(title, fontsize=10)  # type: ignore[union-attr]  # of its figure
+        for place, given in zip(axes[len(panels) :], bars, strict=True):
+            step = float(np.diff(given.values).min()) if len(given.values) > 1 else 1.0
+            place.bar(given.values, given.heights, width=step, color=colours(1)[0])
+            place.axvline(given.predicted, color=colours(2)[1])
+            place.set(xlabel=given.xlabel, ylabel=given.ylabel)
+            place.set_title(f"predicted: {given.predicted:.1f}", fontsize=9)
+            place.tick_params(labelsize=8)
+            place.set_box_aspect(1)
+        _heading(axes[0], title)
 
 
 def _draw(axes: Axes, panel: Panel | None, size: int = 8) -> None:
@@ -148,4 +146,4 @@ def _grey(face: Array) -> Array:
 
 
 def _heading(axes: Axes, title: str) -> None:
-    axes.figure.suptitle(title, fontsize=10)  # type: ignore[union-attr]  # of its figure
+    axes.figure.suptitle(title, fontsize=10, parse_math=False)  # type: ignore[union-attr]  # of its figure
