@@ -96,7 +96,7 @@ class Bars:
 def face_figure(path: Path | str, title: str, panels: Sequence[Panel], bars: Sequence[Bars]) -> None:
     """One face: its maps beside each other, and what the model says of it."""
     width = 2.3
-    with figure(path, (width + 0.1) * len(panels) + (width + 0.6) * len(bars), width + 0.75, len(panels) + len(bars)) as axes:
+    with figure(path, (width + 0.1) * len(panels) + (width + 0.8) * len(bars), width + 1.1, len(panels) + len(bars)) as axes:
         for place, panel in zip(axes, panels, strict=False):
             _draw(place, panel, size=9)
         for place, given in zip(axes[len(panels) :], bars, strict=True):
@@ -114,8 +114,12 @@ def _draw(axes: Axes, panel: Panel | None, size: int = 8) -> None:
     axes.set_axis_off()
     if panel is None:
         return
+    title = panel.title
     if panel.map is None:
         axes.imshow(panel.face)
+    elif np.ptp(panel.map) == 0:  # of Grad-CAM: nothing speaks for this age
+        axes.imshow(_grey(panel.face), cmap="gray", vmin=0, vmax=255)
+        title = f"{title}: none".removeprefix(": ")
     else:
         axes.imshow(_grey(panel.face), cmap="gray", vmin=0, vmax=255)
         limit = float(np.abs(panel.map).max()) or 1.0
@@ -124,7 +128,7 @@ def _draw(axes: Axes, panel: Panel | None, size: int = 8) -> None:
         smooth = "bilinear" if panel.blurred else "nearest"
         colour = SIGNED if panel.signed else HEAT
         axes.imshow(panel.map, cmap=colour, vmin=low, vmax=high, alpha=CLEAR, extent=extent, interpolation=smooth)
-    axes.set_title(panel.title, fontsize=size)
+    axes.set_title(title, fontsize=size)
 
 
 def _losses(axes: Axes, face: Array, values: Array, limit: float, every: bool) -> None:
