@@ -58,9 +58,9 @@ def test_layers_of_a_plain_network(layer: str, side: int) -> None:
 
 @pytest.mark.parametrize("method", ["ranking", "mr_l1", "daa"])
 def test_heads_without_a_score_per_age_explain_the_value(method: str) -> None:
-    model, images = random_model(size=64, method=method), pictures(2, 64)
+    model, images = random_model(size=64, method=method, grid=10), pictures(2, 64)
     maps = grad_cam(model, images)
-    assert maps.max() > 0
+    assert maps.shape == (2, 4, 4)
     assert (grad_cam(model, images, ages=np.array([1.0, 60.0])) == maps).all()
 
 

@@ -20,6 +20,7 @@ PANEL = 1.45  # inches
 HEAT, SIGNED = "turbo", "RdBu_r"
 CLEAR = 0.5  # opacity of a map over a face
 SQUARES = 7  # of an occlusion, a side
+NARROW = 5  # panels in a row, above which a title of two parts is one line
 
 
 @dataclass(frozen=True)
@@ -42,23 +43,23 @@ def sheet(path: Path | str, title: str, rows: Sequence[tuple[str, Sequence[Panel
             for place, panel in zip(line, [*panels, *[None] * (columns - len(panels))], strict=True):
                 _draw(place, panel)
             line[0].text(-0.08, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=9)
-        _heading(axes[0], title)
+        _heading(axes[0], title if columns > NARROW else title.replace("; ", "\n"))
 
 
 def occlusion_figure(path: Path | str, title: str, columns: Mapping[str, tuple[Array, Array]]) -> None:
     """Mean faces, and over each the relative loss of MAE where a square and where a stripe is hidden (DLDL-v2, Fig. 8).
 
-    columns: {name: (mean face (S, S, 3) uint8, losses (56,): 49 squares row by row, 7 stripes)}; one colour scale for all.
+    columns: {name: (mean face (S, S, 3) uint8, losses (56,): 49 squares row by row, 7 stripes)}; one colour scale for all
+    squares, and one for all stripes, which hide seven times as much.
     """
-    limit = max(0.01, *(float(np.abs(losses).max()) for _, losses in columns.values()))
+    losses = np.array([values for _, values in columns.values()])  # (columns, 56)
+    squares, stripes = (max(0.01, float(np.abs(part).max())) for part in np.split(losses, [SQUARES**2], axis=1))
     width, count = 1.9, len(columns)
     with figure(path, width * count + 1.0, 3 * (width + 0.05) + 0.5, count, 3) as axes:
-        for column, (name, (face, losses)) in enumerate(columns.items()):
+        for column, (name, (face, values)) in enumerate(columns.items()):
             _draw(axes[column], Panel(face, name))
-            squares = losses[: SQUARES**2].reshape(SQUARES, SQUARES)
-            stripes = np.repeat(losses[SQUARES**2 :, None], SQUARES, axis=1)
-            for row, values in ((1, squares), (2, stripes)):
-                _losses(axes[row * count + column], face, values, limit, every=row == 1)
+            _losses(axes[count + column], face, values[: SQUARES**2].reshape(SQUARES, SQUARES), squares, every=True)
+            _losses(axes[2 * count + column], face, np.repeat(values[SQUARES**2 :, None], SQUARES, axis=1), stripes, every=False)
         for row, name in enumerate(("mean face", "squares", "stripes")):
             first = axes[row * count]
             first.text(-0.06, 0.5, name, transform=first.transAxes, ha="right", va="center", fontsize=9)
@@ -141,8 +142,8 @@ def _losses(axes: Axes, face: Array, values: Array, limit: float, every: bool) -
     axes.pcolormesh(lines, lines, values, cmap=SIGNED, vmin=-limit, vmax=limit, alpha=0.6, linewidth=0)
     for row in range(SQUARES):
         for column in range(SQUARES) if every else (SQUARES // 2,):
-            at = [(lines[place] + lines[place + 1]) / 2 for place in (column, row)]
-            axes.text(*at, f"{100 * values[row, column]:+.0f}", ha="center", va="center", fontsize=6 if every else 7)
+            x, y = ((lines[place] + lines[place + 1]) / 2 for place in (column, row))
+            axes.text(x, y, f"{100 * values[row, column]:+.0f}", ha="center", va="center", fontsize=6 if every else 7)
 
 
 def _grey(face: Array) -> Array:
@@ -150,4 +151,4 @@ def _grey(face: Array) -> Array:
 
 
 def _heading(axes: Axes, title: str) -> None:
-    axes.figure.suptitle(title, fontsize=10, parse_math=False)  # type: ignore[union-attr]  # of its figure
+    axes.figure.suptitle(title, fontsize=10, parse_math=False)
