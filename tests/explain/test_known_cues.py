@@ -54,7 +54,7 @@ def squares(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_painted_square_is_what_lights_up() -> None:
-    model = trained(*squares(256, 0), epochs=6)
+    model = trained(*squares(256, 0), epochs=16)
     images, ages = squares(32, 1)
     result = occlude(model, images)
     assert np.abs(result.value - ages).mean() < 10  # it has learned: the median errs by 20

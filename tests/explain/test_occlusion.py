@@ -17,7 +17,7 @@ from agecascade.explain.occlusion import SQUARES, Occlusion, occlude, windows
 from agecascade.inference import predict_values
 from fold_models import random_model
 
-NETWORKS = ["tinyagenet", "thinagenet:0.1", "resnet18", "resnet18_daa", "mobilenet_v2", "c3ae", "c3ae_se_hswish", "timm/resnet10t"]
+NETWORKS = ["tinyagenet", "thinagenet:0.1", "resnet18", "resnet18_daa", "c3ae", "c3ae_se_hswish", "timm/resnet10t"]
 
 
 def pictures(count: int, size: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from agecascade import params
 from agecascade.errors import ModelError, ParamsError
 from agecascade.explain.explained import Explained, figures, joined
 from agecascade.explain.occlusion import Occlusion
-from agecascade.explain.study import test_pictures as tested_pictures  # not a test
+from agecascade.explain.study import pictures_tested
 from agecascade.inference import predict_values
 from agecascade.io.files import written_beside
 from agecascade.io.yaml_text import dump_yaml
@@ -132,12 +132,12 @@ def test_at_most_so_many_pictures_and_each_once(work: Path) -> None:
     faces = load_faces("data/aligned/sample_fgnet", 32)
     splits = pd.read_parquet("data/splits/sample_fgnet.parquet")
     repeated = pd.concat([splits, splits.assign(fold=2, role="test")])
-    frame = tested_pictures(repeated, faces, 1000, 0)
+    frame = pictures_tested(repeated, faces, 1000, 0)
     assert frame["row"].tolist() == list(range(COUNT))
     assert frame["fold"].tolist() == [0, 1] * (COUNT // 2)
-    few = tested_pictures(repeated, faces, 5, 0)
+    few = pictures_tested(repeated, faces, 5, 0)
     assert len(few) == 5
-    assert few.equals(tested_pictures(repeated, faces, 5, 0))
+    assert few.equals(pictures_tested(repeated, faces, 5, 0))
     assert few["row"].is_monotonic_increasing
 
 

@@ -42,4 +42,4 @@ def random_model(backbone: str = "tinyagenet", size: int = 32, method: str = "dl
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.normal_(norm.running_mean, std=0.1)  # type: ignore[arg-type]
             nn.init.uniform_(norm.running_var, 0.5, 1.5)  # type: ignore[arg-type]
-    return FoldModel(network.for_use(), card.objective(), card)
+    return FoldModel(network.eval(), card.objective(), card)

@@ -41,6 +41,11 @@ class Window(NamedTuple):
         """Its place counted from the corner of another window."""
         return Window(self.top - other.top, self.bottom - other.top, self.left - other.left, self.right - other.left)
 
+    def common(self, other: Window) -> Window:
+        """What both cover."""
+        rows = max(self.top, other.top), min(self.bottom, other.bottom)
+        return Window(*rows, max(self.left, other.left), min(self.right, other.right))
+
     def of(self, maps: Tensor) -> Tensor:
         """This part of maps (B, C, h, w), without a copy."""
         return maps[:, :, self.top : self.bottom, self.left : self.right]
@@ -106,7 +111,8 @@ class LocalNetwork:
                 return self._from(len(self.units), self._clean[-1])
             if crop.area > SHARE * maps.shape[2] * maps.shape[3]:
                 return self._from(number, _patched(maps, window, patch))
-            result = unit(_patched(crop.of(maps), window.within(crop), patch))
+            used = window.common(crop)  # a pooling passes over what is left at the end
+            result = unit(_patched(crop.of(maps), used.within(crop), used.within(window).of(patch)))
             patch, window = unit.shifted(outputs, crop).of(result), outputs
         return self._from(len(self.units), _patched(self._clean[-1], window, patch))
 

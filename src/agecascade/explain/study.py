@@ -43,7 +43,7 @@ def explain_pictures(params: Params, settings: Explain, data: Path, models: Path
     """Everything that `settings` asks for, of test pictures of all folds. Raises ModelError that begins with a key of them."""
     splits = pd.read_parquet(data / "splits" / f"{settings.dataset}.parquet")
     faces = load_cached_faces(data / "aligned" / settings.dataset, params.image_size, params.compute.cache_gib)
-    tested = test_pictures(splits, faces, settings.pictures, params.seed)
+    tested = pictures_tested(splits, faces, settings.pictures, params.seed)
     if not len(tested):
         raise ModelError(f"dataset: {settings.dataset} has no test pictures; see datasets.{settings.dataset}.test")
     parts = []
@@ -55,7 +55,7 @@ def explain_pictures(params: Params, settings: Explain, data: Path, models: Path
     return joined(parts)
 
 
-def test_pictures(splits: pd.DataFrame, faces: Faces, most: int, seed: int) -> pd.DataFrame:
+def pictures_tested(splits: pd.DataFrame, faces: Faces, most: int, seed: int) -> pd.DataFrame:
     """At most so many pictures in the order of the faces: row, fold; of one that several folds test, the first fold.
 
     splits: sample_id, fold, role.

@@ -309,9 +309,7 @@ def _require_explanations(params: Params) -> None:
             raise ValueError(f"explain.{name}.before: it names {entry.step} itself; name an earlier step, or leave it out")
         trained = params.cascade[entry.step].dataset
         if entry.dataset != trained:
-            raise ValueError(
-                f"explain.{name}.dataset: {entry.dataset}, but cascade.{entry.step}.dataset is {trained}, whose test pictures it has"
-            )
+            raise ValueError(f"explain.{name}.dataset: {entry.dataset}, but cascade.{entry.step}.dataset is {trained}; name that one")
         for low, high in entry.bands:
             if low > high:
                 raise ValueError(f"explain.{name}.bands: [{low:g}, {high:g}] ends before it begins")
