@@ -36,6 +36,7 @@ def random_model(backbone: str = "tinyagenet", size: int = 32, method: str = "dl
     }
     card = ModelCard(**(content | changes))
     card = replace(card, outputs=card.objective().outputs)
+    torch.set_num_threads(1)  # small batches gain nothing from more
     torch.manual_seed(0)
     network = card.network()
     for norm in network.modules():

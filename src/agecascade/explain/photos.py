@@ -119,8 +119,10 @@ def _squares(change: NDArray[Any], size: int) -> NDArray[np.float64]:
     return squares
 
 
-def _place(values: NDArray[Any]) -> str:
-    """Row and column, 1 to 7, of the highest place of a map (S, S)."""
+def _place(values: NDArray[Any]) -> str | None:
+    """Row and column, 1 to 7, of the highest place of a map (S, S); None where all places are alike."""
+    if np.ptp(values) == 0:
+        return None
     row, column = np.unravel_index(int(values.argmax()), values.shape)
     return f"{row * PARTS // values.shape[0] + 1} {column * PARTS // values.shape[1] + 1}"
 
