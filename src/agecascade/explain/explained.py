@@ -61,13 +61,15 @@ def joined(parts: Sequence[Explained]) -> Explained:
     whole = Explained(together(lambda part: part.images), together(lambda part: part.label), together(lambda part: part.value), len(parts))
     whole.score_maps = together(lambda part: part.score_maps)
     if first.score is not None:
-        whole.score = float(np.average([part.score for part in parts], weights=weights))  # type: ignore[arg-type]  # all have it
-        whole.pooling_lift = float(np.average([part.pooling_lift for part in parts], weights=weights))  # type: ignore[arg-type]
-    whole.cams = {name: together(lambda part, name=name: part.cams[name]) for name in first.cams}
-    if first.occlusion:
-        whole.occlusion = Occlusion(together(lambda part: part.occlusion.value), together(lambda part: part.occlusion.hidden))
-    if first.ages:
-        whole.ages = ComparisonAges(first.ages.ages, together(lambda part: part.ages.estimates))
+        whole.score = float(np.average([part.score for part in parts], weights=weights))
+        whole.pooling_lift = float(np.average([part.pooling_lift for part in parts], weights=weights))
+    whole.cams = {name: np.concatenate([part.cams[name] for part in parts]) for name in first.cams}
+    occlusions = [part.occlusion for part in parts if part.occlusion is not None]
+    if occlusions:
+        whole.occlusion = Occlusion(*(np.concatenate(values) for values in zip(*occlusions, strict=True)))
+    ages = [part.ages for part in parts if part.ages is not None]
+    if ages:
+        whole.ages = ComparisonAges(ages[0].ages, np.concatenate([each.estimates for each in ages]))
     whole.of_ages, whole.skipped = first.of_ages, first.skipped
     return whole
 
@@ -125,7 +127,7 @@ def _ages(ages: ComparisonAges, label: Array, bands: dict[str, Mask]) -> dict[st
 
 def _coarse(mean: NDArray[Any]) -> list[list[float]]:
     """A map (h, w) as rows of at most 7 x 7 numbers, each the mean of what it stands for."""
-    sides = [min(side, COARSE) for side in mean.shape]
+    sides = (min(mean.shape[0], COARSE), min(mean.shape[1], COARSE))
     reduced = functional.adaptive_avg_pool2d(torch.from_numpy(np.asarray(mean, np.float64))[None], sides)[0]
     rows: list[list[float]] = reduced.tolist()
     return rows

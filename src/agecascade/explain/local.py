@@ -8,7 +8,7 @@ the changed outputs depend on. Once a window covers most of its map, the rest of
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class Unit(nn.Sequential):
 
     def along(self, axis: int) -> tuple[int, int, int]:
         """Kernel (with dilation), stride and padding along rows (0) or columns (1)."""
-        first = self[0]
+        first: Any = self[0]
         kernel, stride, padding, dilation = (
             value if isinstance(value, int) else value[axis] for value in (first.kernel_size, first.stride, first.padding, first.dilation)
         )

@@ -57,7 +57,7 @@ def occlude(model: FoldModel, images: Images) -> Occlusion:
 
     In memory channels come last, which changes rounding at most.
     """
-    local = LocalNetwork(model.network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]  # torch's stubs lack it
+    local = LocalNetwork(model.network.to(memory_format=torch.channels_last))
     places = windows(model.card.image_size)
     values, hidden = [], []
     for batch in normalised_batches(model, images):

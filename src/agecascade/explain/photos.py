@@ -67,8 +67,8 @@ class Explainer:
         return {kind: np.mean([maps[kind] for maps in of_folds], axis=0) for kind in of_folds[0]}
 
     def _of_fold(self, fold: FoldModel, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        card, maps = fold.card, {}
-        size = crops.shape[1]
+        card, size = fold.card, crops.shape[1]
+        maps: dict[str, NDArray[Any]] = {}
         if "score_map" in self.kinds:
             maps["score_map"] = enlarged(score_map.score_maps(fold, crops), size)
         if "grad_cam" in self.kinds:
