@@ -47,7 +47,7 @@ class Results:
 
 def aligned_attributes(folder: Path) -> pd.DataFrame:
     """The ATTRIBUTES of the aligned pictures below a folder of Parquet parts. Raises ModelError where there is none."""
-    parts = sorted(folder.glob("*.parquet"))
+    parts = sorted(folder.glob("part-*.parquet"))
     if not parts:
         raise ModelError(f"{folder} holds no aligned pictures; run `dvc repro align@{folder.name}`")
     return pd.concat([pq.read_table(part, columns=ATTRIBUTES).to_pandas() for part in parts], ignore_index=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,12 @@ def split_and_manifest(data: Path, dataset: str) -> tuple[pd.DataFrame, pd.DataF
         except FileNotFoundError:
             raise ModelError(f"{path} is missing; run `dvc repro {stage}@{dataset}`") from None
     return frames[0], frames[1]
+
+
+def by_label(rows: Sequence[EvaluatedRow]) -> dict[str, EvaluatedRow]:
+    """The rows by their labels; those of one method in one step, as with several seeds, are told apart by their names."""
+    often = Counter(result.label for result in rows)
+    return {result.label if often[result.label] == 1 else f"{result.label} ({result.name})": result for result in rows}
 
 
 def _cascade_rows(params: Params, predictions: Path) -> Iterator[EvaluatedRow]:

@@ -102,6 +102,7 @@ class Evaluate(Block):
     levels: list[Level] = Field(default_factory=lambda: [3.0, 5.0, 7.0])  # n of CS(n) and CA(n), label units
     confidence: float = Field(0.95, gt=0, lt=1)
     coverage: float = Field(0.8, gt=0, lt=1)  # of the conformal intervals
+    published: dict[str, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)  # MAEs of others on the target, for a plot
 
 
 class Daa(Block):
