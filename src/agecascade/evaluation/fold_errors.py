@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agecascade.evaluation.results import Results
-from agecascade.evaluation.rows import BASELINE, EvaluatedRow, by_label
+from agecascade.evaluation.rows import EvaluatedRow, by_label
 from agecascade.evaluation.summary import fold_maes
 from agecascade.plots import results as plots
 
@@ -19,7 +19,8 @@ def draw_fold_errors(results: Results) -> None:
 
     The latter are apart, for they change at every run. A row of fewer than 3 folds is left out, and so is a plot without rows.
     """
-    bounded = [row for row in results.rows if row.row.dataset == results.params.evaluate.target and row.row.bounded and row.step != BASELINE]
+    target = results.params.evaluate.target
+    bounded = [row for row in results.rows if row.row.dataset == target and row.row.bounded]
     for name, rows in (("fold_errors.png", results.target_rows()), ("time_bounded_fold_errors.png", bounded)):
         if errors := errors_of_folds(rows):
             plots.fold_errors(results.plots / name, errors, results.params.evaluate.published)

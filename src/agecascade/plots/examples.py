@@ -32,7 +32,9 @@ class Face:
     @property
     def caption(self) -> str:
         """Label and prediction: an age in whole years beside one digit more, a rating with two digits."""
-        return f"{self.label:.0f} → {self.prediction:.1f}" if float(self.label).is_integer() else f"{self.label:.2f} → {self.prediction:.2f}"
+        return (
+            f"{self.label:.0f} → {self.prediction:.1f}" if float(self.label).is_integer() else f"{self.label:.2f} → {self.prediction:.2f}"
+        )
 
 
 def two_groups(path: Path | str, title: str, groups: dict[str, Sequence[Face]]) -> None:

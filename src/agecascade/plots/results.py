@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,18 @@ from agecascade.plots.style import COLOURS, GREY, colours, figure
 
 ROLES = ["train", "validation", "test"]
 MANY_POINTS = 1000  # which would cover each other
+_LINE = {"color": "#404040", "linewidth": 1}
+BOXES: dict[str, Any] = {
+    "widths": 0.6,
+    "showfliers": False,  # every fold is a point
+    "showmeans": True,
+    "patch_artist": True,
+    "boxprops": {"edgecolor": "#404040", "facecolor": "#CFE4F3", "linewidth": 1},
+    "whiskerprops": _LINE,
+    "capprops": _LINE,
+    "medianprops": {"color": COLOURS[0], "linewidth": 2},
+    "meanprops": {"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 5},
+}
 BANDS, FEWEST_OF_BAND = 12, 8  # of labels, and pictures in one: fewer have no percentiles worth a bar
 
 
@@ -42,7 +56,8 @@ def predicted_against_true(path: Path | str, predictions: Mapping[str, pd.DataFr
             axes.scatter(frame["label"], frame["prediction"], color=colour, linewidths=0, **cloud)
             bands = prediction_bands(frame)
             spread = [bands["median"] - bands["low"], bands["high"] - bands["median"]]
-            axes.errorbar(bands["label"], bands["median"], spread, fmt="o", color="black", markerfacecolor="white", markersize=4.5, linewidth=1)
+            circle = {"fmt": "o", "color": "black", "markerfacecolor": "white", "markersize": 4.5, "linewidth": 1}
+            axes.errorbar(bands["label"], bands["median"], spread, **circle)
             error = metrics.mae(frame["prediction"], frame["label"])
             axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel=f"true ({unit})", title=f"{row}\npooled MAE {error:.2f}")
         panels[0].set_ylabel(f"predicted ({unit})")
@@ -71,12 +86,7 @@ def fold_errors(path: Path | str, errors: Mapping[str, np.ndarray], published: M
     """
     rows = sorted(errors, key=lambda row: float(np.mean(errors[row])), reverse=True)
     with figure(path, width=7.2, height=1.5 + 0.45 * len(rows) + 0.2 * len(published)) as (axes,):
-        box = {"color": "#404040", "linewidth": 1}
-        axes.boxplot(
-            [errors[row] for row in rows], orientation="horizontal", tick_labels=rows, widths=0.6, showfliers=False, showmeans=True,
-            patch_artist=True, boxprops={**box, "facecolor": "#CFE4F3"}, whiskerprops=box, capprops=box,
-            medianprops={"color": COLOURS[0], "linewidth": 2}, meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 5},
-        )  # fmt: skip
+        axes.boxplot([errors[row] for row in rows], orientation="horizontal", tick_labels=rows, **copy.deepcopy(BOXES))  # it changes them
         for position, row in enumerate(rows, start=1):
             spread = np.linspace(-0.18, 0.18, len(errors[row])) if len(errors[row]) > 1 else 0
             axes.scatter(errors[row], position + spread, s=9, color=COLOURS[0], alpha=0.55, linewidths=0, zorder=3)
