@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ class Face:
         )
 
 
-def two_groups(path: Path | str, title: str, groups: dict[str, Sequence[Face]]) -> None:
+def two_groups(path: Path | str, title: str, groups: Mapping[str, Sequence[Face]]) -> None:
     """The faces of each named group in two rows, one group right of the other; "label → prediction" below each, orange where it is poor."""
     columns = {name: -(-len(faces) // ROWS) for name, faces in groups.items()}
     width = STEP * sum(columns.values()) + GAP * (len(groups) - 1)

@@ -52,17 +52,17 @@ def predicted_against_true(path: Path | str, predictions: Mapping[str, pd.DataFr
     with figure(path, width=0.6 + 3.6 * len(predictions), height=4.6, columns=len(predictions)) as panels:
         for colour, axes, (row, frame) in zip(colours(len(panels)), panels, predictions.items(), strict=True):
             axes.plot(limits, limits, color=GREY, linewidth=1)
-            cloud = {"alpha": 0.4, "s": 12} if len(frame) <= MANY_POINTS else {"alpha": 0.15, "s": 6}
+            cloud: dict[str, Any] = {"alpha": 0.4, "s": 12} if len(frame) <= MANY_POINTS else {"alpha": 0.15, "s": 6}
             axes.scatter(frame["label"], frame["prediction"], color=colour, linewidths=0, **cloud)
             bands = prediction_bands(frame)
             spread = [bands["median"] - bands["low"], bands["high"] - bands["median"]]
-            circle = {"fmt": "o", "color": "black", "markerfacecolor": "white", "markersize": 4.5, "linewidth": 1}
+            circle: dict[str, Any] = {"fmt": "o", "color": "black", "markerfacecolor": "white", "markersize": 4.5, "linewidth": 1}
             axes.errorbar(bands["label"], bands["median"], spread, **circle)
             error = metrics.mae(frame["prediction"], frame["label"])
             axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel=f"true ({unit})", title=f"{row}\npooled MAE {error:.2f}")
         panels[0].set_ylabel(f"predicted ({unit})")
         note = "circle: median of a band of labels; bar: 10th to 90th percentile"
-        panels[0].get_figure().supxlabel(note, fontsize=8, color=GREY)
+        panels[0].figure.supxlabel(note, fontsize=8, color=GREY)
 
 
 def prediction_bands(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +93,7 @@ def fold_errors(path: Path | str, errors: Mapping[str, np.ndarray], published: M
         for colour, (name, mae) in zip(colours(len(published) + 1)[1:], published.items(), strict=True):
             axes.axvline(mae, color=colour, linestyle=":", linewidth=1.6, label=f"{name}: {mae:g}")
         if published:
-            axes.get_figure().legend(title="published", loc="outside lower center", fontsize=9, title_fontsize=9)
+            axes.figure.legend(title="published", loc="outside lower center", fontsize=9, title_fontsize=9)
         axes.grid(axis="y", visible=False)
         axes.set(xlabel=f"MAE of a fold ({unit}); line: median, diamond: mean", xlim=(0, None))
 
