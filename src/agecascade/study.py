@@ -35,6 +35,7 @@ DRAWN = "_drawn"  # behind the name of such a study
 NAMED = 5  # changed keys in a message
 DRAWN_REJECTS = 0.9  # the writers draw more faulty pictures than publishers ship, and ages that a study excludes
 DRAWN_IDENTITY = 3  # pictures; of 240 not every identity has more
+DRAWN_SECONDS = {"time_left_for_this_task": 30, "per_run_time_limit": 10}  # of regressors bounded by time: the papers' have hours
 
 # The recipe of studies/utkface.yaml: from scratch, small enough for a machine without GPU.
 _RECIPE = {
@@ -284,7 +285,12 @@ def _use_drawn(content: MutableMapping[str, Any]) -> None:
         clean["min_images_per_identity"] = min(DRAWN_IDENTITY, clean.get("min_images_per_identity", 1))
         clean["exclude"] = None  # a list of the publisher's pictures
     content["align"]["max_reject_rate"] = max(DRAWN_REJECTS, content["align"].get("max_reject_rate", 0))
+    content["evaluate"]["published"] = flow_style({})  # they are of real faces
     _without_weights(content)
+    for regressor in content["regressors"].values():
+        for option, most in DRAWN_SECONDS.items():
+            if option in regressor.get("options", {}):
+                regressor["options"][option] = min(regressor["options"][option], most)
     for step in (*content["pretrain"].values(), *content["cascade"].values()):
         for recipe in (step, *step.get("by_backbone", {}).values()):
             if "epochs" in recipe:  # the recipe of one backbone may leave them to the step

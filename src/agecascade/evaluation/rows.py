@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,12 @@ def split_and_manifest(data: Path, dataset: str) -> tuple[pd.DataFrame, pd.DataF
     """The split of a data set, and sample_id, label and label_sigma of its manifest."""
     splits = _stage_output(data / "splits" / f"{dataset}.parquet", f"split@{dataset}")
     return splits, _manifest(data, dataset, ["sample_id", "label", "label_sigma"])
+
+
+def by_label(rows: Sequence[EvaluatedRow]) -> dict[str, EvaluatedRow]:
+    """The rows by their labels; those of one method in one step, as with several seeds, are told apart by their names."""
+    often = Counter(result.label for result in rows)
+    return {result.label if often[result.label] == 1 else f"{result.label} ({result.name})": result for result in rows}
 
 
 def _manifest(data: Path, dataset: str, columns: list[str]) -> pd.DataFrame:

@@ -143,6 +143,7 @@ class Evaluate(Block):
     groups: list[AgeGroup] = Field(default_factory=lambda: [AgeGroup(name=name, low=low, high=high) for name, low, high in THESIS_GROUPS])
     legal_age: float | None = Field(18.0, gt=0, le=1e9)  # of the age thresholds; null: none are looked for
     most_minors: float = Field(0.01, gt=0, lt=1)  # share of those below the legal age that the chosen threshold may let through
+    published: dict[str, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)  # MAEs of others on the target, for a plot
 
     @field_validator("bands")
     @classmethod
