@@ -33,9 +33,9 @@ class Results:
         return [result for result in self.rows if result.row.dataset == target and not result.row.bounded and result.step != BASELINE]
 
     def best_row(self) -> EvaluatedRow | None:
-        """The row that the pictures show: the main row's last step on the target data set; None where no network is tested there."""
+        """The row that the pictures show: the main row's step with the longest cascade on the target data set; None without a network."""
         networks = [result for result in self.target_rows() if result.models and result.name == self.params.main_row.name]
-        return networks[-1] if networks else None
+        return max(networks, key=lambda result: len(result.row.chain), default=None)
 
     def subjects(self, dataset: str) -> pd.Series | None:
         """The subjects of a data set by sample_id; None where nobody is known. Raises ModelError where its manifest is missing."""
