@@ -26,7 +26,7 @@ LAYERS = [
     {"features", "training", "estimator", "splits"},
     {"regressors", "screening"},
     {"evaluation"},
-    {"dataset_report"},
+    {"dataset_report", "report"},
     {"cli"},
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from agecascade.evaluation.headline import write_headline
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import BASELINE, EvaluatedRow, baseline_rows, evaluated_rows, split_and_manifest
 from agecascade.evaluation.tables import mae_table, write_table_files
@@ -18,7 +19,7 @@ from agecascade.plots import results as plots
 
 MOST_PANELS = 4
 # each writes tables below results.metrics and pictures below results.plots; a new analysis is a module of its own and a line here
-ANALYSES: tuple[Callable[[Results], None], ...] = ()
+ANALYSES: tuple[Callable[[Results], None], ...] = (write_headline,)
 
 
 def evaluate(params: Params, data: Path, models: Path, metrics: Path, plots_folder: Path) -> list[EvaluatedRow]:

@@ -33,9 +33,11 @@ class Results:
         return [result for result in self.rows if result.row.dataset == target and not result.row.bounded and result.step != BASELINE]
 
     def best_row(self) -> EvaluatedRow | None:
-        """The row that the pictures show: the main row's last step on the target data set; None where no network is tested there."""
+        """The row that the pictures show: the main row at the end of the longest chain that is tested on the target data set, of several
+        the last; None where no network is tested there.
+        """
         networks = [result for result in self.target_rows() if result.models and result.name == self.params.main_row.name]
-        return networks[-1] if networks else None
+        return max(reversed(networks), key=lambda result: len(result.row.chain), default=None)
 
     def pictures(self, dataset: str) -> pd.DataFrame:
         """What is known of each aligned picture: sample_id and the other ATTRIBUTES, missing where the data set does not say.

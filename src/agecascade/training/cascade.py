@@ -31,6 +31,8 @@ from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import SCORES, TESTED, conclude, train_fold
 from agecascade.training.frozen import HeadTrainings
 from agecascade.training.jobs import Job, jobs_of, pictures_to_learn
+from agecascade.training.model_cards import NAME as README
+from agecascade.training.model_cards import model_card
 from agecascade.training.parallel import Processes, side_by_side, start
 from agecascade.training.progress import Progress, StageProgress
 
@@ -157,7 +159,16 @@ def _deliver(jobs: list[Job], trained: dict[str, Path], out: Path, predictions: 
     if predictions is not None:
         for row, folders in finished.items():
             conclude(folders, delivered[row], jobs[0].params.evaluate.coverage)
+            _write_readme(out / row.name, next(job for job in jobs if job.row == row), delivered[row])
             _write_predictions(predictions / f"{row.name}.parquet", folders, grouped)
+
+
+def _write_readme(folder: Path, job: Job, delivered: list[Path]) -> None:
+    """The model card of a row, as far as training knows it."""
+    cards = [model_folder.read_card(fold) for fold in delivered]
+    dataset = job.params.cascade[job.step].dataset
+    text = model_card(job.row.name, cards, dataset, job.recipe.model_dump(exclude={"by_backbone"}))
+    (folder / README).write_text(text, encoding="utf-8")
 
 
 def _cache_entry(resume: ResumeCache, name: str, make: Callable[[Path], None], processes: Processes) -> Path:
