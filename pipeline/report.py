@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from agecascade import params
+from agecascade.evaluation.headline import headline_step
+from agecascade.evaluation.tracked import attach, runs_page
 from agecascade.report.cards import write_cards
 from agecascade.report.page import write_report
-from agecascade.tracking import Tracker, attach
-from agecascade.tracking_store import runs_page
+from agecascade.tracking import Run, Tracker
 from common import run
 
 METRICS, PLOTS, MODELS = Path("metrics"), Path("plots"), Path("models")
@@ -22,9 +24,25 @@ def main() -> None:
     write_report(study, METRICS, PLOTS, settings, PAGE)
     cards = write_cards(study, METRICS, MODELS, CARDS)
     tracker = Tracker(study.study, "report")
-    attach(tracker, METRICS / "mae.json", [PAGE, CARDS])
+    evaluation = attach(tracker, METRICS / "mae.json", [PAGE, CARDS])
+    if evaluation is not None and study.tracking.models != "none":
+        log_main_row(study, tracker, evaluation)
     print(f"report: {PAGE}, and {len(cards)} model cards in {CARDS}")
     print(runs_page(tracker))
+
+
+def log_main_row(study: params.Params, tracker: Tracker, evaluation: Run) -> None:
+    """Log the model of the main row with its evaluation, and register it where `tracking.models` says champion."""
+    from agecascade.report.registry import log_model
+
+    steps = json.loads((METRICS / "mae.json").read_text(encoding="utf-8")).get(study.evaluate.target, {})
+    step, run_id = headline_step(study, steps), evaluation.run_id
+    if step is None or run_id is None:
+        return
+    folder, name = MODELS / step / study.main_row.name, f"agecascade-{study.study}"
+    address = tracker.attempt(lambda: log_model(folder, run_id, name, study.tracking.models == "champion"))
+    if address:
+        print(f"model: {address}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,12 @@ SHOWN = 1000  # predictions of the curve `predictions`, evenly spread over the l
 BANDS = 20  # of labels in the curve `error_by_label`, at most
 
 
-def headline_step(params: Params, steps: Mapping[str, Any]) -> str | None:
+def headline_step(params: Params, steps: Mapping[str, Collection[str]]) -> str | None:
     """The step whose main row is the study's headline: that with the longest chain, of several the last; None where there is none.
 
-    steps: {step: {row: ...}} of the target data set, as in metrics/mae.json.
+    steps: {step: names of its rows, or {row: ...}} of the target data set, as in metrics/mae.json.
     """
-    tested = [step for step in params.cascade if params.main_row.name in steps.get(step, {})]
+    tested = [step for step in params.cascade if params.main_row.name in steps.get(step, ())]
     return max(reversed(tested), key=lambda step: len(params.chain(step)), default=None)
 
 

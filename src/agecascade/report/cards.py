@@ -45,9 +45,10 @@ def tested_rows(params: Params, figures: Mapping[str, Any]) -> Iterator[tuple[st
 def tested(sources: Sources, dataset: str, figures: Mapping[str, Any]) -> Tested:
     """The test figures of a row in words, with the baseline of its data set."""
     unit = words.unit_of(sources.metrics, dataset)
+    tested_on = f"{figures['pictures']} pictures of {dataset} in {words.in_folds(figures['folds'])}"
     text = [
         f"MAE {figures['mae']:.2f} {unit}, {sources.params.evaluate.confidence:.0%} interval {figures['mae_low']:.2f} to "
-        f"{figures['mae_high']:.2f} ({figures['interval']}), on {figures['pictures']} pictures of {dataset} in {figures['folds']} fold(s)."
+        f"{figures['mae_high']:.2f} ({figures['interval']}), on {tested_on}."
     ]
     baseline = next(iter((sources.json("mae.json") or {})[dataset].get(BASELINE, {}).values()), None)
     if baseline is not None:

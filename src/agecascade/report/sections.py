@@ -14,7 +14,6 @@ from agecascade.params import Params
 from agecascade.report.blocks import Section, Table, read_figure, read_table
 from agecascade.report.contents import DATA_FIGURES, EXPLANATIONS, FIGURES, SECTIONS, TABLES, Entry
 
-
 FIRST = ("data set", "method", "cascade", "MAE")  # columns of errors, before all others; then intervals
 
 

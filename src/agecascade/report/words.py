@@ -30,7 +30,7 @@ def summary(sources: Sources) -> list[str]:
     chain = " > ".join(params.chain(step))
     texts = [
         f"Study {params.study}: {main.backbone} with {main.method}, trained through {chain}, and tested on {figures['pictures']:,.0f} "
-        f"pictures of {target} in {_folds(figures['folds'])}. Its MAE is {figures['mae']:.2f} {unit}, with a "
+        f"pictures of {target} in {in_folds(figures['folds'])}. Its MAE is {figures['mae']:.2f} {unit}, with a "
         f"{params.evaluate.confidence:.0%} interval from {figures['mae_low']:.2f} to {figures['mae_high']:.2f}."
     ]
     texts += against_baseline(figures, unit)
@@ -116,7 +116,8 @@ def _near_copies(sources: Sources) -> Iterator[tuple[str, int, int]]:
             yield role, found, split[role]
 
 
-def _folds(count: float) -> str:
+def in_folds(count: float) -> str:
+    """How often was tested, in words."""
     return "one split" if count == 1 else f"{count:.0f} folds"
 
 

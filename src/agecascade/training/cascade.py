@@ -25,7 +25,7 @@ from agecascade.loading import Faces, images_digest
 from agecascade.loading.faces import load_cached_faces
 from agecascade.model_folder import model_digest
 from agecascade.params import DAA, Compute, Params, Row
-from agecascade.tracking import Tracker
+from agecascade.tracking import Tracker, data_inputs
 from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import SCORES, TESTED, conclude, train_fold
@@ -68,7 +68,8 @@ def train_step(
         return
     resume = ResumeCache(work)
     total = sum(pictures_to_learn(job, folds[job.fold]) for job in jobs)
-    with tracker.stage_run(step), StageProgress(step, total) as progress:
+    shared = common_settings(jobs)
+    with tracker.stage_run(f"{params.study} {step}", shared, params.tracking.system_metrics), StageProgress(step, total) as progress:
         trainings = StepTrainings(faces, folds, resume, tracker, progress, processes)
         trained = trainings.whole_networks(alone, params.compute) | trainings.heads_of(groups, params.compute)
     _deliver(jobs, trained, out, predictions, faces.grouped)
@@ -85,9 +86,16 @@ def train_stage(
     processes = start(params.compute.devices)
     faces = load_cached_faces(aligned, params.image_size, params.compute.cache_gib)
     tracker = Tracker(params.study, "pretrain" if step in params.pretrain else "finetune")
+    tracker.data = data_inputs([aligned.name], "training")
     train_step(params, step, faces, pq.read_table(splits).to_pandas(), models, out, predictions, tracker, work, processes)
     if processes.rank:
         sys.exit()
+
+
+def common_settings(jobs: list[Job]) -> dict[str, object]:
+    """The logged params that all trainings of a step share."""
+    first = jobs[0].logged if jobs else {}
+    return {key: value for key, value in first.items() if all(job.logged.get(key) == value for job in jobs[1:])}
 
 
 @dataclass(frozen=True)

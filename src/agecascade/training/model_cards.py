@@ -23,9 +23,9 @@ datasets:
 """
 _USE = """## Intended use
 
-Research on the estimation of age from faces: comparing methods, networks and data under one protocol. Not for decisions about a person, such
-as access, insurance, asylum or policing, and not for finding out who somebody is. Licences of most face data sets allow research only, and
-hold for models trained on them; so none is named above.
+Research on the estimation of age from faces: comparing methods, networks and data under one protocol. Not for decisions about a person,
+such as access, insurance, asylum or policing, and not for finding out who somebody is. Licences of most face data sets allow research only,
+and hold for models trained on them; so none is named above.
 """
 
 
@@ -69,14 +69,15 @@ def _model(card: ModelCard, folds: int) -> str:
 
 
 def _training(card: ModelCard, dataset: str, recipe: Mapping[str, Any]) -> str:
-    options = {**card.method_options, **{f"recipe {key}": value for key, value in recipe.items() if not isinstance(value, Mapping)}}
+    given = {key: value for key, value in recipe.items() if value is not None and not isinstance(value, Mapping) and key != "dataset"}
+    options = {**given, **card.method_options}
     lines = [
         f"- steps: {' > '.join(card.chain)}",
         f"- data set: {dataset}",
         f"- seed: {card.seed}",
         f"- face detector: {card.crop.detector}",
     ]
-    return "\n".join([*lines, *(f"- {key.removeprefix('recipe ')}: {_plain(value)}" for key, value in options.items())])
+    return "\n".join([*lines, *(f"- {key}: {_plain(value)}" for key, value in options.items())])
 
 
 def _validation(folds: Sequence[ModelCard]) -> str:
