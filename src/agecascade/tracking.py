@@ -66,6 +66,7 @@ class Tracker:
         # a dead server should cost seconds, not MLflow's default of minutes per call
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         from mlflow import MlflowClient
 
         for chatty in ("mlflow", "alembic"):  # tables made, tables migrated

@@ -29,6 +29,7 @@ from agecascade.tracking_store import (
 ALWAYS = ("study", "method", "backbone", "seed", "lambda", "sigma", "decoding", "pooling", "image_size", "precision")
 OF_STEP = ("dataset", "init", "epochs", "batch_size", "learning_rate")  # of the step of the main row
 SHORT = ("mae", "mae_low", "mae_high", "rmse", "pearson", "accuracy", "cs_5")  # metrics of the other rows
+COUNTS = ("pictures", "folds")  # of the headline: no metrics that a chart should show
 NAMED = 3  # changed params in a run's name
 FIGURES = "figures"  # the tag with the digest of metrics/mae.json, by which later stages find the run
 ROW = "row"  # the stage of the runs of further rows
@@ -73,12 +74,12 @@ def logged_params(params: Params, content: Mapping[str, Any], changed: Mapping[s
 
 
 def run_name(params: Params, changed: Mapping[str, Any], step: str | None) -> str:
-    """Study, method, backbone, step and seed of the main row, and what was changed."""
+    """What was changed, first since tables cut long names, then study, method, backbone, step and seed of the main row."""
     main = params.main_row
     name = " ".join(filter(None, [params.study, main.method, main.backbone, step, f"s{main.seed}"]))
     shown = [f"{key}={value}" for key, value in list(changed.items())[:NAMED]]
     more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
-    return f"{name}, {', '.join(shown)}{more}" if shown else name
+    return f"{', '.join(shown)}{more}: {name}" if shown else name
 
 
 def log_evaluation(
@@ -95,7 +96,7 @@ def log_evaluation(
     tracker.data = data_inputs([target], "test")
     tags = {FIGURES: checksum(metrics / "mae.json")}
     with tracker.model_run(run_name(params, changed, step), logged_params(params, content, changed, step), tags) as run:
-        run.metrics(headline)
+        run.metrics({name: value for name, value in headline.items() if name not in COUNTS})
         for path in (Path("params.yaml"), metrics / "mae.json", metrics / "time_bounded.json", *artifacts):
             run.artifact(path)
         _log_rows(tracker, params, _merged(figures, bounded).get(target, {}), step, run)

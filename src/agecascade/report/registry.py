@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ def log_model(folder: Path, run_id: str, name: str, register: bool) -> str:
 
     folder: a model folder, or the parent of its folds. Raises ModelError where that is damaged, and whatever the store does.
     """
+    for chatty in ("mlflow.pyfunc", "mlflow.utils.environment"):  # that Python objects are pickled, and that there is no pip
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     estimator = Estimator.load(folder, "cpu")
     size = estimator.frame.size
     example = np.full((1, size, size, 3), 127, np.uint8)  # a grey square: nobody's face
