@@ -8,6 +8,7 @@ import pytest
 
 from agecascade import tracking
 from agecascade.errors import TrackingError
+from agecascade.evaluation.tracked import evaluation_runs
 from agecascade.tracking import Tracker
 from agecascade.tracking_store import flat, nested
 
@@ -92,11 +93,11 @@ def test_a_lost_server_warns_once_and_training_goes_on(
     assert run.run_id is None
     assert capsys.readouterr().err.count("is lost") == 1
     with pytest.raises(TrackingError, match="cannot read the runs at http"):
-        tracking.evaluation_runs()
+        evaluation_runs()
 
 
 def test_reading_runs_makes_no_store(root: Path) -> None:
-    assert tracking.evaluation_runs() == []
+    assert evaluation_runs() == []
     assert not (root / "mlflow.db").exists()
 
 
@@ -105,7 +106,7 @@ def test_evaluation_runs_come_back_nested(root: Path) -> None:
         tracker = Tracker("sample", "evaluate")
         with tracker.model_run("evaluate", {"lambda": value}, {}) as run:
             run.metrics(flat({"sample_fgnet": {"target": {"dldl_v2-tinyagenet-s0": {"mae": float(value)}}}}, "/"))
-    runs = tracking.evaluation_runs()
+    runs = evaluation_runs()
     assert [run["params"]["lambda"] for run in runs] == ["1.0", "0.1"]
     assert runs[1]["rows"]["sample_fgnet"]["target"]["dldl_v2-tinyagenet-s0"]["mae"] == 0.1
 

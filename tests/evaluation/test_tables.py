@@ -107,7 +107,7 @@ def shown(workspace: dict[str, Any], branch: dict[str, Any], *experiments: dict[
 
 
 def run(experiment: str, lambda_er: str, mae: float) -> dict[str, Any]:
-    """One run as agecascade.tracking.evaluation_runs gives it: params are text, figures numbers only."""
+    """One run as agecascade.evaluation.tracked.evaluation_runs gives it: params are text, figures numbers only."""
     figures = {key: value for key, value in SUMMARY.items() if key != "interval"}
     rows = {"sample_fgnet": {"target": {"dldl_v2-tinyagenet-s0": {**figures, "mae": mae, "folds": 5.0}}}}
     return {"experiment": experiment, "params": {"study": "sample", "lambda": lambda_er, "sigma": "2.0"}, "rows": rows}
