@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,24 @@ def test_a_stages_result_is_one_run_with_flat_settings_numbers_and_files(root: P
     assert stored.data.metrics == {"target/mae": 3.5}
     assert (stored.data.tags["stage"], stored.data.tags["step"]) == ("search", "target")
     assert [file.path for file in tracker.client.list_artifacts(stored.info.run_id)] == ["tables"]
+
+
+def test_the_run_of_a_stage_has_the_recipe_the_means_of_its_trainings_and_the_load_where_asked(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    tracker = Tracker("sample", "finetune")
+    tracker.data = {"sample_fgnet": ("ab" * 16 + ".dir", "training")}
+    with tracker.stage_run("sample target", {"epochs": 6}, system_metrics=True) as parent:
+        for mae in (3.0, 4.0):
+            with tracker.model_run("fold", {}, {}) as run:
+                run.finish({"validation_mae": mae, "other": None}, "abc", root)
+        time.sleep(1)
+    assert parent.run_id is not None
+    stored = tracker.client.get_run(parent.run_id)
+    load = {name for name in stored.data.metrics if name.startswith("system/")}
+    assert "system/cpu_utilization_percentage" in load
+    assert {name: value for name, value in stored.data.metrics.items() if name not in load} == {"validation_mae": 3.5, "trainings": 2.0}
+    assert stored.data.params == {"epochs": "6"}
+    assert run.run_id is not None
+    assert [given.dataset.name for given in tracker.client.get_run(run.run_id).inputs.dataset_inputs] == ["sample_fgnet"]
