@@ -15,7 +15,7 @@ from agecascade.evaluation.tables import write_table_files
 from agecascade.params import Params
 from agecascade.report.page import write_report
 from agecascade.report.sections import Sources
-from agecascade.report.words import summary, worst_slice
+from agecascade.report.words import summary
 from finished import write_finished
 from places import sample_params
 
@@ -118,19 +118,11 @@ def test_the_same_files_give_the_same_bytes(study: Params, finished: Path) -> No
     assert page(study, finished) == page(study, finished)
 
 
-def test_the_worst_slice_has_enough_pictures(tmp_path: Path) -> None:
-    lines = {
-        "data set": "a",
-        "slice": ["age", "age", "roll"],
-        "value": ["0 to 2", "60 to 79", "steep"],
-        "n": [5, 40, 50],
-        "MAE": [20.0, 9.5, 7.0],
-    }
-    pd.DataFrame(lines).to_csv(tmp_path / "slices.csv", index=False)
-    assert list(worst_slice(tmp_path / "slices.csv", "years")) == [
-        "Its worst slice of at least 20 pictures is age 60 to 79, with 9.50 years over 40 pictures."
-    ]
-    assert list(worst_slice(tmp_path / "none.csv", "years")) == []
+@pytest.mark.parametrize("note", ["Worst slice: age 60 to 79, 40 pictures: MAE 9.50.", "No slice of at least 30 pictures errs more."])
+def test_the_summary_names_the_worst_slice_as_the_table_of_slices_does(study: Params, finished: Path, note: str) -> None:
+    table = pd.DataFrame({"attribute": ["age"], "slice": ["60 to 79"], "n": [40], "MAE": [9.5]})
+    write_table_files(finished / "metrics" / "tables" / "slices", table, ["About slices.", note])
+    assert note in summary(Sources(study, finished / "metrics", finished / "plots"))
 
 
 def test_what_is_missing_or_damaged_is_one_line(study: Params, finished: Path) -> None:

@@ -85,7 +85,7 @@ def read_table(path: Path, caption: str, keep: Sequence[str] | None = None) -> T
     if not rows:
         return None
     shown = [[_shown(column, cell) for column, cell in zip(columns, row, strict=True)] for row in rows]
-    return Table(path.stem, caption, columns, shown, list(_notes(path.with_suffix(".md"))))
+    return Table(path.stem, caption, columns, shown, list(notes_below(path.with_suffix(".md"))))
 
 
 def _shown(column: str, cell: str) -> str:
@@ -93,8 +93,8 @@ def _shown(column: str, cell: str) -> str:
     return cell_text(column, float(cell)) if _DECIMALS.fullmatch(cell) else cell
 
 
-def _notes(path: Path) -> Iterator[str]:
-    """The lines of a Markdown file that stand below its table."""
+def notes_below(path: Path) -> Iterator[str]:
+    """The lines of a Markdown file that stand below its table; none where there is no file."""
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():
             if line.strip() and not line.startswith(("|", "#")):

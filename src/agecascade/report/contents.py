@@ -55,11 +55,13 @@ FIGURES = {
     "cumulative_score": Entry("results", "Cumulative score: share of pictures with an error of at most n."),
     "predictions": Entry("results", "Predicted against true labels on test pictures; the line is the identity."),
     "fold_errors": Entry("results", "Errors of the folds; lines are published results."),
+    "time_bounded_fold_errors": Entry("results", "Errors of the folds of rows that are bounded by time, which do not regenerate exactly."),
     "estimates": Entry("results", "Good and poor estimates."),
     "top_and_bottom": Entry("results", "Pictures with the highest and the lowest predictions."),
     "reliability": Entry("confidence", "Reliability of the predicted distributions."),
     "coverage": Entry("confidence", "Coverage of the intervals by band; the line is what was asked for."),
     "slices": Entry("slices", "Error by slice."),
+    "held_out_together": Entry("slices", "Errors of subjects that were held out together."),
     "error_by_density": Entry("slices", "Error against the number of training pictures of the same label."),
     "confusion": Entry("groups", "Confusion matrix of the groups."),
     "thresholds": Entry("thresholds", "Minors let through and adults asked, by challenge age."),
@@ -74,7 +76,7 @@ DATA_FIGURES = {
 # plots/explain/<kind>/*.png
 EXPLANATIONS = {
     "score_map": "Score map: what each place of the last feature map adds to the predicted age.",
-    "score_maps": "Score maps: what each place of the last feature map adds to the predicted age.",
     "grad_cam": "Grad-CAM: places that raise the score of a class.",
     "occlusion": "Occlusion: relative loss of MAE when a place is covered by the mean training picture.",
+    "comparison_ages": "Comparison ages of Delta Age AdaIN: what each of them says, and how far off it is.",
 }

@@ -6,9 +6,9 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from agecascade.report.blocks import notes_below
 from agecascade.report.sections import Sources
 
-FEWEST = 20  # pictures of a slice that may be called the worst
 NEAR = 0.01  # share of test pictures with a near copy in training above which the limits say so
 
 
@@ -34,7 +34,7 @@ def summary(sources: Sources) -> list[str]:
         f"{params.evaluate.confidence:.0%} interval from {figures['mae_low']:.2f} to {figures['mae_high']:.2f}."
     ]
     texts += against_baseline(figures, unit)
-    texts += worst_slice(sources.metrics / "tables" / "slices.csv", unit)
+    texts += worst_slice(sources.metrics / "tables" / "slices.md")
     if "coverage" in figures:
         texts.append(f"Intervals that are to hold {params.evaluate.coverage:.0%} of the labels hold {figures['coverage']:.1%} of them.")
     if sources.drawn:
@@ -56,15 +56,9 @@ def against_baseline(figures: dict[str, float], unit: str) -> Iterator[str]:
         yield f"{text}, and the main row does not beat it."
 
 
-def worst_slice(path: Path, unit: str) -> Iterator[str]:
-    """The slice with the largest MAE of those that have enough pictures; nothing where there is no table of slices."""
-    lines = [line for line in _lines(path) if line.get("MAE") and float(line.get("n") or 0) >= FEWEST]
-    if lines:
-        worst = max(lines, key=lambda line: float(str(line["MAE"])))
-        shown = list(worst)[: list(worst).index("n")]
-        name = " ".join(str(worst[key]) for key in shown if key not in ("data set", "row") and worst[key])
-        error = f"{float(str(worst['MAE'])):.2f} {unit}"
-        yield f"Its worst slice of at least {FEWEST} pictures is {name}, with {error} over {worst['n']} pictures."
+def worst_slice(path: Path) -> Iterator[str]:
+    """What the notes below the table of slices say of the worst one; nothing where there is no such table."""
+    yield from (note for note in notes_below(path) if note.startswith(("Worst slice", "No slice")))
 
 
 def limits(sources: Sources) -> list[str]:
