@@ -97,6 +97,7 @@ def test_two_experiments_are_compared_in_mlflow(chromium: Any, faults: list[str]
         page.get_by_text("Comparing 2 Runs").wait_for()
         page.get_by_text("Parallel Coordinates Plot").wait_for()
         page.get_by_text("7.017").first.wait_for()
+        page.locator(".js-plotly-plot").first.wait_for()
         seen = page.inner_text("body")
         kept(page, "mlflow_compare", tmp_path)
     chosen = seen.partition("Parameters:")[2].partition("Clear All")[0].split()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,9 @@ from hypothesis import strategies as st
 
 from agecascade import params
 from agecascade.evaluation.headline import coverage, error_by_label, headline, headline_step
+from agecascade.evaluation.results import Results
+from agecascade.evaluation.rows import EvaluatedRow
+from agecascade.evaluation.tables import TableRow
 from agecascade.params import Params
 from finished import MAIN, figures
 from places import sample_params
@@ -24,6 +29,16 @@ def test_it_is_of_the_longest_chain_on_the_target(study: Params) -> None:
     assert headline_step(study, figures()["sample_fgnet"]) == "target"
     assert headline_step(study, {"target_from_scratch": [MAIN]}) == "target_from_scratch"
     assert headline_step(study, {"target": ["dex-tinyagenet-s0"]}) is None
+
+
+def test_pictures_are_of_the_same_row(study: Params) -> None:
+    rows = [
+        EvaluatedRow(step, MAIN, TableRow("sample_fgnet", "dldl_v2", "tinyagenet", study.chain(step), 0, {}), pd.DataFrame(), {0: "digest"})
+        for step in ("target", "target_from_scratch")
+    ]
+    best = Results(study, rows, Path(), Path(), Path(), Path()).best_row()
+    assert best is not None
+    assert best.step == "target"
 
 
 def test_its_figures_have_short_names(study: Params) -> None:

@@ -36,6 +36,9 @@ def test_the_main_job_ends_in_a_table_of_every_row(repository: Repository) -> No
     table = (repository.folder / "metrics" / "tables" / "mae.md").read_text()
     assert "faces > imdb > agedb > target" in table
     assert (repository.folder / "plots" / "results" / "mae.png").exists()
+    assert "trained through faces &gt; imdb &gt; agedb &gt; target" in (repository.folder / "report.html").read_text(encoding="utf-8")
+    assert (repository.folder / "models" / "target" / MAIN / "README.md").exists()
+    assert repository.run("dvc", "metrics", "show").count("\n") == 2  # the headline alone
     counts = json.loads((repository.folder / "metrics" / "clean" / "sample_imdb.json").read_text())
     assert {"second_face", "gender_missing"} <= set(counts["rejected"])
 
