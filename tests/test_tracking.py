@@ -129,6 +129,8 @@ def test_the_run_of_a_stage_has_the_recipe_the_means_of_its_trainings_and_the_lo
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    for name in ("model.json", "history.csv"):
+        (root / name).touch()
     tracker = Tracker("sample", "finetune")
     tracker.data = {"sample_fgnet": ("ab" * 16 + ".dir", "training")}
     with tracker.stage_run("sample target", {"epochs": 6}, system_metrics=True) as parent:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -104,6 +106,18 @@ def test_tables_and_figures_are_numbered_and_unknown_ones_are_appended(study: Pa
     assert "Confidence</h2>" not in text, "a section without table or figure is left out"
 
 
+def test_explanations_stand_with_their_figures(study: Params, finished: Path) -> None:
+    (finished / "metrics" / "explain").mkdir()
+    content = {"step": "target", "mae": 5.25, "faces": {"all": 300}, "occlusion": {"all": {"mae": 5.25, "stripes": [0.25, 1.0]}}}
+    (finished / "metrics" / "explain" / "target.json").write_text(json.dumps(content))
+    (finished / "plots" / "explain" / "target").mkdir(parents=True)
+    shutil.copy(finished / "plots" / "results" / "mae.png", finished / "plots" / "explain" / "target" / "occlusion.png")
+    text = page(study, finished)
+    assert "target: the networks of step target on 300 test pictures, MAE 5.25." in text
+    assert '<td>all</td><td class="number">5.25</td><td class="number">25</td><td class="number">100</td>' in text
+    assert "target, occlusion. Occlusion: relative loss of MAE" in text
+
+
 def test_copies_in_training_stand_in_the_table_and_among_the_limits(study: Params, finished: Path) -> None:
     assert "9 of 300 test pictures of sample_fgnet have a copy or a near copy in training" in page(study, finished)
 
@@ -121,7 +135,7 @@ def test_the_same_files_give_the_same_bytes(study: Params, finished: Path) -> No
 @pytest.mark.parametrize("note", ["Worst slice: age 60 to 79, 40 pictures: MAE 9.50.", "No slice of at least 30 pictures errs more."])
 def test_the_summary_names_the_worst_slice_as_the_table_of_slices_does(study: Params, finished: Path, note: str) -> None:
     table = pd.DataFrame({"attribute": ["age"], "slice": ["60 to 79"], "n": [40], "MAE": [9.5]})
-    write_table_files(finished / "metrics" / "tables" / "slices", table, ["About slices.", note])
+    write_table_files(finished / "metrics" / "tables" / "slices", table, ["Row: dldl_v2. " + note, "Left out: roll."])
     assert note in summary(Sources(study, finished / "metrics", finished / "plots"))
 
 

@@ -56,7 +56,8 @@ def write_headline(results: Results) -> None:
     for each in results.rows:
         if not each.row.bounded:
             figures.setdefault(each.row.dataset, {}).setdefault(each.step, {})[each.name] = each.row.summary
-    write_figures(results.metrics / "headline.json", headline(results.params, figures, result and coverage(result.predictions)))
+    covered = coverage(result.predictions) if result else None
+    write_figures(results.metrics / "headline.json", headline(results.params, figures, covered))
     for name, frame in (curves(result) if result else no_curves()).items():
         write_csv(results.metrics / "curves" / f"{name}.csv", frame)
 

@@ -39,7 +39,7 @@ TABLES = {
     "slices": Entry("slices", "Error of the main row by slice of the test pictures."),
     "hardest_subjects": Entry("slices", "Subjects with the largest error."),
     "held_out_together": Entry("slices", "Error when several subjects are held out together."),
-    "groups": Entry("groups", "Accuracy of groups, mean and deviation over folds."),
+    "groups": Entry("groups", "Accuracy, precision and recall of groups."),
     "confusion_matrix": Entry("groups", "True groups (rows) against predicted ones (columns)."),
     "thresholds": Entry("thresholds", "What a challenge age lets through and whom it asks."),
     "efficiency": Entry("efficiency", "Size and speed of the networks."),
@@ -58,8 +58,10 @@ FIGURES = {
     "time_bounded_fold_errors": Entry("results", "Errors of the folds of rows that are bounded by time, which do not regenerate exactly."),
     "estimates": Entry("results", "Good and poor estimates."),
     "top_and_bottom": Entry("results", "Pictures with the highest and the lowest predictions."),
-    "reliability": Entry("confidence", "Reliability of the predicted distributions."),
-    "coverage": Entry("confidence", "Coverage of the intervals by band; the line is what was asked for."),
+    "reliability": Entry(
+        "confidence", "Reliability of the predicted distributions: the share of labels at or below each predicted quantile."
+    ),
+    "coverage": Entry("confidence", "Share of labels that the intervals hold, by band, and their width."),
     "slices": Entry("slices", "Error by slice."),
     "held_out_together": Entry("slices", "Errors of subjects that were held out together."),
     "error_by_density": Entry("slices", "Error against the number of training pictures of the same label."),

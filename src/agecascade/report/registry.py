@@ -7,9 +7,11 @@ from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
 
-import mlflow.pyfunc
+import mlflow
 import numpy as np
 import pandas as pd
+from mlflow import pyfunc
+from mlflow.pyfunc import PythonModel
 
 from agecascade.estimator import Estimator
 from agecascade.tracking_store import tracking_uri
@@ -19,7 +21,7 @@ CHAMPION = "champion"  # alias of the registered model's newest version
 OUTPUTS = ["value", "low", "high"]
 
 
-class AlignedFaces(mlflow.pyfunc.PythonModel):
+class AlignedFaces(PythonModel):
     """A model folder behind MLflow's interface: aligned faces in, values with their intervals out."""
 
     def load_context(self, context: Any) -> None:
@@ -42,7 +44,7 @@ def log_model(folder: Path, run_id: str, name: str, register: bool) -> str:
     example = np.full((1, size, size, 3), 127, np.uint8)  # a grey square: nobody's face
     mlflow.set_tracking_uri(tracking_uri())
     with mlflow.start_run(run_id=run_id):
-        info = mlflow.pyfunc.log_model(
+        info = pyfunc.log_model(
             name=NAME,
             python_model=AlignedFaces(),
             artifacts={NAME: str(folder)},

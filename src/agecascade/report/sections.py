@@ -101,12 +101,29 @@ def _figures(sources: Sources, made: Mapping[str, Section]) -> None:
 
 
 def _explanations(sources: Sources, made: Mapping[str, Section]) -> None:
+    for path in sorted((sources.metrics / "explain").glob("*.json")):
+        content = sources.json(f"explain/{path.name}")
+        step, error = content.get("step", path.stem), content.get("mae")
+        pictures = content.get("faces", {}).get("all")
+        if error is not None and pictures is not None:
+            made["explain"].paragraphs.append(f"{path.stem}: the networks of step {step} on {pictures} test pictures, MAE {error:.2f}.")
+        if (stripes := content.get("occlusion")) and all(group.get("stripes") for group in stripes.values()):
+            made["explain"].blocks.append(stripes_table(path.stem, stripes))
     folder = sources.plots / "explain"
     for path in sorted(folder.rglob("*.png")):
         name = path.relative_to(folder).with_suffix("").as_posix()
         words = name.replace("_", " ").replace("/", ", ")
         about = [text for key, text in EXPLANATIONS.items() if key in name]
         made["explain"].blocks.append(read_figure(path, f"explain/{name}", f"{words}. {about[0]}" if about else f"{words}."))
+
+
+def stripes_table(name: str, groups: Mapping[str, Mapping[str, Any]]) -> Table:
+    """What covering each stripe of the face costs. groups: {group of faces: mae, stripes (relative losses, the top one first)}."""
+    count = max(len(group["stripes"]) for group in groups.values())
+    rows = [[group, f"{each['mae']:.2f}", *(f"{100 * loss:.0f}" for loss in each["stripes"])] for group, each in groups.items()]
+    covered = "a stripe of the face is covered by the mean training picture; stripe 1 is at the top"
+    columns = ["faces", "MAE", *(f"stripe {number}" for number in range(1, count + 1))]
+    return Table(f"occlusion_{name}", f"{name}: by how many percent the MAE grows when {covered}.", columns, rows)
 
 
 def data_tables(sources: Sources) -> Iterator[Table]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def against_baseline(figures: dict[str, float], unit: str) -> Iterator[str]:
 
 def worst_slice(path: Path) -> Iterator[str]:
     """What the notes below the table of slices say of the worst one; nothing where there is no such table."""
-    yield from (note for note in notes_below(path) if note.startswith(("Worst slice", "No slice")))
+    yield from (found[0] for note in notes_below(path) if (found := re.search(r"(Worst|No) slice\b.*", note)))
 
 
 def limits(sources: Sources) -> list[str]:
