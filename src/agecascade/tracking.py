@@ -115,7 +115,7 @@ class Tracker:
         It ends with the means of their final metrics. system_metrics: the load of the machine is logged meanwhile.
         """
         with self.model_run(name, params or {}, {}) as run, run.monitored(system_metrics):
-            self.parent = run.run_id
+            self.parent, self.ended = run.run_id, []
             try:
                 yield run
             finally:
