@@ -18,10 +18,10 @@ from agecascade.tracking_store import (
     TooSlow,
     as_number,
     common_tags,
-    data_digest,
     first_line,
     flat,
     log_batch,
+    means,
     open_store,
     refused,
     replaced,
@@ -317,18 +317,6 @@ def log_run(
         for path in artifacts:
             run.artifact(path)
     return tracker
-
-
-def data_inputs(datasets: Iterable[str], purpose: str) -> dict[str, tuple[str, str]]:
-    """{data set: (DVC's hash of its aligned faces, what it is used for)}, of those that DVC knows."""
-    found = {name: data_digest(name) for name in datasets}
-    return {name: (digest, purpose) for name, digest in found.items() if digest is not None}
-
-
-def means(trainings: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    """The mean of each metric that all trainings have."""
-    names = [name for name in (trainings[0] if trainings else {}) if all(as_number(metrics.get(name)) is not None for metrics in trainings)]
-    return {name: sum(float(metrics[name] or 0) for metrics in trainings) / len(trainings) for name in names}
 
 
 def _curves(history: Sequence[Mapping[str, float]]) -> dict[int, dict[str, float]]:

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
@@ -83,6 +83,12 @@ def data_digest(dataset: str, root: Path = Path()) -> str | None:
     stage = re.search(rf"^  align@{re.escape(dataset)}:\n(?:   .*\n)*", lock, re.MULTILINE)
     found = re.search(rf"- path: {path}\n(?:\s+hash: md5\n)?\s+md5: ([0-9a-f]+(?:\.dir)?)", stage[0]) if stage else None
     return found[1] if found else None
+
+
+def data_inputs(datasets: Iterable[str], purpose: str) -> dict[str, tuple[str, str]]:
+    """{data set: (DVC's hash of its aligned faces, what it is used for)}, of those that DVC knows."""
+    found = {name: data_digest(name) for name in datasets}
+    return {name: (digest, purpose) for name, digest in found.items() if digest is not None}
 
 
 def runs_address(experiment_id: str) -> str:
@@ -217,6 +223,12 @@ def as_number(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def means(trainings: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    """The mean of each metric that all trainings have."""
+    names = [name for name in (trainings[0] if trainings else {}) if all(as_number(metrics.get(name)) is not None for metrics in trainings)]
+    return {name: sum(float(metrics[name] or 0) for metrics in trainings) / len(trainings) for name in names}
 
 
 def open_store(create: Callable[[str], Any]) -> Any:

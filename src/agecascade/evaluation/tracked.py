@@ -12,8 +12,9 @@ from typing import Any
 from agecascade.errors import ParamsError, TrackingError
 from agecascade.io.files import checksum
 from agecascade.params import Params, read_yaml
-from agecascade.tracking import Run, Tracker, data_inputs
+from agecascade.tracking import Run, Tracker
 from agecascade.tracking_store import (
+    data_inputs,
     first_line,
     flat,
     git_revision,

@@ -25,7 +25,8 @@ from agecascade.loading import Faces, images_digest
 from agecascade.loading.faces import load_cached_faces
 from agecascade.model_folder import model_digest
 from agecascade.params import DAA, Compute, Params, Row
-from agecascade.tracking import Tracker, data_inputs
+from agecascade.tracking import Tracker
+from agecascade.tracking_store import data_inputs
 from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.fold import SCORES, TESTED, conclude, train_fold
