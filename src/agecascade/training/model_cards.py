@@ -85,7 +85,8 @@ def _validation(folds: Sequence[ModelCard]) -> str:
     pictures = sum(card.validation["validation_pictures"] for card in folds if card.validation)
     text = "There were no validation pictures."
     if errors:
-        text = f"MAE {sum(errors) / len(errors):.2f} over {pictures} validation pictures, the mean of {len(errors)} folds."
+        mean = f", the mean of {len(errors)} folds" if len(errors) > 1 else ""
+        text = f"MAE {sum(errors) / len(errors):.2f} over {pictures} validation pictures{mean}."
     interval = folds[0].interval
     if interval is None:
         return f"{text} The model has no calibrated interval."
