@@ -26,7 +26,7 @@ LAYERS = [
     {"features", "training", "estimator", "splits"},
     {"regressors", "screening", "explain"},
     {"evaluation"},
-    {"dataset_report"},
+    {"dataset_report", "report"},
     {"cli"},
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -82,7 +82,7 @@ def test_no_circle_of_imports() -> None:
 
 @pytest.mark.parametrize(
     ("library", "allowed"),
-    [("mlflow", {"tracking"}), ("dvc", {"evaluation"}), ("lightning_fabric", {"training"})],
+    [("mlflow", {"tracking", "report"}), ("dvc", {"evaluation"}), ("lightning_fabric", {"training"})],
 )
 def test_a_library_has_one_room(library: str, allowed: set[str]) -> None:
     assert {part(path) for path in FILES if library in libraries(path)} <= allowed

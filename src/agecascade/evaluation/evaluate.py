@@ -13,6 +13,7 @@ from agecascade.evaluation.comparison import write_comparison
 from agecascade.evaluation.examples import draw_examples
 from agecascade.evaluation.fold_errors import draw_fold_errors
 from agecascade.evaluation.groups import analyse_groups
+from agecascade.evaluation.headline import write_headline
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import BASELINE, EvaluatedRow, baseline_rows, by_label, evaluated_rows, split_and_manifest, subjects_of
 from agecascade.evaluation.slices import write_slices
@@ -26,6 +27,7 @@ from agecascade.plots import results as plots
 MOST_PANELS = 4
 # each writes tables below results.metrics and pictures below results.plots; a new analysis is a module of its own and a line here
 ANALYSES: tuple[Callable[[Results], None], ...] = (
+    write_headline,
     draw_examples,
     draw_fold_errors,
     analyse_calibration,

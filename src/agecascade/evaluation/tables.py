@@ -99,14 +99,15 @@ def _rates(figures: Mapping[str, float | str]) -> dict[str, float | str]:
 def to_markdown(table: pd.DataFrame) -> str:
     """The table in Markdown: errors to the hundredth, rates and correlations to the thousandth; numbers to the right."""
     columns = list(table.columns)
-    cells = [[_cell(column, value) for column, value in zip(columns, line, strict=True)] for line in table.itertuples(index=False)]
+    cells = [[cell_text(column, value) for column, value in zip(columns, line, strict=True)] for line in table.itertuples(index=False)]
     rules = ["---:" if pd.api.types.is_numeric_dtype(table[column]) else "---" for column in columns]
     lines = ["| " + " | ".join(map(str, line)) + " |" for line in [columns, rules, *cells]]
     footnote = ["", BOUNDED] if "note" in columns and (table["note"] == "†").any() else []
     return "\n".join([*lines, *footnote]) + "\n"
 
 
-def _cell(column: str, value: object) -> str:
+def cell_text(column: str, value: object) -> str:
+    """A cell of a table: errors to the hundredth, rates and correlations to the thousandth, nothing where it is missing."""
     if pd.isna(value):
         return ""
     if not isinstance(value, float):

@@ -166,6 +166,15 @@ class Evaluate(Block):
         return self
 
 
+class Tracking(Block):
+    """What MLflow is given besides figures: it changes no output, so no stage depends on it."""
+
+    params: list[str] = Field(default_factory=list)  # keys or blocks that every evaluation shows, besides the usual few and changed ones
+    # none; logged: the main row's model with its evaluation; champion: registered, too, under that alias
+    models: Literal["none", "logged", "champion"] = "none"
+    system_metrics: bool = False  # the load of the machine in trainings
+
+
 class Daa(Block):
     """How a picture is compared with every age of the grid."""
 
@@ -217,6 +226,7 @@ class Params(Block):
     explain: dict[str, Explain] = Field(default_factory=dict)
     regressors: dict[str, RegressorSettings]
     evaluate: Evaluate
+    tracking: Tracking = Field(default_factory=Tracking)
 
     @model_validator(mode="after")
     def _names_fit(self) -> Params:
