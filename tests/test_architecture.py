@@ -99,5 +99,5 @@ def test_networks_and_objectives_know_no_files() -> None:
 def test_the_house_stays_small() -> None:
     packages = {path.parent for path in PACKAGE.rglob("__init__.py")} - {PACKAGE}
     modules = {path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"}
-    assert len(packages) + len(modules) <= 38
-    assert len(FILES) + len(list((ROOT / "pipeline").glob("*.py"))) <= 240
+    assert len(packages) + len(modules) <= 40
+    assert len(FILES) + len(list((ROOT / "pipeline").glob("*.py"))) <= 260
