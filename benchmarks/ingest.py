@@ -100,9 +100,9 @@ def ours(path: Path) -> None:
     from agecascade.params import Clean
 
     manifest, rejects = path.with_suffix(".parquet"), path.with_suffix(".rejects.parquet")
-    with open_archives(path) as archive:
-        settings = Clean(low=0, high=101)
-        clean(archive, reader("agedb"), settings, {}, name=path.stem, manifest=manifest, rejects=rejects, workers=WORKERS)
+    with open_archives(path) as archive, tempfile.TemporaryDirectory() as work:
+        settings, files = Clean(low=0, high=101), {"manifest": manifest, "rejects": rejects, "work": Path(work)}
+        clean(archive, reader("agedb"), settings, {}, name=path.stem, workers=WORKERS, **files)
 
 
 def peer(path: Path) -> None:

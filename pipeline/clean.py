@@ -9,6 +9,7 @@ from agecascade.archives import open_archives
 from agecascade.datasets import reader
 from agecascade.datasets.cleaning import clean
 from agecascade.io.files import write_figures
+from agecascade.io.places import work_folder
 from common import run
 
 
@@ -26,6 +27,7 @@ def main(name: str) -> None:
             manifest=Path("data/manifest") / f"{name}.parquet",
             rejects=Path("data/manifest") / f"{name}.rejects.parquet",
             workers=settings.compute.workers,
+            work=work_folder(),
         )
     write_figures(Path("metrics/clean") / f"{name}.json", counts)
     print(f"clean {name}: {counts}")

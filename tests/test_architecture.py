@@ -24,7 +24,7 @@ LAYERS = [
     {"augmentation", "model_folder", "duplicates", "study"},
     {"inference", "pretrained", "leakage", "own_table"},
     {"features", "training", "estimator", "splits"},
-    {"regressors", "screening"},
+    {"regressors", "screening", "explain"},
     {"evaluation"},
     {"dataset_report"},
     {"cli"},

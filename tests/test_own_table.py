@@ -96,7 +96,7 @@ def test_the_study_reads_what_was_understood(tmp_path) -> None:
     fetch_all(reader("csv_table").sources(dataset.options), raw)
     assert sorted(path.name for path in raw.iterdir()) == ["labels.csv", "photos"]
     with open_archives(raw) as archive:
-        files = {"manifest": tmp_path / "m.parquet", "rejects": tmp_path / "r.parquet"}
+        files = {"manifest": tmp_path / "m.parquet", "rejects": tmp_path / "r.parquet", "work": tmp_path / "work"}
         counts = clean(archive, reader("csv_table"), dataset.clean, dataset.options, name="csv_table", **files)
     assert (counts["kept"], counts["rejected"]) == (COUNT, {})
     assert counts["label"] == {"min": 20, "max": 43, "mean": 31.5}

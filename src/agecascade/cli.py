@@ -1,4 +1,4 @@
-"""The command line: `agecascade predict | datasets | study | tables`."""
+"""The command line: `agecascade predict | explain | datasets | study | tables`."""
 
 from __future__ import annotations
 
@@ -101,10 +101,54 @@ def predict(
     rows: Counter[str] = Counter()
     with tqdm(listing.paths, desc="predict", unit="picture") as bar:
         target.write(_counted(estimator.predict_batches(bar, aligned), rows))
-    place = "standard output" if target.standard else output
+    _report("standard output" if target.standard else str(output), rows, listing, err=target.standard)
+
+
+@app.command(epilog=STATUSES)
+@one_line
+def explain(
+    model: Annotated[
+        Path, typer.Option(readable=False, help="Folder with a model.json, or its parent: then the folds' maps are averaged.")
+    ],
+    source: Annotated[Path, typer.Option("--input", readable=False, help="A picture, or a folder, searched with all its subfolders.")],
+    output: Annotated[Path, typer.Option(readable=False, help="A new or empty folder: a picture for each face, and faces.csv.")],
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="score_map, grad_cam, occlusion or comparison_ages; several times for several. By default all the model has."),
+    ] = None,
+    layer: Annotated[str, typer.Option(help="Of Grad-CAM: last, a block such as block4, or the path of a module.")] = "last",
+    aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are face crops already; no face is searched for.")] = False,
+    max_side: Annotated[
+        int | None, typer.Option(help="Longer photos are reduced to this for detection; by default as in training.")
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="The detector's score from which a face counts; by default as in training.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same names in a folder that has some.")] = False,
+) -> None:
+    """Draw what a model looks at in each face, and write a table of the faces."""
+    from agecascade.io.user_output import UserFolder
+
+    listing = _listing(source)
+    target = UserFolder(output, [source, model], overwrite)
+    from tqdm import tqdm
+
+    from agecascade.estimator import Estimator
+    from agecascade.explain.photos import TABLE, Explainer
+    from agecascade.io.user_output import UserOutput
+
+    explainer = Explainer(Estimator.load(model, max_side=max_side, min_score=min_score), kind or (), layer)
+    rows: Counter[str] = Counter()
+    with tqdm(listing.paths, desc="explain", unit="picture") as bar, target.opened() as folder:
+        UserOutput(folder / TABLE).write(_counted(explainer.batches(bar, folder, aligned), rows))
+    _report(str(output), rows, listing, err=False)
+
+
+def _report(place: str, rows: Counter[str], listing: Listing, err: bool) -> None:
+    """Print what was done; exits with SOME_FAILED where pictures failed."""
     faces, pictures = rows["faces"], len(listing.paths)
     counts = f"{faces} face{'s' * (faces != 1)} of {pictures} picture{'s' * (pictures != 1)}, rows with an error: {rows['errors']}"
-    typer.echo(f"{place}: {counts}{listing.remark}", err=target.standard)
+    typer.echo(f"{place}: {counts}{listing.remark}", err=err)
     if rows["failed"]:
         raise typer.Exit(SOME_FAILED)
 

@@ -107,7 +107,7 @@ class Estimator:
                 f"{folder} is no folder; a model folder holds model.json and model.safetensors: train the model first (`dvc repro`)"
             )
         paths = [folder] if (folder / "model.json").is_file() else _fold_folders(folder)
-        folds = [_load_fold(path, device) for path in paths]
+        folds = [load_fold(path, device) for path in paths]
         _refuse_other_models(paths, folds)
         crop = folds[0].card.crop
         return cls(folds, crop.detector if crop.repeatable else None, _in_photos(crop.detection, max_side, min_score))
@@ -127,16 +127,21 @@ class Estimator:
 
     def predict_batches(self, images: Any, aligned: bool = False) -> Iterator[pd.DataFrame]:
         """As `predict`, in frames of some 256 rows, so that memory does not grow with the number of pictures."""
+        for rows in self.face_batches(images, aligned):
+            yield self.valued(rows)
+
+    def face_batches(self, images: Any, aligned: bool = False) -> Iterator[list[FaceRow]]:
+        """The cropped faces of the pictures that `predict` takes, some 256 at once, without their values. Raises as `predict`."""
         find, frame = self._finder(aligned), self._frame(aligned)
         rows: list[FaceRow] = []
         pictures = named_pictures(images)
         while batch := [(name, opened(picture, self.max_megapixels)) for name, picture in islice(pictures, find.batch)]:
             rows += _rows(batch, find, frame)
             if len(rows) >= BATCH_ROWS:
-                yield self._valued(rows)
+                yield rows
                 rows = []
         if rows:
-            yield self._valued(rows)
+            yield rows
 
     def _finder(self, aligned: bool) -> Finder:
         if aligned:
@@ -152,7 +157,8 @@ class Estimator:
         # a crop as it was cut holds its margin already
         return Frame(self.frame.size) if aligned else self.frame
 
-    def _valued(self, rows: list[FaceRow]) -> pd.DataFrame:
+    def valued(self, rows: list[FaceRow]) -> pd.DataFrame:
+        """The columns of `predict` of cropped faces and of pictures without one."""
         crops = [row.crop for row in rows if row.crop is not None]
         values = np.full((3, len(rows)), np.nan)  # value, low, high
         if crops:
@@ -247,8 +253,8 @@ def _refuse_other_models(paths: list[Path], folds: list[FoldModel]) -> None:
                 raise ModelError(f"{path}/model.json: `{key}` differs from {paths[0].name}'s; folds of one model share it")
 
 
-def _load_fold(folder: Path, device: str | None) -> FoldModel:
-    """One model folder; raises ModelError."""
+def load_fold(folder: Path, device: str | None = None) -> FoldModel:
+    """One model folder; device: torch's name, the default is CUDA where there is one. Raises ModelError."""
     network, method, card = model_folder.load(folder)
     if card.method == IDENTITY:
         raise ModelError(f"{folder} recognises identities and estimates nothing; give a model of a cascade step, models/<step>/...")

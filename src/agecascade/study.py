@@ -24,7 +24,7 @@ from agecascade.params import SCRATCH, check
 
 DEFAULT = "sample"
 # Blocks of named entries: a study with its own has none of the default's.
-REPLACED_WHOLE = ("datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "regressors")
+REPLACED_WHOLE = ("datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "explain", "regressors")
 
 OWN = "own"  # the step of a study of own data: not `target`, so that the sample's models stay
 
@@ -224,6 +224,7 @@ def _overlay(
         "compare": {"methods": []},
         "features": {},
         "screen": {},
+        "explain": {},
         "regressors": {},
         "evaluate": {"target": target, "levels": flow_style([round(count * step, 6) for count in (3.0, 5.0, 7.0)])},
     }

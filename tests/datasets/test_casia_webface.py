@@ -65,7 +65,7 @@ def test_the_drawn_archive_is_understood(tmp_path):
         assert all(isinstance(row, ManifestRow) for row in results)
         assert len({row.sample_id for row in results}) == 36
         assert len({row.subject for row in results}) == 6
-        files = {"manifest": tmp_path / "m.parquet", "rejects": tmp_path / "r.parquet"}
+        files = {"manifest": tmp_path / "m.parquet", "rejects": tmp_path / "r.parquet", "work": tmp_path / "work"}
         counts = clean(archive, reader("casia_webface"), Clean(), {}, name="casia_webface", **files)
     assert (counts["kept"], counts["rejected"]) == (35, {"truncated": 1})
 

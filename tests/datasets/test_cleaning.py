@@ -28,7 +28,7 @@ ALL = 1.0  # a reject rate that lets everything through
 
 def listing(*rows):
     """A reader that tells these rows."""
-    return SimpleNamespace(sources=lambda options: [], rows=lambda archive, options: iter(rows))
+    return SimpleNamespace(__name__="agecascade.datasets.agedb", sources=lambda options: [], rows=lambda archive, options: iter(rows))
 
 
 def row(name="a", **fields) -> ManifestRow:

@@ -107,7 +107,7 @@ def test_the_drawn_archive_is_understood(tmp_path):
         results = list(reader("ms_celeb").rows(archive, {}))
         assert [row.sample_id.split("/")[1] for row in results] == [str(number) for number in range(1, 37)]
         assert len({row.subject for row in results}) == 6
-        files = {"manifest": tmp_path / "m.parquet", "rejects": tmp_path / "r.parquet"}
+        files = {"manifest": tmp_path / "m.parquet", "rejects": tmp_path / "r.parquet", "work": tmp_path / "work"}
         counts = clean(archive, reader("ms_celeb"), Clean(), {}, name="ms_celeb", **files)
     assert (counts["kept"], counts["rejected"], counts["subjects"]) == (36, {}, 6)
 

@@ -168,9 +168,8 @@ def test_the_drawn_archive_is_understood(tmp_path):
         results = list(reader("vggface2").rows(archive, ALL))
         assert list(rejects(results).values()) == ["not_listed"]
         assert {row.gender for row in results if isinstance(row, ManifestRow)} == {"female", "male"}
-        counts = clean(
-            archive, reader("vggface2"), Clean(), {}, name="vggface2", manifest=tmp_path / "m.parquet", rejects=tmp_path / "r.parquet"
-        )
+        files = {"manifest": tmp_path / "m.parquet", "rejects": tmp_path / "r.parquet", "work": tmp_path / "work"}
+        counts = clean(archive, reader("vggface2"), Clean(), {}, name="vggface2", **files)
     assert (counts["kept"], counts["rejected"], counts["subjects"]) == (35, {"truncated": 1}, 6)
 
 

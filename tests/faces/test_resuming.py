@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from agecascade.archives import open_archives
+from agecascade.errors import RejectRateError
 from agecascade.faces import align as stage
 from agecascade.faces import parts
 from agecascade.faces.align import align
@@ -60,6 +62,13 @@ def content(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
+def waiting_in(work: Path) -> int:
+    """How many unfinished alignments wait in the work folder; the last finished one stays there."""
+    folders = [path for path in work.iterdir() if path.is_dir()]
+    assert len([path for path in folders if path.name.startswith("aligned-")]) == 1
+    return len(folders) - 1
+
+
 class Killed(BaseException):
     """Ends a run as SIGKILL does: nothing catches it."""
 
@@ -78,10 +87,10 @@ def stopping_after(monkeypatch: pytest.MonkeyPatch, batches: int, error: BaseExc
 
 
 def test_finished_parts_are_not_made_again(tmp_path: Path, input_of: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = run(input_of, tmp_path / "undisturbed", tmp_path / "work")
+    counts = run(input_of, tmp_path / "undisturbed", tmp_path / "other")
     assert counts["rows"] == PICTURES + 1
     assert counts["reasons"] == {"missing": 1, "no_face": 17, "unreadable": 15}
-    assert not list((tmp_path / "work").iterdir())
+    assert waiting_in(tmp_path / "other") == 0
     with monkeypatch.context() as patched:
         stopping_after(patched, 7, Killed())  # a part has two batches
         with pytest.raises(Killed):
@@ -99,7 +108,7 @@ def test_finished_parts_are_not_made_again(tmp_path: Path, input_of: tuple[Path,
     assert set(batches) == {3, 4, 5}
     assert content(tmp_path / "faces") == content(tmp_path / "undisturbed")
     assert {name: (tmp_path / "faces" / name).stat().st_mtime_ns for name in waiting} == waiting
-    assert not list((tmp_path / "work").iterdir())
+    assert waiting_in(tmp_path / "work") == 0
 
 
 def test_other_settings_begin_anew_and_an_allowed_share_of_rejects_does_not(
@@ -116,14 +125,34 @@ def test_other_settings_begin_anew_and_an_allowed_share_of_rejects_does_not(
         states = {path.name for path in (tmp_path / "work").iterdir() if path.is_dir()}
     assert len(states) == 3
     run(input_of, tmp_path / "faces", tmp_path / "work")
-    assert not list((tmp_path / "work").iterdir())  # what nobody goes on with is forgotten
+    assert waiting_in(tmp_path / "work") == 0  # what nobody goes on with is forgotten
+
+
+def test_another_allowed_share_of_rejects_aligns_nothing_again(
+    tmp_path: Path, input_of: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`align.max_reject_rate` is in the params of the stage, which DVC then runs again; here 33 of 241 pictures are rejected."""
+    counts = run(input_of, tmp_path / "faces", tmp_path / "work")
+    before = content(tmp_path / "faces")
+    monkeypatch.setattr(stage, "ordered", lambda *_: pytest.fail("aligned again"))
+    for rate, passes in ((0.5, True), (0.1, False), (0.14, True)):
+        shutil.rmtree(tmp_path / "faces", ignore_errors=True)  # DVC empties a stage's outputs
+        settings = SETTINGS.model_copy(update={"max_reject_rate": rate})
+        with open_archives(input_of[0]) as archive:
+            arguments = (archive, input_of[1], settings, "annotation", tmp_path / "faces", Compute(), tmp_path / "work")
+            if passes:
+                assert align(*arguments).counts == counts
+                assert content(tmp_path / "faces") == before
+            else:
+                with pytest.raises(RejectRateError, match=r"33 of 241 .* more than align.max_reject_rate = 0\.1"):
+                    align(*arguments)
 
 
 @pytest.mark.parametrize("failing", ["part", "delivery"])
 def test_a_full_disk_loses_no_finished_part(
     tmp_path: Path, input_of: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    run(input_of, tmp_path / "undisturbed", tmp_path / "work")
+    run(input_of, tmp_path / "undisturbed", tmp_path / "other")
     full = OSError(errno.ENOSPC, "No space left on device")
     with monkeypatch.context() as patched:
         if failing == "part":

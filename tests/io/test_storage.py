@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,28 +71,27 @@ def test_a_folder_is_delivered_in_the_place_of_another(tmp_path: Path, remote: s
     for place in (tmp_path / "out" / "faces", remote):
         put(place, {"part-0": b"old", "part-7": b"old"})
         folder = finished(tmp_path)
-        storage.deliver(folder, place)
-        assert not folder.exists()
+        assert storage.deliver(folder, place) == (place != remote)
+        assert sorted(path.name for path in folder.iterdir()) == ["part-0", "part-1"]
         walked = [(folders, sorted(files)) for _, _, folders, files in storage.walk(place)]
         assert walked == [([], ["part-0", "part-1"])]
         with storage.opened(f"{place}/part-0") as file:
             assert file.read() == b"new"
 
 
-def test_a_folder_is_delivered_to_another_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("one_disk", [True, False])
+def test_a_delivered_folder_takes_space_once_where_links_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_disk: bool) -> None:
     folder, target = finished(tmp_path), tmp_path / "out" / "faces"
-    replace = Path.replace
 
-    def refused(self: Path, to: Path) -> Path:
-        if self == folder:
-            raise OSError(errno.EXDEV, "another disk")
-        return replace(self, to)
+    def refused(source: str, copy: str) -> None:
+        raise OSError(errno.EXDEV, "another disk", source, None, copy)
 
-    monkeypatch.setattr(Path, "replace", refused)
-    storage.deliver(folder, target)
-    assert sorted(path.name for path in target.iterdir()) == ["part-0", "part-1"]
+    if not one_disk:
+        monkeypatch.setattr(os, "link", refused)
+    assert storage.deliver(folder, target) == one_disk
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == {"part-0": b"new", "part-1": b"newer"}
     assert [path.name for path in target.parent.iterdir()] == ["faces"]
-    assert not folder.exists()
+    assert (folder / "part-0").samefile(target / "part-0") == one_disk
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "folder"])

@@ -14,7 +14,7 @@ from agecascade import study
 from agecascade.io.yaml_text import comments_above, dump_yaml, load_yaml
 from places import ROOT
 
-BLOCKS = ("datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "regressors")
+BLOCKS = ("datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "explain", "regressors")
 
 
 def set_params(path: Path, *overrides: str) -> list[str]:

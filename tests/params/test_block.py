@@ -20,7 +20,7 @@ from agecascade.training.initial_weights import require_rows
 from places import faults_of, sample_params
 
 RULE = "a name is 1 to 64 of the letters a-z and A-Z, digits, _ and -, and begins with a letter"
-BLOCKS = ("datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "regressors")
+BLOCKS = ("datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "explain", "regressors")
 NO_NAMES = ["fg.net", "fg net", "fg'n", "fg@net", "", "../x", "a" * 300, "$(touch x)", "`x`", "a;b", "a\nb", "-x", "1", "é", "a/b"]
 EXTREMES: list[Any] = [math.inf, -math.inf, math.nan, -1, 10**30, -(10**30), 10**400, 2**70, 1e300, 5e-324]
 

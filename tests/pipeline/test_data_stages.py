@@ -13,6 +13,7 @@ import clean as clean_stage
 import download as download_stage
 import inventory as inventory_stage
 from agecascade import params
+from agecascade.datasets import cleaning
 from agecascade.errors import ArchiveError, FetchError, RejectRateError
 from agecascade.params import Clean, Dataset
 from agecascade.schema import MANIFEST, REJECTS
@@ -67,6 +68,21 @@ def test_an_archive_that_is_gone_is_told_with_the_copy_that_is_used(repository, 
     inventory_stage.main()
     place = repository / "archives" / "AgeDB.zip"
     assert capsys.readouterr().out == f"inventory faces: {place} is no longer there; its copy in data/raw/faces is used\n"
+
+
+def test_another_allowed_share_of_rejects_reads_no_picture_again(repository, monkeypatch):
+    """Also after a run that failed for it: `max_reject_rate` is what a person changes then."""
+    download_stage.main("faces")
+    use(monkeypatch, Clean(max_reject_rate=0.1))
+    with pytest.raises(RejectRateError):
+        clean_stage.main("faces")
+    monkeypatch.setattr(cleaning, "_check_pictures", lambda *_: pytest.fail("read again"))
+    use(monkeypatch, Clean(max_reject_rate=0.2))
+    clean_stage.main("faces")
+    assert pq.read_table("data/manifest/faces.parquet")["label"].to_pylist() == [30, 31, 32, 33]
+    use(monkeypatch, Clean(max_reject_rate=0.2, high=31))
+    with pytest.raises(pytest.fail.Exception, match="read again"):
+        clean_stage.main("faces")
 
 
 def test_a_failed_stage_leaves_the_earlier_outputs_whole(repository, monkeypatch):

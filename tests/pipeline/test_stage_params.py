@@ -28,7 +28,7 @@ RECORDING = ROOT / "tests" / "support" / "recording"
 # how the work is done, not what comes out: a change of these makes nothing stale
 EXECUTION = {"compute.backend", "compute.workers", "compute.address", "compute.devices", "compute.cache_gib"}
 # blocks of named entries: looking a name up in one reads what is taken of the entry
-ENTRIES = {"datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "regressors"}
+ENTRIES = {"datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "explain", "regressors"}
 
 
 def with_search_and_screening(content: Any) -> None:

@@ -86,8 +86,11 @@ def outcome(archive: Archive, reader: Any, settings: Clean, *, name: str = "tiny
     with tempfile.TemporaryDirectory() as folder:
         manifest, rejects = Path(folder, "m.parquet"), Path(folder, "r.parquet")
         try:
-            counts = clean(archive, reader, settings, {}, name=name, manifest=manifest, rejects=rejects, workers=workers)
+            counts = clean(
+                archive, reader, settings, {}, name=name, manifest=manifest, rejects=rejects, workers=workers, work=Path(folder, "work")
+            )
         except AgecascadeError:
-            assert not list(Path(folder).iterdir())
+            assert not manifest.exists()
+            assert not rejects.exists()
             raise
         return SimpleNamespace(counts=counts, manifest=pq.read_table(manifest), rejects=pq.read_table(rejects))

@@ -114,6 +114,7 @@ def identity_study(min_images: int, *, detector: str, options: Mapping[str, Any]
 class Reader(Protocol):
     """A module of agecascade.datasets: one published data set."""
 
+    __name__: str
     INFO: Info
 
     def sources(self, options: Mapping[str, Any]) -> list[Source]:

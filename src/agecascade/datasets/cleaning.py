@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +20,9 @@ from agecascade.datasets.row_store import RowStore
 from agecascade.errors import ArchiveError, ParamsError, RejectRateError, missing_column
 from agecascade.imaging.headers import picture_size
 from agecascade.imaging.soundness import picture_fault
-from agecascade.io.files import write_batches
+from agecascade.io.code import code_digest
+from agecascade.io.files import write_batches, write_json, written_beside
+from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.params import Clean
 from agecascade.schema import MANIFEST, REJECTS
 
@@ -39,27 +43,53 @@ def clean(
     manifest: Path,
     rejects: Path,
     workers: int = 1,
+    work: Path,
 ) -> dict[str, Any]:
     """Read, filter and check the data set `name`; writes `manifest` (schema.MANIFEST) and `rejects` (schema.REJECTS).
 
     Returns the content of metrics/clean/<name>.json. Rows are judged by their labels first, so that only pictures that may stay
-    are decoded; each is read once. Memory does not grow with the number of pictures. Raises ArchiveError where the archive
-    is damaged or of another data set, RejectRateError above `max_reject_rate`; then neither file is written.
+    are decoded; each is read once. Memory does not grow with the number of pictures. The result is kept below `work`, so that another
+    allowed share of rejects is only compared. Raises ArchiveError where the archive is damaged or of another data set, RejectRateError
+    above `max_reject_rate`; then neither file is written.
     """
     excluded = exclusions(settings.exclude) if settings.exclude else {}
-    with RowStore() as store:
-        _list(reader, archive, options, settings, excluded, store, name)
-        _check_pictures(archive, settings, store, name, workers)
-        store.reject_missing()
-        for member, reason in archive.skipped.items():
-            store.reject(Reject(member, "unsafe_member", reason))
-        if settings.min_images_per_identity > 1:
-            store.reject_small_identities(settings.min_images_per_identity)
-        counts = store.counts()
+
+    def make(folder: Path) -> None:
+        with RowStore() as store:
+            _list(reader, archive, options, settings, excluded, store, name)
+            _check_pictures(archive, settings, store, name, workers)
+            store.reject_missing()
+            for member, reason in archive.skipped.items():
+                store.reject(Reject(member, "unsafe_member", reason))
+            if settings.min_images_per_identity > 1:
+                store.reject_small_identities(settings.min_images_per_identity)
+            write_json(folder / "counts.json", store.counts())
+            write_batches(folder / "manifest.parquet", store.manifest(), MANIFEST)
+            write_batches(folder / "rejects.parquet", store.rejects(), REJECTS)
+
+    cache = ResumeCache(work)
+    made = cache.entry(f"clean-{name}-{_fingerprint(archive, reader, settings, options, excluded)}", make)
+    counts: dict[str, Any] = json.loads((made / "counts.json").read_text(encoding="utf-8"))
+    try:
         _check_rate(name, counts, settings.max_reject_rate)
-        write_batches(manifest, store.manifest(), MANIFEST)
-        write_batches(rejects, store.rejects(), REJECTS)
+        for part, target in (("manifest", manifest), ("rejects", rejects)):
+            with written_beside(target) as beside:
+                shutil.copyfile(made / f"{part}.parquet", beside)
+    finally:
+        cache.forget(f"clean-{name}")  # earlier results; this one is in use
+        cache.clear(keep=lambda _: True)
     return counts
+
+
+def _fingerprint(archive: Archive, reader: Reader, settings: Clean, options: Mapping[str, Any], excluded: Mapping[str, str]) -> str:
+    """Changes with whatever changes the manifest or the rejects; the allowed share of rejects does not."""
+    return fingerprint(
+        code=code_digest(__name__, reader.__name__),
+        settings=settings.model_dump(exclude={"max_reject_rate"}),
+        options=options,
+        excluded=excluded,
+        archive=archive.state(),
+    )
 
 
 def exclusions(path: str) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from agecascade.imaging import decode_image, encode_image
 from agecascade.io import storage
 from agecascade.io.code import code_digest
 from agecascade.io.compute import ordered
+from agecascade.io.files import write_json
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.io.storage import Location
 from agecascade.params import Align, Compute
@@ -48,19 +50,33 @@ def align(
 
     manifest: a Parquet file of schema.MANIFEST. The folder appears whole or not at all; its content and order depend on neither
     workers, backend nor interruptions. Finished parts are stored below `work`: after an interruption, a run of the same code, settings
-    and input continues with the next one. Raises FaceError where the detector cannot run, ArchiveError where the archive is
-    damaged, ComputeError where the workers are lost, and RejectRateError as soon as `settings.max_reject_rate` is exceeded.
+    and input continues with the next one, and after the end another allowed share of rejects is only
+    compared. Raises FaceError where the detector cannot run, ArchiveError where the archive is damaged, ComputeError where the workers are
+    lost, and RejectRateError as soon as `settings.max_reject_rate` is exceeded.
     """
     create_finder(detector, settings.detection)  # before any work: a missing model raises one error, not one from each worker
     name = str(folder).rstrip("/").rpartition("/")[2]
     cache, stamp = ResumeCache(work), _fingerprint(archive, manifest, settings, detector)
-    # a killed pipeline can leave this stage running: then this one waits
-    with cache.unfinished(f"align-{name}-{stamp}") as state, PartWriter(state, ManifestIndex(manifest, state)) as parts:
-        _fill(parts, archive, settings, detector, compute, name)
-        counts = _counts(parts)
-        storage.deliver(parts.complete(), folder)
+    entry = f"aligned-{name}-{stamp}"
+    finished = cache.finished(entry)
+    if finished is None:
+        # a killed pipeline can leave this stage running: then this one waits
+        with cache.unfinished(f"align-{name}-{stamp}") as state, PartWriter(state, ManifestIndex(manifest, state)) as parts:
+            _fill(parts, archive, settings, detector, compute, name)
+            finished = cache.entry(entry, partial(_finish, parts))
+    outcome = json.loads((finished / "outcome.json").read_text(encoding="utf-8"))
+    _check_rate(outcome["counts"], outcome["first"], settings.max_reject_rate, name)
+    linked = storage.deliver(finished / "aligned", folder)
     cache.forget(f"align-{name}")  # states of earlier runs of this data set, and the lock of this one
-    return AlignResult(counts)
+    cache.forget(f"aligned-{name}")  # earlier results; this one is in use
+    cache.clear(keep=lambda _: linked)  # a second copy would take as much space again
+    return AlignResult(outcome["counts"])
+
+
+def _finish(parts: PartWriter, folder: Path) -> None:
+    """Move the finished parts below `folder`, beside what became of the rows."""
+    write_json(folder / "outcome.json", {"counts": _counts(parts), "first": parts.first_reject()})
+    parts.complete().rename(folder / "aligned")
 
 
 def _fingerprint(archive: Archive, manifest: Location, settings: Align, detector: str) -> str:
@@ -85,13 +101,13 @@ def _fill(parts: PartWriter, archive: Archive, settings: Align, detector: str, c
         with tqdm(total=len(index), initial=parts.rows, desc=f"align {name}", unit="face") as bar:
             for number, outcomes in ordered(work, batches, compute):
                 parts.add(number, outcomes)
-                _check_rate(parts, settings.max_reject_rate, name)
+                _check_rate_so_far(parts, settings.max_reject_rate, name)
                 bar.update(len(outcomes))
     finally:
         cv2.setNumThreads(threads)
     parts.close()
     parts.reject_missing()
-    _check_rate(parts, settings.max_reject_rate, name)
+    _check_rate_so_far(parts, settings.max_reject_rate, name)
 
 
 def _batches(archive: Archive, index: ManifestIndex, part_rows: int, finished: frozenset[int]) -> Iterator[PictureBatch]:
@@ -121,15 +137,20 @@ def _counts(parts: PartWriter) -> dict[str, Any]:
     return {"rows": parts.rows, "aligned": parts.rows - parts.rejected, "rejected": parts.rejected, "reasons": parts.reasons()}
 
 
-def _check_rate(parts: PartWriter, allowed: float, name: str) -> None:
+def _check_rate_so_far(parts: PartWriter, allowed: float, name: str) -> None:
     """Raise RejectRateError where more than the allowed share of all rows is rejected so far."""
-    rows = len(parts.index)
-    if parts.rejected <= allowed * rows:
+    if parts.rejected > allowed * len(parts.index):
+        _check_rate({**_counts(parts), "rows": len(parts.index)}, parts.first_reject(), allowed, name)
+
+
+def _check_rate(counts: Mapping[str, Any], first: Mapping[str, str] | None, allowed: float, name: str) -> None:
+    """Raise RejectRateError where more than the allowed share of the rows is rejected; first: the first reject."""
+    if first is None or counts["rejected"] <= allowed * counts["rows"]:
         return
-    reasons = ", ".join(f"{count} {reason}" for reason, count in parts.reasons().items())
-    first = next(batch.slice(0, 1).to_pylist()[0] for batch in parts.rejects() if batch.num_rows)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts["reasons"].items())
+    rejected = f"{counts['rejected']} of {counts['rows']} pictures rejected ({reasons})"
     raise RejectRateError(
-        f"align {name}: {parts.rejected} of {rows} pictures rejected ({reasons}), more than align.max_reject_rate = {allowed:g}; "
+        f"align {name}: {rejected}, more than align.max_reject_rate = {allowed:g}; "
         f"the first is {first['member']}: {first['detail']}; mend the cause or raise align.max_reject_rate"
     )
 

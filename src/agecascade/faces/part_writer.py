@@ -88,6 +88,10 @@ class PartWriter:
         if self._rejections:
             yield from self._table(self._rejections).to_batches()
 
+    def first_reject(self) -> dict[str, str] | None:
+        """The first row of the rejects (schema.REJECTS); None without any."""
+        return next((batch.slice(0, 1).to_pylist()[0] for batch in self.rejects() if batch.num_rows), None)
+
     def reasons(self) -> dict[str, int]:
         """Rejects by reason."""
         counts: Counter[str] = Counter()

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import uuid
@@ -71,26 +70,30 @@ def walk(location: Location) -> Iterator[tuple[str, str, list[str], list[str]]]:
         yield top.fs.unstrip_protocol(folder), below, folders, files
 
 
-def deliver(folder: Path, target: Location) -> None:
-    """Move a finished folder to `target`, replacing what is there; nobody sees half of it where the store can rename.
+def deliver(folder: Path, target: Location) -> bool:
+    """Copy a finished folder of files to `target`, replacing what is there; nobody sees half of it where the store can rename.
 
-    A store that cannot, such as S3, gets the files beside, and copies them into place by itself.
+    On one file system the copies are hard links, which take no space: then it returns True. A store that cannot rename, such as S3,
+    gets the files beside, and copies them into place by itself.
     """
-    if is_remote(target):
+    linked = not is_remote(target)
+
+    def link(source: str, copy: str) -> None:
+        nonlocal linked
+        try:
+            os.link(source, copy)
+        except OSError:  # another file system, or one without links
+            linked = False
+            shutil.copy2(source, copy)
+
+    if not linked:
         _upload(folder, _remote(str(target).rstrip("/")))
-        return
+        return False
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir():
-        shutil.rmtree(target)
-    try:
-        folder.replace(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        with written_beside(target) as beside:
-            shutil.copytree(folder, beside)
-        shutil.rmtree(folder)
+    with written_beside(target) as beside:
+        shutil.copytree(folder, beside, copy_function=link)
+    return linked
 
 
 def _upload(folder: Path, target: UPath) -> None:
@@ -109,7 +112,6 @@ def _upload(folder: Path, target: UPath) -> None:
     finally:
         if fs.exists(beside):
             fs.rm(beside, recursive=True)
-    shutil.rmtree(folder)
 
 
 def _remote(location: Location) -> UPath:

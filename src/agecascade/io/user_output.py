@@ -99,6 +99,58 @@ class UserOutput:
             raise OutputError(f"--output {self.typed}: no right to write {'to' if self._streamed else 'in'} {place}; name another place")
 
 
+class UserFolder:
+    """Where a person wants files to be written: a new or an empty folder, unless files of the same names may be replaced."""
+
+    def __init__(self, typed: Path, reads: Iterable[Path] = (), overwrite: bool = False) -> None:
+        """reads: files and folders that are read: none of them may hold the output or lie in it.
+
+        Raises OutputError where that is so, and where the output is a file, or has files and `overwrite` is not given.
+        """
+        self.typed = typed
+        self._place = Path(os.path.realpath(typed))
+        try:
+            self._exists = stat.S_ISDIR(self._place.stat().st_mode)
+            if not self._exists or str(typed) == "-":
+                raise OutputError(f"--output {typed} is no folder; name a new one")
+        except FileNotFoundError:
+            self._exists = False
+        except OSError as error:  # a loop of links, a file in place of a folder
+            raise OutputError(f"--output {typed}: {(error.strerror or str(error)).lower()}; name a new folder") from None
+        if str(typed) == "-":
+            raise OutputError("--output -: pictures need a folder; name a new one")
+        self._refuse(reads, overwrite)
+
+    def _refuse(self, reads: Iterable[Path], overwrite: bool) -> None:
+        for path in reads:
+            read = Path(os.path.realpath(path))
+            if self._place.is_relative_to(read) or read.is_relative_to(self._place):
+                relation = "lies in" if self._place.is_relative_to(read) else "holds"
+                raise OutputError(f"--output {self.typed}: {relation} {path}, which is read; name another folder")
+        place = next(parent for parent in (self._place, *self._place.parents) if parent.exists())
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise OutputError(f"--output {self.typed}: no right to write in {place}; name another place")
+        if self._exists and not overwrite and next(self._place.iterdir(), None) is not None:
+            raise OutputError(
+                f"--output {self.typed} has files in it; name a new folder, or say --overwrite: files of the same names are replaced, "
+                "and others stay"
+            )
+
+    @contextmanager
+    def opened(self) -> Iterator[Path]:
+        """A folder to write into; its files appear at the output when all are written, and not at all after an error."""
+        self._place.parent.mkdir(parents=True, exist_ok=True)
+        sweep(self._place, without_lock=False)
+        with half_written(self._place) as temporary:
+            temporary.mkdir()
+            yield temporary
+            if not self._exists:
+                temporary.replace(self._place)  # an empty folder that came meanwhile is replaced, another is an error
+                return
+            for file in sorted(temporary.iterdir()):
+                file.replace(self._place / file.name)
+
+
 def _status(path: Path, place: Path) -> os.stat_result | None:
     """What a typed path leads to, at its place; None where nothing is there yet. Raises OutputError where no file can be."""
     try:

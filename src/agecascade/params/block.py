@@ -27,7 +27,7 @@ RESERVED = {
 
 # blocks whose keys share a folder: models/<name>, and for steps data/predictions/<name>
 MODELS = ("weights", "pretrain", "search", "cascade")
-ALONE = ("datasets", "features", "screen", "regressors")
+ALONE = ("datasets", "features", "screen", "explain", "regressors")
 
 SHOWN = 60  # characters of a value in an error line
 LARGEST = 1e15  # the largest size of any number: above it floats miss whole numbers, and no setting means so much

@@ -87,6 +87,24 @@ class Screen(Block):
     share: float = Field(0.02, gt=0, lt=1)  # of the pictures, the most doubtful, that the screening lists
 
 
+class Explain(Block):
+    """What the main row's networks of a cascade step look at, on test pictures: each fold's own."""
+
+    dataset: str  # that of the step
+    step: str
+    # null: all that the head allows
+    kinds: list[Literal["score_map", "grad_cam", "occlusion", "comparison_ages"]] | None = None
+    before: str | None = None  # an earlier step, whose Grad-CAM stands beside
+    layer: str = "last"  # of Grad-CAM: last | block1, ... | the path of a module
+    pictures: int = Field(1000, ge=1, le=10_000_000)  # at most so many test pictures, drawn by `seed`
+    # [low, high] of labels, both included; means over each (DLDL-v2, Fig. 6)
+    bands: list[Annotated[list[Level], Field(min_length=2, max_length=2)]] = Field(
+        default_factory=lambda: [[0.0, 3.0], [20.0, 35.0], [65.0, 100.0]]
+    )
+    extremes: int = Field(10, ge=0, le=1000)  # so many of the highest and lowest predictions (Fig. 7); 0 for none
+    shown: int = Field(6, ge=1, le=24)  # single faces on a sheet
+
+
 class RegressorSettings(Block):
     """A regressor on features; the options are its own."""
 
@@ -153,6 +171,7 @@ class Params(Block):
     compare: Compare
     features: dict[str, FeaturesSettings]
     screen: dict[str, Screen] = Field(default_factory=dict)
+    explain: dict[str, Explain] = Field(default_factory=dict)
     regressors: dict[str, RegressorSettings]
     evaluate: Evaluate
 
@@ -178,6 +197,7 @@ class Params(Block):
         for name, screen in self.screen.items():
             if screen.features not in self.features:
                 raise ValueError(f"screen.{name}.features: {unknown_name('features', screen.features, self.features)}")
+        _require_explanations(self)
         _require_searches(self)
         for name in [*self.pretrain, *self.cascade]:
             self.chain(name)
@@ -278,6 +298,22 @@ def _require_searches(params: Params) -> None:
     for name, step in params.cascade.items():
         if step.searched and step.init not in params.search:
             raise ValueError(f"cascade.{name}: {' and '.join(sorted(step.searched))}: search, but init names no search; see `search`")
+
+
+def _require_explanations(params: Params) -> None:
+    """Raise ValueError where an entry of `explain` names a step that there is not, or another data set than the step's."""
+    for name, entry in params.explain.items():
+        for key, step in (("step", entry.step), ("before", entry.before)):
+            if step is not None and step not in params.cascade:
+                raise ValueError(f"explain.{name}.{key}: {unknown_name('step of cascade', step, params.cascade)}")
+        if entry.before == entry.step:
+            raise ValueError(f"explain.{name}.before: it names {entry.step} itself; name an earlier step, or leave it out")
+        trained = params.cascade[entry.step].dataset
+        if entry.dataset != trained:
+            raise ValueError(f"explain.{name}.dataset: {entry.dataset}, but cascade.{entry.step}.dataset is {trained}; name that one")
+        for low, high in entry.bands:
+            if low > high:
+                raise ValueError(f"explain.{name}.bands: [{low:g}, {high:g}] ends before it begins")
 
 
 def _mentions(params: Params) -> list[tuple[str, str]]:

@@ -1,0 +1,124 @@
+"""Stage explain: what the networks of a step look at on their test pictures, each fold's network on its own, as figures and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from agecascade import model_folder
+from agecascade.errors import ModelError, ParamsError
+from agecascade.estimator import FoldModel, load_fold
+from agecascade.explain import KINDS, comparison_ages, draw_study, grad_cam, lacking, score_map
+from agecascade.explain.explained import Array, Explained, figures, joined
+from agecascade.explain.occlusion import occlude
+from agecascade.inference import predict_values
+from agecascade.loading import Images
+from agecascade.loading.faces import Faces, load_cached_faces
+from agecascade.loading.pictures import take
+from agecascade.params import Explain, Params
+
+
+def explain(params: Params, name: str, data: Path, models: Path, plots: Path) -> dict[str, Any]:
+    """Draw `explain.<name>` into the folder `plots` and return its figures; data, models: the folders of all.
+
+    Raises ParamsError naming the key where a layer or kind does not exist for this model, or there is no test picture.
+    """
+    settings = params.explain[name]
+    try:
+        explained = explain_pictures(params, settings, data, models)
+    except ModelError as error:
+        if str(error).partition(":")[0] not in Explain.model_fields:  # of a model folder
+            raise
+        raise ParamsError(f"explain.{name}.{error}") from None
+    draw_study.draw(plots, name, explained, settings)
+    return figures(explained, settings)
+
+
+def explain_pictures(params: Params, settings: Explain, data: Path, models: Path) -> Explained:
+    """Everything that `settings` asks for, of test pictures of all folds. Raises ModelError that begins with a key of them."""
+    splits = pd.read_parquet(data / "splits" / f"{settings.dataset}.parquet")
+    faces = load_cached_faces(data / "aligned" / settings.dataset, params.image_size, params.compute.cache_gib)
+    tested = pictures_tested(splits, faces, settings.pictures, params.seed)
+    if not len(tested):
+        raise ModelError(f"dataset: {settings.dataset} has no test pictures; see datasets.{settings.dataset}.test")
+    parts = []
+    for fold, rows in tested.groupby("fold")["row"]:
+        model = _model(params, models, settings.step, int(fold))
+        before = _model(params, models, settings.before, int(fold)) if settings.before else None
+        own = rows.to_numpy()
+        parts.append(_of_fold(settings, model, before, np.asarray(take(faces.images, own)), faces.label[own]))
+    return joined(parts)
+
+
+def pictures_tested(splits: pd.DataFrame, faces: Faces, most: int, seed: int) -> pd.DataFrame:
+    """At most so many pictures in the order of the faces: row, fold; of one that several folds test, the first fold.
+
+    splits: sample_id, fold, role.
+    """
+    tested = splits[splits["role"] == "test"].sort_values("fold", kind="stable").drop_duplicates("sample_id")
+    place = pd.Series(np.arange(len(faces)), index=faces.sample_id)
+    frame = pd.DataFrame({"row": tested["sample_id"].map(place).to_numpy(), "fold": tested["fold"].to_numpy()})
+    frame = frame.dropna().astype(int).sort_values("row", ignore_index=True)
+    if len(frame) > most:
+        frame = frame.iloc[np.sort(np.random.default_rng(seed).choice(len(frame), most, replace=False))]
+    return frame
+
+
+def _model(params: Params, models: Path, step: str, fold: int) -> FoldModel:
+    return load_fold(model_folder.find_model(models / step, params.main_row, fold))
+
+
+def _of_fold(settings: Explain, model: FoldModel, before: FoldModel | None, images: NDArray[np.uint8], label: Array) -> Explained:
+    value = _values(model, images)
+    explained = Explained(images, label, value, 1, of_ages=grad_cam.scores_of_ages(model))
+    for kind in settings.kinds or KINDS:
+        fault = lacking(model, kind)
+        if fault and settings.kinds is not None:
+            allowed = [other for other in KINDS if not lacking(model, other)]
+            raise ModelError(f"kinds: {kind}: {fault}; this model has {', '.join(allowed)}")
+        if fault:
+            explained.skipped[kind] = fault
+        else:
+            _ADD[kind](explained, model, before, settings)
+    return explained
+
+
+def _values(model: FoldModel, images: Images) -> Array:
+    card = model.card
+    value, _ = predict_values(model.network, model.method, images, card.image_size, card.channels, flip=card.flip)
+    return value
+
+
+def _add_score_maps(explained: Explained, model: FoldModel, before: FoldModel | None, settings: Explain) -> None:
+    explained.score_maps = score_map.score_maps(model, explained.images)
+    explained.score, explained.pooling_lift = score_map.pooling_lift(model, explained.images)
+
+
+def _add_cams(explained: Explained, model: FoldModel, before: FoldModel | None, settings: Explain) -> None:
+    for when, network in (("before", before), ("after", model)):
+        if network is None:
+            continue
+        asked = {"predicted": None, "true": explained.label} if grad_cam.scores_of_ages(network) else {"value": None}
+        for target, ages in asked.items():
+            explained.cams[f"{when}, {target}"] = grad_cam.grad_cam(network, explained.images, settings.layer, ages)
+
+
+def _add_occlusion(explained: Explained, model: FoldModel, before: FoldModel | None, settings: Explain) -> None:
+    explained.occlusion = occlude(model, explained.images)
+
+
+def _add_ages(explained: Explained, model: FoldModel, before: FoldModel | None, settings: Explain) -> None:
+    explained.ages = comparison_ages.comparison_ages(model, explained.images)
+
+
+_ADD: dict[str, Callable[[Explained, FoldModel, FoldModel | None, Explain], None]] = {
+    "score_map": _add_score_maps,
+    "grad_cam": _add_cams,
+    "occlusion": _add_occlusion,
+    "comparison_ages": _add_ages,
+}
