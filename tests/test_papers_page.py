@@ -15,7 +15,7 @@ from places import ROOT
 PAGE = ROOT / "docs" / "reference" / "papers.md"
 # how many tables and figures the works have
 WORKS = {"DLDL-v2": (12, 8), "Delta Age AdaIN": (7, 3), "Cascaded fine-tuning": (6, 14)}
-COMMAND = re.compile(r"(agecascade|dvc|python) .+|agecascade explain")
+COMMAND = re.compile(r"(agecascade|dvc|python) .+")
 
 
 def rows_of(work: str) -> dict[str, list[str]]:
@@ -41,7 +41,7 @@ def test_every_table_and_figure_has_a_row_with_a_command(work: str) -> None:
     for name, (shows, command, output, ours) in rows.items():
         commands = re.findall(r"`([^`]+)`", command)
         assert commands, (work, name)
-        assert all(COMMAND.fullmatch(each) for each in commands), (work, name)
+        assert all(COMMAND.fullmatch(each) or each in study.names(ROOT) for each in commands), (work, name)
         assert all(cell.strip() for cell in (shows, output, ours)), (work, name)
 
 

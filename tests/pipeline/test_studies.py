@@ -45,6 +45,8 @@ def shortened(content: Any) -> Any:
             step.pop("by_backbone", None)
             if str(step["trainable"]).startswith("from:fc"):  # layers that TinyAgeNet lacks
                 step["trainable"] = "head"
+    for explanation in content["explain"].values():
+        explanation["pictures"] = 6
     for regressor in content["regressors"].values():
         if regressor.get("regressor") in ("autosklearn", "flaml"):  # bounded by time, and an environment of its own
             regressor |= {"regressor": "ridge", "options": {}}

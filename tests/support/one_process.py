@@ -32,7 +32,12 @@ def stages(params: Any) -> Iterator[tuple[str, ...]]:
     inits = {name: getattr(entry, "init", None) for block in blocks.values() for name, entry in block.items()}
     order = TopologicalSorter({name: {init} & stage_of.keys() for name, init in inits.items()})
     yield from ((stage_of[name], name) for name in order.static_order())
-    for stage, block in (("features", params.features), ("regress", params.regressors), ("screen", params.screen)):
+    for stage, block in (
+        ("features", params.features),
+        ("regress", params.regressors),
+        ("screen", params.screen),
+        ("explain", params.explain),
+    ):
         yield from ((stage, name) for name in block)
     yield ("evaluate",)
 
