@@ -70,7 +70,10 @@ def render(name: str, root: Path, *, drawn: bool = False, target: str | None = N
     source = f"studies/{name}.yaml" if name in known else f"study {name}"
     if name != DEFAULT or overlay is not None:
         content, own = _keys(DEFAULT, root), _keys(name, root) if overlay is None and name in known else overlay
-        _merge(content, own if own is not None else overlay_of_reader(name, target))
+        own = own if own is not None else overlay_of_reader(name, target)
+        if "cascade" in own:
+            own = {"explain": {}, **own}  # the sample's entry names steps of its own
+        _merge(content, own)
         text = dump_yaml(content)
     check(load_safe(text), source)
     if drawn:

@@ -68,7 +68,7 @@ def test_every_stage_stands_behind_the_check(stages: list[Stage]) -> None:
 @pytest.mark.parametrize(
     ("key", "stale"),
     [
-        ("seed", {"split", "scratch", "weights", "pretrain", "search", "finetune", "features", "regress", "evaluate"}),
+        ("seed", {"split", "scratch", "weights", "pretrain", "search", "finetune", "features", "regress", "explain", "evaluate"}),
         ("evaluate.interval", {"finetune", "evaluate"}),
         ("evaluate.coverage", {"finetune", "evaluate"}),  # whose trainings are kept: it writes new intervals alone
         ("evaluate.target", {"split", "evaluate"}),
