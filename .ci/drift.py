@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agecascade.tracking import flat
+from agecascade.tracking_store import flat
 
 METRICS = "metrics/mae.json"
 

@@ -28,7 +28,9 @@ def main(name: str) -> None:
     table, plot = Path(f"data/search/{name}.csv"), Path(f"plots/search/{name}.png")
     write_csv(table, result.table)
     search_table(plot, name, result.means)
-    log_run(study.study, "search", name, settings.model_dump(), result.winners, [table, plot], {"step": settings.step})
+    log_run(
+        study.study, "search", f"{study.study} search {name}", settings.model_dump(), result.winners, [table, plot], {"step": settings.step}
+    )
     print(f"search {name}: {result.winners}")
 
 

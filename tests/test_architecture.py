@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "agecascade"
 # from the ground up: what stands in a line imports from the lines above it alone
 LAYERS = [
     {"errors"},
-    {"params", "schema", "labels", "metrics", "conformal"},
+    {"params", "schema", "labels", "metrics", "scoring", "conformal", "age_thresholds"},
     {"io"},
     {"archives", "plots", "tracking_store"},
     {"imaging", "tracking"},
@@ -26,7 +26,7 @@ LAYERS = [
     {"features", "training", "estimator", "splits"},
     {"regressors", "screening", "explain"},
     {"evaluation"},
-    {"dataset_report"},
+    {"dataset_report", "report"},
     {"cli"},
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -82,7 +82,7 @@ def test_no_circle_of_imports() -> None:
 
 @pytest.mark.parametrize(
     ("library", "allowed"),
-    [("mlflow", {"tracking"}), ("dvc", {"evaluation"}), ("lightning_fabric", {"training"})],
+    [("mlflow", {"tracking", "report"}), ("dvc", {"evaluation"}), ("lightning_fabric", {"training"})],
 )
 def test_a_library_has_one_room(library: str, allowed: set[str]) -> None:
     assert {part(path) for path in FILES if library in libraries(path)} <= allowed
@@ -99,5 +99,5 @@ def test_networks_and_objectives_know_no_files() -> None:
 def test_the_house_stays_small() -> None:
     packages = {path.parent for path in PACKAGE.rglob("__init__.py")} - {PACKAGE}
     modules = {path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"}
-    assert len(packages) + len(modules) <= 38
-    assert len(FILES) + len(list((ROOT / "pipeline").glob("*.py"))) <= 240
+    assert len(packages) + len(modules) <= 40
+    assert len(FILES) + len(list((ROOT / "pipeline").glob("*.py"))) <= 260

@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -203,15 +205,66 @@ def test_datasets_with_a_wrong_mirror_is_one_line(monkeypatch: pytest.MonkeyPatc
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("flags", "expected"), [((), "pipeline"), (("--runs",), "runs"), (("--papers",), "papers")])
+@pytest.mark.parametrize(
+    ("flags", "expected"), [((), "pipeline"), (("--runs",), "runs"), (("--papers",), "papers"), (("--against", "main"), "beside main")]
+)
 def test_tables_reads_runs_only_with_their_flags(monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], expected: str) -> None:
     fake_module(monkeypatch, "agecascade.evaluation", __path__=[])
     fake_module(monkeypatch, "agecascade.evaluation.tables", current_tables=lambda root: "pipeline")
     fake_module(monkeypatch, "agecascade.evaluation.runs", table_over_runs=lambda root: "runs")
     fake_module(monkeypatch, "agecascade.evaluation.papers", tables_beside_papers=lambda root: "papers")
+    fake_module(monkeypatch, "agecascade.evaluation.against", against=lambda root, revision: f"beside {revision}")
     assert call("tables", *flags).output == f"{expected}\n"
 
 
-def test_tables_of_two_kinds_at_once_are_one_line() -> None:
-    result = call("tables", "--runs", "--papers")
-    assert (result.exit_code, result.stderr) == (1, "error: --runs and --papers: give one of them\n")
+@pytest.mark.parametrize("flags", [("--runs", "--papers"), ("--runs", "--against"), ("--papers", "--against")])
+def test_tables_of_two_kinds_at_once_are_one_line(flags: tuple[str, ...]) -> None:
+    result = call("tables", *flags, *(["main"] if "--against" in flags else []))
+    assert (result.exit_code, result.stderr) == (1, f"error: {' and '.join(flags)}: give one of them\n")
+
+
+YEARS = [float(age) for age in range(15, 23)]  # the grid of `write_model`, whose fifth value is 19
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.json", "a.jsonl", "a.parquet"])
+def test_predict_answers_whether_an_age_is_reached_in_every_format(tmp_path: Path, name: str) -> None:
+    model, folder, output = write_model(tmp_path / "model", 4, grid=YEARS), write_pictures(tmp_path / "pictures"), tmp_path / name
+    result = call("predict", "--model", model, "--input", folder, "--output", output, "--aligned", "--threshold", 18, "--challenge", 19.5)
+    assert result.exit_code == SOME_FAILED, result.output  # the broken picture, as without a threshold
+    readers: dict[str, Any] = {".csv": pd.read_csv, ".tsv": partial(pd.read_csv, sep="\t"), ".parquet": pd.read_parquet}
+    readers |= {".json": pd.read_json, ".jsonl": partial(pd.read_json, lines=True)}
+    frame = readers[output.suffix](output)
+    assert list(frame.columns) == [*HEADER, "probability", "decision"]
+    found = frame[frame["error"].isna()]
+    assert found["probability"].tolist() == [1, 1]
+    assert found["decision"].tolist() == ["challenge", "challenge"]  # 19 is below 19.5
+    assert frame.loc[frame["error"].notna(), ["probability", "decision"]].isna().all().all()
+
+
+def test_without_a_challenge_age_the_interval_decides(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "pictures")
+    for peak, low, decision in ((4, 17, "challenge"), (6, 19, "pass")):
+        model, output = write_model(tmp_path / f"model{peak}", peak, grid=YEARS), tmp_path / f"{peak}.csv"
+        call("predict", "--model", model, "--input", folder / "b.png", "--output", output, "--aligned", "--threshold", 18)
+        (row,) = pd.read_csv(output).to_dict("records")
+        assert (row["low"], row["probability"], row["decision"]) == (low, 1, decision)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "line"),
+    [
+        ({"grid": YEARS}, ["--challenge", 25], "challenge: it goes with a threshold"),
+        ({"grid": YEARS}, ["--threshold", 18, "--challenge", 17], "challenge: 17 is below the threshold 18"),
+        ({"grid": YEARS}, ["--threshold", 18, "--challenge", 25], "threshold: 25 does not lie within the grid of the model, 15 to 22"),
+        ({"grid": YEARS}, ["--threshold", 15], "threshold: 15 does not lie within the grid"),
+        ({}, ["--threshold", 18], "threshold: the grid of the model has no value between 10 and 20, so that it cannot tell 18"),
+        ({"grid": YEARS, "interval": None}, ["--threshold", 18], "threshold: this model has no interval to decide by"),
+    ],
+)
+def test_a_threshold_that_a_model_cannot_tell_is_one_line(tmp_path: Path, changes: Any, options: list[Any], line: str) -> None:
+    model, output = write_model(tmp_path / "model", 4, **changes), tmp_path / "ages.csv"
+    result = call("predict", "--model", model, "--input", write_pictures(tmp_path / "p"), "--output", output, "--aligned", *options)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {line}")
+    assert result.stderr.count("\n") == 1
+    assert not output.exists()

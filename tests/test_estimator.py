@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 import agecascade
 from agecascade import estimator as estimator_module
+from agecascade.age_thresholds import AgeCheck
 from agecascade.errors import FaceError, ModelError
 from agecascade.estimator import BATCH_ROWS, COLUMNS, PYRAMID, Estimator
 from agecascade.faces import detectors
@@ -337,7 +338,7 @@ def no_json(folder: Path) -> None:
         (damage_weights, r"model\.safetensors is damaged"),
         (foreign_weights, r"model: the weights do not fit model\.json: .*Missing key"),
         (change(outputs=9, grid=[*GRID, 80.0]), r"model: the weights do not fit model\.json: .*size mismatch"),
-        (change(format=3), r"model\.json has format 3"),
+        (change(format=4), r"model\.json has format 4"),
         (change(crop=CROP | {"crop": "circle"}), r"model\.json is no model description: .*crop.*circle"),
         (change(crop=CROP | {"detection": {"min_scores": 1}}), r"model\.json is no model description: .*min_scores"),
         (change(grid=None), r"model\.json is no model description: grid: Field required"),
@@ -401,3 +402,33 @@ def test_what_lies_beside_the_folds_is_no_fold(tmp_path: Path) -> None:
         write_model(tmp_path / name, 6)
     (tmp_path / "table.csv").write_text("fold1")
     assert len(Estimator.load(tmp_path).folds) == 1
+
+
+YEARS = [float(age) for age in range(15, 23)]
+
+
+def test_the_probability_of_an_age_is_the_mean_over_folds(tmp_path: Path) -> None:
+    """One fold is sure of 17, the other of 20."""
+    for fold, peak in enumerate((2, 5)):
+        write_model(tmp_path / f"fold{fold}", peak, grid=YEARS, fold=fold)
+    loaded, image = Estimator.load(tmp_path), noise(0, SIZE, SIZE)
+    frame = loaded.predict(image, aligned=True, threshold=18, challenge=18.5)
+    assert list(frame.columns) == [*COLUMNS, "probability", "decision"]
+    assert frame["probability"].tolist() == pytest.approx([0.5])
+    assert frame["decision"].tolist() == ["pass"]  # 18.5, their mean
+    assert loaded.predict(image, aligned=True, threshold=18)["decision"].tolist() == ["challenge"]  # the interval begins at 16.5
+    assert list(loaded.predict([], aligned=True, threshold=18).columns) == list(frame.columns)
+
+
+def test_without_a_distribution_the_probability_is_missing_and_the_decision_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimator_module, "predict_values", lambda *_, **__: (np.array([21.0]), None))
+    loaded = Estimator.load(write_model(tmp_path / "model", 2, grid=YEARS))
+    frame = loaded.predict(noise(0, SIZE, SIZE), aligned=True, threshold=18, challenge=20)
+    assert frame["probability"].isna().all()
+    assert frame["decision"].tolist() == ["pass"]
+
+
+def test_a_picture_without_a_face_has_no_decision() -> None:
+    frame = Estimator._valued(brightness()[0], [estimator_module.FaceRow("a.jpg", error="no face found")], AgeCheck(18, 25))
+    assert frame["decision"].isna().all()
+    assert frame["probability"].isna().all()

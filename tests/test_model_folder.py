@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from agecascade import model_folder
 from agecascade.conformal import Interval
 from agecascade.errors import ModelError
 from agecascade.faces.crops import Frame
+from agecascade.io.resume import fingerprint
 from agecascade.model_folder import Crop, ModelCard
 
 
@@ -98,7 +100,7 @@ def test_damage_is_reported(card: ModelCard, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"weights do not fit model\.json.*head"):
         model_folder.load(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({**content, "format": 9}))
-    with pytest.raises(ModelError, match="has format 9, this version reads 1 to 2"):
+    with pytest.raises(ModelError, match="has format 9, this version reads 1 to 3"):
         model_folder.load(tmp_path)
     for broken in ({"mean": [0.5], "std": [0.2] * 3}, {"mean": [0.5] * 3}, None):
         (tmp_path / "model.json").write_text(json.dumps({**content, "normalisation": broken}))
@@ -137,6 +139,28 @@ REPLACEMENTS = [places, None, -1, 0, 10**30, float("nan"), float("inf"), "x", []
 def saved(card: ModelCard, tmp_path: Path) -> Path:
     model_folder.save(tmp_path / "model", card.network(), card, [])
     return tmp_path / "model"
+
+
+def test_a_card_of_format_2_is_read_and_predicts_as_before(saved: Path, card: ModelCard) -> None:
+    """Its interval has neither bands nor a count, and it is sealed over what it has."""
+    content = json.loads((saved / "model.json").read_text())
+    seals = content.pop("sha256")
+    for key in ("interval_95", "temperature"):
+        del content[key]
+    content |= {"format": 2, "interval": {"coverage": 0.8, "quantile": 1.5, "scaled": False, "calibrated_on": "validation"}}
+    (saved / "model.json").write_text(json.dumps({**content, "sha256": {**seals, "card": fingerprint(card=content)}}))
+    _, _, loaded = model_folder.load(saved)
+    assert loaded == replace(card, format=2, interval=Interval(0.8, 1.5, False))
+    assert loaded.interval is not None
+    low, high = loaded.interval.bounds(np.array([0.25, 1.0, 3.0]), None, np.array([0.0, 1.0, 2.0]))
+    assert (low.tolist(), high.tolist()) == ([0, 0, 1.5], [1.75, 2, 2])
+
+
+def test_a_card_with_bands_is_read_as_it_was_written(card: ModelCard, tmp_path: Path) -> None:
+    bands = Interval(0.8, 1.5, True, "other_folds", 120, [0.5, 1.5], [0.5, 1.0, 2.0], on_grid=True)
+    banded = replace(card, interval=bands, interval_95=Interval(0.95, 3.0, True, pictures=120, note="few"), temperature=0.9)
+    model_folder.save(tmp_path / "model", banded.network(), banded, [])
+    assert model_folder.read_card(tmp_path / "model") == banded
 
 
 def test_every_change_of_a_sealed_card_is_refused(saved: Path) -> None:

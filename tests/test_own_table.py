@@ -191,6 +191,7 @@ def test_ages_are_told_from_scores(values, header: str, grid: tuple[float, ...],
     assert (dataset.grid.low, dataset.grid.high, dataset.grid.step) == grid
     assert (dataset.clean.low, dataset.clean.high) == grid[:2]
     assert params.load().sigma == sigma
+    assert (params.load().evaluate.legal_age is None) == (sigma != 2)  # scores have none
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,16 @@ def table(counts: list[int], label: float | None = 30.0, official: list[str | No
     return frame.assign(label=label, official=official if official is not None else None)
 
 
-def roles(frame: pd.DataFrame, protocol: str, folds: int = 1, test: float = 0.2, validation: float = 0.1, seed: int = 0) -> pd.DataFrame:
-    result = splits.split(frame, protocol, folds, test, validation, seed)
+def roles(
+    frame: pd.DataFrame,
+    protocol: str,
+    folds: int = 1,
+    test: float = 0.2,
+    validation: float = 0.1,
+    seed: int = 0,
+    test_subjects: Sequence[str] = (),
+) -> pd.DataFrame:
+    result = splits.split(frame, protocol, folds, test, validation, seed, test_subjects)
     assert result.schema.equals(schema.SPLITS)
     return result.to_pandas().merge(frame, on="sample_id", how="left")
 
@@ -100,6 +109,18 @@ def test_leave_one_subject_out(counts: list[int], seed: int):
     assert_subjects_on_one_side(result)
     tested = result[result["role"] == "test"].groupby("fold")["subject"].unique()
     assert [names.tolist() for names in tested] == [[f"s{i:02}"] for i in range(len(counts))]
+
+
+@quick
+@given(counts_of_subjects, st.sets(st.integers(0, 3), min_size=1), st.integers(0, 99))
+def test_subjects_that_are_named_are_held_out_together(counts: list[int], tested: set[int], seed: int):
+    frame = table(counts)
+    named = [f"s{i:02}" for i in sorted(tested)]
+    result = roles(frame, "held_out_subjects", test=0.0, validation=0.0, seed=seed, test_subjects=named)
+    assert result["fold"].unique().tolist() == [0]
+    assert_each_row_once_per_fold(result, len(frame))
+    assert_subjects_on_one_side(result)
+    assert sorted(result.loc[result["role"] == "test", "subject"].unique()) == named
 
 
 @quick
@@ -200,6 +221,12 @@ def test_shares_of_zero_leave_roles_out():
         (table([6]), {"protocol": "random", "validation": 0.05}, "^validation: fold 0"),
         (table([1] * 9, label=None), {"protocol": "random"}, "^test: fold 0 of 9 pictures"),
         (table([9] * 9, label=None), {"protocol": "random", "folds": 2}, "^folds: 2 asked for, but identities"),
+        (
+            table([3, 3]),
+            {"protocol": "held_out_subjects", "test_subjects": ["s1"]},
+            "^test_subjects: unknown subject 's1'; did you mean s01",
+        ),
+        (table([3, 3]), {"protocol": "held_out_subjects", "test_subjects": ["s00", "s01"]}, "^train: fold 0 of 6 pictures has none"),
         (table([9]), {"protocol": "randon"}, "did you mean random"),
         (pd.concat([table([9])] * 2), {"protocol": "random"}, "'0000' stands twice"),
     ],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from agecascade import tracking
 from agecascade.errors import TrackingError
+from agecascade.evaluation.tracked import evaluation_runs
 from agecascade.tracking import Tracker
 from agecascade.tracking_store import flat, nested
 
@@ -92,11 +94,11 @@ def test_a_lost_server_warns_once_and_training_goes_on(
     assert run.run_id is None
     assert capsys.readouterr().err.count("is lost") == 1
     with pytest.raises(TrackingError, match="cannot read the runs at http"):
-        tracking.evaluation_runs()
+        evaluation_runs()
 
 
 def test_reading_runs_makes_no_store(root: Path) -> None:
-    assert tracking.evaluation_runs() == []
+    assert evaluation_runs() == []
     assert not (root / "mlflow.db").exists()
 
 
@@ -105,7 +107,7 @@ def test_evaluation_runs_come_back_nested(root: Path) -> None:
         tracker = Tracker("sample", "evaluate")
         with tracker.model_run("evaluate", {"lambda": value}, {}) as run:
             run.metrics(flat({"sample_fgnet": {"target": {"dldl_v2-tinyagenet-s0": {"mae": float(value)}}}}, "/"))
-    runs = tracking.evaluation_runs()
+    runs = evaluation_runs()
     assert [run["params"]["lambda"] for run in runs] == ["1.0", "0.1"]
     assert runs[1]["rows"]["sample_fgnet"]["target"]["dldl_v2-tinyagenet-s0"]["mae"] == 0.1
 
@@ -121,3 +123,26 @@ def test_a_stages_result_is_one_run_with_flat_settings_numbers_and_files(root: P
     assert stored.data.metrics == {"target/mae": 3.5}
     assert (stored.data.tags["stage"], stored.data.tags["step"]) == ("search", "target")
     assert [file.path for file in tracker.client.list_artifacts(stored.info.run_id)] == ["tables"]
+
+
+def test_the_run_of_a_stage_has_the_recipe_the_means_of_its_trainings_and_the_load_where_asked(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    for name in ("model.json", "history.csv"):
+        (root / name).touch()
+    tracker = Tracker("sample", "finetune")
+    tracker.data = {"sample_fgnet": ("ab" * 16 + ".dir", "training")}
+    with tracker.stage_run("sample target", {"epochs": 6}, system_metrics=True) as parent:
+        for mae in (3.0, 4.0):
+            with tracker.model_run("fold", {}, {}) as run:
+                run.finish({"validation_mae": mae, "other": None}, "abc", root)
+        time.sleep(1)
+    assert parent.run_id is not None
+    stored = tracker.client.get_run(parent.run_id)
+    load = {name for name in stored.data.metrics if name.startswith("system/")}
+    assert "system/cpu_utilization_percentage" in load
+    assert {name: value for name, value in stored.data.metrics.items() if name not in load} == {"validation_mae": 3.5, "trainings": 2.0}
+    assert stored.data.params == {"epochs": "6"}
+    assert run.run_id is not None
+    assert [given.dataset.name for given in tracker.client.get_run(run.run_id).inputs.dataset_inputs] == ["sample_fgnet"]

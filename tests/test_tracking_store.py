@@ -17,6 +17,7 @@ from mlflow.utils.validation import _validate_length_limit, _validate_param_name
 
 from agecascade import tracking
 from agecascade.errors import TrackingError
+from agecascade.evaluation.tracked import evaluation_runs
 from agecascade.tracking import Tracker
 from agecascade.tracking_store import LENGTH, Names, TooSlow, first_line, within, without_password
 
@@ -192,7 +193,7 @@ def test_a_server_that_drips_bytes_is_given_up(root: Path, impatient: None, drip
     with Tracker("own", "finetune").model_run("x", {}, {}) as run:
         run.metrics({"mae": 1.0})
     with pytest.raises(TrackingError, match="no answer within 2 s") as caught:
-        tracking.evaluation_runs()
+        evaluation_runs()
     assert time.monotonic() - start < 30  # most of it MLflow's import
     warnings = capsys.readouterr().err
     assert warnings.count("is lost") == 1

@@ -87,8 +87,15 @@ def predict(
     min_score: Annotated[
         float | None, typer.Option(help="The detector's score from which a face counts; by default as in training.")
     ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="An age, such as 18: also write the probability of having reached it, and a decision.")
+    ] = None,
+    challenge: Annotated[
+        float | None,
+        typer.Option(help="With --threshold: who is estimated younger is asked for a proof; without it, who may be below the threshold."),
+    ] = None,
 ) -> None:
-    """Write one row per face: path, face, value, low, high, box, score, error."""
+    """Write one row per face: path, face, value, low, high, box, score, error; with --threshold also probability and decision."""
     from agecascade.io.user_output import UserOutput
 
     listing = _listing(source)
@@ -98,9 +105,10 @@ def predict(
     from agecascade.estimator import Estimator
 
     estimator = Estimator.load(model, max_side=max_side, min_score=min_score)
+    estimator.age_check(threshold, challenge)  # a threshold that the model cannot tell ends here, before the bar
     rows: Counter[str] = Counter()
     with tqdm(listing.paths, desc="predict", unit="picture") as bar:
-        target.write(_counted(estimator.predict_batches(bar, aligned), rows))
+        target.write(_counted(estimator.predict_batches(bar, aligned, threshold=threshold, challenge=challenge), rows))
     _report("standard output" if target.standard else str(output), rows, listing, err=target.standard)
 
 
@@ -256,10 +264,19 @@ def _genders(text: str | None) -> dict[str, str]:
 def tables(
     runs: Annotated[bool, typer.Option("--runs", help="Over all DVC experiments and MLflow runs.")] = False,
     papers: Annotated[bool, typer.Option("--papers", help="The papers' tables that were run, over all runs, theirs beside ours.")] = False,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="REVISION", help="Whether this is better than a branch, commit or experiment.")
+    ] = None,
 ) -> None:
-    """Print the MAE tables of the current pipeline, or of all runs."""
-    if runs and papers:
-        raise AgecascadeError("--runs and --papers: give one of them")
+    """Print the MAE tables of the current pipeline, or of all runs, or what changed since a revision."""
+    given = [name for name, value in (("--runs", runs), ("--papers", papers), ("--against", against is not None)) if value]
+    if len(given) > 1:
+        raise AgecascadeError(f"{' and '.join(given)}: give one of them")
+    if against is not None:
+        from agecascade.evaluation.against import against as compared
+
+        typer.echo(compared(Path.cwd(), against))
+        return
     if runs:
         from agecascade.evaluation.runs import table_over_runs as text
     elif papers:

@@ -15,6 +15,7 @@ import torch
 from pydantic import ValidationError
 
 from agecascade import model_folder
+from agecascade.age_thresholds import AgeCheck, probability_at_least
 from agecascade.errors import FaceError, ModelError
 from agecascade.faces.crops import SMALLEST_SIDE, Frame, cut
 from agecascade.faces.detection import DetectionResult, Finder, create_finder
@@ -28,6 +29,7 @@ from agecascade.params import Detection
 from agecascade.params.data import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 
 COLUMNS = ["path", "face", "value", "low", "high", "box", "score", "error"]
+OF_THRESHOLD = ["probability", "decision"]  # behind them, where an age is asked for
 PYRAMID = 2  # params.Detection.pyramid in photos: group photos are large, and their faces small
 BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
 _SHARED = ("crop", "study", "step", "backbone", "method", "grid", "normalisation")  # keys of model.json
@@ -58,15 +60,21 @@ class FoldModel:
         """How the network's faces are cropped."""
         return self.card.crop.frame
 
-    def predict(self, crops: Image) -> np.ndarray:
-        """Value, low and high (3, N) in label units of crops (N, S, S, 3); low and high are NaN where the model has no interval."""
+    def predict(self, crops: Image, threshold: float | None = None) -> np.ndarray:
+        """Value, low and high (3, N) in label units of crops (N, S, S, 3); low and high are NaN where the model has no interval.
+
+        With a threshold (4, N): also the probability of having reached it, NaN where the method predicts no distribution.
+        """
         card = self.card
         value, distribution = predict_values(
             self.network, self.method, crops, card.image_size, card.channels, flip=card.flip, batch_size=BATCH_ROWS
         )
-        if card.interval is None:
-            return np.stack([value, np.full_like(value, np.nan), np.full_like(value, np.nan)])
-        return np.stack([value, *card.interval.bounds(value, distribution, np.array(card.grid))])  # (3, N)
+        unknown = np.full_like(value, np.nan)
+        ends = (unknown, unknown) if card.interval is None else card.interval.bounds(value, distribution, np.array(card.grid))
+        if threshold is None:
+            return np.stack([value, *ends])  # (3, N)
+        probability = unknown if distribution is None else probability_at_least(distribution, card.grid, threshold)
+        return np.stack([value, *ends, probability])  # (4, N)
 
 
 class Estimator:
@@ -112,23 +120,44 @@ class Estimator:
         crop = folds[0].card.crop
         return cls(folds, crop.detector if crop.repeatable else None, _in_photos(crop.detection, max_side, min_score))
 
-    def predict(self, images: Any, aligned: bool = False) -> pd.DataFrame:
+    def predict(
+        self, images: Any, aligned: bool = False, *, threshold: float | None = None, challenge: float | None = None
+    ) -> pd.DataFrame:
         """One row per face: path, face (0 is the largest), value, low, high, box, score, error.
 
         images: one or several pictures, or a folder, which is searched through. A picture is a path, the bytes of a file, an RGB
         uint8 array (H, W, 3), a uint8 tensor (3, H, W) or (H, W, 3), or a Pillow image; all but paths get their position as `path`.
         What is no picture, cannot be read, has more than `max_megapixels` or no face gives one row with `error` and a value of NaN.
         aligned: each picture is a crop already. Values and the interval's ends are in label units, box in pixels.
+        threshold: two columns more: the probability of having reached this age, by the predicted distribution, NaN where the method
+        predicts none; and a decision, "pass" or "challenge", None without a face. Who passes is estimated at `challenge` or older; without
+        `challenge`, the whole interval lies at or above the threshold (docs/how_to/thresholds.md).
         Raises FaceError where the detector cannot run, a folder holds no picture, or `images` is neither a picture nor several, and
-        ModelError where the model knows only crops that no detector can repeat.
+        ModelError where the model knows only crops that no detector can repeat, or cannot tell the threshold.
         """
-        frames = list(self.predict_batches(images, aligned))
-        return pd.concat(frames, ignore_index=True) if frames else _frame([], np.empty((3, 0)))
+        check = self.age_check(threshold, challenge)
+        frames = list(self._batches(images, aligned, check))
+        return pd.concat(frames, ignore_index=True) if frames else _frame([], np.empty((3 + (check is not None), 0)), check)
 
-    def predict_batches(self, images: Any, aligned: bool = False) -> Iterator[pd.DataFrame]:
+    def predict_batches(
+        self, images: Any, aligned: bool = False, *, threshold: float | None = None, challenge: float | None = None
+    ) -> Iterator[pd.DataFrame]:
         """As `predict`, in frames of some 256 rows, so that memory does not grow with the number of pictures."""
+        return self._batches(images, aligned, self.age_check(threshold, challenge))
+
+    def age_check(self, threshold: float | None, challenge: float | None = None) -> AgeCheck | None:
+        """The question whether persons have reached an age; None without one. Raises ModelError where this model cannot answer it."""
+        if threshold is None:
+            if challenge is not None:
+                raise ModelError("challenge: it goes with a threshold, the legal age (--threshold, threshold=); give both")
+            return None
+        check = AgeCheck(float(threshold), None if challenge is None else float(challenge))
+        check.require(self.folds[0].card.grid, all(fold.card.interval is not None for fold in self.folds))
+        return check
+
+    def _batches(self, images: Any, aligned: bool, check: AgeCheck | None) -> Iterator[pd.DataFrame]:
         for rows in self.face_batches(images, aligned):
-            yield self.valued(rows)
+            yield self.valued(rows, check)
 
     def face_batches(self, images: Any, aligned: bool = False) -> Iterator[list[FaceRow]]:
         """The cropped faces of the pictures that `predict` takes, some 256 at once, without their values. Raises as `predict`."""
@@ -157,14 +186,15 @@ class Estimator:
         # a crop as it was cut holds its margin already
         return Frame(self.frame.size) if aligned else self.frame
 
-    def valued(self, rows: list[FaceRow]) -> pd.DataFrame:
+    def valued(self, rows: list[FaceRow], check: AgeCheck | None = None) -> pd.DataFrame:
         """The columns of `predict` of cropped faces and of pictures without one."""
         crops = [row.crop for row in rows if row.crop is not None]
-        values = np.full((3, len(rows)), np.nan)  # value, low, high
+        values = np.full((3 + (check is not None), len(rows)), np.nan)  # value, low, high, probability
         if crops:
-            predictions = [fold.predict(np.stack(crops)) for fold in self.folds]
-            values[:, [row.crop is not None for row in rows]] = np.mean(predictions, axis=0)  # (3, N)
-        return _frame(rows, values)
+            asked = () if check is None else (check.threshold,)
+            predictions = [fold.predict(np.stack(crops), *asked) for fold in self.folds]
+            values[:, [row.crop is not None for row in rows]] = np.mean(predictions, axis=0)  # (3 or 4, N)
+        return _frame(rows, values, check)
 
 
 def _rows(batch: list[tuple[str, Image | str]], find: Finder, frame: Frame) -> list[FaceRow]:
@@ -207,8 +237,8 @@ def _no_crop(face: Face) -> str:
     return "the points found make no face"
 
 
-def _frame(rows: list[FaceRow], values: np.ndarray) -> pd.DataFrame:
-    """The public columns: rows with their value, low and high (3, N)."""
+def _frame(rows: list[FaceRow], values: np.ndarray, check: AgeCheck | None = None) -> pd.DataFrame:
+    """The public columns: rows with their value, low and high (3, N); with a check, and a probability (4, N), those of OF_THRESHOLD too."""
     columns = {
         "path": pd.Series([row.path for row in rows], dtype="str"),
         "face": pd.Series([row.face for row in rows], dtype="Int64"),
@@ -219,7 +249,10 @@ def _frame(rows: list[FaceRow], values: np.ndarray) -> pd.DataFrame:
         "score": pd.Series([row.score for row in rows], dtype="float64"),
         "error": pd.Series([row.error for row in rows], dtype="str"),
     }
-    return pd.DataFrame(columns, columns=COLUMNS)
+    if check is None:
+        return pd.DataFrame(columns, columns=COLUMNS)
+    decisions = pd.Series(check.decisions(values[0], values[1]), dtype="str")
+    return pd.DataFrame({**columns, "probability": values[3], "decision": decisions}, columns=[*COLUMNS, *OF_THRESHOLD])
 
 
 def _in_photos(trained: dict[str, Any], max_side: int | None, min_score: float | None) -> Detection:

@@ -26,18 +26,17 @@ def predict_values(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Value (N,) float64 in label units and distribution (N, K) float32, or None, of pictures (N, S, S, 3) uint8 RGB.
 
-    With `flip`, both are the mean over a picture and its mirror image (DLDL-v2, section 4.1).
+    With `flip`, both are the mean over a picture and its mirror image (DLDL-v2, section 4.1), as `Method.averaged` says.
     """
     values, distributions = [], []
     for batch in batches(network, images, image_size, normalisation, batch_size):
         views = [batch, batch.flip(3)] if flip else [batch]
-        predicted = [method.predict(network(view).float()) for view in views]
-        values.append(torch.stack([value for value, _ in predicted]).mean(0))
-        of_views = [distribution for _, distribution in predicted if distribution is not None]
-        if of_views:
-            distributions.append(torch.stack(of_views).mean(0))
-    value = torch.cat(values).double().cpu().numpy() if values else np.empty(0)
-    return value, torch.cat(distributions).cpu().numpy() if distributions else None
+        value, distribution = method.averaged([method.predict(network(view).float()) for view in views])
+        values.append(value)
+        if distribution is not None:
+            distributions.append(distribution)
+    predicted = torch.cat(values).double().cpu().numpy() if values else np.empty(0)
+    return predicted, torch.cat(distributions).cpu().numpy() if distributions else None
 
 
 def batched_features(

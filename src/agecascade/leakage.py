@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from agecascade.duplicates import DISTANCE, copies
 from agecascade.errors import SplitError
+from agecascade.params import HELD_OUT
 
 Codes = NDArray[np.int64]
-BY_SUBJECT = ("subject_exclusive", "subject_kfold", "leave_one_subject_out")  # protocols that separate subjects
+BY_SUBJECT = ("subject_exclusive", "subject_kfold", "leave_one_subject_out", HELD_OUT)  # protocols that separate subjects
 ROLES = ("train", "validation", "test")
 # each role that is predicted, and the roles that its model has seen
 SIDES = {"test": ("train", "validation"), "validation": ("train",)}

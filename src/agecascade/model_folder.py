@@ -30,7 +30,7 @@ from agecascade.models.base import Network
 from agecascade.params import SCRATCH, Align, Channels, Detection, Normalisation, Params, Row, Training
 from agecascade.params.block import TYPED, Size, number_faults
 
-FORMAT = 2  # 1, which has no SEALS, is still read
+FORMAT = 3  # 1, which has no SEALS, and 2, whose interval has one quantile, are still read
 SEALS = "sha256"  # key of model.json: the digests of the card without it, and of the weights
 Point = Annotated[list[float], Field(min_length=2, max_length=2)]  # x, y
 IDENTITY = "identity"  # the method of pretrainings, which classify identities
@@ -88,7 +88,9 @@ class ModelCard:
     seed: Annotated[int, Field(ge=0)]
     fold: Annotated[int, Field(ge=0)]
     head_options: dict[str, Any] = field(default_factory=dict)  # of no use to heads without
-    interval: Interval | None = None
+    interval: Interval | None = None  # of the study's coverage
+    interval_95: Interval | None = None
+    temperature: Annotated[float, Field(gt=0)] | None = None  # of the distributions, of least log-likelihood loss; use does not apply it
     validation: dict[str, int | float] | None = None
     format: int = FORMAT
 
@@ -150,7 +152,7 @@ def _sealed_card(folder: Path) -> tuple[ModelCard, str | None]:
     path = folder / "model.json"
     content = _read_json(path)
     seals = content.pop(SEALS, None)
-    if (number := content.get("format", FORMAT)) not in (1, FORMAT):
+    if (number := content.get("format", FORMAT)) not in range(1, FORMAT + 1):
         raise ModelError(f"{path} has format {number}, this version reads 1 to {FORMAT}; use the version that wrote it")
     try:
         if faults := number_faults(content):

@@ -75,7 +75,11 @@ PREDICTIONS = pa.schema(
         pa.field("label", pa.float64(), nullable=False),
         pa.field("label_sigma", pa.float64()),
         pa.field("prediction", pa.float64(), nullable=False),
-        pa.field("distribution", pa.list_(pa.float32())),  # over the data set's grid
+        pa.field("distribution", pa.list_(pa.float32())),  # over the data set's grid, which the file's metadata has as `grid`
+        pa.field("low", pa.float64()),  # ends of the prediction interval, label units; its coverage is in the metadata
+        pa.field("high", pa.float64()),
+        pa.field("low_95", pa.float64()),  # of the interval of 95 %
+        pa.field("high_95", pa.float64()),
     ]
 )
 

@@ -1,4 +1,4 @@
-"""Splits into training, validation and test: five protocols, fold by fold.
+"""Splits into training, validation and test: six protocols, fold by fold.
 
 A share is of pictures. The result depends on ids, subjects and seed alone, not on the order of the rows.
 """
@@ -6,7 +6,7 @@ A share is of pictures. The result depends on ids, subjects and seed alone, not 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from agecascade import duplicates, leakage, schema
 from agecascade.errors import ParamsError, SplitError, unknown_name
 from agecascade.leakage import BY_SUBJECT
-from agecascade.params import Params
+from agecascade.params import HELD_OUT, Params
 
 PROTOCOLS = ("random", *BY_SUBJECT, "official")
 COLUMNS = ["sample_id", "member", "subject", "label", "official"]  # of the manifest, that a split needs
@@ -50,7 +50,7 @@ def split_dataset(study: Params, name: str, manifest: Path, aligned: Path) -> Da
     excluded, shared = duplicates.excluded(rows, dataset.duplicates, others)
     included = rows[~rows["sample_id"].isin(excluded["sample_id"])]
     try:
-        table = split(included, dataset.protocol, dataset.folds, dataset.test, dataset.validation, study.seed)
+        table = split(included, dataset.protocol, dataset.folds, dataset.test, dataset.validation, study.seed, dataset.test_subjects)
         if name == study.evaluate.target:
             _require_tests(table.to_pandas())
         leaks = leakage.report(table.to_pandas(), included)
@@ -67,7 +67,9 @@ def _require_tests(roles: pd.DataFrame) -> None:
             raise ParamsError(f"test: fold {fold} has no test picture, and this is evaluate.target; change the share or protocol")
 
 
-def split(table: pd.DataFrame, protocol: str, folds: int, test: float, validation: float, seed: int) -> pa.Table:
+def split(
+    table: pd.DataFrame, protocol: str, folds: int, test: float, validation: float, seed: int, test_subjects: Sequence[str] = ()
+) -> pa.Table:
     """One role for every row in every fold (schema.SPLITS).
 
     table: columns sample_id, subject, label, official. test: share, of the random and subject_exclusive protocols;
@@ -79,6 +81,7 @@ def split(table: pd.DataFrame, protocol: str, folds: int, test: float, validatio
     - subject_exclusive: one draw (`folds` is 1) of whole subjects whose number of pictures is nearest to the share.
     - subject_kfold: subjects in `folds` parts of about equal numbers of pictures.
     - leave_one_subject_out: a fold per subject, in their order; `folds` is not used.
+    - held_out_subjects: one fold, in which the subjects of `test_subjects` are tested together; neither `folds` nor `test` is used.
     - official: the publisher's roles, or its fold<k> as the test sets of as many folds; rows without a published
       role are left out.
 
@@ -89,7 +92,7 @@ def split(table: pd.DataFrame, protocol: str, folds: int, test: float, validatio
         raise ParamsError(f"protocol: the sample_id {rows['sample_id'][rows['sample_id'].duplicated()].iloc[0]!r} stands twice")
     shares = {"train": 1.0, "test": test, "validation": validation}
     parts = []
-    for fold, roles in enumerate(_roles(rows, protocol, folds, test, validation, seed)):
+    for fold, roles in enumerate(_roles(rows, protocol, folds, test, validation, seed, test_subjects)):
         for role, share in shares.items():
             if share > 0 and role not in roles:
                 raise ParamsError(f"{role}: fold {fold} of {len(rows)} pictures has none in this role; change the shares or the folds")
@@ -98,7 +101,9 @@ def split(table: pd.DataFrame, protocol: str, folds: int, test: float, validatio
     return pa.Table.from_pandas(pd.concat(parts), schema=schema.SPLITS, preserve_index=False)
 
 
-def _roles(rows: pd.DataFrame, protocol: str, folds: int, test: float, validation: float, seed: int) -> Iterator[Roles]:
+def _roles(
+    rows: pd.DataFrame, protocol: str, folds: int, test: float, validation: float, seed: int, test_subjects: Sequence[str]
+) -> Iterator[Roles]:
     """The roles of each fold."""
     if protocol == "random":
         return _random(rows, folds, test, validation, seed)
@@ -108,6 +113,8 @@ def _roles(rows: pd.DataFrame, protocol: str, folds: int, test: float, validatio
         return _by_subject(rows, _balanced_folds(rows, folds, seed), validation, seed)
     if protocol == "leave_one_subject_out":
         return _by_subject(rows, _one_fold_each(rows), validation, seed)
+    if protocol == HELD_OUT:
+        return _by_subject(rows, _held_out(rows, test_subjects), validation, seed)
     if protocol == "official":
         return _official(rows, validation, seed)
     raise ParamsError(f"protocol: {unknown_name('protocol', protocol, PROTOCOLS)}")
@@ -137,6 +144,14 @@ def _exclusive_fold(rows: pd.DataFrame, folds: int, test: float, seed: int) -> p
     counts = _subjects(rows).value_counts().sort_index()
     tested = _draw_subjects(counts, test, np.random.default_rng(seed))
     return pd.Series(-1, index=counts.index).mask(counts.index.isin(tested), 0)
+
+
+def _held_out(rows: pd.DataFrame, tested: Sequence[str]) -> pd.Series:
+    """Fold 0 for the subjects that are named, -1 for the others."""
+    names = sorted(_subjects(rows).unique())
+    if unknown := [name for name in tested if name not in names]:
+        raise ParamsError(f"test_subjects: {unknown_name('subject', unknown[0], names)}")
+    return pd.Series(-1, index=names).mask([name in tested for name in names], 0)
 
 
 def _draw_subjects(counts: pd.Series, share: float, rng: np.random.Generator) -> pd.Index:

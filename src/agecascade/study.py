@@ -35,6 +35,7 @@ DRAWN = "_drawn"  # behind the name of such a study
 NAMED = 5  # changed keys in a message
 DRAWN_REJECTS = 0.9  # the writers draw more faulty pictures than publishers ship, and ages that a study excludes
 DRAWN_IDENTITY = 3  # pictures; of 240 not every identity has more
+DRAWN_SECONDS = {"time_left_for_this_task": 30, "per_run_time_limit": 10}  # of regressors bounded by time: the papers' have hours
 
 # The recipe of studies/utkface.yaml: from scratch, small enough for a machine without GPU.
 _RECIPE = {
@@ -212,7 +213,7 @@ def _overlay(
     step = info(target).settings["grid"].get("step", 1)
     return {
         "study": study,
-        "backbone": "tinyattnet" if info(target).label.startswith("attractiveness") else "tinyagenet",  # the same network under two names
+        "backbone": "tinyagenet" if _of_ages(target) else "tinyattnet",  # the same network under two names
         "image_size": 64,
         "precision": "bf16",
         "lambda": 0.1,
@@ -228,8 +229,17 @@ def _overlay(
         "screen": {},
         "explain": {},
         "regressors": {},
-        "evaluate": {"target": target, "levels": flow_style([round(count * step, 6) for count in (3.0, 5.0, 7.0)])},
+        "evaluate": {
+            "target": target,
+            "levels": flow_style([round(count * step, 6) for count in (3.0, 5.0, 7.0)]),
+            **({} if _of_ages(target) else {"groups": flow_style([]), "legal_age": None}),
+        },
     }
+
+
+def _of_ages(reader: str) -> bool:
+    """Whether the labels of a data set are ages or their groups, and not scores."""
+    return not info(reader).label.startswith("attractiveness")
 
 
 def _read(name: str, root: Path) -> str:
@@ -278,7 +288,12 @@ def _use_drawn(content: MutableMapping[str, Any]) -> None:
         clean["min_images_per_identity"] = min(DRAWN_IDENTITY, clean.get("min_images_per_identity", 1))
         clean["exclude"] = None  # a list of the publisher's pictures
     content["align"]["max_reject_rate"] = max(DRAWN_REJECTS, content["align"].get("max_reject_rate", 0))
+    content["evaluate"]["published"] = flow_style({})  # they are of real faces
     _without_weights(content)
+    for regressor in content["regressors"].values():
+        for option, most in DRAWN_SECONDS.items():
+            if option in regressor.get("options", {}):
+                regressor["options"][option] = min(regressor["options"][option], most)
     for step in (*content["pretrain"].values(), *content["cascade"].values()):
         for recipe in (step, *step.get("by_backbone", {}).values()):
             if "epochs" in recipe:  # the recipe of one backbone may leave them to the step

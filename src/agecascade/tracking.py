@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import os
 import time
@@ -12,7 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agecascade.errors import TrackingError
 from agecascade.tracking_store import (
     EXPERIMENT,
     LENGTH,
@@ -23,15 +21,13 @@ from agecascade.tracking_store import (
     first_line,
     flat,
     log_batch,
-    nested,
+    means,
     open_store,
     refused,
     replaced,
-    store_exists,
     tracking_uri,
     warn,
     within,
-    without_password,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +49,8 @@ class Tracker:
         self.parent: str | None = None
         self.names = Names()
         self.said: set[str] = set()  # names whose replacement was said
+        self.data: dict[str, tuple[str, str]] = {}  # of all runs: {data set: (digest, what it is used for)}
+        self.ended: list[Mapping[str, float | None]] = []  # final metrics of the trainings of a stage
         self._patience = PATIENCE
 
     @classmethod
@@ -68,6 +66,7 @@ class Tracker:
         # a dead server should cost seconds, not MLflow's default of minutes per call
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         from mlflow import MlflowClient
 
         for chatty in ("mlflow", "alembic"):  # tables made, tables migrated
@@ -110,14 +109,18 @@ class Tracker:
                 self._patience = max(self._patience - waited, SLOW)
 
     @contextmanager
-    def stage_run(self, name: str) -> Iterator[Run]:
-        """Open a run for a whole stage; model runs opened inside are nested below it (the UI shows one level)."""
-        with self.model_run(name, {}, {}) as run:
-            self.parent = run.run_id
+    def stage_run(self, name: str, params: Mapping[str, Any] | None = None, system_metrics: bool = False) -> Iterator[Run]:
+        """Open a run for a whole stage; model runs opened inside are nested below it (the UI shows one level).
+
+        It ends with the means of their final metrics. system_metrics: the load of the machine is logged meanwhile.
+        """
+        with self.model_run(name, params or {}, {}) as run, run.monitored(system_metrics):
+            self.parent, self.ended = run.run_id, []
             try:
                 yield run
             finally:
                 self.parent = None
+            run.metrics({**means(self.ended), "trainings": len(self.ended)})
 
     @contextmanager
     def model_run(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], earlier: str | None = None) -> Iterator[Run]:
@@ -159,6 +162,7 @@ class Run:
         created = tracker.attempt(lambda: tracker.client.create_run(tracker.experiment_id, tags=all_tags, run_name=name[:LENGTH]))
         run = cls(tracker, created.info.run_id if created else None)
         run.params(params)
+        run.inputs(tracker.data)
         return run
 
     @classmethod
@@ -185,6 +189,36 @@ class Run:
         """Log params."""
         self._log(params=params)
 
+    def inputs(self, data: Mapping[str, tuple[str, str]]) -> None:
+        """Name the data sets that the run uses: {data set: (digest, what for)}."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        named = [
+            DatasetInput(Dataset(name, digest[:36], "dvc", f"data/aligned/{name}"), [InputTag("mlflow.data.context", purpose)])
+            for name, (digest, purpose) in data.items()
+        ]
+        if named:
+            self._call(lambda client, run_id: client.log_inputs(run_id, named))
+
+    @contextmanager
+    def monitored(self, wanted: bool) -> Iterator[None]:
+        """Log the load of processors, memory and GPUs every ten seconds, where it is wanted."""
+        if not wanted or self.run_id is None:
+            yield
+            return
+        import mlflow
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        mlflow.set_tracking_uri(tracking_uri())
+        monitor = self.tracker.attempt(lambda: SystemMetricsMonitor(self.run_id))
+        if monitor is not None:
+            monitor.start()
+        try:
+            yield
+        finally:
+            if monitor is not None:
+                monitor.finish()
+
     def epoch(self, record: Mapping[str, float]) -> None:
         """Log one epoch's numbers as a point of each curve, unless the interrupted run already has them."""
         if record["epoch"] > self.logged:
@@ -208,6 +242,7 @@ class Run:
     ) -> None:
         """Log a whole finished training in one call, since each call takes its time: params, curves and the arguments of `finish`."""
         self._log(params, {0: metrics, **_curves(history)}, {"model": digest})
+        self.tracker.ended.append(metrics)
         for name in ("model.json", "history.csv"):
             self.artifact(folder / name)
 
@@ -287,30 +322,3 @@ def log_run(
 def _curves(history: Sequence[Mapping[str, float]]) -> dict[int, dict[str, float]]:
     """{epoch: its numbers by name} of a history."""
     return {int(record["epoch"]): {key: value for key, value in record.items() if key != "epoch"} for record in history}
-
-
-def evaluation_runs() -> list[dict[str, Any]]:
-    """Every evaluation that the store knows, newest last: experiment (DVC's name, else the commit), params, and rows.
-
-    rows: {data set: {step: {row: {metric: value}}}}, as in metrics/mae.json. Of several runs of one experiment on the same
-    params the last counts. Raises TrackingError where the store cannot be read; a store of the repository that no stage has written
-    yet is not made.
-    """
-    if not store_exists():
-        return []
-    tracker = Tracker("", "tables")
-    try:
-        runs = tracker.evaluations()
-    except Exception as error:
-        text = f"cannot read the runs at {tracking_uri()}: {first_line(error)}; see MLFLOW_TRACKING_URI"
-        raise TrackingError(without_password(text, tracking_uri())) from error
-    latest: dict[tuple[str, str], dict[str, Any]] = {}
-    for run in runs:
-        experiment = run.data.tags.get("dvc_experiment") or run.data.tags["git_revision"][:7]
-        rows = nested(run.data.metrics)
-        latest[experiment, json.dumps(run.data.params, sort_keys=True)] = {
-            "experiment": experiment,
-            "params": run.data.params,
-            "rows": rows,
-        }
-    return list(latest.values())

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
@@ -56,20 +56,48 @@ class TooSlow(Exception):
 
 
 def common_tags(study: str, stage: str) -> dict[str, str]:
-    """The tags of every run: study, stage, git revision, and DVC's experiment where there is one."""
-    tags = {"study": study, "stage": stage, "git_revision": _git_revision()}
+    """The tags of every run: study, stage, git revision, its source as MLflow shows it, and DVC's experiment where there is one."""
+    source = {"mlflow.source.name": f"pipeline/{stage}.py", "mlflow.source.type": "LOCAL", "mlflow.source.git.commit": git_revision()}
+    tags = {"study": study, "stage": stage, "git_revision": git_revision(), **source}
     experiment = os.environ.get("DVC_EXP_NAME")
     return {**tags, "dvc_experiment": experiment} if experiment else tags
 
 
 @functools.cache
-def _git_revision() -> str:
+def git_revision() -> str:
     """The commit that an experiment is based on, else the one checked out."""
     baseline = os.environ.get("DVC_EXP_BASELINE_REV")
     if baseline:
         return baseline
     result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return result.stdout.strip() or "unknown"
+
+
+def data_digest(dataset: str, root: Path = Path()) -> str | None:
+    """DVC's hash of the aligned faces of a data set, as dvc.lock has it below `root`; None where it has none."""
+    try:
+        lock = (root / "dvc.lock").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    path = re.escape(f"data/aligned/{dataset}")
+    stage = re.search(rf"^  align@{re.escape(dataset)}:\n(?:   .*\n)*", lock, re.MULTILINE)
+    found = re.search(rf"- path: {path}\n(?:\s+hash: md5\n)?\s+md5: ([0-9a-f]+(?:\.dir)?)", stage[0]) if stage else None
+    return found[1] if found else None
+
+
+def data_inputs(datasets: Iterable[str], purpose: str) -> dict[str, tuple[str, str]]:
+    """{data set: (DVC's hash of its aligned faces, what it is used for)}, of those that DVC knows."""
+    found = {name: data_digest(name) for name in datasets}
+    return {name: (digest, purpose) for name, digest in found.items() if digest is not None}
+
+
+def runs_address(experiment_id: str) -> str:
+    """Where the runs of the experiment are shown: MLflow's own page of an experiment is one for traces of language models."""
+    address = tracking_uri()
+    place = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    if address.startswith(("http://", "https://")):
+        return without_password(f"{address.rstrip('/')}/{place}", address)
+    return f"http://127.0.0.1:5000/{place} (uv run mlflow ui --backend-store-uri {without_password(address, address)})"
 
 
 class Names:
@@ -195,6 +223,12 @@ def as_number(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def means(trainings: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    """The mean of each metric that all trainings have."""
+    names = [name for name in (trainings[0] if trainings else {}) if all(as_number(metrics.get(name)) is not None for metrics in trainings)]
+    return {name: sum(float(metrics[name] or 0) for metrics in trainings) / len(trainings) for name in names}
 
 
 def open_store(create: Callable[[str], Any]) -> Any:

@@ -27,6 +27,7 @@ from agecascade.dataset_report.quality import FaceQuality, LandmarkError
 from agecascade.datasets.base import Info
 from agecascade.errors import ArchiveError, FaceError
 from agecascade.io.files import write_table
+from agecascade.io.parquet_rows import read_rows
 from agecascade.plots.sheets import PUBLISHED
 from agecascade.synthetic.camera import Style, take
 from agecascade.synthetic.drawing import draw as draw_face
@@ -332,7 +333,7 @@ def test_only_row_groups_with_a_wanted_row_are_read(tmp_path: Path, monkeypatch:
     read = []
     original = pq.ParquetFile.read_row_group
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda file, i, *more: read.append(i) or original(file, i, *more))
-    faces = sheets.read_rows(parts, np.array([95, 3, 31, 4]), ["sample_id"])
+    faces = read_rows(parts, np.array([95, 3, 31, 4]), ["sample_id"])
     assert [row["sample_id"] for row in faces] == ["95", "3", "31", "4"]
     assert read == [0, 0, 0]
 

@@ -21,6 +21,7 @@ from agecascade.io.files import write_table
 from agecascade.params import Params
 from agecascade.schema import PREDICTIONS
 from places import sample_params
+from predictions import prediction_table
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def predictions(study: Params, tmp_path: Path) -> Path:
     fold = np.repeat([0, 1], 4)
     columns = {"sample_id": [f"p{i}" for i in range(8)], "fold": fold.astype(np.int32), "label": label, "label_sigma": [None] * 8}
     columns |= {"prediction": label + np.where(fold, 3.0, -1.0), "distribution": [None] * 8}
-    table = pa.table(columns, schema=PREDICTIONS)
+    table = prediction_table(columns)
     paths = [tmp_path / step / f"{row.name}.parquet" for step in study.cascade for row in study.rows]
     for path in paths:
         write_table(path, table.replace_schema_metadata({"models": json.dumps({0: "aaa", 1: "bbb"})}))
@@ -155,7 +156,7 @@ def data(study: Params, predictions: Path) -> Path:
     others = pd.DataFrame({"sample_id": ["t0", "t1", "t2", "v0"], "fold": 0, "role": ["train"] * 3 + ["validation"]})
     second = pd.DataFrame({"sample_id": ["t1", "v0", "t0"], "fold": 1, "role": ["train", "train", "validation"]})
     labels = {f"p{i}": 10.0 * (i % 4 + 1) for i in range(8)} | {"t0": 5.0, "t1": 20.0, "t2": 90.0, "v0": 30.0}
-    manifest = pd.DataFrame({"sample_id": labels.keys(), "label": labels.values(), "label_sigma": 2.0})
+    manifest = pd.DataFrame({"sample_id": labels.keys(), "label": labels.values(), "label_sigma": 2.0, "subject": None})
     folder = predictions / "data"
     for name in study.datasets:
         for kind, frame in (("splits", pd.concat([tested, others, second])), ("manifest", manifest)):

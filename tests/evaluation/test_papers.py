@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from agecascade.evaluation.papers import PaperTable, tables_beside_papers
 from agecascade.evaluation.runs import Evaluation
 from agecascade.evaluation.tables import to_markdown
 from agecascade.io.yaml_text import load_yaml
-from agecascade.params import check
+from agecascade.params import Augment, check
 from agecascade.tracking_store import flat
 from places import ROOT
 
@@ -131,6 +132,45 @@ def test_regressors_have_rows_too_also_those_bounded_by_time():
     assert measured[["row", "our MAE", "runs"]].to_numpy().tolist() == [["svr", 1.0, 1], ["autosklearn", 4.0, 1]]
 
 
+def test_regressors_are_known_by_their_kind_and_features():
+    """Whatever their entries in params.yaml are called, as text of MLflow or from a file; the entry tells two of one kind apart."""
+    entries = {
+        "svr": {"features": "bif"},
+        "plain": {"features": "cnn", "regressor": "svr"},
+        "tuned": {"features": "cnn", "regressor": "svr"},
+    }
+    for unnamed in (None, "None"):
+        known = {name: {"regressor": unnamed, **settings} for name, settings in entries.items()}
+        figures = {"svr": {"mae": 1.0}, "plain": {"mae": 2.0}, "tuned": {"mae": 3.0}}
+        run = Evaluation(
+            ("name",), {"study": "small", "seed": 0, "method": "dldl_v2", "regressors": known}, {"faces": {"regress": figures}}
+        )
+
+        def maes(where: dict[str, Any], run: Evaluation = run) -> list[float]:
+            content = {"title": "T", "study": "small", "step": "regress", "columns": ["MAE"], "rows": [{"name": "A", "where": where}]}
+            return papers.compare(PaperTable.model_validate(content), [run])["our MAE"].tolist()
+
+        assert maes({"regressor": "svr", "features": "bif"}) == [1.0]
+        assert maes({"regressor": "svr", "features": "cnn"}) == [2.0, 3.0]
+        assert maes({"regressor": "svr", "features": "cnn", "entry": "tuned"}) == [3.0]
+
+
+def test_what_a_paper_quotes_of_others_stands_beside_our_rows_and_is_no_run():
+    quoted, ours = {"name": "Human", "figures": ["6.30"]}, {"name": "A", "where": {"method": "dldl_v2"}, "figures": ["2.29"]}
+    elsewhere = {"name": "B", "study": "other", "where": {"method": "dldl_v2"}, "figures": ["1.97"]}
+    content = {"title": "T", "study": "small", "step": "target", "columns": ["MAE"]}
+    table = PaperTable.model_validate({**content, "rows": [quoted, ours, elsewhere]})
+    runs = [evaluation({"dldl_v2-tinyagenet-s0": 5.0}), evaluation({"dldl_v2-tinyagenet-s0": 4.0}, study="other")]
+    lines = papers.compare(table, runs)
+    assert [line(lines, index) for index in range(3)] == [
+        {"row": "Human", "runs": 0, "paper: MAE": "6.30"},
+        {"row": "A", "our MAE": 5.0, "runs": 1, "paper: MAE": "2.29"},
+        {"row": "B", "our MAE": 4.0, "runs": 1, "paper: MAE": "1.97"},
+    ]
+    assert table.studies == ["small", "other"]
+    assert papers.compare(PaperTable.model_validate({**content, "rows": [quoted]}), runs) is None
+
+
 @pytest.mark.parametrize("changed", [{"study": "other"}, {"lambda": 0.1}, {"lambda": "none"}])
 def test_what_does_not_fit_is_no_run_of_the_table(changed: dict[str, Any]):
     assert papers.compare(TABLE, [evaluation({"dldl_v2-tinyagenet-s0": 5.0}, **changed)]) is None
@@ -141,23 +181,66 @@ def test_the_committed_tables_fit_their_studies():
     tables = papers.read_tables(ROOT)
     assert {table.study for table in tables} >= {"dldl_v2_ablations", "cascaded_table4", "daa_utkface"}
     for table in tables:
-        params = load_yaml(study.render(table.study, ROOT))
-        checked = check(params)
-        steps = {*checked.cascade, "regress"}
-        for row in table.rows:
+        rendered = {name: load_yaml(study.render(name, ROOT)) for name in table.studies}
+        for row in (row for row in table.rows if row.where is not None):
+            params = rendered[table.study_of(row)]
+            checked = check(params)
             setting = dict(table.setting(row))
             step = setting.pop("step")
-            assert step in steps, (table.title, row.name)
+            assert step in {*checked.cascade, "regress"}, (table.title, row.name)
             if step == "regress":
-                assert setting.pop("regressor") in checked.regressors, (table.title, row.name)
+                wanted = setting.pop("regressor"), setting.pop("features"), setting.pop("entry", None)
+                found = [
+                    entry
+                    for entry, settings in checked.regressors.items()
+                    if (settings.regressor or entry, settings.features) == wanted[:2] and wanted[2] in (None, entry)
+                ]
+                assert len(found) == 1, (table.title, row.name, found)
+            elif backbone := setting.get("backbone"):
+                assert backbone in {checked.backbone, *checked.compare.backbones} or len(table.studies) == 1, (table.title, row.name)
             # a block may be a preset's name, in the row as in the study
             unknown = {key for key in setting if key not in flat(params) and not ("." not in key and key in params)}
             assert not unknown, (table.title, row.name)
 
 
+def test_every_printed_figure_is_a_number_or_a_gap():
+    """As the papers print them: a number, with its last zeros, or a dash where the paper has none."""
+    for table in papers.read_tables(ROOT):
+        for row in table.rows:
+            for figure in row.figures or []:
+                assert figure in ("", "-") or math.isfinite(float(figure)), (table.title, row.name, figure)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sigma", "networks"),
+    [
+        ("dldl_v2_morph2", {"morph2": ("random", 0.2)}, 2.0, "agenet"),
+        ("dldl_v2_chalearn2015", {"chalearn2015": ("official", 0.0)}, 2.0, "agenet"),
+        ("dldl_v2_chalearn2016", {"chalearn2016": ("official", 0.0)}, 2.0, "agenet"),
+        ("dldl_v2_utkface", {"utkface": ("random", 0.2), "utkface_21_60": ("official", 0.0)}, 2.0, "agenet"),
+        ("dldl_v2_scut_fbp", {"scut_fbp": ("random", 0.2)}, 0.5, "attnet"),
+        ("dldl_v2_cfd", {"cfd": ("random", 0.2)}, 0.5, "attnet"),
+    ],
+)
+def test_the_studies_of_dldl_v2_have_the_papers_recipe(name: str, data: dict[str, tuple[str, float]], sigma: float, networks: str):
+    """Section 4.1 of DLDL-v2: Adam, 1e-3, a tenth of it after 30 of 60 epochs, batches of 128, lambda 1, 224 pixels, both networks."""
+    params = check(load_yaml(study.render(name, ROOT)))
+    assert (params.lambda_er, params.sigma, params.image_size, params.pooling) == (1.0, sigma, 224, "hybrid")
+    assert params.augment == Augment(preset="dldl_v2")
+    assert {row.backbone for row in params.rows} == {f"thin{networks}", f"tiny{networks}"}
+    for recipe in (params.pretrain["faces"], *params.cascade.values()):
+        assert (recipe.optimizer, recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.weight_decay) == ("adam", 60, 128, 1e-3, 0)
+        assert (recipe.schedule.name, recipe.schedule.every, recipe.schedule.factor) == ("step", 30, 0.1)
+    tested = {step.dataset: params.datasets[step.dataset] for step in params.cascade.values()}
+    assert {key: (dataset.protocol, dataset.test) for key, dataset in tested.items()} == data
+    assert all(dataset.validation == 0 for dataset in params.datasets.values())
+    assert all(params.chain(step) == ["faces", step] for step in params.cascade)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"rows": [{"name": "C"}]}, "row C: neither where"),
         ({"columns": ["MAE"]}, "row A: 2 figures for 1 columns"),
         ({"rows": []}, "at least 1"),
         ({"rowz": []}, "Extra inputs"),

@@ -107,7 +107,7 @@ def shown(workspace: dict[str, Any], branch: dict[str, Any], *experiments: dict[
 
 
 def run(experiment: str, lambda_er: str, mae: float) -> dict[str, Any]:
-    """One run as agecascade.tracking.evaluation_runs gives it: params are text, figures numbers only."""
+    """One run as agecascade.evaluation.tracked.evaluation_runs gives it: params are text, figures numbers only."""
     figures = {key: value for key, value in SUMMARY.items() if key != "interval"}
     rows = {"sample_fgnet": {"target": {"dldl_v2-tinyagenet-s0": {**figures, "mae": mae, "folds": 5.0}}}}
     return {"experiment": experiment, "params": {"study": "sample", "lambda": lambda_er, "sigma": "2.0"}, "rows": rows}
@@ -219,6 +219,28 @@ def test_outside_a_dvc_repository_is_an_error(tmp_path: Path):
         runs.dvc_evaluations(tmp_path)
 
 
+def test_figures_are_read_from_a_commit_or_from_the_workspace(tmp_path: Path):
+    git = ["git", "-c", "user.name=nobody", "-c", "user.email=nobody@example.org", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    (tmp_path / "mae.json").write_text('{"a": 1}')
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message", "one"], check=True)
+    (tmp_path / "mae.json").write_text('{"a": 2}')
+    assert runs.figures_of(tmp_path, "HEAD", "mae.json") == {"a": 1}
+    assert runs.figures_of(tmp_path, "workspace", "mae.json") == {"a": 2}
+    for content in ("no JSON", "[]"):
+        (tmp_path / "mae.json").write_text(content)
+        assert runs.figures_of(tmp_path, "workspace", "mae.json") == {}
+    assert runs.figures_of(tmp_path, "HEAD", "gone.json") == runs.figures_of(tmp_path, "workspace", "gone.json") == {}
+
+
+def test_states_whose_metrics_lack_the_figures_are_read_from_their_commits():
+    output = shown(state("workspace", None, 1.0, None), state("f60b347e62ab", "main", 1.0, None))
+    read = {("f60b347e62ab", "metrics/mae.json"): {"a": {"target": {"svr": {"mae": 3.0}}}}}
+    (evaluation,) = runs.parse_experiments(output, lambda revision, file: read.get((revision, file), {}))
+    assert (evaluation.names, evaluation.rows["a"]["target"]["svr"]["mae"]) == (("main", "f60b347"), 3.0)
+
+
 @pytest.mark.slow
 def test_real_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     script = "import json, pathlib, sys; lam = float(pathlib.Path('params.yaml').read_text().split()[1]); "
@@ -226,7 +248,8 @@ def test_real_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     script += "json.dump({'a': {'target': {'svr': {'mae': 3 + lam}}}}, open('metrics/mae.json', 'w'))"
     (tmp_path / "evaluate.py").write_text(script)
     (tmp_path / "params.yaml").write_text("lambda: 1.0\n")
-    stage = f"cmd: {sys.executable} evaluate.py\n    params: [lambda]\n    metrics: [metrics/mae.json: {{cache: false}}]\n"
+    # no metric of DVC's: it is read from the commits
+    stage = f"cmd: {sys.executable} evaluate.py\n    params: [lambda]\n    outs: [metrics/mae.json: {{cache: false}}]\n"
     (tmp_path / "dvc.yaml").write_text(f"stages:\n  evaluate:\n    {stage}")
     dvc = [sys.executable, "-m", "dvc"]
     commands = [

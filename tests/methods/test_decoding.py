@@ -51,3 +51,20 @@ def test_the_value_of_daa_is_the_mean_of_its_estimates_however_told() -> None:
     estimates = torch.tensor([[1.5, 2.0, 6.0, 7.5]], dtype=torch.float64)  # by hand: 17 / 4, neither a median nor a mode of theirs
     for decoding in DECODINGS:
         assert methods.create("daa", GRID, decoding=decoding).predict(estimates)[0].item() == 4.25
+
+
+def test_the_mode_of_a_picture_and_its_mirror_is_that_of_their_mean_distribution() -> None:
+    """The views find 1 and 8; their mean, 4.5, is a value that neither finds likely."""
+    views = [torch.tensor([[0.6, 0.1, 0.1, 0.2]]).log(), torch.tensor([[0.3, 0.1, 0.1, 0.5]]).log()]
+    for decoding, value in (("mode", 1.0), ("expectation", 0.45 + 0.2 + 0.4 + 2.8)):
+        method = methods.create("dex", GRID.float(), decoding=decoding)
+        averaged, distribution = method.averaged([method.predict(view) for view in views])
+        assert averaged.tolist() == pytest.approx([value])
+        assert distribution is not None
+        assert distribution[0].tolist() == pytest.approx([0.45, 0.1, 0.1, 0.35])
+
+
+def test_a_method_that_decodes_nothing_keeps_the_mean_of_its_values() -> None:
+    method = methods.create("daa", GRID.float(), decoding="mode")
+    averaged, _ = method.averaged([method.predict(torch.tensor([[1.0, 2.0]])), method.predict(torch.tensor([[8.0, 8.0]]))])
+    assert averaged.tolist() == [4.75]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from agecascade import params, study
 from agecascade.errors import ParamsError
 from agecascade.params import Clean
-from places import ROOT, sample_params
+from places import ROOT, faults_of, sample_params
 
 
 @pytest.fixture
@@ -182,3 +183,29 @@ def test_faults_of_augmentation_name_their_key(content: dict, path: list[str], v
 def test_a_limit_of_pixels_is_a_number_that_memory_holds(limit: float) -> None:
     with pytest.raises(ValidationError, match="max_megapixels"):
         Clean(max_megapixels=limit)
+
+
+@pytest.mark.parametrize(("protocol", "subjects"), [("held_out_subjects", []), ("subject_kfold", ["002"])])
+def test_subjects_are_named_for_the_protocol_that_holds_them_out(content: dict, protocol: str, subjects: list[str]) -> None:
+    content["datasets"]["sample_fgnet"] |= {"protocol": protocol, "test_subjects": subjects}
+    with pytest.raises(ParamsError, match=r"datasets.sample_fgnet: test_subjects: protocol held_out_subjects needs the subjects"):
+        params.check(content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"groups": [{"name": "a", "low": 0, "high": 12}, {"name": "b", "low": 12, "high": 20}]}, "b begins at 12, within a or below"),
+        ({"groups": [{"name": "a", "low": 3, "high": 1}]}, "low, 3, must not be above high, 1"),
+        ({"groups": [{"name": "a", "low": 0, "high": 12}]}, "one group tells nothing apart"),
+        ({"groups": [{"name": "a", "low": 0, "high": 1}, {"name": "a", "low": 2, "high": 3}]}, "two have one name"),
+        ({"legal_age": 0}, "greater than 0"),
+        ({"most_minors": 1}, "less than 1"),
+    ],
+)
+def test_groups_and_ages_of_the_evaluation_are_checked(changes: dict[str, Any], said: str) -> None:
+    content = sample_params()
+    content["evaluate"] |= changes
+    (line,) = faults_of(content)
+    assert line.startswith("params.yaml: evaluate")
+    assert said in line

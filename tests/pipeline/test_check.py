@@ -69,6 +69,7 @@ def test_every_stage_stands_behind_the_check(stages: list[Stage]) -> None:
     ("key", "stale"),
     [
         ("seed", {"split", "scratch", "weights", "pretrain", "search", "finetune", "features", "regress", "evaluate"}),
+        ("evaluate.interval", {"finetune", "evaluate"}),
         ("evaluate.coverage", {"finetune", "evaluate"}),  # whose trainings are kept: it writes new intervals alone
         ("evaluate.target", {"split", "evaluate"}),
         ("compare.seeds", {"scratch", "weights", "pretrain", "search", "finetune", "evaluate"}),

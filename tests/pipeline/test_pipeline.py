@@ -36,6 +36,11 @@ def test_the_main_job_ends_in_a_table_of_every_row(repository: Repository) -> No
     table = (repository.folder / "metrics" / "tables" / "mae.md").read_text()
     assert "faces > imdb > agedb > target" in table
     assert (repository.folder / "plots" / "results" / "mae.png").exists()
+    assert "trained through faces &gt; imdb &gt; agedb &gt; target" in (repository.folder / "report.html").read_text(encoding="utf-8")
+    assert (repository.folder / "models" / "target" / MAIN / "README.md").exists()
+    shown = repository.run("dvc", "metrics", "show")
+    assert "metrics/headline.json" in shown
+    assert "metrics/mae.json" not in shown
     counts = json.loads((repository.folder / "metrics" / "clean" / "sample_imdb.json").read_text())
     assert {"second_face", "gender_missing"} <= set(counts["rejected"])
 
@@ -68,7 +73,7 @@ def test_an_experiment_retrains_from_the_first_stage_that_uses_the_param(reposit
     ran = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
     ran.remove("inventory")  # which always runs
     assert ran[:2] == ["check", "finetune@imdb"]
-    assert {stage.partition("@")[0] for stage in ran} == {"check", "finetune", "features", "regress", "evaluate"}
+    assert {stage.partition("@")[0] for stage in ran} == {"check", "finetune", "features", "regress", "evaluate", "report"}
 
 
 @whole_only
@@ -78,7 +83,7 @@ def test_queued_experiments_stand_beside_the_first_in_mlflow_and_in_one_table(re
     table = repository.run("agecascade", "tables", "--runs")
     shown = {line.split("|")[2].strip() for line in table.splitlines() if MAIN in line}
     assert {"1", "0.1", "0.3", "10"} <= shown
-    script = "import json, agecascade.tracking as t; print(json.dumps([r['params']['lambda'] for r in t.evaluation_runs()]))"
+    script = "import json, agecascade.evaluation.tracked as t; print(json.dumps([str(r['params']['lambda']) for r in t.evaluation_runs()]))"
     assert {"0.1", "0.3", "10"} <= set(json.loads(repository.run("python", "-c", script).splitlines()[-1]))
 
 

@@ -71,6 +71,11 @@ PLOTS: dict[str, tuple[Callable, tuple, tuple]] = {
         ({"dldl_v2": predictions(3), "svr": predictions(6)},),
         ({"dldl_v2": predictions(3), "svr": predictions(4)},),
     ),
+    "fold_errors": (
+        results.fold_errors,
+        ({"dldl_v2": LABEL[:9], "svr": LABEL[9:18]}, {"DEX": 3.09}),
+        ({"dldl_v2": LABEL[:9], "svr": LABEL[9:18]}, {"DEX": 4.09}),
+    ),
     "mae": (results.mae_bars, ({"dldl_v2": summary(3.2), "svr": summary(4.1)},), ({"dldl_v2": summary(3.2), "svr": summary(4.2)},)),
     "label_panels": (label_plots.label_panels, (SETS,), (OTHERS,)),
     "cumulative_labels": (label_plots.cumulative_labels, (SETS,), (OTHERS,)),
@@ -104,6 +109,13 @@ def test_a_users_matplotlibrc_changes_nothing(tmp_path: Path):
         results.mae_bars(tmp_path / "second.png", {"svr": summary(3)})
         assert mpl.rcParams["font.size"] == 30
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+
+
+def test_bands_of_labels_have_the_percentiles_of_their_predictions():
+    """By hand: labels 0 and 120 are the first and the last of 12 bands; one of 7 pictures is too small."""
+    frame = pd.DataFrame({"label": [0.0] * 11 + [120.0] * 7, "prediction": [*np.arange(11.0), *[99.0] * 7]})
+    assert results.prediction_bands(frame).to_numpy().tolist() == [[0.0, 1.0, 5.0, 9.0]]
+    assert results.prediction_bands(frame.head(3)).empty
 
 
 def test_bars_are_shares_a_year_wide_or_as_wide_as_the_group():

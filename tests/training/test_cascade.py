@@ -88,6 +88,9 @@ def test_a_step_writes_models_and_test_predictions_of_every_fold(
     tested = splits[splits["role"] == "test"]
     assert list(zip(frame["sample_id"], frame["fold"], strict=True)) == list(zip(tested["sample_id"], tested["fold"], strict=True))
     assert frame["label_sigma"].isna().sum() == np.isnan(faces.sigma[[int(name[1:]) for name in frame["sample_id"]]]).sum()
+    readme = (folder / "dldl_v2-tinyagenet-s0" / "README.md").read_text(encoding="utf-8")
+    assert "2 networks, one for each fold" in readme
+    assert f"datasets:\n- {study.cascade['target_from_scratch'].dataset}\n---" in readme
     digests = json.loads(table.schema.metadata[b"models"])
     assert digests["1"] == model_folder.model_digest(folder / "dldl_v2-tinyagenet-s0" / "fold1")
     require_released(tmp_path / "work")

@@ -18,6 +18,7 @@ from agecascade.errors import ParamsError
 from agecascade.faces.face import Image
 from agecascade.imaging import decode_image
 from agecascade.io.files import written_beside
+from agecascade.io.parquet_rows import iterate_rows
 from agecascade.params import Params
 from agecascade.plots.labels import cumulative_labels, group_bars, label_panels
 from agecascade.plots.sheets import COLOUR_NAMES, DETECTED, PUBLISHED, Tile, contact_sheet
@@ -103,7 +104,7 @@ def mean_face(parts: Sequence[Path]) -> tuple[Image | None, int]:
     """
     rows = spread_rows(_group_sizes(parts))
     total = None
-    for _, row in sheets.iterate_rows(parts, rows, ["image"]):
+    for _, row in iterate_rows(parts, rows, ["image"]):
         face = decode_image(row["image"]).astype(np.int64)  # whole numbers, so that the sum is exact
         total = face if total is None else total + face
     return (None, 0) if total is None else ((total / len(rows)).round().astype(np.uint8), len(rows))

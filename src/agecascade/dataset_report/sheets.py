@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from agecascade.dataset_report.quality import FIRST, worst_faces
 from agecascade.errors import ArchiveError, FaceError, RegressorError
 from agecascade.imaging import decode_image
 from agecascade.imaging.headers import picture_size
+from agecascade.io.parquet_rows import read_rows, rows_of
 from agecascade.plots.sheets import DETECTED, PUBLISHED, Tile, fit_into, mark_points
 
 KEPT_COLUMNS, KEPT_ROWS, KEPT_SIDE = 12, 8, 96
@@ -65,8 +66,7 @@ def worst_tiles(parts: Sequence[Path]) -> list[Tile]:
 def doubtful_tiles(parts: Sequence[Path], doubtful: pd.DataFrame) -> list[Tile]:
     """The first pictures of a list of doubtful labels (sample_id, label, predicted), with both values below each."""
     first = doubtful.head(KEPT_COLUMNS * KEPT_ROWS)
-    ids = pd.Index(np.concatenate([pq.read_table(part, columns=["sample_id"])["sample_id"].to_numpy() for part in parts]))
-    rows = ids.get_indexer(first["sample_id"])
+    rows = rows_of(parts, "sample_id", first["sample_id"].tolist())
     if (rows < 0).any():
         raise RegressorError(f"{first['sample_id'].iloc[rows.argmin()]!r} has a feature but no aligned face; run the features stage again")
     faces = read_rows(parts, rows, ["image"])
@@ -83,25 +83,6 @@ def spread(bins: np.ndarray, most: int) -> np.ndarray:
     rank = pd.Series(bins[order]).groupby(bins[order]).cumcount().to_numpy()  # (N,) within the bin
     chosen = order[np.argsort(rank, kind="stable")[:most]]
     return chosen[np.argsort(bins[chosen], kind="stable")]
-
-
-def read_rows(paths: Sequence[Path], rows: np.ndarray, columns: list[str]) -> list[dict[str, Any]]:
-    """Rows by number, counted through the Parquet files in their order, in the order of `rows`; other row groups are not read."""
-    by_number = dict(iterate_rows(paths, rows, columns))
-    return [by_number[row] for row in rows.tolist()]
-
-
-def iterate_rows(paths: Sequence[Path], rows: np.ndarray, columns: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """As `read_rows`, but each row once, with its number, in the files' order, and with one row group in memory."""
-    wanted, start = np.unique(rows), 0
-    for path in paths:
-        with pq.ParquetFile(path, memory_map=True) as file:
-            for group in range(file.num_row_groups):
-                end = start + file.metadata.row_group(group).num_rows
-                here = wanted[(wanted >= start) & (wanted < end)]
-                if len(here):
-                    yield from zip(here.tolist(), file.read_row_group(group, columns).take(here - start).to_pylist(), strict=True)
-                start = end
 
 
 def read_thumbnails(archive: Archive, names: set[str]) -> dict[str, np.ndarray]:

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from agecascade.evaluation.calibration import analyse_calibration
+from agecascade.evaluation.comparison import write_comparison
+from agecascade.evaluation.examples import draw_examples
+from agecascade.evaluation.fold_errors import draw_fold_errors
+from agecascade.evaluation.groups import analyse_groups
+from agecascade.evaluation.headline import write_headline
 from agecascade.evaluation.results import Results
-from agecascade.evaluation.rows import BASELINE, EvaluatedRow, baseline_rows, evaluated_rows, split_and_manifest
+from agecascade.evaluation.rows import BASELINE, EvaluatedRow, baseline_rows, by_label, evaluated_rows, split_and_manifest, subjects_of
+from agecascade.evaluation.slices import write_slices
+from agecascade.evaluation.subjects import write_subjects
 from agecascade.evaluation.tables import mae_table, write_table_files
+from agecascade.evaluation.thresholds import analyse_thresholds
 from agecascade.io.files import write_figures, written_beside
 from agecascade.params import DAA, REGRESS, Params
 from agecascade.plots import results as plots
 
 MOST_PANELS = 4
 # each writes tables below results.metrics and pictures below results.plots; a new analysis is a module of its own and a line here
-ANALYSES: tuple[Callable[[Results], None], ...] = ()
+ANALYSES: tuple[Callable[[Results], None], ...] = (
+    write_headline,
+    draw_examples,
+    draw_fold_errors,
+    analyse_calibration,
+    write_comparison,
+    write_slices,
+    write_subjects,
+    analyse_groups,
+    analyse_thresholds,
+)
 
 
 def evaluate(params: Params, data: Path, models: Path, metrics: Path, plots_folder: Path) -> list[EvaluatedRow]:
@@ -27,8 +45,9 @@ def evaluate(params: Params, data: Path, models: Path, metrics: Path, plots_fold
     data: the folder of the stages' outputs (predictions, splits, manifest); models: the folder of trained models.
     Raises ModelError naming the stage to run where a file is missing.
     """
-    rows = evaluated_rows(params, data / "predictions")
-    rows = [*baseline_rows(params, rows, data), *rows]
+    subjects = subjects_of(params, data)
+    rows = evaluated_rows(params, data / "predictions", subjects)
+    rows = [*baseline_rows(params, rows, data, subjects), *rows]
     write_metrics(rows, params.evaluate.confidence, metrics)
     with written_beside(plots_folder) as folder:
         draw_results(rows, params.evaluate.target, first_fold_labels(data, params.evaluate.target), models, folder)
@@ -61,25 +80,19 @@ def draw_results(rows: list[EvaluatedRow], target: str, labels: dict[str, list[f
     """Draw the plots of the data set `target` into `folder`; labels: {role: values} of its first fold."""
     # rows bounded by time would change the plots at every run
     shown = [result for result in rows if result.row.dataset == target and not result.row.bounded and result.step != BASELINE]
-    labelled = _labelled(shown)
-    predictions = {label: result.predictions for label, result in labelled.items()}
+    shown_by_label = by_label(shown)
+    predictions = {label: result.predictions for label, result in shown_by_label.items()}
     main = {label: predictions[label] for label in list(predictions)[:MOST_PANELS]}
-    networks = {label: result for label, result in labelled.items() if result.step != REGRESS}
+    networks = {label: result for label, result in shown_by_label.items() if result.step != REGRESS}
     folders = {label: models / result.step / result.name / "fold0" for label, result in networks.items()}
     plots.label_histogram(folder / "labels.png", labels)
     plots.predicted_against_true(folder / "predictions.png", main)
     plots.cumulative_scores(folder / "cumulative_score.png", predictions)
-    plots.mae_bars(folder / "mae.png", {label: result.row.summary for label, result in labelled.items()})
+    plots.mae_bars(folder / "mae.png", {label: result.row.summary for label, result in shown_by_label.items()})
     plots.training_curves(folder / "curves.png", {label: pd.read_csv(fold / "history.csv") for label, fold in folders.items()})
     styles = {label: daa_styles(fold) for label, fold in folders.items() if networks[label].row.method == DAA}
     if drawable := {label: style for label, style in styles.items() if style is not None}:
         plots.learned_styles(folder / "daa.png", drawable)
-
-
-def _labelled(rows: list[EvaluatedRow]) -> dict[str, EvaluatedRow]:
-    """The rows by their labels; those of one method in one step, as with several seeds, are told apart by their names."""
-    often = Counter(result.label for result in rows)
-    return {result.label if often[result.label] == 1 else f"{result.label} ({result.name})": result for result in rows}
 
 
 def first_fold_labels(data: Path, dataset: str) -> dict[str, list[float]]:

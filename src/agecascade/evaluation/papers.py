@@ -32,12 +32,14 @@ _OF_DAA = re.compile(r"(daa|head_options)(\..*)?")  # without effect on rows of 
 class PaperRow(Block):
     """One row of a paper's table, and the params of our runs of it (`where`); no figures where the paper has none.
 
-    A row of a regressor has `step: regress` and `regressor`, its name in params.yaml.
+    A row of a regressor has `step: regress`, `regressor` and `features`, and `entry`, its name in params.yaml, where two have both in
+    common. A row without `where` is what the paper quotes of others, which no study here runs.
     """
 
     name: str
-    where: dict[str, str | int | float]
+    where: dict[str, str | int | float] | None = None
     figures: list[str | float] | None = None
+    study: str | None = None  # where it is another than the table's
 
 
 class PaperTable(Block):
@@ -60,6 +62,8 @@ class PaperTable(Block):
         for row in self.rows:
             if row.figures is not None and len(row.figures) != len(self.columns):
                 raise ValueError(f"row {row.name}: {len(row.figures)} figures for {len(self.columns)} columns")
+            if row.where is None and row.figures is None:
+                raise ValueError(f"row {row.name}: neither where, the params of our runs, nor figures of the paper")
         for column in self.percent:
             if column not in self.ours:
                 raise ValueError(f"percent: {unknown_name('column', column, self.ours)}")
@@ -67,14 +71,24 @@ class PaperTable(Block):
 
     def setting(self, row: PaperRow) -> Setting:
         """All that must hold of a run for it to be one of this row."""
-        return {**({"step": self.step} if self.step else {}), **self.where, **row.where}
+        return {**({"step": self.step} if self.step else {}), **self.where, **(row.where or {})}
+
+    def study_of(self, row: PaperRow) -> str:
+        """The study whose runs are of this row."""
+        return row.study or self.study
+
+    @property
+    def studies(self) -> list[str]:
+        """The studies of all rows that are run, each once."""
+        return list(dict.fromkeys([self.study, *(self.study_of(row) for row in self.rows if row.where is not None)]))
 
 
 @dataclass(frozen=True)
 class MeasuredRow:
     """A row of a run's MAE table: its settings as text, and its figures.
 
-    Method, backbone and seed in `settings` are those of the row, not of params.yaml.
+    Method, backbone and seed in `settings` are those of the row, not of params.yaml; a regressor's row has the kind of regressor, its
+    features, and its entry in params.yaml.
     """
 
     settings: dict[str, str]
@@ -103,7 +117,7 @@ def tables_beside_papers(root: Path) -> str:
     compared = {table.title: compare(table, evaluations) for table in known}
     texts = [f"{title}\n\n{to_markdown(lines)}" for title, lines in compared.items() if lines is not None]
     if not texts:
-        studies = ", ".join(dict.fromkeys(table.study for table in known))
+        studies = ", ".join(dict.fromkeys(study for table in known for study in table.studies))
         raise AgecascadeError(
             f"{root}: no row of a paper's table was run yet (drawn studies do not count); their studies are {studies}, "
             "see docs/how_to/papers.md"
@@ -121,12 +135,13 @@ def compare(table: PaperTable, evaluations: Sequence[Evaluation]) -> pd.DataFram
 
     A row that was run with several other settings has a line for each; None where no row was run.
     """
-    measured = [row for evaluation in evaluations for row in _rows_of(evaluation) if evaluation.params.get("study") == table.study]
+    studies = table.studies
+    measured = [row for evaluation in evaluations if evaluation.params.get("study") in studies for row in _rows_of(evaluation)]
     lines, any_run = [], False
     for row in table.rows:
         settings: dict[Any, dict[Any, MeasuredRow]] = defaultdict(dict)
-        for each in measured:
-            if each.fits(table.setting(row)):
+        for each in measured if row.where is not None else []:
+            if each.settings["study"] == table.study_of(row) and each.fits(table.setting(row)):
                 settings[each.other_params].setdefault(each.repetition, each)
         any_run = any_run or bool(settings)
         lines += [_line(table, row, list(runs.values())) for runs in settings.values()] or [_line(table, row, [])]
@@ -147,9 +162,15 @@ def _rows_of(evaluation: Evaluation) -> Iterator[MeasuredRow]:
     for dataset, steps in chain(evaluation.rows.items(), evaluation.bounded.items()):
         for step, name, figures in ((step, name, figures) for step, rows in steps.items() for name, figures in rows.items()):
             if step == REGRESS:
-                yield MeasuredRow({**params, "step": step, "regressor": name, "data set": dataset}, figures)
+                yield MeasuredRow({**params, **_regressor(params, name), "step": step, "data set": dataset}, figures)
             elif parts := re.fullmatch(r"(?P<method>\w+)-(?P<backbone>.+)-s(?P<seed>\d+)", name):
                 yield MeasuredRow({**params, **parts.groupdict(), "step": step, "data set": dataset}, figures)
+
+
+def _regressor(params: Mapping[str, str], entry: str) -> dict[str, str]:
+    """The kind of a regressor and its features, from a run's params."""
+    kind = params.get(f"regressors.{entry}.regressor", "None")
+    return {"entry": entry, "regressor": entry if kind == "None" else kind, "features": params.get(f"regressors.{entry}.features", "")}
 
 
 def _same(text: str, value: str | float) -> bool:

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from agecascade.errors import ModelError
-from agecascade.evaluation.rows import BASELINE, EvaluatedRow
+from agecascade.evaluation.rows import BASELINE, EvaluatedRow, known_subjects
 from agecascade.params import Params
 
 # columns of data/aligned that slices and subjects are made of (schema.ALIGNED), without the pictures
@@ -33,9 +33,13 @@ class Results:
         return [result for result in self.rows if result.row.dataset == target and not result.row.bounded and result.step != BASELINE]
 
     def best_row(self) -> EvaluatedRow | None:
-        """The row that the pictures show: the main row's last step on the target data set; None where no network is tested there."""
+        """The row that the pictures show: the main row's step with the longest cascade on the target data set; None without a network."""
         networks = [result for result in self.target_rows() if result.models and result.name == self.params.main_row.name]
-        return networks[-1] if networks else None
+        return max(networks, key=lambda result: len(result.row.chain), default=None)
+
+    def subjects(self, dataset: str) -> pd.Series | None:
+        """The subjects of a data set by sample_id; None where nobody is known. Raises ModelError where its manifest is missing."""
+        return known_subjects(self.data, dataset)
 
     def pictures(self, dataset: str) -> pd.DataFrame:
         """What is known of each aligned picture: sample_id and the other ATTRIBUTES, missing where the data set does not say.
@@ -47,7 +51,7 @@ class Results:
 
 def aligned_attributes(folder: Path) -> pd.DataFrame:
     """The ATTRIBUTES of the aligned pictures below a folder of Parquet parts. Raises ModelError where there is none."""
-    parts = sorted(folder.glob("*.parquet"))
+    parts = sorted(folder.glob("part-*.parquet"))
     if not parts:
         raise ModelError(f"{folder} holds no aligned pictures; run `dvc repro align@{folder.name}`")
     return pd.concat([pq.read_table(part, columns=ATTRIBUTES).to_pandas() for part in parts], ignore_index=True)

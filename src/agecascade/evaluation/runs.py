@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ import pandas as pd
 
 from agecascade.errors import AgecascadeError
 from agecascade.evaluation.tables import to_markdown
-from agecascade.tracking import evaluation_runs
+from agecascade.evaluation.tracked import evaluation_runs
 from agecascade.tracking_store import flat
 
 METRICS = "metrics/mae.json"
@@ -89,12 +89,29 @@ def dvc_evaluations(root: Path) -> list[Evaluation]:
     if result.returncode != 0:
         message = result.stderr.strip().splitlines()
         raise AgecascadeError(f"{root}: `dvc exp show` failed: {message[-1] if message else 'no message'}")
-    return parse_experiments(json.loads(result.stdout))
+    return parse_experiments(json.loads(result.stdout), lambda revision, file: figures_of(root, revision, file))
 
 
-def parse_experiments(shown: list[dict[str, Any]]) -> list[Evaluation]:
+def figures_of(root: Path, revision: str, file: str) -> dict[str, Any]:
+    """The figures in a file of metrics/ at a commit, or in the workspace; none where it is not there, or no JSON.
+
+    dvc.yaml lists as metrics only the headline's: all of them would be hundreds of columns of `dvc exp show`.
+    """
+    if revision == "workspace":
+        text = (root / file).read_bytes() if (root / file).is_file() else b""
+    else:
+        text = subprocess.run(["git", "show", f"{revision}:./{file}"], cwd=root, capture_output=True, check=False).stdout
+    try:
+        content = json.loads(text or b"{}")
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def parse_experiments(shown: list[dict[str, Any]], read: Callable[[str, str], dict[str, Any]] = lambda *_: {}) -> list[Evaluation]:
     """Evaluations in the output of `dvc exp show --json`, without a workspace that equals another entry.
 
+    read: the figures of a revision in a file that is none of its metrics.
     Experiments that are queued, running or failed are left out: DVC shows the figures of the commit that they started from.
     """
     states = []
@@ -103,7 +120,7 @@ def parse_experiments(shown: list[dict[str, Any]]) -> list[Evaluation]:
         done = [experiment for experiment in entry.get("experiments") or [] if _succeeded(experiment)]
         # an experiment may be a chain of checkpoints, the newest first
         states += [experiment["revs"][0] for experiment in done if experiment["revs"]]
-    evaluations = [evaluation for state in states if (evaluation := _evaluation(state))]
+    evaluations = [evaluation for state in states if (evaluation := _evaluation(state, read))]
     others = [evaluation for evaluation in evaluations if evaluation.names != ("workspace",)]
     same = [(evaluation.params, evaluation.rows) for evaluation in others]
     return [evaluation for evaluation in evaluations if evaluation in others or (evaluation.params, evaluation.rows) not in same]
@@ -114,9 +131,12 @@ def _succeeded(experiment: dict[str, Any]) -> bool:
     return executor is None or executor["state"] == "success"
 
 
-def _evaluation(state: dict[str, Any]) -> Evaluation | None:
+def _evaluation(state: dict[str, Any], read: Callable[[str, str], dict[str, Any]]) -> Evaluation | None:
     data = state.get("data") or {}
-    rows, bounded = ((data.get("metrics") or {}).get(file, {}).get("data") or {} for file in (METRICS, TIME_BOUNDED))
+    if not data:  # DVC says why it cannot read that state
+        return None
+    shown = data.get("metrics") or {}  # of commits before there was a headline
+    rows, bounded = ((shown[file].get("data") or {}) if file in shown else read(state["rev"], file) for file in (METRICS, TIME_BOUNDED))
     params = (data.get("params") or {}).get("params.yaml", {}).get("data") or {}
     if "datasets" in params:  # another study was chosen, and not run yet
         rows, bounded = ({dataset: steps for dataset, steps in each.items() if dataset in params["datasets"]} for each in (rows, bounded))

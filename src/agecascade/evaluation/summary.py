@@ -10,8 +10,8 @@ import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
 from agecascade import metrics
+from agecascade.evaluation.bootstrap import Units, fold_weights, percentile_interval, resampled_means, units_of
 
-RESAMPLES = 2000  # of the bootstrap
 # with two folds a t interval has one degree of freedom and says nothing
 FEWEST_FOLDS_FOR_T = 3
 
@@ -22,15 +22,20 @@ def fold_maes(predictions: pd.DataFrame) -> pd.Series:
 
 
 def summarise(
-    predictions: pd.DataFrame, levels: Sequence[float], confidence: float, seed: int, groups: Sequence[float] | None = None
+    predictions: pd.DataFrame,
+    levels: Sequence[float],
+    confidence: float,
+    seed: int,
+    groups: Sequence[float] | None = None,
+    subjects: pd.Series | None = None,
 ) -> dict[str, float | str]:
     """Figures of one row as plain numbers, ready for JSON; undefined figures are left out.
 
     predictions: the columns of schema.PREDICTIONS, test pictures only; levels: n of CS(n) and CA(n), label units; groups: the
-    middles of the groups that labels are, which then have an `accuracy` and a `one_off` of predictions taken to the nearest.
-    `mae` is the mean of the fold MAEs and `mae_low`, `mae_high` its interval, of the kind that `interval` names; all
-    other figures but `fold_mae_*` are over the pictures of all folds together. Raises ValueError on predictions that
-    are empty, not finite, or twice of one picture in one fold.
+    middles of the groups that labels are, which then have an `accuracy` and a `one_off` of predictions taken to the nearest; subjects:
+    by sample_id, over whom the interval is drawn where one has several pictures. `mae` is the mean of the fold MAEs and
+    `mae_low`, `mae_high` its interval, of the kind that `interval` names, where there is one; all other figures but `fold_mae_*` are over
+    the pictures of all folds together. Raises ValueError on predictions that are empty, not finite, or twice of one picture in one fold.
     """
     predictions = predictions.sort_values(["fold", "sample_id"])  # so that sums and draws do not depend on the order
     twice = predictions.duplicated(["sample_id", "fold"])
@@ -39,11 +44,10 @@ def summarise(
     prediction, label = predictions["prediction"].to_numpy(np.float64), predictions["label"].to_numpy(np.float64)
     pooled_mae = metrics.mae(prediction, label)  # first, for it checks the numbers
     maes = fold_maes(predictions)
-    kind, (low, high) = _interval(predictions, maes, confidence, seed)
+    kind, ends = _interval(predictions, maes, confidence, seed, subjects)
     figures: dict[str, float | str] = {
         "mae": float(maes.mean()),
-        "mae_low": low,
-        "mae_high": high,
+        **dict(zip(("mae_low", "mae_high"), ends, strict=False)),
         "interval": kind,
         "pooled_mae": pooled_mae,
         "median_absolute_error": metrics.median_absolute_error(prediction, label),
@@ -60,6 +64,7 @@ def summarise(
     if groups is not None:
         figures["accuracy"] = metrics.accuracy(prediction, label, groups)
         figures["one_off"] = metrics.one_off(prediction, label, groups)
+        figures |= _fold_accuracies(predictions, groups)
     if predictions["label_sigma"].notna().all():
         figures["epsilon_error"] = metrics.epsilon_error(prediction, label, predictions["label_sigma"])
     return {**figures, **_spread(maes), "pictures": len(predictions), "folds": len(maes)}
@@ -71,13 +76,35 @@ def _fold_r2(predictions: pd.DataFrame) -> dict[str, float]:
     return {"fold_r2_mean": float(np.mean([metrics.r2(fold["prediction"], fold["label"]) for fold in folds]))} if folds else {}
 
 
-def _interval(predictions: pd.DataFrame, maes: pd.Series, confidence: float, seed: int) -> tuple[str, tuple[float, float]]:
-    """The kind of interval that the number of folds allows, and its ends."""
+def fold_spread(values: pd.Series, folds: pd.Series) -> tuple[float, float | None]:
+    """Mean of the folds' means and their standard deviation over folds (n - 1); None with one fold, which has none."""
+    means = values.astype(np.float64).groupby(folds).mean()
+    return float(means.mean()), float(means.std(ddof=1)) if len(means) > 1 else None
+
+
+def _fold_accuracies(predictions: pd.DataFrame, groups: Sequence[float]) -> dict[str, float]:
+    """Accuracy and 1-off as mean and deviation over folds, as Adience's are published, and the accuracy of the first fold."""
+    figures: dict[str, float] = {}
+    for name, measure in (("accuracy", metrics.accuracy), ("one_off", metrics.one_off)):
+        of_folds = [measure(fold["prediction"], fold["label"], groups) for _, fold in predictions.groupby("fold")]
+        figures[f"fold_{name}_mean"] = float(np.mean(of_folds))
+        if len(of_folds) > 1:
+            figures[f"fold_{name}_deviation"] = float(np.std(of_folds, ddof=1))
+        figures[f"first_fold_{name}"] = of_folds[0]
+    return figures
+
+
+def _interval(
+    predictions: pd.DataFrame, maes: pd.Series, confidence: float, seed: int, subjects: pd.Series | None
+) -> tuple[str, tuple[float, ...]]:
+    """The kind of interval that the number of folds and of subjects allows, and its ends; none where all pictures are of one unit."""
     if len(maes) >= FEWEST_FOLDS_FOR_T:
         return "t over folds", t_interval(maes, confidence)
-    errors = (predictions["prediction"] - predictions["label"]).abs()
-    by_fold = [group.to_numpy(np.float64) for _, group in errors.groupby(predictions["fold"])]
-    return "bootstrap over pictures", bootstrap_interval(by_fold, confidence, seed)
+    units = units_of(predictions["sample_id"], predictions["fold"], subjects)
+    if units.freedom < 1:
+        return f"none: one {units.kind[:-1]}", ()
+    errors = (predictions["prediction"] - predictions["label"]).abs().to_numpy(np.float64)
+    return f"bootstrap over {units.kind}", _bootstrapped(errors, units, predictions["fold"], confidence, seed)
 
 
 def _spread(maes: pd.Series) -> dict[str, float]:
@@ -104,17 +131,16 @@ def t_interval(values: ArrayLike, confidence: float) -> tuple[float, float]:
 
 
 def bootstrap_interval(errors: Sequence[NDArray[np.float64]], confidence: float, seed: int) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean over folds of the mean error of each, drawing pictures within folds.
+    """Bootstrap interval of the mean over folds of the mean error of each, drawing pictures within folds.
 
-    errors: an array (N_f,) for each of F folds; confidence: in 0..1. Returns (low, high) in the errors' unit.
+    errors: an array (N_f,) for each of F folds, some of two pictures or more; confidence: in 0..1. Returns (low, high) in the errors' unit.
     """
-    generator = np.random.default_rng(seed)
-    # one fold after the other, so that memory stays at one picture count times a batch of draws
-    means = np.mean([_resampled_means(fold, generator) for fold in errors], axis=0)  # (RESAMPLES,)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    folds = np.repeat(np.arange(len(errors)), [len(fold) for fold in errors])
+    pictures = Units("pictures", np.arange(len(folds)), folds)
+    return _bootstrapped(np.concatenate(errors), pictures, pd.Series(folds), confidence, seed)
 
 
-def _resampled_means(values: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
-    """RESAMPLES means, each of N values drawn from the N given with replacement."""
-    return np.array([generator.choice(values, len(values)).mean() for _ in range(RESAMPLES)])  # (RESAMPLES,)
+def _bootstrapped(errors: NDArray[np.float64], units: Units, folds: pd.Series, confidence: float, seed: int) -> tuple[float, float]:
+    """The interval of the mean of the folds' mean errors (N,)."""
+    draws = resampled_means(errors[:, None], fold_weights(folds)[:, None], units, seed)[:, 0]  # (RESAMPLES,)
+    return percentile_interval(draws, confidence, len(units.strata), units.freedom)

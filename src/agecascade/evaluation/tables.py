@@ -13,7 +13,12 @@ from agecascade.io.files import write_csv, written_beside
 
 BOUNDED = "† bounded by time: does not regenerate exactly"
 RATES = ("CS(", "CA(")
-SHARES = ("accuracy", "1-off", "Pearson", "R2", "epsilon")
+SHARES = (
+    *("accuracy", "1-off", "Pearson", "R2", "epsilon", "precision", "recall", "F1"),
+    *("calibration error", "calibration error, tempered"),
+    *("let through", "asked", "p", "p (Holm)", "bootstrap p"),
+)
+OF_INTERVALS = (" held", " low", " high")  # ends of the names of columns with shares of labels in their interval
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,8 @@ class TableRow:
 def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFrame:
     """The MAE table, sorted by data set and else as given; a figure that no row has gets no column.
 
-    MAE: mean of the fold MAEs with its interval (`CI over`: folds or pictures), and their median and quartiles where there are several
-    folds; all other figures are pooled over folds.
+    MAE: mean of the fold MAEs with its interval (`CI over`: folds, subjects or pictures), and their median and quartiles where there
+    are several folds; all other figures are pooled over folds.
     """
     interval = f"{100 * confidence:g} % CI"
     lines = []
@@ -49,10 +54,12 @@ def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFram
                 "folds": figures["folds"],
                 "n": figures["pictures"],
                 "MAE": figures["mae"],
-                interval: f"{figures['mae_low']:.2f} to {figures['mae_high']:.2f}",
-                "CI over": str(figures["interval"]).rpartition(" ")[2],
+                interval: f"{figures['mae_low']:.2f} to {figures['mae_high']:.2f}" if "mae_low" in figures else None,
+                "CI over": str(figures["interval"]).rpartition(" ")[2] if "mae_low" in figures else figures["interval"],
                 "accuracy": figures.get("accuracy"),
                 "1-off": figures.get("one_off"),
+                "accuracy of folds": _mean_and_deviation(figures, "fold_accuracy"),
+                "1-off of folds": _mean_and_deviation(figures, "fold_one_off"),
                 "fold median": figures.get("fold_mae_median") if figures["folds"] != 1 else None,
                 "fold quartiles": _quartiles(figures),
                 "pooled MAE": figures["pooled_mae"],
@@ -67,6 +74,13 @@ def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFram
     frame = pd.DataFrame(lines)
     empty = [column for column in frame if frame[column].isna().all() or (frame[column] == "").all()]
     return frame.drop(columns=empty)
+
+
+def _mean_and_deviation(figures: Mapping[str, float | str], name: str) -> str | None:
+    """A figure as mean and standard deviation over folds; one fold has none."""
+    if f"{name}_deviation" not in figures:
+        return None
+    return f"{figures[f'{name}_mean']:.4f} ± {figures[f'{name}_deviation']:.4f}"
 
 
 def _quartiles(figures: Mapping[str, float | str]) -> str | None:
@@ -85,21 +99,23 @@ def _rates(figures: Mapping[str, float | str]) -> dict[str, float | str]:
 def to_markdown(table: pd.DataFrame) -> str:
     """The table in Markdown: errors to the hundredth, rates and correlations to the thousandth; numbers to the right."""
     columns = list(table.columns)
-    cells = [[_cell(column, value) for column, value in zip(columns, line, strict=True)] for line in table.itertuples(index=False)]
+    cells = [[cell_text(column, value) for column, value in zip(columns, line, strict=True)] for line in table.itertuples(index=False)]
     rules = ["---:" if pd.api.types.is_numeric_dtype(table[column]) else "---" for column in columns]
     lines = ["| " + " | ".join(map(str, line)) + " |" for line in [columns, rules, *cells]]
     footnote = ["", BOUNDED] if "note" in columns and (table["note"] == "†").any() else []
     return "\n".join([*lines, *footnote]) + "\n"
 
 
-def _cell(column: str, value: object) -> str:
+def cell_text(column: str, value: object) -> str:
+    """A cell of a table: errors to the hundredth, rates and correlations to the thousandth, nothing where it is missing."""
     if pd.isna(value):
         return ""
     if not isinstance(value, float):
         return str(value).replace("|", "\\|")
     if column in ("lambda", "sigma"):
         return f"{value:g}"
-    return f"{value:.3f}" if column.startswith(RATES) or column in SHARES else f"{value:.2f}"
+    share = column.startswith(RATES) or column in SHARES or column.endswith(OF_INTERVALS)
+    return f"{value:.3f}" if share else f"{value:.2f}"
 
 
 def write_table_files(stem: Path, table: pd.DataFrame, notes: Sequence[str] = ()) -> None:

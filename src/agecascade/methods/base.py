@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -31,6 +31,7 @@ class Method:
     reading: ClassVar[str] = "softmax"
     needs_sigma: ClassVar[bool] = False
     decodings: ClassVar[tuple[str, ...]] = DECODINGS
+    reads_distribution: ClassVar[bool] = True  # whether the value is decoded from the distribution, where there is one
     label_smoothing: float = 0.0  # share of the target that is spread evenly over the grid, while training
 
     def __init__(self, grid: Tensor, options: MethodOptions | None = None) -> None:
@@ -59,6 +60,21 @@ class Method:
         """Value (B,) in label units and distribution (B, K) over the grid: softmax and, by default, its expectation (Eqs. 8, 10)."""
         distribution = torch.softmax(outputs, dim=1)  # (B, K)
         return decoded(distribution, self.grid, self.options.decoding), distribution
+
+    def averaged(self, views: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+        """The prediction of pictures from those of several views of each, such as its mirror image: the mean of values and distributions.
+
+        views: values (B,) with distributions (B, K) or None. A mode is that of the mean distribution: the mean of two modes may be a value
+        that no view finds likely, such as the age group between two others.
+        """
+        value = torch.stack([value for value, _ in views]).mean(0)  # (B,)
+        distributions = [distribution for _, distribution in views if distribution is not None]
+        if not distributions:
+            return value, None
+        distribution = torch.stack(distributions).mean(0)  # (B, K)
+        if self.options.decoding == "mode" and self.reads_distribution:
+            return decoded(distribution, self.grid, "mode"), distribution
+        return value, distribution
 
     def error(self, outputs: Tensor, label: Tensor) -> Tensor:
         """Error (B,) of each prediction: the absolute error in label units."""

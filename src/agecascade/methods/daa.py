@@ -38,6 +38,7 @@ class DeltaAge(Method):
     Options: ClassVar[type[MethodOptions]] = SmoothL1Options
     options: SmoothL1Options
     reading: ClassVar[str] = "estimates"
+    reads_distribution: ClassVar[bool] = False
 
     def terms(self, outputs: Tensor, label: Tensor, sigma: Tensor) -> dict[str, Tensor]:
         return {"smooth_l1": functional.smooth_l1_loss(outputs.mean(1), label, beta=self.options.beta)}

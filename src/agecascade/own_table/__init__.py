@@ -199,6 +199,7 @@ def overlay(seen: Look) -> dict[str, Any]:
     made["datasets"][NAME] |= {"options": seen.options, "grid": grid, "clean": clean, "detector": seen.detector, **seen.protocol}
     if not seen.are_ages:
         made["sigma"] = float(f"{(grid['high'] - grid['low']) / 8:.{DIGITS}g}")
+        made["evaluate"] |= {"groups": [], "legal_age": None}
     made["evaluate"]["levels"] = [float(f"{count * grid['step']:.{DIGITS}g}") for count in (3.0, 5.0, 7.0)]
     return made
 

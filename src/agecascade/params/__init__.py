@@ -1,7 +1,7 @@
 """Typed view of params.yaml: every key is checked, the unknown and the mistyped are named with the nearest known."""
 
 from agecascade.params.block import REGRESS, SCRATCH, Block, read_yaml
-from agecascade.params.data import Clean, Dataset, DrawSettings, Grid
+from agecascade.params.data import HELD_OUT, Clean, Dataset, DrawSettings, Grid
 from agecascade.params.images import PRESETS, Align, Augment, Channels, Detection, Normalisation
 from agecascade.params.recipes import SEARCHED, Pretrain, Recipe, Schedule, Search, Step, Training, Weights
 from agecascade.params.study import (
@@ -22,6 +22,7 @@ from agecascade.params.study import (
 
 __all__ = [
     "DAA",
+    "HELD_OUT",
     "PRESETS",
     "REGRESS",
     "SCRATCH",

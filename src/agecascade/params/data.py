@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from agecascade.params.block import Block, Seed
 
+HELD_OUT = "held_out_subjects"  # the protocol whose test subjects are named
+
 MOST_VALUES = 10_000  # of a grid: each is an output of the network
 MOST_FOLDS = 10_000
 MOST_PICTURES = 10_000_000  # of a synthetic data set
@@ -110,10 +112,11 @@ class Dataset(Block):
     grid: Grid | None = None  # null in identity sets
     clean: Clean = Clean()
     detector: Literal["annotation", "whole", "yunet", "retinaface"]
-    protocol: Literal["random", "subject_exclusive", "subject_kfold", "leave_one_subject_out", "official"]
+    protocol: Literal["random", "subject_exclusive", "subject_kfold", "leave_one_subject_out", "held_out_subjects", "official"]
     folds: int = Field(1, ge=1, le=MOST_FOLDS)
     test: float = Field(0.2, ge=0, lt=1)  # share, in the random and the subject_exclusive protocol
     validation: float = Field(0.1, ge=0, lt=1)  # share of what is not test
+    test_subjects: list[str] = Field(default_factory=list)  # of protocol held_out_subjects: who is tested, all others are learned from
     duplicates: Literal["keep", "exact", "near"] = "keep"  # all but the first of copies of one file, or of one picture, are left out
     apart_from: list[str] = Field(default_factory=list)  # data sets: what is nearly a picture of theirs is left out here
 
@@ -123,6 +126,12 @@ class Dataset(Block):
         if name in RENAMED_READERS:
             raise ValueError(renamed_reader(name))
         return name
+
+    @model_validator(mode="after")
+    def _held_out(self) -> Dataset:
+        if (self.protocol == HELD_OUT) != bool(self.test_subjects):
+            raise ValueError("test_subjects: protocol held_out_subjects needs the subjects that are tested, and only that one has some")
+        return self
 
     @model_validator(mode="after")
     def _drawn(self) -> Dataset:

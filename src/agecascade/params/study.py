@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from agecascade.errors import ParamsError, unknown_name
 from agecascade.params.block import ALONE, MODELS, SCRATCH, Block, Seed, Size, StudyName, error_lines, name_faults, number_faults, read_yaml
@@ -16,6 +17,8 @@ from agecascade.params.images import Align, Augment, Normalisation
 from agecascade.params.recipes import Pretrain, Search, Step, Training, Weights, role_faults
 
 Level = Annotated[float, Field(ge=0, le=1e9)]
+
+THESIS_GROUPS = [("child", 0.0, 12.0), ("teenager", 15.0, 20.0), ("adult", 25.0, 100.0)]  # cascaded fine-tuning, Table 6
 
 DAA = "daa"  # the head, and the method that interprets its estimates: neither works without the other
 
@@ -113,6 +116,20 @@ class RegressorSettings(Block):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class AgeGroup(Block):
+    """A group of labels, both ends included, in the label's unit."""
+
+    name: str = Field(min_length=1, max_length=64)
+    low: float = Field(ge=-1e9, le=1e9)
+    high: float = Field(ge=-1e9, le=1e9)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> AgeGroup:
+        if self.low > self.high:
+            raise ValueError(f"low, {self.low:g}, must not be above high, {self.high:g}")
+        return self
+
+
 class Evaluate(Block):
     """Content of the result tables."""
 
@@ -120,6 +137,42 @@ class Evaluate(Block):
     levels: list[Level] = Field(default_factory=lambda: [3.0, 5.0, 7.0])  # n of CS(n) and CA(n), label units
     confidence: float = Field(0.95, gt=0, lt=1)
     coverage: float = Field(0.8, gt=0, lt=1)  # of the conformal intervals
+    interval: Literal["auto", "split"] = "auto"  # a quantile for each band of labels, where there are pictures enough; or one for all
+    bands: list[Level] = Field(default_factory=lambda: [0.0, 3.0, 13.0, 20.0, 40.0, 60.0, 80.0], min_length=1)  # lower ends, label units
+    # ages between two groups are in none; [] for no groups. As in cascaded fine-tuning, Table 6
+    groups: list[AgeGroup] = Field(default_factory=lambda: [AgeGroup(name=name, low=low, high=high) for name, low, high in THESIS_GROUPS])
+    legal_age: float | None = Field(18.0, gt=0, le=1e9)  # of the age thresholds; null: none are looked for
+    most_minors: float = Field(0.01, gt=0, lt=1)  # share of those below the legal age that the chosen threshold may let through
+    published: dict[str, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)  # MAEs of others on the target, for a plot
+
+    @field_validator("bands")
+    @classmethod
+    def _ascending(cls, bands: list[float]) -> list[float]:
+        if any(low >= high for low, high in pairwise(bands)):
+            raise ValueError(f"the lower ends of the bands must ascend, such as [0, 18, 65], not {bands}")
+        return bands
+
+    @model_validator(mode="after")
+    def _groups_ascend(self) -> Evaluate:
+        for before, group in pairwise(self.groups):
+            if group.low <= before.high:
+                raise ValueError(
+                    f"groups: {group.name} begins at {group.low:g}, within {before.name} or below; groups ascend, none overlaps"
+                )
+        if len({group.name for group in self.groups}) < len(self.groups):
+            raise ValueError("groups: two have one name")
+        if len(self.groups) == 1:
+            raise ValueError("groups: one group tells nothing apart; give two or more, or [] for none")
+        return self
+
+
+class Tracking(Block):
+    """What MLflow is given besides figures: it changes no output, so no stage depends on it."""
+
+    params: list[str] = Field(default_factory=list)  # keys or blocks that every evaluation shows, besides the usual few and changed ones
+    # none; logged: the main row's model with its evaluation; champion: registered, too, under that alias
+    models: Literal["none", "logged", "champion"] = "none"
+    system_metrics: bool = False  # the load of the machine in trainings
 
 
 class Daa(Block):
@@ -173,6 +226,7 @@ class Params(Block):
     explain: dict[str, Explain] = Field(default_factory=dict)
     regressors: dict[str, RegressorSettings]
     evaluate: Evaluate
+    tracking: Tracking = Field(default_factory=Tracking)
 
     @model_validator(mode="after")
     def _names_fit(self) -> Params:

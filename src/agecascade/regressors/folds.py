@@ -131,12 +131,15 @@ def fit_folds(
     for job in jobs:
         rows, fitted = job.rows["test"], results[job.number]
         columns = {"sample_id": features.sample_id[rows], "fold": job.number, "label": features.label[rows], "label_sigma": sigma[rows]}
-        tables.append(pd.DataFrame({**columns, "prediction": fitted.prediction, "distribution": None}))
+        tables.append(pd.DataFrame({**columns, "prediction": fitted.prediction}))
         choices.append(fitted.choices.assign(fold=job.number))
         artifacts |= {f"fold{job.number}-{name}": text for name, text in fitted.artifacts.items()}
     tried = pd.concat(choices, ignore_index=True)
     _report_unconverged(regressor.key, tried)
-    return pa.Table.from_pandas(pd.concat(tables), schema=schema.PREDICTIONS, preserve_index=False), tried, artifacts
+    predictions = pd.concat(tables)
+    unknown = dict.fromkeys(set(schema.PREDICTIONS.names) - set(predictions))  # neither distributions nor intervals
+    predictions = predictions.assign(**unknown)
+    return pa.Table.from_pandas(predictions, schema=schema.PREDICTIONS, preserve_index=False), tried, artifacts
 
 
 def _fitted(regressor: Regressor, jobs: list[FoldRows], compute: Compute, cache: FoldCache | None) -> dict[int, Fitted]:

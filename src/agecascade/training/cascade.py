@@ -17,20 +17,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from agecascade import model_folder
 from agecascade.io.code import code_digest
 from agecascade.io.files import copied, write_table
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces, images_digest
 from agecascade.loading.faces import load_cached_faces
-from agecascade.model_folder import model_digest
+from agecascade.model_folder import ModelCard, model_digest
 from agecascade.params import DAA, Compute, Params, Row
 from agecascade.tracking import Tracker
+from agecascade.tracking_store import data_inputs
 from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
-from agecascade.training.fold import SCORES, TESTED, conclude, train_fold
+from agecascade.training.fold import train_fold
 from agecascade.training.frozen import HeadTrainings
+from agecascade.training.intervals import TESTED, VALIDATED, conclude, with_intervals
 from agecascade.training.jobs import Job, jobs_of, pictures_to_learn
+from agecascade.training.model_cards import NAME as README
+from agecascade.training.model_cards import model_card
 from agecascade.training.parallel import Processes, side_by_side, start
 from agecascade.training.progress import Progress, StageProgress
 
@@ -66,7 +69,8 @@ def train_step(
         return
     resume = ResumeCache(work)
     total = sum(pictures_to_learn(job, folds[job.fold]) for job in jobs)
-    with tracker.stage_run(step), StageProgress(step, total) as progress:
+    shared = common_settings(jobs)
+    with tracker.stage_run(f"{params.study} {step}", shared, params.tracking.system_metrics), StageProgress(step, total) as progress:
         trainings = StepTrainings(faces, folds, resume, tracker, progress, processes)
         trained = trainings.whole_networks(alone, params.compute) | trainings.heads_of(groups, params.compute)
     _deliver(jobs, trained, out, predictions, faces.grouped)
@@ -83,9 +87,16 @@ def train_stage(
     processes = start(params.compute.devices)
     faces = load_cached_faces(aligned, params.image_size, params.compute.cache_gib)
     tracker = Tracker(params.study, "pretrain" if step in params.pretrain else "finetune")
+    tracker.data = data_inputs([aligned.name], "training")
     train_step(params, step, faces, pq.read_table(splits).to_pandas(), models, out, predictions, tracker, work, processes)
     if processes.rank:
         sys.exit()
+
+
+def common_settings(jobs: list[Job]) -> dict[str, object]:
+    """The logged params that all trainings of a step share."""
+    first = jobs[0].logged if jobs else {}
+    return {key: value for key, value in first.items() if all(job.logged.get(key) == value for job in jobs[1:])}
 
 
 @dataclass(frozen=True)
@@ -151,13 +162,21 @@ def _deliver(jobs: list[Job], trained: dict[str, Path], out: Path, predictions: 
     finished: dict[Row, list[Path]] = defaultdict(list)
     delivered: dict[Row, list[Path]] = defaultdict(list)
     for job in jobs:
-        copied(trained[job.name], out / job.name, leave=[TESTED, SCORES])
+        copied(trained[job.name], out / job.name, leave=[TESTED, VALIDATED])
         finished[job.row].append(trained[job.name])
         delivered[job.row].append(out / job.name)
     if predictions is not None:
         for row, folders in finished.items():
-            conclude(folders, delivered[row], jobs[0].params.evaluate.coverage)
-            _write_predictions(predictions / f"{row.name}.parquet", folders, grouped)
+            cards = conclude(folders, delivered[row], jobs[0].params.evaluate)
+            _write_readme(out / row.name, next(job for job in jobs if job.row == row), cards)
+            _write_predictions(predictions / f"{row.name}.parquet", folders, cards, grouped)
+
+
+def _write_readme(folder: Path, job: Job, cards: list[ModelCard]) -> None:
+    """The model card of a row, as far as training knows it."""
+    dataset = job.params.cascade[job.step].dataset
+    text = model_card(job.row.name, cards, dataset, job.recipe.model_dump(exclude={"by_backbone"}))
+    (folder / README).write_text(text, encoding="utf-8")
 
 
 def _cache_entry(resume: ResumeCache, name: str, make: Callable[[Path], None], processes: Processes) -> Path:
@@ -207,15 +226,23 @@ def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processe
     )
 
 
-def _write_predictions(path: Path, folders: list[Path], grouped: bool) -> None:
-    """The test predictions of a row's folds in one Parquet file, which also names the models they came from, and the groups if any."""
+def _write_predictions(path: Path, folders: list[Path], cards: list[ModelCard], grouped: bool) -> None:
+    """The test predictions of a row's folds, with their intervals, in one Parquet file.
+
+    Its metadata: the models that they came from, their temperatures, the grid, the coverage of `low` and `high`, and the groups if any.
+    """
     tables = [pq.read_table(folder / TESTED) for folder in folders]
-    tested = [table for table in tables if len(table)]
-    contents: dict[str, Any] = {"models": {int(table["fold"][0].as_py()): table.schema.metadata[b"model"].decode() for table in tested}}
+    models = {card.fold: table.schema.metadata[b"model"].decode() for table, card in zip(tables, cards, strict=True) if len(table)}
+    contents: dict[str, Any] = {"models": models, "grid": cards[0].grid}
+    if any(card.interval for card in cards):
+        contents["coverage"] = next(card.interval.coverage for card in cards if card.interval)
+    if temperatures := {card.fold: card.temperature for card in cards if card.temperature is not None}:
+        contents["temperatures"] = temperatures
     if grouped:
-        contents["groups"] = model_folder.read_card(folders[0]).grid
+        contents["groups"] = cards[0].grid
     metadata = {name: json.dumps(content) for name, content in contents.items()}
-    write_table(path, pa.concat_tables(tables).replace_schema_metadata(metadata))
+    bounded = [with_intervals(table, card).replace_schema_metadata(metadata) for table, card in zip(tables, cards, strict=True)]
+    write_table(path, pa.concat_tables(bounded))
 
 
 def faces_digest(faces: Faces) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from agecascade import conformal, metrics, model_folder
+from agecascade import model_folder
 from agecascade.augmentation import Augmenter
 from agecascade.inference import predict_values
 from agecascade.io.files import write_table
@@ -21,14 +19,12 @@ from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.epochs import SPEED, Record
+from agecascade.training.intervals import INTERVALS, TESTED, VALIDATED, Judged, calibrated
 from agecascade.training.jobs import Job, from_init, samples_of
 from agecascade.training.loop import train
 from agecascade.training.parallel import Processes
 from agecascade.training.progress import Progress
 from agecascade.training.samples import give_templates, learns_from_pictures
-
-SCORES = "scores.npy"  # of a finished training: the scores of its validation pictures; it stays in the work folder
-TESTED = "predictions.parquet"  # of a finished training: those of its test pictures
 
 
 def train_fold(
@@ -56,7 +52,7 @@ def train_fold(
     if learns_from_pictures(network):
         give_templates(network, training, job.grid, job.params.daa, augmenter, job.random_seed)
     history: list[Record] = []
-    tested = scores = None
+    tested = validated = None
     title = f"{job.step}/{job.name}"
     options = {
         "precision": job.params.precision,
@@ -75,19 +71,20 @@ def train_fold(
             return
         if job.row.method != IDENTITY:
             value, distribution = predict_values(network, method, validation.images, card.image_size, card.channels, card.flip)
-            card, scores = calibrated(card, value, distribution, validation.label, job.params.evaluate.coverage)
+            card = calibrated(card, Judged(value, validation.label, distribution), job.params.evaluate)
+            validated = prediction_table(card, value, distribution, validation.sample_id, validation.label, None)
             value, distribution = predict_values(network, method, test.images, card.image_size, card.channels, card.flip)
             tested = prediction_table(card, value, distribution, test.sample_id, test.label, roles.get("test", nobody).sigma)
-        run.finish(card.validation or {}, write_fold(folder, network, card, history, tested, scores), folder)
+        run.finish(card.validation or {}, write_fold(folder, network, card, history, tested, validated), folder)
 
 
 def write_fold(
-    folder: Path, network: Network, card: ModelCard, history: list[Record], tested: pa.Table | None, scores: np.ndarray | None
+    folder: Path, network: Network, card: ModelCard, history: list[Record], tested: pa.Table | None, validated: pa.Table | None
 ) -> str:
-    """Write a model folder, the predictions, which name the model, and the scores; returns the digest of the weights."""
+    """Write a model folder, and the predictions, of which those of test pictures name the model; returns the digest of the weights."""
     model_folder.save(folder, network, card, history)
-    if scores is not None:
-        np.save(folder / SCORES, scores)
+    if validated is not None:
+        write_table(folder / VALIDATED, validated)
     digest = model_digest(folder)
     if tested is not None:
         write_table(folder / TESTED, tested.replace_schema_metadata({"model": digest}))
@@ -99,64 +96,17 @@ def tags(job: Job) -> dict[str, str]:
     return {"step": job.step, "row": job.row.name, "fold": str(job.fold)}
 
 
-def calibrated(
-    card: ModelCard, value: np.ndarray, distribution: np.ndarray | None, label: np.ndarray, coverage: float
-) -> tuple[ModelCard, np.ndarray]:
-    """The card with the interval and the error of the validation pictures, and their scores (V,); without any, the card as it is.
-
-    value, label: (V,) in label units; distribution: (V, K) or None; mirror images included, as in use.
-    """
-    if not len(label):
-        return card, np.empty(0)
-    scores = conformal.scores(value, label, distribution, np.array(card.grid))
-    interval = conformal.interval_of(scores, coverage, scaled=distribution is not None)
-    figures = {"validation_mae": metrics.mae(value, label), "validation_pictures": len(label)}
-    return replace(card, interval=interval, validation=figures), scores
-
-
 def prediction_table(
-    card: ModelCard, value: np.ndarray, distribution: np.ndarray | None, sample_id: np.ndarray, label: np.ndarray, sigma: np.ndarray
+    card: ModelCard, value: np.ndarray, distribution: np.ndarray | None, sample_id: np.ndarray, label: np.ndarray, sigma: np.ndarray | None
 ) -> pa.Table:
-    """Test predictions (T,) in the common schema; `sigma` is the data set's own, NaN where it gives none."""
+    """Predictions (T,) in the common schema, as yet without intervals; `sigma` is the data set's own, NaN or None where it gives none."""
     columns = {
         "sample_id": sample_id,
         "fold": np.full(len(label), card.fold, np.int32),
         "label": label.astype(np.float64),
-        "label_sigma": pa.array(sigma, from_pandas=True),
+        "label_sigma": [None] * len(label) if sigma is None else pa.array(sigma, from_pandas=True),
         "prediction": value,
         "distribution": [None] * len(label) if distribution is None else list(distribution),
+        **{name: [None] * len(label) for ends in INTERVALS.values() for name in ends},
     }
     return pa.table(columns, schema=PREDICTIONS)
-
-
-def conclude(trained: list[Path], delivered: list[Path], coverage: float) -> None:
-    """Write the interval of each fold of a row into its delivered model folder, where that is not the one of its training.
-
-    trained, delivered: for each fold, in the same order, the finished training with SCORES and TESTED, and its model folder.
-    A fold without validation pictures takes the test pictures of the other folds, which none of its decisions saw; a row with one fold
-    has none of these, and no interval.
-    """
-    for fold, folder in enumerate(trained):
-        card = model_folder.read_card(folder)
-        interval = _interval(card, np.load(folder / SCORES), [other for i, other in enumerate(trained) if i != fold], coverage)
-        if interval != card.interval:
-            model_folder.write_card(delivered[fold], replace(card, interval=interval))
-
-
-def _interval(card: ModelCard, own: np.ndarray, others: list[Path], coverage: float) -> conformal.Interval | None:
-    if card.interval is not None:  # of validation pictures
-        return conformal.interval_of(own, coverage, card.interval.scaled)
-    tested = [_test_scores(folder, card) for folder in others]
-    pooled = np.concatenate([np.empty(0), *(scores_of_fold for scores_of_fold, _ in tested)])
-    if not len(pooled):
-        return None
-    return conformal.interval_of(pooled, coverage, scaled=all(scaled for _, scaled in tested), calibrated_on="other_folds")
-
-
-def _test_scores(folder: Path, card: ModelCard) -> tuple[np.ndarray, bool]:
-    """The scores (T,) of a finished training's test pictures, and whether they are over widths."""
-    table = pq.read_table(folder / TESTED, columns=["label", "prediction", "distribution"])
-    scaled = table["distribution"].null_count == 0
-    distribution = np.array(table["distribution"].to_pylist(), float).reshape(len(table), -1) if scaled and len(table) else None
-    value, label = (table[name].to_numpy() for name in ("prediction", "label"))
-    return conformal.scores(value, label, distribution, np.array(card.grid)), scaled

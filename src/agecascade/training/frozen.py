@@ -21,8 +21,9 @@ from agecascade.models.base import Network
 from agecascade.params import PRESETS, Augment
 from agecascade.tracking import Tracker
 from agecascade.training.epochs import SPEED
-from agecascade.training.fold import calibrated, prediction_table, tags, write_fold
+from agecascade.training.fold import prediction_table, tags, write_fold
 from agecascade.training.heads import FeatureSamples, HeadFold, batchable, train_heads
+from agecascade.training.intervals import Judged, calibrated
 from agecascade.training.jobs import Job, fresh, from_init, keeps_head, pictures_to_learn, samples_of
 from agecascade.training.progress import Progress
 from agecascade.training.samples import Samples
@@ -143,15 +144,17 @@ class HeadTrainings:
     ) -> None:
         """Write and track one fold as `train_fold` does."""
         card, sigma, test = job.card, self.faces.sigma, self._rows(job)["test"]
-        tested = scores = None
+        tested = validated = None
         with self.tracker.model_run(fold.name, {}, tags(job)) as run:
             if job.row.method != IDENTITY:
                 value, distribution = self._predicted(fold.head, method, features, fold.validation, card.flip)
-                card, scores = calibrated(card, value, distribution, all_samples.label[fold.validation], job.params.evaluate.coverage)
+                label, sample_id = all_samples.label[fold.validation], all_samples.sample_id[fold.validation]
+                card = calibrated(card, Judged(value, label, distribution), job.params.evaluate)
+                validated = prediction_table(card, value, distribution, sample_id, label, None)
                 value, distribution = self._predicted(fold.head, method, features, test, card.flip)
                 tested = prediction_table(card, value, distribution, all_samples.sample_id[test], all_samples.label[test], sigma[test])
             history = [{name: number for name, number in record.items() if name != SPEED} for record in fold.records]
-            digest = write_fold(folder, network, card, history, tested, scores)
+            digest = write_fold(folder, network, card, history, tested, validated)
             run.finished(job.logged, fold.records, card.validation or {}, digest, folder)
 
     def _feature_samples(self, job: Job, features: FeatureArrays) -> FeatureSamples:
@@ -166,10 +169,8 @@ class HeadTrainings:
         """As `predict_values`, from features: value (n,) float64 in label units and distribution (n, K) float32, or None."""
         mirrored = [features.mirrored[rows]] if flip and len(rows) else []  # an array without rows where no picture is needed mirrored
         views = [features.plain[rows], *mirrored]
-        predicted = [method.predict(head(torch.from_numpy(view).to(self.device))) for view in views]
-        distributions = [distribution for _, distribution in predicted if distribution is not None]
-        value = torch.stack([value for value, _ in predicted]).mean(0).double().cpu().numpy()
-        return value, torch.stack(distributions).mean(0).cpu().numpy() if distributions else None
+        value, distribution = method.averaged([method.predict(head(torch.from_numpy(view).to(self.device))) for view in views])
+        return value.double().cpu().numpy(), None if distribution is None else distribution.cpu().numpy()
 
     def _rows(self, job: Job) -> dict[str, np.ndarray]:
         """The faces of each role of a job's fold, ascending indices (n,)."""

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from agecascade import model_folder, params
+from agecascade import conformal, model_folder, params
 from agecascade.conformal import interval_of, scores
 from agecascade.loading import Faces
 from agecascade.model_folder import ModelCard
@@ -54,6 +55,10 @@ def trained(study: Params, faces: Faces, splits: pd.DataFrame, root: Path, name:
     return root / name / "models"
 
 
+def read_predictions(root: Path, name: str = "first") -> pa.Table:
+    return pq.read_table(root / name / "predictions" / f"{ROW}.parquet")
+
+
 def without(splits: pd.DataFrame, role: str) -> pd.DataFrame:
     """The splits with this role's pictures to train on instead."""
     return splits.assign(role=splits["role"].where(splits["role"] != role, "train"))
@@ -79,7 +84,9 @@ def test_without_validation_pictures_the_interval_is_of_the_other_folds(
         others = frame[frame["fold"] != fold]
         distribution = np.stack(others["distribution"]).astype(float)
         of_others = scores(others["prediction"].to_numpy(), others["label"].to_numpy(), distribution, grid)
-        assert card.interval == interval_of(of_others, 0.8, True, "other_folds")
+        label = others["label"].to_numpy()
+        assert card.interval == interval_of(of_others, 0.8, True, "other_folds", label, grid)
+        assert card.interval_95 == interval_of(of_others, 0.95, True, "other_folds", label, grid)
         assert card.validation is None
         network, _, loaded = model_folder.load(models / ROW / f"fold{fold}")
         assert loaded == card
@@ -153,3 +160,54 @@ def test_settings_of_daa_are_nothing_to_other_heads(
     trained(study_of(), faces, splits, tmp_path)
     no_training(monkeypatch)
     trained(study_of(daa={"width": 8, "draw": 3, "sampling": 2}), faces, splits, tmp_path, "second")
+
+
+@pytest.mark.parametrize("role", ["validation", "none"])
+def test_predictions_have_the_intervals_of_the_delivered_models(role: str, faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    models = trained(study_of(coverage=0.6), faces, without(splits, role), tmp_path)
+    table = read_predictions(tmp_path)
+    known = {name: json.loads(table.schema.metadata[name.encode()]) for name in ("grid", "coverage", "temperatures")}
+    assert known["coverage"] == 0.6
+    assert known["grid"] == [float(age) for age in range(70)]
+    frame, grid = table.to_pandas(), np.array(known["grid"])
+    assert ((frame["low"] <= frame["prediction"]) & (frame["prediction"] <= frame["high"])).all()
+    assert ((frame["low_95"] <= frame["low"]) & (frame["high"] <= frame["high_95"])).all()
+    for card in cards(models):
+        part = frame[frame["fold"] == card.fold]
+        assert known["temperatures"][str(card.fold)] == card.temperature
+        assert card.interval is not None
+        expected = card.interval.bounds(part["prediction"].to_numpy(), np.stack(part["distribution"]).astype(float), grid)
+        np.testing.assert_array_equal(part[["low", "high"]].to_numpy().T, expected)
+
+
+def test_methods_without_distributions_have_intervals_and_no_temperature(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    trained(study_of(method="mr_l1"), faces, splits, tmp_path)
+    table = pq.read_table(tmp_path / "first" / "predictions" / "mr_l1-tinyagenet-s0.parquet")
+    assert b"temperatures" not in table.schema.metadata
+    frame = table.to_pandas()
+    assert frame["distribution"].isna().all()
+    assert frame[["low", "high", "low_95", "high_95"]].notna().all().all()
+
+
+@pytest.mark.parametrize("role", ["validation", "none"])
+def test_bands_where_there_are_pictures_enough_and_split_trains_nothing(
+    role: str, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = cards(trained(study_of(), faces, without(splits, role), tmp_path))
+    monkeypatch.setattr(conformal, "LEAST_IN_BAND", 2)
+    no_training(monkeypatch)
+    study = study_of(coverage=0.6)  # two bands of two hold it
+    banded = cards(trained(study, faces, without(splits, role), tmp_path, "second"))
+    content = study.model_dump(by_alias=True)
+    content["evaluate"]["interval"] = "split"
+    plain = cards(trained(params.check(content), faces, without(splits, role), tmp_path, "third"))
+    for card, with_bands, without_bands in zip(few, banded, plain, strict=True):
+        assert card.interval is not None
+        assert with_bands.interval is not None
+        assert without_bands.interval is not None
+        assert "make no two bands" in card.interval.note
+        assert len(with_bands.interval.quantiles) >= 2
+        assert with_bands.interval.on_grid
+        assert with_bands.interval.calibrated_on == ("other_folds" if role == "validation" else "validation")
+        assert (without_bands.interval.edges, without_bands.interval.note) == ([], "")
+        assert without_bands.interval.quantile == with_bands.interval.quantile

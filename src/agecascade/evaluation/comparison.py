@@ -1,0 +1,200 @@
+"""Every row beside the main one on the same test pictures, and all rows of the target data set by rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from agecascade.evaluation.results import Results
+from agecascade.evaluation.rows import BASELINE, EvaluatedRow
+from agecascade.evaluation.significance import UNDECIDED, Difference, NotComparable, absolute_errors, holm, paired_difference, rank_test
+from agecascade.evaluation.tables import write_table_files
+from agecascade.params import REGRESS
+from agecascade.plots.statistics import critical_difference
+
+FEWEST_ROWS = 3  # two are compared by the paired test
+FEWEST_BLOCKS = 5  # folds or data sets, below which ranks distinguish nothing
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Rows that differ in their seed alone; first: the one of the study's own seed, or the first of `compare.seeds`."""
+
+    rows: tuple[EvaluatedRow, ...]
+
+    @property
+    def first(self) -> EvaluatedRow:
+        return self.rows[0]
+
+    @property
+    def runs(self) -> list[pd.DataFrame]:
+        return [row.predictions for row in self.rows]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells contenders of one data set apart."""
+        return contender_key(self.first)
+
+
+def contender_key(row: EvaluatedRow) -> tuple[str, ...]:
+    """Equal for rows that differ in seed alone: the step, and the regressor's name or the network's method and backbone."""
+    return (row.step, row.name) if row.step in (REGRESS, BASELINE) else (row.step, row.row.method, row.row.backbone)
+
+
+def contenders(rows: Sequence[EvaluatedRow]) -> list[Contender]:
+    """Rows of one data set, those that differ in seed alone together, in their order."""
+    together: dict[tuple[str, ...], list[EvaluatedRow]] = {}
+    for row in rows:
+        together.setdefault(contender_key(row), []).append(row)
+    return [Contender(tuple(same)) for same in together.values()]
+
+
+def write_comparison(results: Results) -> None:
+    """Write the table `comparison` and plot critical_difference.png; the plot only where ranks can tell anything."""
+    lines, notes = [], []
+    exact = [result for result in results.rows if not result.row.bounded]
+    for dataset in dict.fromkeys(result.row.dataset for result in exact):
+        rivals = contenders([result for result in exact if result.row.dataset == dataset])
+        main = main_contender(rivals, results.params.main_row.name)
+        if main is not None and len(rivals) > 1:
+            lines += compared(main, rivals, results, dataset)
+            notes += _notes(main, lines, dataset, results.params.evaluate.confidence)
+    if not lines:
+        return
+    table = pd.DataFrame(lines)
+    empty = [column for column in table if table[column].isna().all()]
+    write_table_files(results.metrics / "tables" / "comparison", table.drop(columns=empty), [*notes, _ranked(results)])
+
+
+def main_contender(rivals: Sequence[Contender], name: str) -> Contender | None:
+    """The contender that the main row belongs to, in its last step on the data set."""
+    main = [rival for rival in rivals if any(row.name == name and row.step not in (REGRESS, BASELINE) for row in rival.rows)]
+    return main[-1] if main else None
+
+
+def compared(main: Contender, rivals: Sequence[Contender], results: Results, dataset: str) -> list[dict[str, object]]:
+    """A line for each rival of the main contender; p values are adjusted over these lines (Holm)."""
+    settings = results.params
+    subjects = results.subjects(dataset)
+    outcomes: dict[tuple[str, ...], Difference | str] = {}
+    for rival in rivals:
+        if rival is not main:
+            try:
+                outcomes[rival.key] = paired_difference(rival.runs, main.runs, settings.evaluate.confidence, settings.seed, subjects)
+            except NotComparable as error:
+                outcomes[rival.key] = str(error)
+    tested = {key: outcome.tests[0].p for key, outcome in outcomes.items() if isinstance(outcome, Difference) and outcome.tests}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    by_key = {rival.key: rival for rival in rivals}
+    return [_line(by_key[key].first, outcome, adjusted.get(key), settings.evaluate.confidence) for key, outcome in outcomes.items()]
+
+
+def _line(row: EvaluatedRow, outcome: Difference | str, adjusted: float | None, confidence: float) -> dict[str, object]:
+    interval = f"{100 * confidence:g} % CI"
+    names = {"data set": row.row.dataset, "method": row.row.method, "backbone": row.row.backbone, "cascade": " > ".join(row.row.chain)}
+    empty = dict.fromkeys(["seeds", "seed deviation", "MAE", "main MAE", "difference", interval, "CI over", "p", "p (Holm)"])
+    empty |= dict.fromkeys([f"bootstrap {interval}", "bootstrap over", "bootstrap p"])
+    if isinstance(outcome, str):
+        return {**names, **empty, "verdict": outcome}
+    figures: dict[str, object] = {
+        "seeds": f"{outcome.seeds[0]}, main {outcome.seeds[1]}",
+        "seed deviation": outcome.deviation,
+        "MAE": outcome.mae,
+        "main MAE": outcome.reference_mae,
+        "difference": outcome.value,
+    }
+    if outcome.tests:
+        first, last = outcome.tests[0], outcome.tests[-1]
+        figures |= {interval: ends(first.low, first.high), "CI over": first.over, "p": first.p, "p (Holm)": adjusted}
+        if last is not first:
+            figures |= {f"bootstrap {interval}": ends(last.low, last.high), "bootstrap over": last.over, "bootstrap p": last.p}
+    return {**names, **empty, **figures, "verdict": outcome.verdict(confidence, adjusted)}
+
+
+def ends(low: float, high: float) -> str:
+    """An interval as tables show it; no minus before a zero."""
+    return f"{low + 0:.2f} to {high + 0:.2f}".replace("-0.00", "0.00")
+
+
+def _notes(main: Contender, lines: Sequence[dict[str, object]], dataset: str, confidence: float) -> list[str]:
+    """What the lines of a data set are compared with, and which are not distinguishable from it."""
+    own = [line for line in lines if line["data set"] == dataset]
+    undecided = sum(line["verdict"] == UNDECIDED for line in own)
+    name = f"{main.first.row.method}, {' > '.join(main.first.row.chain)}"
+    seeds = {line["seeds"] for line in own if line["seeds"]}
+    alone = " One seed each: the intervals do not cover another seed." if seeds == {"1, main 1"} else ""
+    tests, rows = counted(len(own), "test"), counted(len(own), "row")
+    return [
+        f"{dataset}: the difference is a row's MAE less that of {name}, on the same test pictures. Not distinguishable from it at "
+        f"{100 * (1 - confidence):g} %, p adjusted for {tests} (Holm): {undecided} of {rows}.{alone}"
+    ]
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _ranked(results: Results) -> str:
+    """Draw the critical-difference diagram, if ranks can tell anything; one line that says what they do, or why not."""
+    confidence = results.params.evaluate.confidence
+    errors, over = rank_blocks(results)
+    if errors.shape[1] < FEWEST_ROWS or len(errors) < FEWEST_BLOCKS:
+        return (
+            f"Ranks: Friedman's test needs {FEWEST_ROWS} rows on the same test pictures of {FEWEST_BLOCKS} folds or data sets, here are "
+            f"{counted(errors.shape[1], 'row')} and {over}."
+        )
+    ranks = rank_test(errors, confidence)
+    decided = "the rows differ" if ranks.p < 1 - confidence else f"the rows are {UNDECIDED}"
+    critical_difference(results.plots / "critical_difference.png", ranks.means, ranks.critical_difference, ranks.groups(), over, ranks.p)
+    best = min(ranks.means, key=lambda name: ranks.means[name])
+    return (
+        f"Ranks over {over}: Friedman's chi-square {ranks.chi_square:.2f}, p {ranks.p:.3f}: {decided}. Two mean ranks that differ by "
+        f"less than {ranks.critical_difference:.2f} are {UNDECIDED} (Nemenyi); the best is {best} with {ranks.means[best]:.2f}."
+    )
+
+
+def rank_blocks(results: Results) -> tuple[pd.DataFrame, str]:
+    """Errors with a line per block and a column per row, and what the blocks are.
+
+    Blocks are data sets, which share no pictures, if the same networks are tested on FEWEST_BLOCKS or more; else the folds of the target.
+    """
+    networks = [row for row in results.rows if row.models and not row.row.bounded]
+    datasets = _over_data_sets(networks)
+    if datasets.shape[1] >= FEWEST_ROWS and len(datasets) >= FEWEST_BLOCKS:
+        return datasets, counted(len(datasets), "data set")
+    folds = _over_folds(contenders(results.target_rows()))
+    return folds, counted(len(folds), "fold")
+
+
+def _over_data_sets(networks: Sequence[EvaluatedRow]) -> pd.DataFrame:
+    """The MAE of each method and backbone in its last step on each data set, a mean over seeds; those that lack a data set are left out."""
+    columns: dict[str, dict[str, float]] = {}
+    for dataset in dict.fromkeys(row.row.dataset for row in networks):
+        for rival in contenders([row for row in networks if row.row.dataset == dataset]):  # later steps replace earlier ones
+            name = f"{rival.first.row.method}, {rival.first.row.backbone}"
+            columns.setdefault(name, {})[dataset] = sum(row.mae for row in rival.rows) / len(rival.rows)
+    return pd.DataFrame(columns).dropna(axis="columns")
+
+
+def _over_folds(rivals: Sequence[Contender]) -> pd.DataFrame:
+    """The MAE of each contender in each fold; those with other test pictures than the first are left out."""
+    columns: dict[str, pd.Series] = {}
+    index: pd.MultiIndex | None = None
+    backbones = {rival.first.row.backbone for rival in rivals if rival.first.step != REGRESS}
+    for rival in rivals:
+        try:
+            errors = absolute_errors(rival.runs)
+        except NotComparable:
+            continue
+        index = errors.index if index is None else index
+        if errors.index.equals(index):
+            columns[_name(rival.first, len(backbones) > 1, columns)] = errors.groupby(level="fold").mean()
+    return pd.DataFrame(columns)
+
+
+def _name(row: EvaluatedRow, several_backbones: bool, taken: dict[str, pd.Series]) -> str:
+    name = f"{row.label}, {row.row.backbone}" if several_backbones and row.step != REGRESS else row.label
+    return f"{name} ({row.name})" if name in taken else name

@@ -1,0 +1,58 @@
+"""Model cards with test figures: report/cards/<step>/<row>.md, each to be copied beside its model as README.md where it is published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from agecascade.evaluation.rows import BASELINE
+from agecascade.io.files import written_beside
+from agecascade.model_folder import read_card
+from agecascade.params import Params
+from agecascade.report import words
+from agecascade.report.sections import Sources
+from agecascade.training.model_cards import Tested, model_card
+
+SHOWN = ("mae", "mae_low", "mae_high", "rmse", "pearson", "accuracy", "one_off")
+
+
+def write_cards(params: Params, metrics: Path, models: Path, folder: Path) -> list[Path]:
+    """Write the card of every trained row that was tested. Raises ModelError where a model is missing or damaged."""
+    sources = Sources(params, metrics, Path())
+    written = []
+    with written_beside(folder) as temporary:
+        temporary.mkdir(exist_ok=True)
+        for dataset, step, row, figures in tested_rows(params, sources.json("mae.json") or {}):
+            folds = [read_card(fold) for fold in sorted((models / step / row).glob("fold*"), key=lambda path: int(path.name[4:]))]
+            recipe = params.cascade[step].recipe(folds[0].backbone).model_dump(exclude={"by_backbone"})
+            text = model_card(row, folds, dataset, recipe, tested(sources, dataset, figures))
+            path = temporary / step / f"{row}.md"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            written.append(folder / step / path.name)
+    return written
+
+
+def tested_rows(params: Params, figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
+    """Data set, step, row and figures of every trained row in the content of metrics/mae.json."""
+    rows = {row.name for row in params.rows}
+    for dataset, steps in figures.items():
+        for step in (step for step in params.cascade if step in steps):
+            yield from ((dataset, step, row, content) for row, content in steps[step].items() if row in rows)
+
+
+def tested(sources: Sources, dataset: str, figures: Mapping[str, Any]) -> Tested:
+    """The test figures of a row in words, with the baseline of its data set."""
+    unit = words.unit_of(sources.metrics, dataset)
+    tested_on = f"{figures['pictures']} pictures of {dataset} in {words.in_folds(figures['folds'])}"
+    text = [
+        f"MAE {figures['mae']:.2f} {unit}, {sources.params.evaluate.confidence:.0%} interval {figures['mae_low']:.2f} to "
+        f"{figures['mae_high']:.2f} ({figures['interval']}), on {tested_on}."
+    ]
+    baseline = next(iter((sources.json("mae.json") or {})[dataset].get(BASELINE, {}).values()), None)
+    if baseline is not None:
+        text.append(f"The median of the training labels has {baseline['mae']:.2f}.")
+    drawn = "Its data set is drawn by a program: the figures say nothing about real faces."
+    limits = [drawn] if dataset in sources.drawn else []
+    return Tested({key: figures[key] for key in SHOWN if key in figures}, text, limits)

@@ -1,0 +1,202 @@
+"""The sections of the report in words, tables and figures, assembled from what the other stages wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agecascade.errors import ModelError
+from agecascade.evaluation.headline import headline_step
+from agecascade.params import Params
+from agecascade.report.blocks import Section, Table, read_figure, read_table
+from agecascade.report.contents import DATA_FIGURES, EXPLANATIONS, FIGURES, SECTIONS, TABLES, Entry
+
+FIRST = ("data set", "method", "cascade", "MAE")  # columns of errors, before all others; then intervals
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files of a finished pipeline."""
+
+    params: Params
+    metrics: Path
+    plots: Path
+
+    def json(self, name: str) -> Any:
+        """The content of a file below metrics/; None where it is not there. Raises ModelError where it is no JSON."""
+        path = self.metrics / name
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ModelError(f"{path} is no JSON ({error}); run the stage again that wrote it") from None
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """The figures of the main row. Raises ModelError where the evaluation is missing."""
+        content = self.json("headline.json")
+        if content is None:
+            raise ModelError(f"{self.metrics / 'headline.json'} is missing; run `dvc repro evaluate`")
+        return dict(content)
+
+    @property
+    def step(self) -> str | None:
+        """The step of the main row."""
+        return headline_step(self.params, (self.json("mae.json") or {}).get(self.params.evaluate.target, {}))
+
+    @property
+    def drawn(self) -> list[str]:
+        """Data sets that are drawn, not photographed."""
+        return [name for name, dataset in self.params.datasets.items() if dataset.draw is not None]
+
+
+def sections(sources: Sources) -> list[Section]:
+    """All sections of which there is something to show, in the order of the page."""
+    made = {key: Section(key, title) for key, title in SECTIONS.items()}
+    made["data"].blocks += data_tables(sources)
+    made["training"].paragraphs.append(network_text(sources.params))
+    made["training"].blocks.append(recipe_table(sources.params))
+    made["confidence"].paragraphs += confidence_text(sources)
+    _tables(sources, made)
+    _figures(sources, made)
+    _explanations(sources, made)
+    return [section for section in made.values() if section.blocks]
+
+
+def _tables(sources: Sources, made: Mapping[str, Section]) -> None:
+    found = {path.stem: path for path in sorted((sources.metrics / "tables").glob("*.csv"))}
+    for name in [*(name for name in TABLES if name in found), *(name for name in found if name not in TABLES)]:
+        entry = TABLES.get(name, Entry("further", f"{name.replace('_', ' ').capitalize()}."))
+        table = read_table(found[name], entry.caption, list(sources.params.datasets))
+        if table is not None:
+            made[entry.section].blocks += of_errors(table, sources.params.evaluate.target) if name == "mae" else [table]
+
+
+def of_errors(table: Table, target: str) -> list[Table]:
+    """The table of errors as two, that of the target data set first; what a paper prints first stands to the left."""
+    parts = []
+    for chosen, caption in ((True, f"{target}: {table.caption}"), (False, "The same of the other data sets.")):
+        rows = [row for row in table.rows if (row[table.columns.index("data set")] == target) == chosen]
+        names = sorted(table.columns, key=lambda name: (name not in FIRST and "CI" not in name, table.columns.index(name)))
+        shown = [name for name in names if any(row[table.columns.index(name)] for row in rows) and not (chosen and name == "data set")]
+        cells = [[row[table.columns.index(name)] for name in shown] for row in rows]
+        marked = any("†" in row for row in cells)
+        parts.append(
+            replace(table, caption=caption, columns=shown, rows=cells, notes=[note for note in table.notes if marked or "†" not in note])
+        )
+    return [part for part in parts if part.rows]
+
+
+def _figures(sources: Sources, made: Mapping[str, Section]) -> None:
+    for folder, known in ((sources.plots / "data", DATA_FIGURES), (sources.plots / "results", FIGURES)):
+        found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.png"))}
+        further = [name for name in found if name not in known and folder.name == "results"]  # of data there are sheets of all faces
+        for name in [*(name for name in known if name in found), *further]:
+            entry = known.get(name, Entry("further", f"{name.replace('_', ' ').replace('/', ', ').capitalize()}."))
+            made[entry.section].blocks.append(read_figure(found[name], name, entry.caption))
+
+
+def _explanations(sources: Sources, made: Mapping[str, Section]) -> None:
+    for path in sorted((sources.metrics / "explain").glob("*.json")):
+        content = sources.json(f"explain/{path.name}")
+        step, error = content.get("step", path.stem), content.get("mae")
+        pictures = content.get("faces", {}).get("all")
+        if error is not None and pictures is not None:
+            made["explain"].paragraphs.append(f"{path.stem}: the networks of step {step} on {pictures} test pictures, MAE {error:.2f}.")
+        if (stripes := content.get("occlusion")) and all(group.get("stripes") for group in stripes.values()):
+            made["explain"].blocks.append(stripes_table(path.stem, stripes))
+    folder = sources.plots / "explain"
+    for path in sorted(folder.rglob("*.png")):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        words = name.replace("_", " ").replace("/", ", ")
+        about = [text for key, text in EXPLANATIONS.items() if key in name]
+        made["explain"].blocks.append(read_figure(path, f"explain/{name}", f"{words}. {about[0]}" if about else f"{words}."))
+
+
+def stripes_table(name: str, groups: Mapping[str, Mapping[str, Any]]) -> Table:
+    """What covering each stripe of the face costs. groups: {group of faces: mae, stripes (relative losses, the top one first)}."""
+    count = max(len(group["stripes"]) for group in groups.values())
+    rows = [[group, f"{each['mae']:.2f}", *(f"{100 * loss:.0f}" for loss in each["stripes"])] for group, each in groups.items()]
+    covered = "a stripe of the face is covered by the mean training picture; stripe 1 is at the top"
+    columns = ["faces", "MAE", *(f"stripe {number}" for number in range(1, count + 1))]
+    return Table(f"occlusion_{name}", f"{name}: by how many percent the MAE grows when {covered}.", columns, rows)
+
+
+def data_tables(sources: Sources) -> Iterator[Table]:
+    """Counts and leakage of every data set that was cleaned and split."""
+    counts, leaks = [], []
+    for name, dataset in sources.params.datasets.items():
+        clean, split = sources.json(f"clean/{name}.json"), sources.json(f"splits/{name}.json")
+        if clean is None or split is None:
+            continue
+        label = clean.get("label") or {}
+        ages = f"{label['min']:g} to {label['max']:g}" if label.get("min") is not None else ""
+        rejected = sum((clean.get("rejected") or {}).values())
+        roles = [str(split.get(role, "")) for role in ("train", "validation", "test")]
+        origin = "drawn" if dataset.draw is not None else "published"
+        protocol = [str(split.get("protocol", "")), str(split.get("folds", ""))]
+        counts.append([name, origin, str(clean["kept"]), str(rejected), str(clean.get("subjects") or ""), ages, *protocol, *roles])
+        for role in ("test", "validation"):
+            if split.get(role):
+                found = split.get("leaks", {}).get(role, {})
+                leaks.append([name, role, *(str(found.get(kind, "")) for kind in ("subjects", "exact", "near"))])
+    columns = ["data set", "origin", "kept", "rejected", "subjects", "labels", "protocol", "folds", "train", "validation", "test"]
+    if counts:
+        yield Table("data", "Pictures after cleaning, and in each role; roles are summed over the folds.", columns, counts)
+    if leaks:
+        caption = (
+            "Leakage between roles: subjects and pictures that stand in training as well. Exact: the same bytes; near: the same "
+            "picture by its fingerprint."
+        )
+        yield Table("leakage", caption, ["data set", "role", "subjects", "exact copies", "near copies"], leaks)
+
+
+def network_text(params: Params) -> str:
+    """The main row's network and method in a sentence."""
+    main = params.main_row
+    sigma = "the data set's own sigma" if params.sigma is None else f"a sigma of {params.sigma:g} where the data set gives none"
+    return (
+        f"The main row trains {main.backbone} with the method {main.method} (lambda {params.lambda_er:g}, decoding {params.decoding}) on "
+        f"faces of {params.image_size} pixels, with {params.pooling} pooling, {sigma}, precision {params.precision} and seed {main.seed}."
+    )
+
+
+def recipe_table(params: Params) -> Table:
+    """The steps of training with their recipes."""
+    rows = []
+    for name, step in {**params.pretrain, **params.cascade}.items():
+        recipe = step.model_dump()
+        rows.append([name, step.dataset, step.init, *(_text(recipe[key]) for key in _RECIPE), str(recipe["schedule"]["name"])])
+    columns = ["step", "data set", "starts from", *_RECIPE.values(), "schedule"]
+    return Table("recipe", "Steps of training with their recipes.", columns, rows)
+
+
+_RECIPE = {
+    "epochs": "epochs",
+    "batch_size": "batch size",
+    "learning_rate": "learning rate",
+    "weight_decay": "weight decay",
+    "trainable": "trainable",
+    "select": "selected by",
+}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def confidence_text(sources: Sources) -> Iterator[str]:
+    """How intervals are made, and how often those of the main row hold the label."""
+    asked = sources.params.evaluate.coverage
+    yield f"Intervals of predictions are conformal and are to hold {asked:.0%} of the labels."
+    covered = sources.headline.get("coverage")
+    if covered is not None:
+        yield f"On the test pictures of the main row they hold {covered:.1%}."

@@ -1,0 +1,103 @@
+"""The analyses of groups and thresholds on files: their tables and pictures, of the rows that they apply to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from agecascade import params
+from agecascade.evaluation.groups import analyse_groups
+from agecascade.evaluation.results import Results
+from agecascade.evaluation.rows import EvaluatedRow
+from agecascade.evaluation.tables import TableRow
+from agecascade.evaluation.thresholds import analyse_thresholds
+from places import sample_params
+
+TARGET, PICTURES = "sample_fgnet", 200
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    """A network's row, with distributions over 0..60 years, and a regressor's; two folds; genders, and what could not be aligned."""
+    generator = np.random.default_rng(0)
+    names = [f"p{i}" for i in range(PICTURES)]
+    label = generator.integers(0, 60, PICTURES).astype(float)
+    prediction = np.clip(label + generator.normal(0, 4, PICTURES), 0, 60)
+    masses = np.exp(-0.5 * ((np.arange(61) - prediction[:, None]) / 4) ** 2)
+    frame = pd.DataFrame({"sample_id": names, "fold": np.arange(PICTURES) % 2, "label": label, "prediction": prediction})
+    network = frame.assign(distribution=list((masses / masses.sum(axis=1, keepdims=True)).astype(np.float32)))
+    (tmp_path / "data/manifest").mkdir(parents=True)
+    ends = dict.fromkeys(("group", "label_low", "label_high"))
+    pd.DataFrame({"sample_id": names, "label": label, **ends}).to_parquet(tmp_path / f"data/manifest/{TARGET}.parquet")
+    aligned = tmp_path / "data/aligned" / TARGET
+    aligned.mkdir(parents=True)
+    unknown = dict.fromkeys(("ethnicity", "group", "face_score", "face_size", "roll", "detector"))
+    gender = np.where(np.arange(PICTURES) % 3, "female", "male")
+    pd.DataFrame({"sample_id": names, "subject": names, "gender": gender, **unknown}).to_parquet(aligned / "part-00000.parquet")
+    pd.DataFrame({"member": ["a.jpg"], "reason": ["no_face"], "detail": [""]}).to_parquet(aligned / "rejects.parquet")
+    study = params.check(sample_params())
+    folder = tmp_path / "models/target" / study.main_row.name / "fold0"
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(json.dumps({"grid": list(range(61))}))
+    line = TableRow(TARGET, "dldl_v2", "tinyagenet", ["target"], 0, {})
+    rows = [
+        EvaluatedRow("baseline", "median", line, frame, {}),
+        EvaluatedRow("target", study.main_row.name, line, network, {0: "a", 1: "b"}),
+        EvaluatedRow("regress", "svr", line, frame.assign(distribution=None), {}),
+        EvaluatedRow("regress", "automl", replace(line, bounded=True), frame.assign(distribution=None), {}),
+    ]
+    return Results(study, rows, tmp_path / "data", tmp_path / "models", tmp_path / "metrics", tmp_path / "plots")
+
+
+def table(results: Results, name: str) -> pd.DataFrame:
+    return pd.read_csv(results.metrics / "tables" / f"{name}.csv")
+
+
+def with_evaluate(results: Results, **changes: object) -> Results:
+    return replace(results, params=params.check({**sample_params(), "evaluate": {**sample_params()["evaluate"], **changes}}))
+
+
+def test_groups_of_all_rows_that_regenerate(results: Results) -> None:
+    analyse_groups(results)
+    groups, matrix = table(results, "groups"), table(results, "confusion_matrix")
+    assert list(dict.fromkeys(groups["row"])) == [results.params.main_row.name, "svr"]
+    label, prediction = results.rows[1].predictions["label"], results.rows[1].predictions["prediction"]
+    minors = groups[(groups["group"] == "below 18") & (groups["row"] == "svr")].iloc[0]
+    assert minors["recall"] == pytest.approx((prediction[label < 18] < 18).mean(), abs=1e-4)
+    assert matrix["n"].sum() == 2 * groups.loc[0, "n"]
+    assert (results.plots / "confusion.png").is_file()
+
+
+def test_thresholds_of_the_same_rows_and_slices_of_the_main_one(results: Results) -> None:
+    analyse_thresholds(results)
+    limits = table(results, "thresholds")
+    assert list(dict.fromkeys(limits["row"])) == [results.params.main_row.name, "svr"]
+    main = limits[limits["step"] == "target"]
+    assert set(main["decides"]) == {"estimate", "probability"}
+    assert {"all", "age 30+", "gender female", "gender male"} <= set(main["slice"])
+    assert main.loc[main["slice"] == "all", "minors"].eq((results.rows[1].predictions["label"] < 18).sum()).all()
+    (svr,) = limits[limits["row"] == "svr"].to_dict("records")
+    assert svr["chosen on"] == "the other folds"
+    assert "its predictions have no distribution" in svr["remark"]
+    assert (results.plots / "thresholds.png").is_file()
+
+
+def test_what_is_switched_off_writes_nothing(results: Results) -> None:
+    off = with_evaluate(results, groups=[], legal_age=None)
+    analyse_groups(off)
+    analyse_thresholds(off)
+    assert not off.metrics.exists()
+    assert not off.plots.exists()
+
+
+def test_a_legal_age_that_nobody_is_below_is_a_line_and_no_picture(results: Results) -> None:
+    old = [replace(row, predictions=row.predictions[row.predictions["label"] >= 30]) for row in results.rows]
+    analyse_thresholds(replace(results, rows=old))
+    limits = table(results, "thresholds")
+    assert limits["remark"].str.startswith("no minor among the test pictures").all()
+    assert not (results.plots / "thresholds.png").exists()

@@ -1,0 +1,151 @@
+"""report.html: what it says and shows, that it needs nothing else, and that the same files give the same bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from agecascade import params
+from agecascade.errors import AgecascadeError, ModelError
+from agecascade.evaluation.tables import write_table_files
+from agecascade.params import Params
+from agecascade.report.page import write_report
+from agecascade.report.sections import Sources
+from agecascade.report.words import summary
+from finished import write_finished
+from places import sample_params
+
+
+@pytest.fixture
+def study() -> Params:
+    return params.check(sample_params())
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    return write_finished(tmp_path)
+
+
+def page(study: Params, finished: Path) -> str:
+    write_report(study, finished / "metrics", finished / "plots", "study: sample  # <b>\n", finished / "report.html")
+    return (finished / "report.html").read_text(encoding="utf-8")
+
+
+class Elements(HTMLParser):
+    """All start tags with their attributes, and which tags are left open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attributes)))
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_it_says_in_words_what_the_main_row_does(study: Params, finished: Path) -> None:
+    text = " ".join(summary(Sources(study, finished / "metrics", finished / "plots")))
+    assert "trained through faces > imdb > agedb > target, and tested on 300 pictures of sample_fgnet in 5 folds" in text
+    assert "Its MAE is 5.00 years, with a 95% interval from 4.00 to 6.00" in text
+    assert "9.00 years, outside of that interval" in text
+    assert "say nothing about real faces" in text
+
+
+@pytest.mark.parametrize(("mae", "high", "words"), [(8.0, 9.5, "undecided"), (9.5, 12.0, "does not beat it")])
+def test_a_baseline_that_is_not_beaten_is_said(study: Params, finished: Path, mae: float, high: float, words: str) -> None:
+    path = finished / "metrics" / "headline.json"
+    path.write_text(path.read_text().replace('"mae": 5.0', f'"mae": {mae}').replace('"mae_high": 6.0', f'"mae_high": {high}'))
+    assert words in " ".join(summary(Sources(study, finished / "metrics", finished / "plots")))
+
+
+def test_it_needs_nothing_but_itself_and_every_figure_can_be_heard(study: Params, finished: Path) -> None:
+    text = page(study, finished)
+    elements = Elements(text)
+    assert not elements.open
+    assert not [tag for tag, _ in elements.found if tag in ("script", "iframe", "object")]
+    links = [attributes[name] or "" for _, attributes in elements.found for name in ("src", "href") if name in attributes]
+    assert all(link.startswith(("#", "data:")) for link in links)
+    identifiers = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+    assert len(set(identifiers)) == len(identifiers)
+    assert {link[1:] for link in links if link.startswith("#")} <= set(identifiers)
+    pictures = [attributes for tag, attributes in elements.found if tag == "img"]
+    assert len(pictures) == 2
+    assert all(attributes["alt"] and attributes["width"] == "240" for attributes in pictures)
+    assert elements.found[0] == ("html", {"lang": "en"})
+    assert "# &lt;b&gt;" in text
+
+
+def test_tables_and_figures_are_numbered_and_unknown_ones_are_appended(study: Params, finished: Path) -> None:
+    write_table_files(finished / "metrics" / "tables" / "novelty", pd.DataFrame({"what": ["<i>"], "how much": [1.23456]}), ["A note."])
+    text = page(study, finished)
+    assert re.findall(r"<b>(Table \d+|Figure \d+)\.</b>", text) == [
+        "Table 1",
+        "Table 2",
+        "Table 3",
+        "Table 4",
+        "Figure 1",
+        "Table 5",
+        "Figure 2",
+    ]
+    assert "Further tables and figures" in text
+    assert "&lt;i&gt;" in text
+    assert '<td class="number">1.23</td>' in text
+    assert "A note." in text
+    assert "Confidence</h2>" not in text, "a section without table or figure is left out"
+
+
+def test_explanations_stand_with_their_figures(study: Params, finished: Path) -> None:
+    (finished / "metrics" / "explain").mkdir()
+    content = {"step": "target", "mae": 5.25, "faces": {"all": 300}, "occlusion": {"all": {"mae": 5.25, "stripes": [0.25, 1.0]}}}
+    (finished / "metrics" / "explain" / "target.json").write_text(json.dumps(content))
+    (finished / "plots" / "explain" / "target").mkdir(parents=True)
+    shutil.copy(finished / "plots" / "results" / "mae.png", finished / "plots" / "explain" / "target" / "occlusion.png")
+    text = page(study, finished)
+    assert "target: the networks of step target on 300 test pictures, MAE 5.25." in text
+    assert '<td>all</td><td class="number">5.25</td><td class="number">25</td><td class="number">100</td>' in text
+    assert "target, occlusion. Occlusion: relative loss of MAE" in text
+
+
+def test_copies_in_training_stand_in_the_table_and_among_the_limits(study: Params, finished: Path) -> None:
+    assert "9 of 300 test pictures of sample_fgnet have a copy or a near copy in training" in page(study, finished)
+
+
+def test_rows_of_another_study_stand_in_no_table(study: Params, finished: Path) -> None:
+    table = pd.DataFrame({"data set": ["gone", "sample_fgnet"], "MAE": [1.5, 5.0]})
+    write_table_files(finished / "metrics" / "tables" / "slices", table)
+    assert "gone" not in page(study, finished)
+
+
+def test_the_same_files_give_the_same_bytes(study: Params, finished: Path) -> None:
+    assert page(study, finished) == page(study, finished)
+
+
+@pytest.mark.parametrize("note", ["Worst slice: age 60 to 79, 40 pictures: MAE 9.50.", "No slice of at least 30 pictures errs more."])
+def test_the_summary_names_the_worst_slice_as_the_table_of_slices_does(study: Params, finished: Path, note: str) -> None:
+    table = pd.DataFrame({"attribute": ["age"], "slice": ["60 to 79"], "n": [40], "MAE": [9.5]})
+    write_table_files(finished / "metrics" / "tables" / "slices", table, ["Row: dldl_v2. " + note, "Left out: roll."])
+    assert note in summary(Sources(study, finished / "metrics", finished / "plots"))
+
+
+def test_what_is_missing_or_damaged_is_one_line(study: Params, finished: Path) -> None:
+    (finished / "plots" / "results" / "mae.png").write_bytes(b"no picture")
+    with pytest.raises(AgecascadeError, match=r"mae\.png is no PNG"):
+        page(study, finished)
+    (finished / "metrics" / "tables" / "mae.csv").write_text("a,b\n1\n")
+    with pytest.raises(AgecascadeError, match=r"mae\.csv is no table"):
+        page(study, finished)
+    (finished / "metrics" / "headline.json").unlink()
+    with pytest.raises(ModelError, match=r"headline\.json is missing; run `dvc repro evaluate`"):
+        page(study, finished)
