@@ -99,7 +99,7 @@ def settings(backbone: str, side: int) -> Any:
         "datasets": {"fgnet": block},
         "cascade": {STEP: recipe},
     }
-    content |= {"pretrain": {}, "features": {}, "screen": {}, "regressors": {}, "evaluate": {"target": "fgnet"}}
+    content |= {"pretrain": {}, "features": {}, "screen": {}, "explain": {}, "regressors": {}, "evaluate": {"target": "fgnet"}}
     return params.check(content)
 
 

@@ -182,6 +182,7 @@ regressors: {svr: {features: vggface2}}
 """
     )
     assert params.check(load_yaml(study.render("own", repository))).chain("target") == ["vggface2", "target"]
+    assert load_yaml(study.render("own", repository))["explain"] == {}  # the sample's names steps that this cascade lacks
     made = params.check(load_yaml(study.render("own", repository, drawn=True)))
     assert (made.chain("target"), made.weights, made.features["vggface2"].step) == (["target"], {}, "scratch")
 

@@ -70,10 +70,10 @@ def render(name: str, root: Path, *, drawn: bool = False, target: str | None = N
     source = f"studies/{name}.yaml" if name in known else f"study {name}"
     if name != DEFAULT or overlay is not None:
         content, own = _keys(DEFAULT, root), _keys(name, root) if overlay is None and name in known else overlay
-        own = own if own is not None else overlay_of_reader(name, target)
-        if "cascade" in own:
-            own = {"explain": {}, **own}  # the sample's entry names steps of its own
-        _merge(content, own)
+        changes = own if own is not None else overlay_of_reader(name, target)
+        _merge(content, changes)
+        if "cascade" in changes and "explain" not in changes:  # the default's name steps of its own cascade
+            content["explain"] = flow_style({})
         text = dump_yaml(content)
     check(load_safe(text), source)
     if drawn:

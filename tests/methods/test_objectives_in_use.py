@@ -129,7 +129,7 @@ def test_every_method_learns_over_any_grid(faces: Faces, splits: pd.DataFrame, t
 
 
 def test_groups_are_evaluated_as_groups(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
-    content = study(decoding="mode", regressors={}, features={}, evaluate={"target": "sample_fgnet"}).model_dump(by_alias=True)
+    content = study(decoding="mode", regressors={}, features={}, explain={}, evaluate={"target": "sample_fgnet"}).model_dump(by_alias=True)
     content["datasets"]["sample_fgnet"]["grid"] = {"groups": True}
     content["cascade"] = {STEP: content["cascade"][STEP]}
     settings = params.check(content)
@@ -152,7 +152,7 @@ def two_steps(first: dict[str, Any], second: dict[str, Any]) -> Params:
     content = study().model_dump(by_alias=True)
     step = content["cascade"][STEP]
     content["cascade"] = {"first": {**step, **first}, STEP: {**step, "init": "first", "epochs": 0, **second}}
-    return params.check(content | {"regressors": {}, "features": {}})
+    return params.check(content | {"regressors": {}, "features": {}, "explain": {}})
 
 
 @pytest.mark.parametrize("first", [{"method": "dldl"}, {"lambda": 0.0}, {"by_backbone": {"tinyagenet": {"lambda": 0.0, "epochs": 1}}}])

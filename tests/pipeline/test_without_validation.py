@@ -20,7 +20,7 @@ def papers_shares(content: Any) -> None:
     """All of IMDB to learn from, and no validation pictures of FG-NET."""
     content["datasets"]["sample_imdb"] |= {"test": 0.0, "validation": 0.0}
     content["datasets"]["sample_fgnet"] |= {"validation": 0.0}
-    content["features"], content["regressors"] = {}, {}
+    content["features"], content["regressors"], content["explain"] = {}, {}, {}
     del content["cascade"]["agedb"]
     content["cascade"]["target"]["init"] = "imdb"
 

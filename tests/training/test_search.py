@@ -31,7 +31,7 @@ def content(**step: Any) -> dict[str, Any]:
     """A study of one step, searched before it is trained."""
     study = sample_params()
     study["datasets"] = {"sample_fgnet": study["datasets"]["sample_fgnet"]}
-    study |= {"image_size": 32, "pretrain": {}, "features": {}, "regressors": {}, "screen": {}, "augment": "none"}
+    study |= {"image_size": 32, "pretrain": {}, "features": {}, "regressors": {}, "screen": {}, "explain": {}, "augment": "none"}
     study["compute"] = {"backend": "local", "workers": 1}
     recipe = {**study["cascade"]["target"], "init": "tuned", "learning_rate": "search", "batch_size": "search", "epochs": 2}
     study["cascade"] = {"target": {**recipe, **step}}
