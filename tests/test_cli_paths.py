@@ -275,7 +275,8 @@ def test_outside_of_a_repository_is_one_line(work: Path, arguments: list[str]) -
 def test_a_name_that_the_terminal_cannot_show_ends_nothing(work: Path, encoding: str) -> None:
     code = (
         "from agecascade import cli, estimator\n"
-        "estimator.Estimator.load = classmethod(lambda *_, **__: type('Empty', (), {'predict_batches': lambda *_, **__: iter([]), 'age_check': lambda *_: None})())\n"
+        "empty = {'predict_batches': lambda *_, **__: iter([]), 'age_check': lambda *_: None}\n"
+        "estimator.Estimator.load = classmethod(lambda *_, **__: type('Empty', (), empty)())\n"
         "cli.app()"
     )
     arguments = ["predict", "--model", "model", "--input", "photos/a.png", "--output", os.fsdecode("ä".encode() + b"\xe9.csv")]

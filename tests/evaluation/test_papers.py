@@ -208,7 +208,7 @@ def test_every_printed_figure_is_a_number_or_a_gap():
     for table in papers.read_tables(ROOT):
         for row in table.rows:
             for figure in row.figures or []:
-                parts = figure.split(" ± ") if figure not in ("", "-") else []
+                parts = str(figure).split(" ± ") if figure not in ("", "-") else []
                 assert len(parts) < 3, (table.title, row.name, figure)
                 assert all(math.isfinite(float(part)) for part in parts), (table.title, row.name, figure)
 
