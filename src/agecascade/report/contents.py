@@ -31,7 +31,8 @@ TABLES = {
     "mae": Entry(
         "results",
         "errors of every row on test pictures. MAE is the mean of the folds' MAEs, with its interval; fold median and quartiles are of "
-        "the same MAEs, all other figures over the pictures of all folds together. CS(n), CA(n): share of errors of at most n, of less than n.",
+        "the same MAEs, all other figures over the pictures of all folds together. CS(n), CA(n): share of errors of at most n, of less "
+        "than n.",
     ),
     "comparison": Entry("results", "Paired comparison of each row with the main one (main MAE) on the same test pictures."),
     "distributions": Entry(
