@@ -90,7 +90,7 @@ in_repository = pytest.mark.slow  # DVC takes seconds for each command
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """Branch main: lambda 0.1. Experiment `third`: lambda 0.3. In the workspace: lambda 1."""
     small = Small(tmp_path_factory.mktemp("repository"))
-    content = sample_params() | {"lambda": 0.1, "features": {}, "regressors": {}}
+    content = sample_params() | {"lambda": 0.1, "features": {}, "regressors": {}, "explain": {}}
     content["cascade"] = {"target": content["cascade"]["target"] | {"init": "scratch"}}
     content["cascade"]["again"] = dict(content["cascade"]["target"])
     YAML(typ="safe", pure=True).dump(content, small.folder / "params.yaml")
