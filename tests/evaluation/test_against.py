@@ -14,8 +14,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from agecascade.errors import AgecascadeError, ModelError
-from agecascade.evaluation.against import against, differing_params, signed, stale_params
+from agecascade.evaluation.against import Version, against, differing_params, signed, stale_params
 from agecascade.evaluation.significance import NotComparable
+from agecascade.params import check
 from places import sample_params
 
 STAGE = """
@@ -200,6 +201,20 @@ def test_a_name_that_nothing_has_is_one_line(repository: Small) -> None:
 def test_a_folder_outside_dvc_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(AgecascadeError):
         against(tmp_path, "main")
+
+
+@pytest.mark.parametrize("revision", ["", " "])
+def test_an_empty_name_is_one_line(tmp_path: Path, revision: str) -> None:
+    with pytest.raises(AgecascadeError, match=r"^--against: an empty name is given; name a branch"):
+        against(tmp_path, revision)
+
+
+def test_the_main_row_is_that_of_the_headline() -> None:
+    """Not the last step on the target, which the sample trains from scratch."""
+    content = sample_params()
+    version = Version("here", content, check(content), lambda path: b"", "")
+    assert list(content["cascade"])[-1] == "target_from_scratch"
+    assert version.main_key() == ("target", "dldl_v2", "tinyagenet")
 
 
 def test_params_are_compared_by_their_values() -> None:

@@ -62,6 +62,17 @@ def test_every_row_stands_beside_the_main_one(tmp_path: Path):
     assert (tmp_path / "plots" / "critical_difference.png").stat().st_size > 5000
 
 
+def test_the_main_row_is_that_of_the_headline(tmp_path: Path):
+    """Two steps of one method: that with the longer chain, though it stands first."""
+    scratch = row("again", "dldl_v2", shift=0.5)
+    long = row("target", "dldl_v2")
+    long = replace(long, row=replace(long.row, chain=["agedb", "target"]))
+    frame, text = table(tmp_path, [long, scratch])
+    assert frame["cascade"].tolist() == ["again"]
+    assert frame["main MAE"][0] == pytest.approx(long.mae, abs=1e-4)
+    assert "less that of dldl_v2, agedb > target" in text
+
+
 def test_rows_that_differ_in_seed_alone_are_one(tmp_path: Path):
     rows = [row("target", name, seed, shift) for name, shift in (("dldl_v2", 0), ("dex", 0.5)) for seed in (0, 1, 2)]
     assert [len(rival.rows) for rival in contenders(rows)] == [3, 3]

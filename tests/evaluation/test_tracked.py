@@ -75,6 +75,15 @@ def test_params_that_a_person_asks_for_are_shown() -> None:
     assert len(shown) < 30
 
 
+def test_a_key_that_params_lack_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    content = sample_params() | {"tracking": {"params": ["evaluate.coverage", "nope"]}}
+    shown = logged_params(params.check(content), content, {}, None)
+    assert "evaluate.coverage" in shown
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: tracking.params: params.yaml has no key 'nope', so that no run shows it; write it as cascade.target.epochs is written"
+    ]
+
+
 def test_an_evaluation_is_one_run_with_a_row_each_below_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker = logged(root, monkeypatch, "low", 0.1)
     runs = {run.info.run_name: run for run in tracker.client.search_runs([tracker.experiment_id])}

@@ -91,6 +91,7 @@ def test_each_fold_s_network_sees_its_own_test_pictures(work: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
+        ({"kinds": []}, r"^explain.target.kinds: the list is empty; name some, or leave the key out"),
         ({"layer": "block8"}, r"^explain.target.layer: unknown layer 'block8'; this network has last, block1"),
         (
             {"kinds": ["comparison_ages"]},

@@ -108,14 +108,32 @@ def test_tables_and_figures_are_numbered_and_unknown_ones_are_appended(study: Pa
 
 def test_explanations_stand_with_their_figures(study: Params, finished: Path) -> None:
     (finished / "metrics" / "explain").mkdir()
-    content = {"step": "target", "mae": 5.25, "faces": {"all": 300}, "occlusion": {"all": {"mae": 5.25, "stripes": [0.25, 1.0]}}}
+    content = {"step": "target", "mae": 5.25, "faces": {"all": 300}, "occlusion": {"all": {"mae": 5.25, "stripes": [-0.001, 1.0]}}}
     (finished / "metrics" / "explain" / "target.json").write_text(json.dumps(content))
     (finished / "plots" / "explain" / "target").mkdir(parents=True)
     shutil.copy(finished / "plots" / "results" / "mae.png", finished / "plots" / "explain" / "target" / "occlusion.png")
     text = page(study, finished)
-    assert "target: the networks of step target on 300 test pictures, MAE 5.25." in text
-    assert '<td>all</td><td class="number">5.25</td><td class="number">25</td><td class="number">100</td>' in text
-    assert "target, occlusion. Occlusion: relative loss of MAE" in text
+    assert "target: the networks of step target on 300 test pictures, MAE 5.25 label units." in text
+    assert '<td>all</td><td class="number">5.25</td><td class="number">0</td><td class="number">100</td>' in text
+    assert "target, occlusion. Occlusion: relative growth of the MAE" in text
+
+
+def test_the_results_say_their_unit_and_what_their_columns_and_lines_are(study: Params, finished: Path) -> None:
+    results = finished / "plots" / "results"
+    shutil.copy(results / "mae.png", results / "fold_errors.png")
+    text = page(study, finished)
+    assert "Errors on sample_fgnet are in years." in text
+    assert "CS(n), CA(n): share of errors of at most n, of less than n." in text
+    assert "published results" not in text, "there are no lines"
+    named = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"published": {"DEX": 3.09}})})
+    assert "MAE of each fold, by row. Dotted: published results." in page(named, finished)
+
+
+def test_a_small_p_is_not_zero(study: Params, finished: Path) -> None:
+    table = pd.DataFrame({"data set": ["sample_fgnet"], "p": [1e-6], "p (Holm)": [0.0123]})
+    write_table_files(finished / "metrics" / "tables" / "comparison", table)
+    assert "| <0.001 | 0.012 |" in (finished / "metrics" / "tables" / "comparison.md").read_text()
+    assert '<td class="number">&lt;0.001</td><td class="number">0.012</td>' in page(study, finished)
 
 
 def test_copies_in_training_stand_in_the_table_and_among_the_limits(study: Params, finished: Path) -> None:

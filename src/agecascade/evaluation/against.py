@@ -13,8 +13,9 @@ from ruamel.yaml import YAML
 
 from agecascade.errors import AgecascadeError, ModelError, ParamsError
 from agecascade.evaluation.comparison import ends
+from agecascade.evaluation.headline import headline_step
 from agecascade.evaluation.significance import Difference, NotComparable, holm, paired_difference
-from agecascade.evaluation.tables import to_markdown
+from agecascade.evaluation.tables import p_text, to_markdown
 from agecascade.params import REGRESS, Params, check
 from agecascade.tracking_store import flat
 
@@ -52,11 +53,11 @@ class Version:
         return files
 
     def main_key(self) -> Key:
-        """The main row in its last step on the target data set."""
-        steps = self._steps()
-        if not steps:
+        """The main row in the step of the headline: that with the longest chain on the target data set."""
+        step = headline_step(self.params, {name: [row.name for row in self.params.rows] for name in self._steps()})
+        if step is None:
             raise NotComparable(f"not comparable: {self.name} has no network that is tested on {self.target}")
-        return (steps[-1], self.params.main_row.method, self.params.main_row.backbone)
+        return (step, self.params.main_row.method, self.params.main_row.backbone)
 
     def _steps(self) -> list[str]:
         return [name for name, step in self.params.cascade.items() if step.dataset == self.target]
@@ -78,6 +79,8 @@ def against(root: Path, revision: str) -> str:
     root: the repository's. Raises NotComparable where test pictures or protocols differ, ModelError where predictions are missing,
     AgecascadeError where the revision is unknown.
     """
+    if not revision.strip():
+        raise AgecascadeError("--against: an empty name is given; name a branch, a commit or an experiment, such as --against main")
     here, there = workspace(root), version_of(root, revision)
     require_same_protocol(here, there)
     main = _difference(here, there, here.main_key(), there.main_key())
@@ -196,7 +199,7 @@ def _details(outcome: Difference, here: Version, there: Version) -> str:
     step, method, backbone = here.main_key()
     seeds = f"{outcome.seeds[0]} and {outcome.seeds[1]} seeds" if outcome.deviation is not None else "one seed each, which is not covered"
     confidence = f"{100 * here.params.evaluate.confidence:g} %"
-    tests = "; ".join(f"over {test.over} {ends(test.low, test.high)}, p {test.p:.3f}" for test in outcome.tests)
+    tests = "; ".join(f"over {test.over} {ends(test.low, test.high)}, p {p_text(test.p)}" for test in outcome.tests)
     return (
         f"Main row {method}, {backbone}, {step} on {here.target}: MAE {outcome.mae:.2f} here, {outcome.reference_mae:.2f} in {there.name}; "
         f"{confidence} intervals of the difference: {tests or 'none'}; {seeds}."

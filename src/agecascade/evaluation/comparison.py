@@ -10,7 +10,7 @@ import pandas as pd
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import BASELINE, EvaluatedRow
 from agecascade.evaluation.significance import UNDECIDED, Difference, NotComparable, absolute_errors, holm, paired_difference, rank_test
-from agecascade.evaluation.tables import write_table_files
+from agecascade.evaluation.tables import p_text, write_table_files
 from agecascade.params import REGRESS
 from agecascade.plots.statistics import critical_difference
 
@@ -69,9 +69,9 @@ def write_comparison(results: Results) -> None:
 
 
 def main_contender(rivals: Sequence[Contender], name: str) -> Contender | None:
-    """The contender that the main row belongs to, in its last step on the data set."""
+    """The contender that the main row belongs to, in the step with the longest chain on the data set, as the headline."""
     main = [rival for rival in rivals if any(row.name == name and row.step not in (REGRESS, BASELINE) for row in rival.rows)]
-    return main[-1] if main else None
+    return max(reversed(main), key=lambda rival: len(rival.first.row.chain), default=None)
 
 
 def compared(main: Contender, rivals: Sequence[Contender], results: Results, dataset: str) -> list[dict[str, object]]:
@@ -151,7 +151,7 @@ def _ranked(results: Results) -> str:
     critical_difference(results.plots / "critical_difference.png", ranks.means, ranks.critical_difference, ranks.groups(), over, ranks.p)
     best = min(ranks.means, key=lambda name: ranks.means[name])
     return (
-        f"Ranks over {over}: Friedman's chi-square {ranks.chi_square:.2f}, p {ranks.p:.3f}: {decided}. Two mean ranks that differ by "
+        f"Ranks over {over}: Friedman's chi-square {ranks.chi_square:.2f}, p {p_text(ranks.p)}: {decided}. Two mean ranks that differ by "
         f"less than {ranks.critical_difference:.2f} are {UNDECIDED} (Nemenyi); the best is {best} with {ranks.means[best]:.2f}."
     )
 

@@ -16,8 +16,9 @@ RATES = ("CS(", "CA(")
 SHARES = (
     *("accuracy", "1-off", "Pearson", "R2", "epsilon", "precision", "recall", "F1"),
     *("calibration error", "calibration error, tempered"),
-    *("let through", "asked", "p", "p (Holm)", "bootstrap p"),
+    *("let through", "asked"),
 )
+P_VALUES = ("p", "p (Holm)", "bootstrap p")
 OF_INTERVALS = (" held", " low", " high")  # ends of the names of columns with shares of labels in their interval
 
 
@@ -107,15 +108,22 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def cell_text(column: str, value: object) -> str:
-    """A cell of a table: errors to the hundredth, rates and correlations to the thousandth, nothing where it is missing."""
+    """A cell of a table: errors to the hundredth, rates, p and correlations to the thousandth, nothing where it is missing."""
     if pd.isna(value):
         return ""
     if not isinstance(value, float):
         return str(value).replace("|", "\\|")
     if column in ("lambda", "sigma"):
         return f"{value:g}"
+    if column in P_VALUES:
+        return p_text(value)
     share = column.startswith(RATES) or column in SHARES or column.endswith(OF_INTERVALS)
     return f"{value:.3f}" if share else f"{value:.2f}"
+
+
+def p_text(p: float) -> str:
+    """A p value to the thousandth; a smaller one is not zero, and is not shown as zero."""
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 def write_table_files(stem: Path, table: pd.DataFrame, notes: Sequence[str] = ()) -> None:

@@ -64,12 +64,15 @@ def committed_params() -> dict[str, Any]:
 def logged_params(params: Params, content: Mapping[str, Any], changed: Mapping[str, Any], step: str | None) -> dict[str, Any]:
     """The few params of an evaluation: ALWAYS, those that were changed, those that were asked for, and the recipe of `step`.
 
-    content: that of params.yaml. Keys asked for that it lacks are left out.
+    content: that of params.yaml. Keys asked for that it lacks are left out, with a warning.
     """
     known = flat(content)
-    asked = {
-        key: value for key, value in known.items() if any(key == name or key.startswith(f"{name}.") for name in params.tracking.params)
-    }
+    asked: dict[str, Any] = {}
+    for name in params.tracking.params:
+        found = {key: value for key, value in known.items() if key == name or key.startswith(f"{name}.")}
+        if not found and name not in ALWAYS:
+            warn(f"tracking.params: params.yaml has no key {name!r}, so that no run shows it; write it as cascade.target.epochs is written")
+        asked |= found
     recipe: dict[str, Any] = {"step": step, **{key: known.get(f"cascade.{step}.{key}") for key in OF_STEP}} if step else {}
     return {**changed, **{key: content.get(key) for key in ALWAYS}, **recipe, **asked}
 

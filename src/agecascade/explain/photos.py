@@ -92,7 +92,9 @@ class Explainer:
         if "occlusion" in maps:
             change = maps["occlusion"][i]
             largest = int(np.abs(change).argmax())
-            panels.append(Panel(face, f"hidden: up to {change[largest]:+.1f}", _squares(change, face.shape[0]), signed=True, blurred=False))
+            panels.append(
+                Panel(face, f"hidden: up to {change[largest]:+z.1f}", _squares(change, face.shape[0]), signed=True, blurred=False)
+            )
             at |= {"occlusion_at": f"{largest // PARTS + 1} {largest % PARTS + 1}", "occlusion_change": float(change[largest])}
         interval = "" if np.isnan(said["low"]) else f", {said['low']:.1f} to {said['high']:.1f}"
         title = f"{_shown(row.path)}, face {row.face}: {said['value']:.1f}{interval}"

@@ -13,7 +13,7 @@ from agecascade.errors import AgecascadeError
 from agecascade.evaluation.tables import cell_text
 
 _DECIMALS = re.compile(r"-?\d+\.\d+(e-?\d+)?")
-_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
+_NUMBER = re.compile(r"<?-?\d+(\.\d+)?(e[+-]?\d+)?")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

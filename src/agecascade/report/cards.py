@@ -11,7 +11,7 @@ from agecascade.io.files import written_beside
 from agecascade.model_folder import read_card
 from agecascade.params import Params
 from agecascade.report import words
-from agecascade.report.sections import Sources
+from agecascade.report.sections import Sources, unit_of
 from agecascade.training.model_cards import Tested, model_card
 
 SHOWN = ("mae", "mae_low", "mae_high", "rmse", "pearson", "accuracy", "one_off")
@@ -44,7 +44,7 @@ def tested_rows(params: Params, figures: Mapping[str, Any]) -> Iterator[tuple[st
 
 def tested(sources: Sources, dataset: str, figures: Mapping[str, Any]) -> Tested:
     """The test figures of a row in words, with the baseline of its data set."""
-    unit = words.unit_of(sources.metrics, dataset)
+    unit = unit_of(sources.metrics, dataset)
     tested_on = f"{figures['pictures']} pictures of {dataset} in {words.in_folds(figures['folds'])}"
     text = [
         f"MAE {figures['mae']:.2f} {unit}, {sources.params.evaluate.confidence:.0%} interval {figures['mae_low']:.2f} to "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ def sections(sources: Sources) -> list[Section]:
     made["data"].blocks += data_tables(sources)
     made["training"].paragraphs.append(network_text(sources.params))
     made["training"].blocks.append(recipe_table(sources.params))
+    target = sources.params.evaluate.target
+    made["results"].paragraphs.append(f"Errors on {target} are in {unit_of(sources.metrics, target)}.")
     made["confidence"].paragraphs += confidence_text(sources)
     _tables(sources, made)
     _figures(sources, made)
@@ -97,7 +100,8 @@ def _figures(sources: Sources, made: Mapping[str, Section]) -> None:
         further = [name for name in found if name not in known and folder.name == "results"]  # of data there are sheets of all faces
         for name in [*(name for name in known if name in found), *further]:
             entry = known.get(name, Entry("further", f"{name.replace('_', ' ').replace('/', ', ').capitalize()}."))
-            made[entry.section].blocks.append(read_figure(found[name], name, entry.caption))
+            lines = " Dotted: published results." if name == "fold_errors" and sources.params.evaluate.published else ""
+            made[entry.section].blocks.append(read_figure(found[name], name, entry.caption + lines))
 
 
 def _explanations(sources: Sources, made: Mapping[str, Section]) -> None:
@@ -106,7 +110,9 @@ def _explanations(sources: Sources, made: Mapping[str, Section]) -> None:
         step, error = content.get("step", path.stem), content.get("mae")
         pictures = content.get("faces", {}).get("all")
         if error is not None and pictures is not None:
-            made["explain"].paragraphs.append(f"{path.stem}: the networks of step {step} on {pictures} test pictures, MAE {error:.2f}.")
+            tested = f"{pictures} test pictures of {content['dataset']}" if "dataset" in content else f"{pictures} test pictures"
+            unit = unit_of(sources.metrics, content.get("dataset", ""))
+            made["explain"].paragraphs.append(f"{path.stem}: the networks of step {step} on {tested}, MAE {error:.2f} {unit}.")
         if (stripes := content.get("occlusion")) and all(group.get("stripes") for group in stripes.values()):
             made["explain"].blocks.append(stripes_table(path.stem, stripes))
     folder = sources.plots / "explain"
@@ -120,7 +126,7 @@ def _explanations(sources: Sources, made: Mapping[str, Section]) -> None:
 def stripes_table(name: str, groups: Mapping[str, Mapping[str, Any]]) -> Table:
     """What covering each stripe of the face costs. groups: {group of faces: mae, stripes (relative losses, the top one first)}."""
     count = max(len(group["stripes"]) for group in groups.values())
-    rows = [[group, f"{each['mae']:.2f}", *(f"{100 * loss:.0f}" for loss in each["stripes"])] for group, each in groups.items()]
+    rows = [[group, f"{each['mae']:.2f}", *(f"{100 * loss:z.0f}" for loss in each["stripes"])] for group, each in groups.items()]
     covered = "a stripe of the face is covered by the mean training picture; stripe 1 is at the top"
     columns = ["faces", "MAE", *(f"stripe {number}" for number in range(1, count + 1))]
     return Table(f"occlusion_{name}", f"{name}: by how many percent the MAE grows when {covered}.", columns, rows)
@@ -200,3 +206,19 @@ def confidence_text(sources: Sources) -> Iterator[str]:
     covered = sources.headline.get("coverage")
     if covered is not None:
         yield f"On the test pictures of the main row they hold {covered:.1%}."
+
+
+def unit_of(metrics: Path, dataset: str) -> str:
+    """The unit of a data set's labels, as describe's table says; "label units" where it does not."""
+    for line in _lines(metrics / "datasets" / "table.csv"):
+        if line.get("data set") == dataset and ", " in (line.get("label") or ""):
+            return str(line["label"]).rpartition(", ")[2]
+    return "label units"
+
+
+def _lines(path: Path) -> Sequence[dict[str, str | None]]:
+    """The lines of a CSV file by column; none where it is not there."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from agecascade.report.blocks import notes_below
-from agecascade.report.sections import Sources
+from agecascade.report.sections import Sources, unit_of
 
 NEAR = 0.01  # share of test pictures with a near copy in training above which the limits say so
-
-
-def unit_of(metrics: Path, dataset: str) -> str:
-    """The unit of a data set's labels, as describe's table says; "label units" where it does not."""
-    for line in _lines(metrics / "datasets" / "table.csv"):
-        if line.get("data set") == dataset and ", " in (line.get("label") or ""):
-            return str(line["label"]).rpartition(", ")[2]
-    return "label units"
 
 
 def summary(sources: Sources) -> list[str]:
@@ -114,11 +105,3 @@ def _near_copies(sources: Sources) -> Iterator[tuple[str, int, int]]:
 def in_folds(count: float) -> str:
     """How often was tested, in words."""
     return "one split" if count == 1 else f"{count:.0f} folds"
-
-
-def _lines(path: Path) -> Sequence[dict[str, str | None]]:
-    """The lines of a CSV file by column; none where it is not there."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
