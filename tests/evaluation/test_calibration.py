@@ -13,6 +13,7 @@ import pytest
 from scipy.stats import beta
 
 from agecascade import params
+from agecascade.errors import ModelError
 from agecascade.evaluation.calibration import (
     analyse_calibration,
     bands,
@@ -129,7 +130,7 @@ def test_rows_without_distributions_or_intervals() -> None:
     assert not any(column.startswith("conformal") for column in table)
     assert coverage_notes({"x": table}) == ["x: no conformal interval, for want of pictures to calibrate it on"]
     assert coverage_table(row_of(plain.drop(columns=ends))) is None  # of a version before
-    with pytest.raises(ValueError, match="predicts no distributions"):
+    with pytest.raises(ModelError, match="predicts no distributions"):
         frame_scores(row_of(plain))
 
 

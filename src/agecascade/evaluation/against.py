@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from agecascade.errors import AgecascadeError, ModelError, ParamsError
 from agecascade.evaluation.comparison import ends
+from agecascade.evaluation.rows import HIGHEST_SCORE
 from agecascade.evaluation.significance import Difference, NotComparable, holm, paired_difference
 from agecascade.evaluation.tables import to_markdown
 from agecascade.params import REGRESS, Params, check
@@ -21,7 +22,6 @@ from agecascade.tracking_store import flat
 PREDICTIONS, PARAMS, LOCK = "data/predictions", "params.yaml", "dvc.lock"
 PROTOCOL = ("protocol", "folds", "test", "duplicates", "apart_from")  # of the target data set: what decides which pictures are tested
 MOST_NAMED = 3  # params in the first line
-LARGEST_SCORE = 10  # labels beyond are years
 
 Key = tuple[str, ...]
 
@@ -52,11 +52,12 @@ class Version:
         return files
 
     def main_key(self) -> Key:
-        """The main row in its last step on the target data set."""
+        """The main row in its step with the longest chain on the target data set, of several the last: the headline's."""
         steps = self._steps()
         if not steps:
             raise NotComparable(f"not comparable: {self.name} has no network that is tested on {self.target}")
-        return (steps[-1], self.params.main_row.method, self.params.main_row.backbone)
+        step = max(reversed(steps), key=lambda step: len(self.params.chain(step)))
+        return (step, self.params.main_row.method, self.params.main_row.backbone)
 
     def _steps(self) -> list[str]:
         return [name for name, step in self.params.cascade.items() if step.dataset == self.target]
@@ -241,4 +242,4 @@ def _table(outcomes: Mapping[Key, Difference], confidence: float) -> pd.DataFram
 def _unit(version: Version) -> str:
     """` years`, or nothing where labels are scores."""
     labels = version.predictions(version.files()[version.main_key()][:1])[0]["label"]
-    return " years" if labels.max() > LARGEST_SCORE else ""
+    return " years" if labels.max() > HIGHEST_SCORE else ""

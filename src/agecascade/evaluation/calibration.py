@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from agecascade import scoring
+from agecascade.errors import ModelError
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import EvaluatedRow
 from agecascade.evaluation.tables import write_table_files
@@ -63,7 +64,7 @@ def distribution_of(row: EvaluatedRow) -> Array | None:
 
 
 def frame_scores(row: EvaluatedRow) -> dict[str, float]:
-    """The figures of a row's distributions over its test pictures. Raises ValueError where it has none, or they are no distributions."""
+    """The figures of a row's distributions over its test pictures. Raises ModelError where they are no distributions."""
     p, label, grid = _checked(row)
     figures = {
         "n": len(label),
@@ -178,8 +179,11 @@ def inside(label: Array, low: Array, high: Array) -> NDArray[np.bool_]:
 def _checked(row: EvaluatedRow) -> tuple[Array, Array, Array]:
     p = distribution_of(row)
     if p is None:
-        raise ValueError(f"{_name(row)}: it predicts no distributions")
-    return scoring.checked(p, row.predictions["label"], row.calibration.grid)
+        raise ModelError(f"{_name(row)}: it predicts no distributions")
+    try:
+        return scoring.checked(p, row.predictions["label"], row.calibration.grid)
+    except ValueError as error:
+        raise ModelError(f"predictions of {_name(row)}: {error}; run `dvc repro --force finetune@{row.step}`") from None
 
 
 def _tempered(row: EvaluatedRow, p: Array) -> tuple[list[float], Array] | None:
