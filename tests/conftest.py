@@ -14,6 +14,12 @@ from agecascade.faces.detectors import retinaface, weights
 from places import ROOT
 
 
+def pytest_configure() -> None:
+    """Of several test processes, each has one thread: torch would start as many as there are cores in every one."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture(scope="session")
 def mirror() -> Path:
     """The folder of real data sets; the test is skipped, visibly, where it is absent."""

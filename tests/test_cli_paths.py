@@ -79,7 +79,10 @@ outputs = st.builds(
 class Echo:
     """In the Estimator's place: a row per picture, with an error for those whose name says so."""
 
-    def predict_batches(self, paths: Iterator[Path], _aligned: bool) -> Iterator[pd.DataFrame]:
+    def age_check(self, threshold: None, challenge: None) -> None:
+        """No age is asked for."""
+
+    def predict_batches(self, paths: Iterator[Path], _aligned: bool, *, threshold: None, challenge: None) -> Iterator[pd.DataFrame]:
         for path in paths:
             row = FaceRow(str(path), error="cannot be read" if "broken" in path.name else None)
             yield estimator._frame([row], np.full((3, 1), 40.0))
@@ -272,7 +275,8 @@ def test_outside_of_a_repository_is_one_line(work: Path, arguments: list[str]) -
 def test_a_name_that_the_terminal_cannot_show_ends_nothing(work: Path, encoding: str) -> None:
     code = (
         "from agecascade import cli, estimator\n"
-        "estimator.Estimator.load = classmethod(lambda *_, **__: type('Empty', (), {'predict_batches': lambda *_: iter([])})())\n"
+        "empty = {'predict_batches': lambda *_, **__: iter([]), 'age_check': lambda *_: None}\n"
+        "estimator.Estimator.load = classmethod(lambda *_, **__: type('Empty', (), empty)())\n"
         "cli.app()"
     )
     arguments = ["predict", "--model", "model", "--input", "photos/a.png", "--output", os.fsdecode("ä".encode() + b"\xe9.csv")]

@@ -429,6 +429,6 @@ def test_without_a_distribution_the_probability_is_missing_and_the_decision_is_n
 
 
 def test_a_picture_without_a_face_has_no_decision() -> None:
-    frame = Estimator._valued(brightness()[0], [estimator_module.FaceRow("a.jpg", error="no face found")], AgeCheck(18, 25))
+    frame = Estimator.valued(brightness()[0], [estimator_module.FaceRow("a.jpg", error="no face found")], AgeCheck(18, 25))
     assert frame["decision"].isna().all()
     assert frame["probability"].isna().all()

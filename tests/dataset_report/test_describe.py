@@ -401,7 +401,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     study["pretrain"]["faces"]["dataset"] = "faces"
     for step in study["cascade"].values():
         step["dataset"] = "wild"
-    study |= {"features": {"agedb": {"dataset": "wild", "step": "agedb"}}, "evaluate": {"target": "wild"}}
+    study |= {"features": {"agedb": {"dataset": "wild", "step": "agedb"}}, "explain": {}, "evaluate": {"target": "wild"}}
     YAML().dump(study, tmp_path / "params.yaml")
     identities = replace(INFO, label="identity")
     infos = {"wild": INFO, "identity_folders": identities}

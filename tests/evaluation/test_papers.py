@@ -204,11 +204,13 @@ def test_the_committed_tables_fit_their_studies():
 
 
 def test_every_printed_figure_is_a_number_or_a_gap():
-    """As the papers print them: a number, with its last zeros, or a dash where the paper has none."""
+    """As the papers print them: a number, with its last zeros, and its deviation where they have one; or a dash where there is none."""
     for table in papers.read_tables(ROOT):
         for row in table.rows:
             for figure in row.figures or []:
-                assert figure in ("", "-") or math.isfinite(float(figure)), (table.title, row.name, figure)
+                parts = str(figure).split(" ± ") if figure not in ("", "-") else []
+                assert len(parts) < 3, (table.title, row.name, figure)
+                assert all(math.isfinite(float(part)) for part in parts), (table.title, row.name, figure)
 
 
 @pytest.mark.parametrize(
