@@ -71,6 +71,23 @@ def test_scores_by_hand() -> None:
     assert "temperature" not in figures
 
 
+def test_labels_that_are_groups_are_bands_of_their_own() -> None:
+    """The middle 80 of the group 60 to 100 stood in the band 80+."""
+    label = np.array([1.0, 17.5, 80.0, 80.0])
+    assert {name: rows.sum() for name, rows in bands(label, GRID, grouped=True)} == {
+        "all": 4,
+        "group at 1": 1,
+        "group at 17.5": 1,
+        "group at 80": 2,
+    }
+
+
+@pytest.mark.parametrize("grid", [[0.0, 1.0], GRID[:50]])
+def test_distributions_that_do_not_fit_are_one_line(grid: list[float]) -> None:
+    with pytest.raises(ModelError, match=r"^predictions of target, dldl_v2-tinyagenet-s0: .*; run `dvc repro --force finetune@target`$"):
+        frame_scores(row_of(frame_of([10.0]), grid=grid))
+
+
 def test_each_fold_has_its_own_temperature() -> None:
     frame = pd.concat([frame_of([10.0, 50.0]), frame_of([30.0]).assign(fold=1)], ignore_index=True)
     p = np.full((3, 101), 1e-9)

@@ -94,6 +94,14 @@ def test_figures_agree_with_pandas_and_intervals_hold_them() -> None:
     assert table.loc[table["slice"] == "80+", ["MAE", "low", "difference", "p (Holm)"]].isna().all(axis=None)
 
 
+def test_pictures_are_counted_once() -> None:
+    """Without subjects a column `pictures` repeated n."""
+    frame = pictures().assign(subject=None)
+    table = slice_table(frame, slices_of(frame, label_slices(frame, BANDS)), 0.95, 0)
+    assert "pictures" not in table
+    assert table["low"].notna().any()
+
+
 def test_the_worst_slice_is_named_only_where_it_is_clear() -> None:
     for hard, expected in ((0.0, "No slice of at least 30 pictures errs"), (3.0, "Worst slice: gender female, 100 pictures: MAE ")):
         frame = pictures(hard=hard)

@@ -110,7 +110,7 @@ def coverage_table(row: EvaluatedRow) -> pd.DataFrame | None:
     if not kinds:
         return None
     lines: list[dict[str, Any]] = []
-    for band, rows in bands(label, row.calibration.grid):
+    for band, rows in bands(label, row.calibration.grid, row.groups is not None):
         line: dict[str, Any] = {"band": band, "n": int(rows.sum())}
         for name, (low, high) in kinds.items():
             held = int(inside(label, low, high)[rows].sum())
@@ -133,9 +133,15 @@ def _intervals(row: EvaluatedRow) -> Iterator[tuple[str, tuple[Array, Array]]]:
             yield f"conformal {coverage:.3g}", (ends[0], ends[1])
 
 
-def bands(label: Array, grid: Sequence[float]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """`all`, and each band of labels (N,) that is not empty, with its pictures (N,): of ages as AGES has them, else fifths of the grid."""
+def bands(label: Array, grid: Sequence[float], grouped: bool = False) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """`all`, and each band of labels (N,) that is not empty, with its pictures (N,): of ages as AGES has them, else fifths of the grid.
+
+    grouped: labels are middles of groups; each is a band of its own, for a group may reach into two bands of ages.
+    """
     yield "all", np.ones(len(label), bool)
+    if grouped:
+        yield from ((f"group at {middle:g}", label == middle) for middle in np.unique(label))
+        return
     low, high = (grid[0], grid[-1]) if len(grid) else (label.min(), label.max())
     ages = high - low >= FEWEST_YEARS
     starts = [start for start in AGES if low < start <= high] if ages else list(np.linspace(low, high, FIFTHS + 1)[1:-1])

@@ -141,9 +141,10 @@ def _line(
     interval = f"{100 * confidence:g} % CI"
     line: dict[str, object] = {"attribute": name, "slice": value, "n": int(inside.sum())}
     line |= dict.fromkeys(
-        [units.kind, "MAE", "low", "high", interval, "bias", "CS(5)", "difference", f"difference {interval}", "p", "p (Holm)"]
+        [*_counted(units), "MAE", "low", "high", interval, "bias", "CS(5)", "difference", f"difference {interval}", "p", "p (Holm)"]
     )
-    line[units.kind] = count = len(np.unique(units.of[inside]))
+    count = len(np.unique(units.of[inside]))
+    line |= dict.fromkeys(_counted(units), count)
     if not inside.any():
         return line
     chosen = np.abs(error[inside])
@@ -159,6 +160,11 @@ def _line(
         line[f"difference {interval}"] = ends(*percentile_interval(difference, confidence, fewer, fewer - 1))
         line["p"] = p_value(difference, fewer, fewer - 1)
     return line
+
+
+def _counted(units: Units) -> list[str]:
+    """The column with the number of units: none for pictures, which n counts."""
+    return [] if units.kind == "pictures" else [units.kind]
 
 
 def worst_line(table: pd.DataFrame, frame: pd.DataFrame, confidence: float) -> str:
@@ -195,7 +201,8 @@ def _data_set_line(row: EvaluatedRow, subjects: pd.Series | None, params: Params
     frame, interval = row.predictions.sort_values(["fold", "sample_id"], ignore_index=True), f"{100 * params.evaluate.confidence:g} % CI"
     error = (frame["prediction"] - frame["label"]).to_numpy(np.float64)
     units = units_of(frame["sample_id"], pd.Series(0, index=frame.index), subjects)
-    line: dict[str, object] = {"attribute": "data set", "slice": row.row.dataset, "n": len(frame), units.kind: len(units.strata)}
+    line: dict[str, object] = {"attribute": "data set", "slice": row.row.dataset, "n": len(frame)}
+    line |= dict.fromkeys(_counted(units), len(units.strata))
     line |= {"MAE": float(np.abs(error).mean()), "bias": float(error.mean()), "CS(5)": float((np.abs(error) <= 5).mean())}
     if units.freedom:
         draws = resampled_means(np.abs(error)[:, None], np.ones((len(error), 1)), units, params.seed)[:, 0]
@@ -207,7 +214,7 @@ def _with_data_sets(table: pd.DataFrame, lines: Sequence[dict[str, object]]) -> 
     """The table without the ends as numbers, and the lines of data sets."""
     shown = table.drop(columns=["low", "high"], errors="ignore")
     joined = pd.concat([shown.astype(object), pd.DataFrame(lines).astype(object)]) if lines else shown
-    return joined.infer_objects().astype({column: "Int64" for column in ("n", "subjects", "pictures") if column in joined})
+    return joined.infer_objects().astype({column: "Int64" for column in ("n", "subjects") if column in joined})
 
 
 def density_of(frame: pd.DataFrame, splits: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
