@@ -192,7 +192,8 @@ def _absent(slices: dict[str, pd.Series]) -> list[str]:
 def _data_sets(results: Results, best: EvaluatedRow) -> list[EvaluatedRow]:
     """The main row after its longest chain to each data set, where it is tested on several."""
     rows = [row for row in results.rows if row.models and row.name == best.name]
-    last = {row.row.dataset: row for row in sorted(rows, key=lambda row: len(row.row.chain))}
+    last = {row.row.dataset: row for row in rows}  # in their order
+    last |= {row.row.dataset: row for row in sorted(rows, key=lambda row: len(row.row.chain))}
     return [row for row in {**last, best.row.dataset: best}.values() if len(last) > 1]
 
 
