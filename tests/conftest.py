@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from agecascade.faces.detectors import retinaface, weights
@@ -15,9 +16,11 @@ from places import ROOT
 
 
 def pytest_configure() -> None:
-    """Of several test processes, each has one thread: torch would start as many as there are cores in every one."""
+    """Each of several processes has one thread, for torch would start one for each core; properties have no deadline on a busy machine."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+    hypothesis.settings.register_profile("patient", deadline=None)
+    hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

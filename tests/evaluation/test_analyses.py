@@ -101,3 +101,22 @@ def test_a_legal_age_that_nobody_is_below_is_a_line_and_no_picture(results: Resu
     limits = table(results, "thresholds")
     assert limits["remark"].str.startswith("no minor among the test pictures").all()
     assert not (results.plots / "thresholds.png").exists()
+
+
+def test_scores_of_beauty_have_neither_age_groups_nor_minors(results: Results) -> None:
+    """A study of beauty that does not switch them off had an accuracy of 1 for `child 0-12`, and minors only."""
+    path = results.data / "manifest" / f"{TARGET}.parquet"
+    manifest = pd.read_parquet(path)
+    manifest.assign(label=1 + manifest["label"] / 15).to_parquet(path)
+    analyse_groups(results)
+    analyse_thresholds(results)
+    assert not results.metrics.exists()
+
+
+def test_a_regressor_counts_no_minor_of_a_group_on_both_sides(results: Results) -> None:
+    path = results.data / "manifest" / f"{TARGET}.parquet"
+    pd.read_parquet(path).assign(group="(15, 20)", label_low=15.0, label_high=20.0).to_parquet(path)
+    analyse_thresholds(results)
+    limits = table(results, "thresholds")
+    assert limits["minors"].eq(0).all()
+    assert limits["remark"].str.startswith("of no test picture it is known on which side of 18 it is; pictures left out").all()

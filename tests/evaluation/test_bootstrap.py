@@ -163,3 +163,13 @@ def test_one_subject_alone_has_no_interval():
     assert figures["interval"] == "none: one subject"
     assert "mae_low" not in figures
     assert figures["mae"] == 1.5
+
+
+def test_folds_of_one_subject_have_no_interval_either():
+    """Its interval over folds would say nothing of anybody else."""
+    frame = pd.DataFrame({"sample_id": list("abcdef"), "fold": [0, 0, 1, 1, 2, 2], "label": 3.0, "label_sigma": np.nan})
+    frame["prediction"] = [4.0, 5.0, 4.0, 3.0, 3.5, 6.0]
+    figures = summarise(frame, [5], 0.95, 0, subjects=pd.Series("x", index=list("abcdef")))
+    assert figures["interval"] == "none: one subject"
+    assert "mae_low" not in figures
+    assert summarise(frame, [5], 0.95, 0)["interval"] == "t over folds"

@@ -13,6 +13,7 @@ import pytest
 from scipy.stats import beta
 
 from agecascade import params
+from agecascade.errors import ModelError
 from agecascade.evaluation.calibration import (
     analyse_calibration,
     bands,
@@ -68,6 +69,23 @@ def test_scores_by_hand() -> None:
     assert figures["NLL"] == pytest.approx((-np.log(1e-12) + np.log(2)) / 2)
     assert (figures["own 0.8 held"], figures["own 0.8 width"], figures["own 0.95 width"]) == (0.5, 5, 5)
     assert "temperature" not in figures
+
+
+def test_labels_that_are_groups_are_bands_of_their_own() -> None:
+    """The middle 80 of the group 60 to 100 stood in the band 80+."""
+    label = np.array([1.0, 17.5, 80.0, 80.0])
+    assert {name: rows.sum() for name, rows in bands(label, GRID, grouped=True)} == {
+        "all": 4,
+        "group at 1": 1,
+        "group at 17.5": 1,
+        "group at 80": 2,
+    }
+
+
+@pytest.mark.parametrize("grid", [[0.0, 1.0], GRID[:50]])
+def test_distributions_that_do_not_fit_are_one_line(grid: list[float]) -> None:
+    with pytest.raises(ModelError, match=r"^predictions of target, dldl_v2-tinyagenet-s0: .*; run `dvc repro --force finetune@target`$"):
+        frame_scores(row_of(frame_of([10.0]), grid=grid))
 
 
 def test_each_fold_has_its_own_temperature() -> None:
@@ -129,7 +147,7 @@ def test_rows_without_distributions_or_intervals() -> None:
     assert not any(column.startswith("conformal") for column in table)
     assert coverage_notes({"x": table}) == ["x: no conformal interval, for want of pictures to calibrate it on"]
     assert coverage_table(row_of(plain.drop(columns=ends))) is None  # of a version before
-    with pytest.raises(ValueError, match="predicts no distributions"):
+    with pytest.raises(ModelError, match="predicts no distributions"):
         frame_scores(row_of(plain))
 
 

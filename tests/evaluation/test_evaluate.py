@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from agecascade import params
 from agecascade.errors import ModelError
 from agecascade.evaluation import evaluate
-from agecascade.evaluation.evaluate import beaten_by_none, draw_results, write_metrics
+from agecascade.evaluation.evaluate import beaten_by_none, draw_results, other_pictures, partly_rated, write_metrics
 from agecascade.evaluation.rows import baseline_rows, evaluated_rows
 from agecascade.io.files import write_table
 from agecascade.params import Params
@@ -77,6 +78,48 @@ def test_what_is_bounded_by_time_stands_apart(study: Params, predictions: Path, 
     assert (table["MAE"] == 2.0).all()
     assert table.loc[table["note"] == "†", "method"].tolist() == ["autosklearn", "flaml"]
     assert "faces > imdb > agedb > target" in (folder / "tables" / "mae.md").read_text()
+
+
+def test_rows_of_other_test_pictures_are_named(study: Params, predictions: Path, tmp_path: Path) -> None:
+    """They stood beside the others as if their MAEs could be compared."""
+    rows = evaluated_rows(study, predictions)
+    target = [row for row in rows if row.row.dataset == "sample_fgnet"]
+    short = replace(target[1], predictions=target[1].predictions[:4])
+    moved = replace(target[1], predictions=target[1].predictions.assign(fold=0))
+    assert other_pictures(rows) == []
+    assert other_pictures([target[0], short]) == [
+        "sample_fgnet: dldl_v2, target_from_scratch is not comparable with the others: it was tested on 4 of their 8 pictures and folds, "
+        "and on 0 others."
+    ]
+    assert "on 4 of their 8 pictures and folds, and on 4 others" in other_pictures([target[0], moved])[0]
+    write_metrics([target[0], short], 0.95, tmp_path / "metrics")
+    assert "is not comparable with the others" in (tmp_path / "metrics/tables/mae.md").read_text()
+
+
+def test_pictures_without_a_deviation_are_counted(study: Params, predictions: Path) -> None:
+    (row, *_) = evaluated_rows(study, predictions)
+    partly = row.predictions.assign(label_sigma=[2.0, *[np.nan] * 7])
+    assert partly_rated([row]) == []
+    assert partly_rated([replace(row, predictions=partly)]) == [
+        f"{row.row.dataset}: no epsilon error, for 7 of 8 test pictures have no label_sigma."
+    ]
+
+
+def test_unsound_predictions_are_one_line(study: Params, predictions: Path) -> None:
+    """They ended in a trace."""
+    path = predictions / "regress" / "svr.parquet"
+    write_table(path, pq.read_table(path).slice(0, 0))
+    with pytest.raises(ModelError, match=r"^test pictures of sample_fgnet: prediction: empty; run `dvc repro --force regress@svr`$"):
+        evaluated_rows(study, predictions)
+
+
+def test_regressors_know_the_groups_of_the_labels(study: Params, predictions: Path) -> None:
+    """Without them a person of a group on both sides of the legal age counted as a minor."""
+    for step in ("target", "target_from_scratch"):
+        path = predictions / step / f"{study.rows[0].name}.parquet"
+        write_table(path, pq.read_table(path).replace_schema_metadata({"groups": json.dumps([10.0, 20.0, 30.0, 40.0])}))
+    groups = {row.name: row.groups for row in evaluated_rows(study, predictions) if row.step == "regress"}
+    assert groups["svr"] == [10.0, 20.0, 30.0, 40.0]
 
 
 def test_plots_are_the_same_bytes_for_the_same_numbers(study: Params, predictions: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agecascade import params
+from agecascade.evaluation.against import Version
+from agecascade.evaluation.comparison import contenders, main_contender
 from agecascade.evaluation.headline import coverage, error_by_label, headline, headline_step
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import EvaluatedRow
@@ -39,6 +41,33 @@ def test_pictures_are_of_the_same_row(study: Params) -> None:
     best = Results(study, rows, Path(), Path(), Path(), Path()).best_row()
     assert best is not None
     assert best.step == "target"
+
+
+def test_of_two_equal_chains_all_take_the_last(study: Params) -> None:
+    """The pictures and the coverage were of the first, the figures of the last."""
+    chains = {"target": ["faces", "target"], "target_from_scratch": ["scratch", "target_from_scratch"]}
+    rows = [
+        EvaluatedRow(step, MAIN, TableRow("sample_fgnet", "dldl_v2", "tinyagenet", chain, 0, {}), pd.DataFrame(), {0: "digest"})
+        for step, chain in chains.items()
+    ]
+    best = Results(study, rows, Path(), Path(), Path(), Path()).best_row()
+    main = main_contender(contenders(rows), MAIN)
+    assert best is not None
+    assert main is not None
+    assert best.step == main.first.step == "target_from_scratch"
+
+
+def test_rows_are_compared_with_the_headline(study: Params) -> None:
+    """They were compared with the row of the last step, which is the one from scratch."""
+    rows = [
+        EvaluatedRow(step, MAIN, TableRow("sample_fgnet", "dldl_v2", "tinyagenet", study.chain(step), 0, {}), pd.DataFrame(), {0: "digest"})
+        for step in ("target", "target_from_scratch")
+    ]
+    main = main_contender(contenders(rows), MAIN)
+    assert main is not None
+    assert main.first.step == headline_step(study, figures()["sample_fgnet"]) == "target"
+    content = study.model_dump(by_alias=True)
+    assert Version("here", content, study, lambda path: b"", "").main_key()[0] == "target"
 
 
 def test_its_figures_have_short_names(study: Params) -> None:

@@ -136,6 +136,14 @@ def test_one_subject_alone_cannot_be_compared():
     assert difference.verdict(0.95) == "not comparable: all test pictures are of one subject"
 
 
+def test_nor_can_one_subject_in_several_folds():
+    errors = [[1.0, 2.0], [1.5, 2.5], [3.0, 1.0]]
+    subjects = pd.Series("x", index=frame(errors)["sample_id"])
+    difference = paired_difference([frame(errors)], [frame([[5.0, 6.0]] * 3)], 0.95, 0, subjects)
+    assert difference.tests == ()
+    assert difference.verdict(0.95).startswith("not comparable")
+
+
 def test_holm_by_hand():
     # 0.01 x 4, 0.02 x 3, 0.03 x 2 = 0.06 as the one before, 0.2 x 1
     assert holm([0.03, 0.01, 0.2, 0.02]).tolist() == pytest.approx([0.06, 0.04, 0.2, 0.06])

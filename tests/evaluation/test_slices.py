@@ -15,7 +15,7 @@ import pytest
 from agecascade import params
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import EvaluatedRow
-from agecascade.evaluation.slices import age_bands, density_of, quartiles, slice_table, slices_of, worst_line, write_slices
+from agecascade.evaluation.slices import age_bands, density_of, label_slices, quartiles, slice_table, slices_of, worst_line, write_slices
 from agecascade.evaluation.summary import summarise
 from agecascade.evaluation.tables import TableRow
 from agecascade.schema import ALIGNED
@@ -44,6 +44,18 @@ def test_bands_begin_at_their_lower_ends() -> None:
     assert age_bands(pd.Series([1.2, 2.5]), [1.0, 2.5]).tolist() == ["1 to 2.5", "2.5+"]
 
 
+def test_labels_that_are_no_ages_have_no_age_bands() -> None:
+    """Scores of beauty stood in the age band 0-2, and the group 60 to 100 in 80+."""
+    frame = pd.DataFrame({"label": [1.0, 17.5, 80.0, 80.0], "group": ["(0, 2)", "(15, 20)", "(60, 100)", "(60, 100)"]})
+    (groups,) = label_slices(frame, BANDS, grouped=True).items()
+    assert groups[0] == "age group"
+    assert groups[1].cat.categories.tolist() == ["(0, 2)", "(15, 20)", "(60, 100)"]
+    assert label_slices(frame.assign(group=None), BANDS, grouped=True)["age group"].tolist() == ["1", "17.5", "80", "80"]
+    (scores,) = label_slices(frame.assign(label=[1.0, 2.0, 3.0, 4.0]), BANDS, in_years=False).items()
+    assert scores[0] == "label"
+    assert scores[1].tolist() == ["Q1: 1 to 1", "Q2: 2 to 2", "Q3: 3 to 3", "Q4: 4 to 4"]
+
+
 def test_quartiles_are_pandas_and_equal_values_stay_together() -> None:
     assert quartiles(pd.Series(range(8))).tolist() == ["Q1: 0 to 1"] * 2 + ["Q2: 2 to 3"] * 2 + ["Q3: 4 to 5"] * 2 + ["Q4: 6 to 7"] * 2
     assert quartiles(pd.Series([1.0, 1.0, 1.0, 1.0, 1.0, 5.0])).nunique() <= 2
@@ -52,7 +64,7 @@ def test_quartiles_are_pandas_and_equal_values_stay_together() -> None:
 
 
 def test_attributes_without_two_values_are_no_slices() -> None:
-    assert list(slices_of(pictures(), BANDS)) == ["age", "gender", "roll (degrees)", "detector score"]
+    assert list(slices_of(pictures(), label_slices(pictures(), BANDS))) == ["age", "gender", "roll (degrees)", "detector score"]
 
 
 def test_figures_of_a_slice_by_hand() -> None:
@@ -66,7 +78,7 @@ def test_figures_of_a_slice_by_hand() -> None:
 
 def test_figures_agree_with_pandas_and_intervals_hold_them() -> None:
     frame = pictures()
-    slices = slices_of(frame, BANDS)
+    slices = slices_of(frame, label_slices(frame, BANDS))
     table = slice_table(frame, slices, 0.95, 0)
     error = frame["prediction"] - frame["label"]
     for name, values in slices.items():
@@ -82,13 +94,21 @@ def test_figures_agree_with_pandas_and_intervals_hold_them() -> None:
     assert table.loc[table["slice"] == "80+", ["MAE", "low", "difference", "p (Holm)"]].isna().all(axis=None)
 
 
+def test_pictures_are_counted_once() -> None:
+    """Without subjects a column `pictures` repeated n."""
+    frame = pictures().assign(subject=None)
+    table = slice_table(frame, slices_of(frame, label_slices(frame, BANDS)), 0.95, 0)
+    assert "pictures" not in table
+    assert table["low"].notna().any()
+
+
 def test_the_worst_slice_is_named_only_where_it_is_clear() -> None:
     for hard, expected in ((0.0, "No slice of at least 30 pictures errs"), (3.0, "Worst slice: gender female, 100 pictures: MAE ")):
         frame = pictures(hard=hard)
-        table = slice_table(frame, slices_of(frame, BANDS), 0.95, 0)
+        table = slice_table(frame, slices_of(frame, label_slices(frame, BANDS)), 0.95, 0)
         assert worst_line(table, frame, 0.95).startswith(expected)
     few = frame.iloc[:50]  # 24 women
-    assert worst_line(slice_table(few, slices_of(few, BANDS), 0.95, 0), few, 0.95).startswith("No slice")
+    assert worst_line(slice_table(few, slices_of(few, label_slices(few, BANDS)), 0.95, 0), few, 0.95).startswith("No slice")
     assert worst_line(pd.DataFrame(), frame, 0.95).startswith("No slice")
 
 

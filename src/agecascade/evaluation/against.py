@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from agecascade.errors import AgecascadeError, ModelError, ParamsError
 from agecascade.evaluation.comparison import ends
 from agecascade.evaluation.headline import headline_step
+from agecascade.evaluation.rows import HIGHEST_SCORE
 from agecascade.evaluation.significance import Difference, NotComparable, holm, paired_difference
 from agecascade.evaluation.tables import p_text, to_markdown
 from agecascade.params import REGRESS, Params, check
@@ -22,7 +23,6 @@ from agecascade.tracking_store import flat
 PREDICTIONS, PARAMS, LOCK = "data/predictions", "params.yaml", "dvc.lock"
 PROTOCOL = ("protocol", "folds", "test", "duplicates", "apart_from")  # of the target data set: what decides which pictures are tested
 MOST_NAMED = 3  # params in the first line
-LARGEST_SCORE = 10  # labels beyond are years
 
 Key = tuple[str, ...]
 
@@ -244,4 +244,4 @@ def _table(outcomes: Mapping[Key, Difference], confidence: float) -> pd.DataFram
 def _unit(version: Version) -> str:
     """` years`, or nothing where labels are scores."""
     labels = version.predictions(version.files()[version.main_key()][:1])[0]["label"]
-    return " years" if labels.max() > LARGEST_SCORE else ""
+    return " years" if labels.max() > HIGHEST_SCORE else ""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from agecascade import scoring
+from agecascade.errors import ModelError
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import EvaluatedRow
 from agecascade.evaluation.tables import write_table_files
@@ -63,7 +64,7 @@ def distribution_of(row: EvaluatedRow) -> Array | None:
 
 
 def frame_scores(row: EvaluatedRow) -> dict[str, float]:
-    """The figures of a row's distributions over its test pictures. Raises ValueError where it has none, or they are no distributions."""
+    """The figures of a row's distributions over its test pictures. Raises ModelError where they are no distributions."""
     p, label, grid = _checked(row)
     figures = {
         "n": len(label),
@@ -109,7 +110,7 @@ def coverage_table(row: EvaluatedRow) -> pd.DataFrame | None:
     if not kinds:
         return None
     lines: list[dict[str, Any]] = []
-    for band, rows in bands(label, row.calibration.grid):
+    for band, rows in bands(label, row.calibration.grid, row.groups is not None):
         line: dict[str, Any] = {"band": band, "n": int(rows.sum())}
         for name, (low, high) in kinds.items():
             held = int(inside(label, low, high)[rows].sum())
@@ -132,9 +133,15 @@ def _intervals(row: EvaluatedRow) -> Iterator[tuple[str, tuple[Array, Array]]]:
             yield f"conformal {coverage:.3g}", (ends[0], ends[1])
 
 
-def bands(label: Array, grid: Sequence[float]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """`all`, and each band of labels (N,) that is not empty, with its pictures (N,): of ages as AGES has them, else fifths of the grid."""
+def bands(label: Array, grid: Sequence[float], grouped: bool = False) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """`all`, and each band of labels (N,) that is not empty, with its pictures (N,): of ages as AGES has them, else fifths of the grid.
+
+    grouped: labels are middles of groups; each is a band of its own, for a group may reach into two bands of ages.
+    """
     yield "all", np.ones(len(label), bool)
+    if grouped:
+        yield from ((f"group at {middle:g}", label == middle) for middle in np.unique(label))
+        return
     low, high = (grid[0], grid[-1]) if len(grid) else (label.min(), label.max())
     ages = high - low >= FEWEST_YEARS
     starts = [start for start in AGES if low < start <= high] if ages else list(np.linspace(low, high, FIFTHS + 1)[1:-1])
@@ -178,8 +185,11 @@ def inside(label: Array, low: Array, high: Array) -> NDArray[np.bool_]:
 def _checked(row: EvaluatedRow) -> tuple[Array, Array, Array]:
     p = distribution_of(row)
     if p is None:
-        raise ValueError(f"{_name(row)}: it predicts no distributions")
-    return scoring.checked(p, row.predictions["label"], row.calibration.grid)
+        raise ModelError(f"{_name(row)}: it predicts no distributions")
+    try:
+        return scoring.checked(p, row.predictions["label"], row.calibration.grid)
+    except ValueError as error:
+        raise ModelError(f"predictions of {_name(row)}: {error}; run `dvc repro --force finetune@{row.step}`") from None
 
 
 def _tempered(row: EvaluatedRow, p: Array) -> tuple[list[float], Array] | None:

@@ -61,6 +61,8 @@ def write_comparison(results: Results) -> None:
         if main is not None and len(rivals) > 1:
             lines += compared(main, rivals, results, dataset)
             notes += _notes(main, lines, dataset, results.params.evaluate.confidence)
+        elif len(rivals) > 1:
+            notes.append(f"{dataset}: not compared, for no network of the main row is tested on it.")
     if not lines:
         return
     table = pd.DataFrame(lines)
@@ -121,14 +123,16 @@ def ends(low: float, high: float) -> str:
 def _notes(main: Contender, lines: Sequence[dict[str, object]], dataset: str, confidence: float) -> list[str]:
     """What the lines of a data set are compared with, and which are not distinguishable from it."""
     own = [line for line in lines if line["data set"] == dataset]
-    undecided = sum(line["verdict"] == UNDECIDED for line in own)
+    tested = [line for line in own if line["p (Holm)"] is not None]
+    undecided = sum(line["verdict"] == UNDECIDED for line in tested)
+    others = f" Not comparable with it: {counted(len(own) - len(tested), 'row')}." if len(tested) < len(own) else ""
     name = f"{main.first.row.method}, {' > '.join(main.first.row.chain)}"
     seeds = {line["seeds"] for line in own if line["seeds"]}
     alone = " One seed each: the intervals do not cover another seed." if seeds == {"1, main 1"} else ""
-    tests, rows = counted(len(own), "test"), counted(len(own), "row")
+    tests, rows = counted(len(tested), "test"), counted(len(tested), "row")
     return [
         f"{dataset}: the difference is a row's MAE less that of {name}, on the same test pictures. Not distinguishable from it at "
-        f"{100 * (1 - confidence):g} %, p adjusted for {tests} (Holm): {undecided} of {rows}.{alone}"
+        f"{100 * (1 - confidence):g} %, p adjusted for {tests} (Holm): {undecided} of {rows}.{others}{alone}"
     ]
 
 
@@ -170,10 +174,11 @@ def rank_blocks(results: Results) -> tuple[pd.DataFrame, str]:
 
 
 def _over_data_sets(networks: Sequence[EvaluatedRow]) -> pd.DataFrame:
-    """The MAE of each method and backbone in its last step on each data set, a mean over seeds; those that lack a data set are left out."""
+    """The MAE of each method and backbone after its longest chain to each data set, over seeds; those that lack a data set are left out."""
     columns: dict[str, dict[str, float]] = {}
     for dataset in dict.fromkeys(row.row.dataset for row in networks):
-        for rival in contenders([row for row in networks if row.row.dataset == dataset]):  # later steps replace earlier ones
+        rivals = contenders([row for row in networks if row.row.dataset == dataset])
+        for rival in sorted(rivals, key=_chain):  # longer chains replace shorter ones
             name = f"{rival.first.row.method}, {rival.first.row.backbone}"
             columns.setdefault(name, {})[dataset] = sum(row.mae for row in rival.rows) / len(rival.rows)
     return pd.DataFrame(columns).dropna(axis="columns")

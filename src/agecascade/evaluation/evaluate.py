@@ -60,7 +60,33 @@ def write_metrics(rows: list[EvaluatedRow], confidence: float, folder: Path) -> 
     """Write mae.json, time_bounded.json and tables/ into `folder`; rows bounded by time have a file of their own."""
     write_figures(folder / "mae.json", _by_name([result for result in rows if not result.row.bounded]))
     write_figures(folder / "time_bounded.json", _by_name([result for result in rows if result.row.bounded]))
-    write_table_files(folder / "tables" / "mae", mae_table([result.row for result in rows], confidence), beaten_by_none(rows))
+    notes = [*other_pictures(rows), *partly_rated(rows), *beaten_by_none(rows)]
+    write_table_files(folder / "tables" / "mae", mae_table([result.row for result in rows], confidence), notes)
+
+
+def other_pictures(rows: Sequence[EvaluatedRow]) -> list[str]:
+    """A line for each row that was tested on other pictures, or in other folds, than the first row of its data set, the baseline."""
+    first: dict[str, set[tuple[int, str]]] = {}
+    lines = []
+    for result in rows:
+        tested = set(zip(result.predictions["fold"], result.predictions["sample_id"], strict=True))
+        expected = first.setdefault(result.row.dataset, tested)
+        if tested != expected:
+            lines.append(
+                f"{result.row.dataset}: {result.label} is not comparable with the others: it was tested on {len(tested & expected)} of "
+                f"their {len(expected)} pictures and folds, and on {len(tested - expected)} others."
+            )
+    return lines
+
+
+def partly_rated(rows: Sequence[EvaluatedRow]) -> list[str]:
+    """A line for each data set of which only some test pictures have a deviation of the raters, so that there is no epsilon error."""
+    known = {result.row.dataset: result.predictions["label_sigma"].notna() for result in rows}
+    return [
+        f"{dataset}: no epsilon error, for {int((~rated).sum())} of {len(rated)} test pictures have no label_sigma."
+        for dataset, rated in known.items()
+        if rated.any() and not rated.all()
+    ]
 
 
 def beaten_by_none(rows: Sequence[EvaluatedRow]) -> list[str]:
@@ -89,7 +115,8 @@ def draw_results(rows: list[EvaluatedRow], target: str, labels: dict[str, list[f
     plots.predicted_against_true(folder / "predictions.png", main)
     plots.cumulative_scores(folder / "cumulative_score.png", predictions)
     plots.mae_bars(folder / "mae.png", {label: result.row.summary for label, result in shown_by_label.items()})
-    plots.training_curves(folder / "curves.png", {label: pd.read_csv(fold / "history.csv") for label, fold in folders.items()})
+    if folders:
+        plots.training_curves(folder / "curves.png", {label: pd.read_csv(fold / "history.csv") for label, fold in folders.items()})
     styles = {label: daa_styles(fold) for label, fold in folders.items() if networks[label].row.method == DAA}
     if drawable := {label: style for label, style in styles.items() if style is not None}:
         plots.learned_styles(folder / "daa.png", drawable)

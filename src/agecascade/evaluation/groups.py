@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from agecascade.evaluation.results import Results
-from agecascade.evaluation.rows import BASELINE, EvaluatedRow
+from agecascade.evaluation.rows import BASELINE, EvaluatedRow, labels_of
 from agecascade.evaluation.summary import fold_spread
 from agecascade.evaluation.tables import write_table_files
 from agecascade.params.study import AgeGroup
@@ -131,19 +130,15 @@ def analyse_groups(results: Results) -> None:
 
 def grouped_rows(results: Results) -> Iterator[tuple[EvaluatedRow, Groups]]:
     """Each row with each kind of groups: the published ones, and on the target data set those of `evaluate.groups`."""
-    borders = results.params.evaluate.groups
+    target = results.params.evaluate.target
+    borders = results.params.evaluate.groups if results.in_years(target) else []  # of ages: attractiveness has none
     for result in results.rows:
         if result.row.bounded or result.step == BASELINE:
             continue
         if result.groups is not None:
             yield result, Groups.published(result.groups, labels_of(results.data, result.row.dataset))
-        if borders and result.row.dataset == results.params.evaluate.target and len(result.groups or []) != len(borders):
+        if borders and result.row.dataset == target and len(result.groups or []) != len(borders):
             yield result, Groups.of_borders(borders)
-
-
-def labels_of(data: Path, dataset: str) -> pd.DataFrame:
-    """sample_id, label, and group with its ends, of a data set's manifest."""
-    return pd.read_parquet(data / "manifest" / f"{dataset}.parquet", columns=["sample_id", "label", "group", "label_low", "label_high"])
 
 
 def group_lines(

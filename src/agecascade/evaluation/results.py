@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from agecascade.errors import ModelError
-from agecascade.evaluation.rows import BASELINE, EvaluatedRow, known_subjects
+from agecascade.evaluation.rows import BASELINE, EvaluatedRow, in_years, known_subjects
 from agecascade.params import Params
 
 # columns of data/aligned that slices and subjects are made of (schema.ALIGNED), without the pictures
@@ -33,9 +33,13 @@ class Results:
         return [result for result in self.rows if result.row.dataset == target and not result.row.bounded and result.step != BASELINE]
 
     def best_row(self) -> EvaluatedRow | None:
-        """The row that the pictures show: the main row's step with the longest cascade on the target data set; None without a network."""
+        """The main row in its step with the longest chain on the target data set, of several the last; None without a network."""
         networks = [result for result in self.target_rows() if result.models and result.name == self.params.main_row.name]
-        return max(networks, key=lambda result: len(result.row.chain), default=None)
+        return max(reversed(networks), key=lambda result: len(result.row.chain), default=None)
+
+    def in_years(self, dataset: str) -> bool:
+        """Whether the labels of a data set are ages. Raises ModelError where its manifest is missing."""
+        return in_years(self.data, dataset)
 
     def subjects(self, dataset: str) -> pd.Series | None:
         """The subjects of a data set by sample_id; None where nobody is known. Raises ModelError where its manifest is missing."""

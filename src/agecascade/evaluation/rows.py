@@ -19,6 +19,7 @@ from agecascade.regressors import TIME_BOUNDED
 
 Subjects = Mapping[str, pd.Series]  # {data set: the subject of each picture, by sample_id}
 NOBODY: Subjects = {}
+HIGHEST_SCORE = 10  # labels above are ages
 BASELINE, MEDIAN = "baseline", "median"  # in place of a step and a row: the first row of every data set
 
 
@@ -97,7 +98,7 @@ def baseline_rows(params: Params, rows: Sequence[EvaluatedRow], data: Path, subj
     baselines = []
     for dataset in dict.fromkeys(result.row.dataset for result in rows):
         frame = median_predictions(*split_and_manifest(data, dataset))
-        summary = _summarised(params, frame, dataset, groups.get(dataset), subjects)
+        summary = _summarised(params, frame, dataset, groups.get(dataset), subjects, f"split@{dataset}")
         line = TableRow(dataset, "median of the training labels", "-", ["-"], params.seed, summary)
         baselines.append(EvaluatedRow(BASELINE, MEDIAN, line, frame, {}, groups.get(dataset)))
     return baselines
@@ -126,6 +127,16 @@ def by_label(rows: Sequence[EvaluatedRow]) -> dict[str, EvaluatedRow]:
     return {result.label if often[result.label] == 1 else f"{result.label} ({result.name})": result for result in rows}
 
 
+def in_years(data: Path, dataset: str) -> bool:
+    """Whether the labels of a data set are ages: one of them is above every score. Raises ModelError where its manifest is missing."""
+    return bool(_manifest(data, dataset, ["label"])["label"].max() > HIGHEST_SCORE)
+
+
+def labels_of(data: Path, dataset: str) -> pd.DataFrame:
+    """sample_id, label, and group with its ends, of a data set's manifest. Raises ModelError where it is missing."""
+    return _manifest(data, dataset, ["sample_id", "label", "group", "label_low", "label_high"])
+
+
 def _manifest(data: Path, dataset: str, columns: list[str]) -> pd.DataFrame:
     return _stage_output(data / "manifest" / f"{dataset}.parquet", f"clean@{dataset}", columns)
 
@@ -139,10 +150,14 @@ def _stage_output(path: Path, stage: str, columns: list[str] | None = None) -> p
 
 
 def _summarised(
-    params: Params, frame: pd.DataFrame, dataset: str, groups: list[float] | None, subjects: Subjects
+    params: Params, frame: pd.DataFrame, dataset: str, groups: list[float] | None, subjects: Subjects, stage: str
 ) -> dict[str, float | str]:
+    """The figures of one row's predictions on a data set; stage: what made them. Raises ModelError where they are unsound."""
     settings = params.evaluate
-    return summarise(frame, settings.levels, settings.confidence, params.seed, groups, subjects.get(dataset))
+    try:
+        return summarise(frame, settings.levels, settings.confidence, params.seed, groups, subjects.get(dataset))
+    except ValueError as error:
+        raise ModelError(f"test pictures of {dataset}: {error}; run `dvc repro --force {stage}`") from None
 
 
 def _cascade_rows(params: Params, predictions: Path, subjects: Subjects) -> Iterator[EvaluatedRow]:
@@ -151,7 +166,7 @@ def _cascade_rows(params: Params, predictions: Path, subjects: Subjects) -> Iter
             frame, models, groups, calibration = _read_predictions(predictions / step / f"{row.name}.parquet", f"finetune@{step}")
             if not len(frame):  # a data set without test pictures: its step is one on the way
                 continue
-            summary = _summarised(params, frame, settings.dataset, groups, subjects)
+            summary = _summarised(params, frame, settings.dataset, groups, subjects, f"finetune@{step}")
             method = settings.recipe(row.backbone).method or row.method
             line = TableRow(settings.dataset, method, row.backbone, params.chain(step), row.seed, summary)
             yield EvaluatedRow(step, row.name, line, frame, models, groups, calibration=calibration)
@@ -166,14 +181,14 @@ def _regressor_rows(
         drop = f", or drop the row: remove regressors.{name} from params.yaml"
         frame, *_ = _read_predictions(predictions / REGRESS / f"{name}.parquet", f"{REGRESS}@{name}", drop)
         features = params.features[regressor.features]
-        summary = _summarised(params, frame, features.dataset, groups.get(features.dataset), subjects)
+        summary = _summarised(params, frame, features.dataset, groups.get(features.dataset), subjects, f"{REGRESS}@{name}")
         steps = params.chain(features.step) if features.extractor == "network" else []
         # features with the name of their step are its pooled ones: the name would stand twice
         chain = [*steps, *([regressor.features] if regressor.features != features.step else []), name]
         backbone = main.backbone if features.extractor == "network" else "-"
         kind = regressor.regressor or name
         line = TableRow(features.dataset, kind, backbone, chain, main.seed, summary, kind in TIME_BOUNDED)
-        yield EvaluatedRow(REGRESS, name, line, frame, {}, features=regressor.features)
+        yield EvaluatedRow(REGRESS, name, line, frame, {}, groups.get(features.dataset), regressor.features)
 
 
 def _read_predictions(path: Path, stage: str, drop: str = "") -> tuple[pd.DataFrame, dict[int, str], list[float] | None, Calibration]:

@@ -113,7 +113,8 @@ def paired_difference(
     maes = [[_mae(absolute_errors([run])) for run in side] for side in (runs, reference)]
     seeds = _SeedPart.of(*maes)
     paired = (both[0]["error"] - both[1]["error"]).rename("difference").reset_index()
-    tests = [*_over_folds(paired, seeds, confidence), *_bootstrapped(paired, seeds, confidence, seed, subjects)]
+    bootstrap = _bootstrapped(paired, seeds, confidence, seed, subjects)
+    tests = [*_over_folds(paired, seeds, confidence), *bootstrap] if bootstrap else []  # folds of one subject say nothing of others
     return Difference(
         float(np.mean(maes[0])),
         float(np.mean(maes[1])),

@@ -20,6 +20,7 @@ from agecascade.plots.statistics import error_by_density, slice_errors
 
 ENOUGH = 30  # pictures of a slice that may be called the worst
 WINDOW = 2.0  # label units on each side: training pictures of nearly this age
+AGE, GROUP, LABEL = "age", "age group", "label"  # what a slice by the label is called
 NAMED = {"gender": "gender", "ethnicity": "ethnicity"}
 MEASURED = {"face_size": "face size (px)", "roll": "roll (degrees)", "face_score": "detector score"}  # taken by quartiles
 
@@ -32,7 +33,7 @@ def write_slices(results: Results) -> None:
     params = results.params
     frame = best.predictions.merge(results.pictures(best.row.dataset), on="sample_id", how="left", validate="many_to_one")
     frame = frame.sort_values(["fold", "sample_id"], ignore_index=True)
-    named = slices_of(frame, params.evaluate.bands)
+    named = slices_of(frame, label_slices(frame, params.evaluate.bands, results.in_years(best.row.dataset), best.groups is not None))
     table = slice_table(frame, named, params.evaluate.confidence, params.seed)
     notes = [f"Row: {best.row.method}, {' > '.join(best.row.chain)}. {worst_line(table, frame, params.evaluate.confidence)}"]
     notes += [f"Left out, for all pictures have the same value or none: {', '.join(absent)}." for absent in [_absent(named)] if absent]
@@ -47,12 +48,24 @@ def write_slices(results: Results) -> None:
     error_by_density(results.plots / "error_by_density.png", density, WINDOW, f"{best.label}, {best.row.dataset}")
 
 
-def slices_of(frame: pd.DataFrame, bands: Sequence[float]) -> dict[str, pd.Series]:
+def label_slices(frame: pd.DataFrame, bands: Sequence[float], in_years: bool = True, grouped: bool = False) -> dict[str, pd.Series]:
+    """The slices of the labels by their kind: bands of ages, groups where labels are groups, quartiles of other scales.
+
+    frame: label, group; bands: lower ends of the age bands; the middle of a group says of no picture in which band it is.
+    """
+    if grouped:
+        names = frame["group"].fillna(frame["label"].map("{:g}".format))
+        ordered = frame["label"].groupby(names).min().sort_values(kind="stable").index
+        return {GROUP: pd.Series(pd.Categorical(names, ordered, ordered=True), index=frame.index)}
+    return {AGE: age_bands(frame["label"], bands)} if in_years else {LABEL: quartiles(frame["label"].astype(np.float64))}
+
+
+def slices_of(frame: pd.DataFrame, labels: dict[str, pd.Series]) -> dict[str, pd.Series]:
     """The slices of pictures: {attribute: an ordered category for each picture, none where unknown}, of attributes with two or more.
 
-    frame: label and columns of results.ATTRIBUTES; bands: lower ends of the age bands. Numbers are cut at their quartiles.
+    frame: columns of results.ATTRIBUTES; labels: `label_slices`. Numbers are cut at their quartiles.
     """
-    slices = {"age": age_bands(frame["label"], bands)}
+    slices = dict(labels)
     for column, name in NAMED.items():
         slices[name] = frame[column].astype("category")
     for column, name in MEASURED.items():
@@ -128,9 +141,10 @@ def _line(
     interval = f"{100 * confidence:g} % CI"
     line: dict[str, object] = {"attribute": name, "slice": value, "n": int(inside.sum())}
     line |= dict.fromkeys(
-        [units.kind, "MAE", "low", "high", interval, "bias", "CS(5)", "difference", f"difference {interval}", "p", "p (Holm)"]
+        [*_counted(units), "MAE", "low", "high", interval, "bias", "CS(5)", "difference", f"difference {interval}", "p", "p (Holm)"]
     )
-    line[units.kind] = count = len(np.unique(units.of[inside]))
+    count = len(np.unique(units.of[inside]))
+    line |= dict.fromkeys(_counted(units), count)
     if not inside.any():
         return line
     chosen = np.abs(error[inside])
@@ -146,6 +160,11 @@ def _line(
         line[f"difference {interval}"] = ends(*percentile_interval(difference, confidence, fewer, fewer - 1))
         line["p"] = p_value(difference, fewer, fewer - 1)
     return line
+
+
+def _counted(units: Units) -> list[str]:
+    """The column with the number of units: none for pictures, which n counts."""
+    return [] if units.kind == "pictures" else [units.kind]
 
 
 def worst_line(table: pd.DataFrame, frame: pd.DataFrame, confidence: float) -> str:
@@ -166,12 +185,15 @@ def worst_line(table: pd.DataFrame, frame: pd.DataFrame, confidence: float) -> s
 
 
 def _absent(slices: dict[str, pd.Series]) -> list[str]:
-    return [name for name in ("age", *NAMED.values(), *MEASURED.values()) if name not in slices]
+    labels = () if slices.keys() & {AGE, GROUP, LABEL} else (LABEL,)
+    return [name for name in (*labels, *NAMED.values(), *MEASURED.values()) if name not in slices]
 
 
 def _data_sets(results: Results, best: EvaluatedRow) -> list[EvaluatedRow]:
-    """The main row in its last step on each data set, where it is tested on several."""
-    last = {row.row.dataset: row for row in results.rows if row.models and row.name == best.name}
+    """The main row after its longest chain to each data set, where it is tested on several."""
+    rows = [row for row in results.rows if row.models and row.name == best.name]
+    last = {row.row.dataset: row for row in rows}  # in their order
+    last |= {row.row.dataset: row for row in sorted(rows, key=lambda row: len(row.row.chain))}
     return [row for row in {**last, best.row.dataset: best}.values() if len(last) > 1]
 
 
@@ -180,7 +202,8 @@ def _data_set_line(row: EvaluatedRow, subjects: pd.Series | None, params: Params
     frame, interval = row.predictions.sort_values(["fold", "sample_id"], ignore_index=True), f"{100 * params.evaluate.confidence:g} % CI"
     error = (frame["prediction"] - frame["label"]).to_numpy(np.float64)
     units = units_of(frame["sample_id"], pd.Series(0, index=frame.index), subjects)
-    line: dict[str, object] = {"attribute": "data set", "slice": row.row.dataset, "n": len(frame), units.kind: len(units.strata)}
+    line: dict[str, object] = {"attribute": "data set", "slice": row.row.dataset, "n": len(frame)}
+    line |= dict.fromkeys(_counted(units), len(units.strata))
     line |= {"MAE": float(np.abs(error).mean()), "bias": float(error.mean()), "CS(5)": float((np.abs(error) <= 5).mean())}
     if units.freedom:
         draws = resampled_means(np.abs(error)[:, None], np.ones((len(error), 1)), units, params.seed)[:, 0]
@@ -192,7 +215,7 @@ def _with_data_sets(table: pd.DataFrame, lines: Sequence[dict[str, object]]) -> 
     """The table without the ends as numbers, and the lines of data sets."""
     shown = table.drop(columns=["low", "high"], errors="ignore")
     joined = pd.concat([shown.astype(object), pd.DataFrame(lines).astype(object)]) if lines else shown
-    return joined.infer_objects().astype({column: "Int64" for column in ("n", "subjects", "pictures") if column in joined})
+    return joined.infer_objects().astype({column: "Int64" for column in ("n", "subjects") if column in joined})
 
 
 def density_of(frame: pd.DataFrame, splits: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:

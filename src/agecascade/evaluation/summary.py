@@ -98,11 +98,11 @@ def _interval(
     predictions: pd.DataFrame, maes: pd.Series, confidence: float, seed: int, subjects: pd.Series | None
 ) -> tuple[str, tuple[float, ...]]:
     """The kind of interval that the number of folds and of subjects allows, and its ends; none where all pictures are of one unit."""
-    if len(maes) >= FEWEST_FOLDS_FOR_T:
-        return "t over folds", t_interval(maes, confidence)
     units = units_of(predictions["sample_id"], predictions["fold"], subjects)
     if units.freedom < 1:
         return f"none: one {units.kind[:-1]}", ()
+    if len(maes) >= FEWEST_FOLDS_FOR_T:
+        return "t over folds", t_interval(maes, confidence)
     errors = (predictions["prediction"] - predictions["label"]).abs().to_numpy(np.float64)
     return f"bootstrap over {units.kind}", _bootstrapped(errors, units, predictions["fold"], confidence, seed)
 

@@ -20,10 +20,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agecascade.age_thresholds import probability_at_least, unheld
-from agecascade.evaluation.groups import labels_of, whole_numbers
+from agecascade.evaluation.groups import whole_numbers
 from agecascade.evaluation.proportions import Rates, rates
 from agecascade.evaluation.results import Results
-from agecascade.evaluation.rows import EvaluatedRow
+from agecascade.evaluation.rows import EvaluatedRow, labels_of
 from agecascade.evaluation.tables import write_table_files
 from agecascade.plots.thresholds import Curve, threshold_curves
 
@@ -54,6 +54,8 @@ class Question:
     @property
     def missing(self) -> str | None:
         """Why nothing can be measured: no minor, or no adult; None where both are there."""
+        if not len(self.minor):
+            return f"of no test picture it is known on which side of {self.legal_age:g} it is"
         for kind, there in (("minor", self.minor.any()), ("adult", not self.minor.all())):
             if not there:
                 return f"no {kind} among the test pictures: {len(self.minor)} pictures, all of the other side of {self.legal_age:g}"
@@ -61,9 +63,12 @@ class Question:
 
 
 def analyse_thresholds(results: Results) -> None:
-    """Write the table `thresholds` of the rows on the target data set, and thresholds.png of the main row; nothing without a legal age."""
+    """Write the table `thresholds` of the rows on the target data set, and thresholds.png of the main row.
+
+    Nothing without a legal age, or where labels are no ages.
+    """
     settings, rows = results.params.evaluate, results.target_rows()
-    if settings.legal_age is None or not rows:
+    if settings.legal_age is None or not rows or not results.in_years(settings.target):
         return
     known, lines = attributes(results, settings.target), []
     for result in rows:
@@ -98,7 +103,7 @@ def question_of(result: EvaluatedRow, known: pd.DataFrame, legal_age: float, gri
     A label that is a group on both sides of the legal age says of nobody whether he or she is a minor: such pictures are left out.
     """
     frame = result.predictions.merge(known, on="sample_id", how="left")
-    grouped = result.groups is not None
+    grouped = result.groups is not None or bool(frame["label_low"].notna().any())  # nobody else has two ends
     low = frame["label_low"].fillna(frame["label"]) if grouped else frame["label"]
     high = frame["label_high"].fillna(frame["label"]) if grouped else frame["label"]
     sides = (high < legal_age) | (low >= legal_age)
@@ -108,7 +113,7 @@ def question_of(result: EvaluatedRow, known: pd.DataFrame, legal_age: float, gri
     reason = _no_probability(frame, grid, legal_age)
     if reason is None and grid is not None:
         scores[PROBABILITY] = probability_at_least(np.stack(frame["distribution"].to_list()), grid, legal_age)
-    else:
+    elif len(frame):
         remarks.append(f"no line for the probability: {reason}")
     person = frame["subject"].fillna(frame["sample_id"]).to_numpy(str)
     band = frame["group"].to_numpy(object) if grouped else bands(frame["label"].to_numpy(np.float64), legal_age)
@@ -175,7 +180,8 @@ def threshold_lines(question: Question, most: float, confidence: float, seed: in
     """The lines of one row: thresholds chosen for the estimate and the probability; in full also by slice, and challenge ages as given."""
     if question.missing is not None:
         count = int(question.minor.sum())
-        yield {"decides": "-", "slice": "all", "minors": count, "adults": len(question.minor) - count, "remark": question.missing}
+        remark = "; ".join([question.missing, *question.remarks])
+        yield {"decides": "-", "slice": "all", "minors": count, "adults": len(question.minor) - count, "remark": remark}
         return
     part, source = parts_of(question, seed)
     remark = "; ".join(question.remarks)
