@@ -73,7 +73,12 @@ def write_comparison(results: Results) -> None:
 def main_contender(rivals: Sequence[Contender], name: str) -> Contender | None:
     """The contender that the main row belongs to, in the step with the longest chain on the data set, as the headline."""
     main = [rival for rival in rivals if any(row.name == name and row.step not in (REGRESS, BASELINE) for row in rival.rows)]
-    return max(reversed(main), key=lambda rival: len(rival.first.row.chain), default=None)
+    return max(reversed(main), key=_chain, default=None)
+
+
+def _chain(rival: Contender) -> int:
+    """How many steps its networks went through."""
+    return len(rival.first.row.chain)
 
 
 def compared(main: Contender, rivals: Sequence[Contender], results: Results, dataset: str) -> list[dict[str, object]]:
