@@ -73,7 +73,7 @@ def test_an_experiment_retrains_from_the_first_stage_that_uses_the_param(reposit
     ran = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
     ran.remove("inventory")  # which always runs
     assert ran[:2] == ["check", "finetune@imdb"]
-    assert {stage.partition("@")[0] for stage in ran} == {"check", "finetune", "features", "regress", "evaluate", "report"}
+    assert {stage.partition("@")[0] for stage in ran} == {"check", "finetune", "features", "regress", "explain", "evaluate", "report"}
 
 
 @whole_only
