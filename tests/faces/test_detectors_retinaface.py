@@ -196,7 +196,9 @@ class Harmful:
         return (sys.exit, ("this code must not run",))
 
 
-@pytest.mark.parametrize("content", [b"", b"no weights", {"weight": torch.zeros(2)}, [1, 2], Harmful()], ids=str)
+@pytest.mark.parametrize(
+    "content", [b"", b"no weights", {"weight": torch.zeros(2)}, [1, 2], Harmful()], ids=["empty", "text", "one", "list", "code"]
+)
 def test_what_holds_no_weights_is_one_line(content: Any, tmp_path: Path) -> None:
     file = tmp_path / "weights.zip"
     if isinstance(content, bytes):
