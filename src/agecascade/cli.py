@@ -71,22 +71,25 @@ def _fail(line: str) -> NoReturn:
     raise typer.Exit(1) from None
 
 
+# options that predict and explain share
+Pictures = Annotated[Path, typer.Option("--input", readable=False, help="A picture, or a folder, searched with all its subfolders.")]
+Aligned = Annotated[bool, typer.Option("--aligned", help="The pictures are face crops already; no face is searched for.")]
+MaxSide = Annotated[int | None, typer.Option(help="Longer photos are reduced to this for detection; by default as in training.")]
+MinScore = Annotated[float | None, typer.Option(help="The detector's score from which a face counts; by default as in training.")]
+
+
 @app.command(epilog=STATUSES)
 @one_line
 def predict(
     model: Annotated[Path, typer.Option(readable=False, help="Folder with a model.json, or its parent: then the folds are averaged.")],
-    source: Annotated[Path, typer.Option("--input", readable=False, help="A picture, or a folder, searched with all its subfolders.")],
+    source: Pictures,
     output: Annotated[
         Path,
         typer.Option(readable=False, help="File to write: .csv, .csv.gz, .tsv, .txt, .json, .jsonl or .parquet; - for standard output."),
     ],
-    aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are face crops already; no face is searched for.")] = False,
-    max_side: Annotated[
-        int | None, typer.Option(help="Longer photos are reduced to this for detection; by default as in training.")
-    ] = None,
-    min_score: Annotated[
-        float | None, typer.Option(help="The detector's score from which a face counts; by default as in training.")
-    ] = None,
+    aligned: Aligned = False,
+    max_side: MaxSide = None,
+    min_score: MinScore = None,
     threshold: Annotated[
         float | None, typer.Option(help="An age, such as 18: also write the probability of having reached it, and a decision.")
     ] = None,
@@ -118,20 +121,16 @@ def explain(
     model: Annotated[
         Path, typer.Option(readable=False, help="Folder with a model.json, or its parent: then the folds' maps are averaged.")
     ],
-    source: Annotated[Path, typer.Option("--input", readable=False, help="A picture, or a folder, searched with all its subfolders.")],
+    source: Pictures,
     output: Annotated[Path, typer.Option(readable=False, help="A new or empty folder: a picture for each face, and faces.csv.")],
     kind: Annotated[
         list[str] | None,
         typer.Option(help="score_map, grad_cam, occlusion or comparison_ages; several times for several. By default all the model has."),
     ] = None,
     layer: Annotated[str, typer.Option(help="Of Grad-CAM: last, a block such as block4, or the path of a module.")] = "last",
-    aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are face crops already; no face is searched for.")] = False,
-    max_side: Annotated[
-        int | None, typer.Option(help="Longer photos are reduced to this for detection; by default as in training.")
-    ] = None,
-    min_score: Annotated[
-        float | None, typer.Option(help="The detector's score from which a face counts; by default as in training.")
-    ] = None,
+    aligned: Aligned = False,
+    max_side: MaxSide = None,
+    min_score: MinScore = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same names in a folder that has some.")] = False,
 ) -> None:
     """Draw what a model looks at in each face, and write a table of the faces."""

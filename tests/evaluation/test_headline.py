@@ -38,7 +38,7 @@ def test_pictures_are_of_the_same_row(study: Params) -> None:
         EvaluatedRow(step, MAIN, TableRow("sample_fgnet", "dldl_v2", "tinyagenet", study.chain(step), 0, {}), pd.DataFrame(), {0: "digest"})
         for step in ("target", "target_from_scratch")
     ]
-    best = Results(study, rows, Path(), Path(), Path(), Path()).best_row()
+    best = Results(study, rows, Path(), Path(), Path(), Path()).main_row()
     assert best is not None
     assert best.step == "target"
 
@@ -50,7 +50,7 @@ def test_of_two_equal_chains_all_take_the_last(study: Params) -> None:
         EvaluatedRow(step, MAIN, TableRow("sample_fgnet", "dldl_v2", "tinyagenet", chain, 0, {}), pd.DataFrame(), {0: "digest"})
         for step, chain in chains.items()
     ]
-    best = Results(study, rows, Path(), Path(), Path(), Path()).best_row()
+    best = Results(study, rows, Path(), Path(), Path(), Path()).main_row()
     main = main_contender(contenders(rows), MAIN)
     assert best is not None
     assert main is not None

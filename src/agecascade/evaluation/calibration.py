@@ -50,7 +50,7 @@ def _analyse_coverage(results: Results) -> None:
     if tables:
         lines = [{**_row_columns(rows[name]), **band} for name, table in tables.items() for band in table.to_dict("records")]
         write_table_files(results.metrics / "tables" / "coverage", pd.DataFrame(lines), coverage_notes(tables))
-        best = results.best_row()
+        best = results.main_row()
         shown = _name(best) if best is not None and _name(best) in tables else next(iter(tables))
         plots.coverage_by_band(results.plots / "coverage.png", tables[shown], shown)
 

@@ -29,7 +29,7 @@ class Chosen(NamedTuple):
 
 def draw_examples(results: Results) -> None:
     """Write estimates.png and top_and_bottom.png of the best row of the target data set; nothing where no network was tested on it."""
-    best = results.best_row()
+    best = results.main_row()
     if best is None:
         return
     good, poor = good_and_poor(best.predictions, GOOD, POOR)

@@ -219,7 +219,7 @@ def _minors(predictions: pd.DataFrame, groups: Groups, inside: NDArray[np.bool_]
 
 def _shown(results: Results) -> str:
     """The name of the row that the picture shows."""
-    best = results.best_row()
+    best = results.main_row()
     return best.name if best is not None else results.params.main_row.name
 
 

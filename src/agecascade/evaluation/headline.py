@@ -51,7 +51,7 @@ def headline(params: Params, figures: Mapping[str, Any], covered: float | None =
 
 def write_headline(results: Results) -> None:
     """Write metrics/headline.json and metrics/curves/*.csv, which `dvc metrics diff` and `dvc plots diff` read."""
-    result = results.best_row()
+    result = results.main_row()
     figures: dict[str, Any] = {}
     for each in results.rows:
         if not each.row.bounded:

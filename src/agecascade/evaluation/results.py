@@ -32,7 +32,7 @@ class Results:
         target = self.params.evaluate.target
         return [result for result in self.rows if result.row.dataset == target and not result.row.bounded and result.step != BASELINE]
 
-    def best_row(self) -> EvaluatedRow | None:
+    def main_row(self) -> EvaluatedRow | None:
         """The main row in its step with the longest chain on the target data set, of several the last; None without a network."""
         networks = [result for result in self.target_rows() if result.models and result.name == self.params.main_row.name]
         return max(reversed(networks), key=lambda result: len(result.row.chain), default=None)

@@ -27,7 +27,7 @@ MEASURED = {"face_size": "face size (px)", "roll": "roll (degrees)", "face_score
 
 def write_slices(results: Results) -> None:
     """Write the table `slices`, slices.png and error_by_density.png of the best row; nothing where no network is tested on the target."""
-    best = results.best_row()
+    best = results.main_row()
     if best is None:
         return
     params = results.params

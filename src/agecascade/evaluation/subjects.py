@@ -17,7 +17,7 @@ SPARSE = 30.0  # label units: the thesis counts labels above
 
 def write_subjects(results: Results) -> None:
     """Write the tables `hardest_subjects` and `held_out_together` of the best row, where subjects are known, or were held out by name."""
-    best = results.best_row()
+    best = results.main_row()
     subjects = results.subjects(best.row.dataset) if best is not None else None
     if best is None or subjects is None:
         return

@@ -74,7 +74,7 @@ def analyse_thresholds(results: Results) -> None:
     for result in rows:
         question = question_of(result, known, settings.legal_age, grid_of(result, results.models))
         place = {"step": result.step, "row": result.name}
-        main = result is results.best_row()
+        main = result is results.main_row()
         figures = threshold_lines(question, settings.most_minors, settings.confidence, results.params.seed, in_full=main)
         lines += [{**place, **line} for line in figures]
         if main and question.missing is None:
