@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from agecascade import params
+from agecascade.evaluation import groups as groups_module
 from agecascade.evaluation.groups import analyse_groups
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import EvaluatedRow
@@ -60,6 +61,17 @@ def table(results: Results, name: str) -> pd.DataFrame:
 
 def with_evaluate(results: Results, **changes: object) -> Results:
     return replace(results, params=params.check({**sample_params(), "evaluate": {**sample_params()["evaluate"], **changes}}))
+
+
+def test_the_confusion_is_of_the_longest_chain(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The main row of a later step, from scratch, has the same name; it was drawn in place of the one after the cascade."""
+    first = results.rows[1]
+    longer = replace(first, row=replace(first.row, chain=["faces", "target"]))
+    later = replace(first, step="target_from_scratch", row=replace(first.row, chain=["target_from_scratch"]))
+    drawn: list[str] = []
+    monkeypatch.setattr(groups_module, "confusion_matrices", lambda path, panels: drawn.extend(panel.title for panel in panels))
+    analyse_groups(replace(results, rows=[longer, later]))
+    assert drawn == [f"{TARGET} target"]
 
 
 def test_groups_of_all_rows_that_regenerate(results: Results) -> None:

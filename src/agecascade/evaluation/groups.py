@@ -115,7 +115,7 @@ def analyse_groups(results: Results) -> None:
             }
             for name, row in zip(groups.names, matrix, strict=True)
         ]
-        if inside.any() and result.name == _shown(results):
+        if inside.any() and result is results.main_row(result.row.dataset):
             title = " ".join(dict.fromkeys([result.row.dataset, result.step]))
             panels[result.row.dataset, groups.kind] = Confusion(title, groups.names, matrix)
     if not lines:
@@ -215,12 +215,6 @@ def _minors(predictions: pd.DataFrame, groups: Groups, inside: NDArray[np.bool_]
     if not minor.any():
         remark = "; ".join(filter(None, [remark, "no minor among these test pictures: a recall on minors cannot be measured"]))
     return {"group": name, **figure, "remark": remark}
-
-
-def _shown(results: Results) -> str:
-    """The name of the row that the picture shows."""
-    best = results.main_row()
-    return best.name if best is not None else results.params.main_row.name
 
 
 def whole_numbers(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -32,9 +32,10 @@ class Results:
         target = self.params.evaluate.target
         return [result for result in self.rows if result.row.dataset == target and not result.row.bounded and result.step != BASELINE]
 
-    def main_row(self) -> EvaluatedRow | None:
-        """The main row in its step with the longest chain on the target data set, of several the last; None without a network."""
-        networks = [result for result in self.target_rows() if result.models and result.name == self.params.main_row.name]
+    def main_row(self, dataset: str | None = None) -> EvaluatedRow | None:
+        """The main row in its step with the longest chain on a data set, by default the target, of several the last; None without one."""
+        wanted, name = dataset or self.params.evaluate.target, self.params.main_row.name
+        networks = [result for result in self.rows if result.models and (result.row.dataset, result.name) == (wanted, name)]
         return max(reversed(networks), key=lambda result: len(result.row.chain), default=None)
 
     def in_years(self, dataset: str) -> bool:

@@ -37,7 +37,7 @@ def write_slices(results: Results) -> None:
     table = slice_table(frame, named, params.evaluate.confidence, params.seed)
     notes = [f"Row: {best.row.method}, {' > '.join(best.row.chain)}. {worst_line(table, frame, params.evaluate.confidence)}"]
     notes += [f"Left out, for all pictures have the same value or none: {', '.join(absent)}." for absent in [_absent(named)] if absent]
-    others = [_data_set_line(row, results.subjects(row.row.dataset), params) for row in _data_sets(results, best)]
+    others = [_data_set_line(row, results.subjects(row.row.dataset), params) for row in _data_sets(results)]
     if len(table) or others:
         write_table_files(results.metrics / "tables" / "slices", _with_data_sets(table, others), notes)
     if len(table):
@@ -189,12 +189,11 @@ def _absent(slices: dict[str, pd.Series]) -> list[str]:
     return [name for name in (*labels, *NAMED.values(), *MEASURED.values()) if name not in slices]
 
 
-def _data_sets(results: Results, best: EvaluatedRow) -> list[EvaluatedRow]:
-    """The main row after its longest chain to each data set, where it is tested on several."""
-    rows = [row for row in results.rows if row.models and row.name == best.name]
-    last = {row.row.dataset: row for row in rows}  # in their order
-    last |= {row.row.dataset: row for row in sorted(rows, key=lambda row: len(row.row.chain))}
-    return [row for row in {**last, best.row.dataset: best}.values() if len(last) > 1]
+def _data_sets(results: Results) -> list[EvaluatedRow]:
+    """The main row on each data set that it is tested on, where these are several."""
+    rows = [results.main_row(dataset) for dataset in dict.fromkeys(row.row.dataset for row in results.rows)]
+    tested = [row for row in rows if row is not None]
+    return tested if len(tested) > 1 else []
 
 
 def _data_set_line(row: EvaluatedRow, subjects: pd.Series | None, params: Params) -> dict[str, object]:
