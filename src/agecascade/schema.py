@@ -68,6 +68,7 @@ SPLITS = pa.schema(
     ]
 )
 
+VALIDATION = "validation"  # folder of the predictions of validation pictures, beside those of test pictures
 PREDICTIONS = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
