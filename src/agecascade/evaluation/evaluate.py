@@ -51,8 +51,9 @@ def evaluate(params: Params, data: Path, models: Path, metrics: Path, plots_fold
     write_metrics(rows, params.evaluate.confidence, metrics)
     with written_beside(plots_folder) as folder:
         draw_results(rows, params.evaluate.target, first_fold_labels(data, params.evaluate.target), models, folder)
+        results = Results(params, rows, data, models, metrics, folder)
         for analysis in ANALYSES:
-            analysis(Results(params, rows, data, models, metrics, folder))
+            analysis(results)
     return rows
 
 

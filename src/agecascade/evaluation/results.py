@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 
 from agecascade.errors import ModelError
-from agecascade.evaluation.rows import BASELINE, EvaluatedRow, in_years, known_subjects
+from agecascade.evaluation.rows import BASELINE, EvaluatedRow, in_years, known_subjects, validation_predictions
 from agecascade.params import Params
 
 # columns of data/aligned that slices and subjects are made of (schema.ALIGNED), without the pictures
@@ -26,6 +26,7 @@ class Results:
     models: Path
     metrics: Path
     plots: Path
+    _pictures: dict[Path, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)  # what has been read
 
     def target_rows(self) -> list[EvaluatedRow]:
         """The rows of the target data set that regenerate exactly, without the baseline."""
@@ -37,6 +38,10 @@ class Results:
         wanted, name = dataset or self.params.evaluate.target, self.params.main_row.name
         networks = [result for result in self.rows if result.models and (result.row.dataset, result.name) == (wanted, name)]
         return max(reversed(networks), key=lambda result: len(result.row.chain), default=None)
+
+    def validation(self, result: EvaluatedRow) -> pd.DataFrame | None:
+        """The predictions of the validation pictures of a network's row; None of a regressor. Raises ModelError where they are missing."""
+        return validation_predictions(self.data / "predictions", result) if result.models else None
 
     def in_years(self, dataset: str) -> bool:
         """Whether the labels of a data set are ages. Raises ModelError where its manifest is missing."""
@@ -51,7 +56,10 @@ class Results:
 
         Raises ModelError where the data set is not aligned.
         """
-        return aligned_attributes(self.data / "aligned" / dataset)
+        folder = self.data / "aligned" / dataset
+        if folder not in self._pictures:
+            self._pictures[folder] = aligned_attributes(folder)
+        return self._pictures[folder]
 
 
 def aligned_attributes(folder: Path) -> pd.DataFrame:

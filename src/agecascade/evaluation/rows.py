@@ -16,6 +16,7 @@ from agecascade.evaluation.summary import fold_maes, summarise
 from agecascade.evaluation.tables import TableRow
 from agecascade.params import REGRESS, Params
 from agecascade.regressors import TIME_BOUNDED
+from agecascade.schema import VALIDATION
 
 Subjects = Mapping[str, pd.Series]  # {data set: the subject of each picture, by sample_id}
 NOBODY: Subjects = {}
@@ -70,6 +71,11 @@ def evaluated_rows(params: Params, predictions: Path, subjects: Subjects = NOBOD
     cascade = list(_cascade_rows(params, predictions, subjects))
     groups = {result.row.dataset: result.groups for result in cascade}
     return [*cascade, *_regressor_rows(params, predictions, groups, subjects)]
+
+
+def validation_predictions(predictions: Path, result: EvaluatedRow) -> pd.DataFrame:
+    """The predictions of the validation pictures of a network's row. Raises ModelError naming the stage to run where they are missing."""
+    return _stage_output(predictions / result.step / VALIDATION / f"{result.name}.parquet", f"finetune@{result.step}")
 
 
 def subjects_of(params: Params, data: Path) -> dict[str, pd.Series]:
