@@ -14,10 +14,10 @@ from ruamel.yaml import YAML
 from agecascade.errors import AgecascadeError, ModelError, ParamsError
 from agecascade.evaluation.comparison import ends
 from agecascade.evaluation.headline import headline_step
-from agecascade.evaluation.rows import HIGHEST_SCORE
 from agecascade.evaluation.significance import Difference, NotComparable, holm, paired_difference
 from agecascade.evaluation.tables import p_text, to_markdown
 from agecascade.params import REGRESS, Params, check
+from agecascade.schema import are_ages
 from agecascade.tracking_store import flat
 
 PREDICTIONS, PARAMS, LOCK = "data/predictions", "params.yaml", "dvc.lock"
@@ -244,4 +244,4 @@ def _table(outcomes: Mapping[Key, Difference], confidence: float) -> pd.DataFram
 def _unit(version: Version) -> str:
     """` years`, or nothing where labels are scores."""
     labels = version.predictions(version.files()[version.main_key()][:1])[0]["label"]
-    return " years" if labels.max() > HIGHEST_SCORE else ""
+    return " years" if are_ages(labels) else ""

@@ -15,7 +15,7 @@ from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import BASELINE, EvaluatedRow, labels_of
 from agecascade.evaluation.summary import fold_spread
 from agecascade.evaluation.tables import write_table_files
-from agecascade.params.study import AgeGroup
+from agecascade.params.evaluation import AgeGroup
 from agecascade.plots.confusion import Confusion, confusion_matrices
 
 PUBLISHED, BORDERS = "published", "evaluate.groups"  # kinds of groups: what the labels of a data set are, and what params.yaml asks for

@@ -16,11 +16,10 @@ from agecascade.evaluation.summary import fold_maes, summarise
 from agecascade.evaluation.tables import TableRow
 from agecascade.params import REGRESS, Params
 from agecascade.regressors import TIME_BOUNDED
-from agecascade.schema import VALIDATION
+from agecascade.schema import VALIDATION, are_ages
 
 Subjects = Mapping[str, pd.Series]  # {data set: the subject of each picture, by sample_id}
 NOBODY: Subjects = {}
-HIGHEST_SCORE = 10  # labels above are ages
 BASELINE, MEDIAN = "baseline", "median"  # in place of a step and a row: the first row of every data set
 
 
@@ -134,8 +133,8 @@ def by_label(rows: Sequence[EvaluatedRow]) -> dict[str, EvaluatedRow]:
 
 
 def in_years(data: Path, dataset: str) -> bool:
-    """Whether the labels of a data set are ages: one of them is above every score. Raises ModelError where its manifest is missing."""
-    return bool(_manifest(data, dataset, ["label"])["label"].max() > HIGHEST_SCORE)
+    """Whether the labels of a data set are ages (`schema.are_ages`). Raises ModelError where its manifest is missing."""
+    return are_ages(_manifest(data, dataset, ["label"])["label"])
 
 
 def labels_of(data: Path, dataset: str) -> pd.DataFrame:
