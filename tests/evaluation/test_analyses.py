@@ -127,6 +127,15 @@ def test_thresholds_are_chosen_on_validation_pictures_where_there_are_minors_eno
     assert first["let through"] == pytest.approx(passing.mean())
 
 
+def test_without_validation_pictures_test_pictures_choose(results: Results) -> None:
+    write_validation(results.data, results.params.main_row.name, results.rows[1].predictions.head(0))
+    analyse_thresholds(results)
+    main = table(results, "thresholds")[lambda lines: (lines["step"] == "target") & (lines["slice"] == "all")]
+    assert main["decides"].tolist()[:2] == ["estimate", "probability"]
+    assert main["chosen on"].tolist()[:2] == ["test pictures of the other folds"] * 2
+    assert "a fold has 0 validation pictures of minors" in main["remark"].iloc[0]
+
+
 def test_validation_predictions_that_are_missing_name_the_stage(results: Results) -> None:
     shutil.rmtree(results.data / "predictions")
     with pytest.raises(ModelError, match=r"validation/.*\.parquet is missing; run `dvc repro finetune@target`"):

@@ -53,7 +53,7 @@ TABLES = {
     "thresholds": Entry(
         "thresholds",
         "What a threshold T lets through and whom it asks: shares of minors who pass, and of adults who are asked for a proof of age. "
-        "The estimate or the predicted probability of the legal age decides; a chosen T is judged on other pictures than it was chosen on, which the table names.",
+        "The estimate or the predicted probability of the legal age decides; a chosen T is judged on pictures that it was not chosen on.",
     ),
     "efficiency": Entry("efficiency", "Size and speed of the networks."),
 }
