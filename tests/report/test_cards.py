@@ -39,5 +39,15 @@ def test_a_card_without_test_figures_names_none(tmp_path: Path) -> None:
     text = model_card(MAIN, [card, card], "utkface", {"epochs": 6, "method": None, "schedule": {"name": "cosine"}})
     assert YAML(typ="safe").load(text.split("---\n")[1]).keys() == {"library_name", "pipeline_tag", "tags", "datasets"}
     assert "MAE 4.25 over 60 validation pictures, the mean of 2 folds." in text
+    one_quantile = "Intervals are conformal, with one quantile for all labels, and are to hold 80% of the labels."
+    assert f"{one_quantile} They are calibrated on validation pictures." in text
     assert "- epochs: 6" in text
     assert "- method:" not in text
+
+
+def test_a_card_says_what_its_intervals_were_calibrated_on(tmp_path: Path) -> None:
+    interval = {"coverage": 0.8, "quantile": 2.0, "scaled": False, "calibrated_on": "other_folds", "edges": [1.5], "quantiles": [1.0, 2.0]}
+    card = read_card(write_model(tmp_path / "fold0", 3, interval=interval))
+    text = model_card(MAIN, [card], "utkface", {})
+    assert "with a quantile for each band of labels, and are to hold 80% of the labels." in text
+    assert "They are calibrated on the test pictures of the other folds." in text
