@@ -76,8 +76,6 @@ def _model(params: Params, models: Path, step: str, fold: int) -> FoldModel:
 def _of_fold(settings: Explain, model: FoldModel, before: FoldModel | None, images: NDArray[np.uint8], label: Array) -> Explained:
     value = _values(model, images)
     explained = Explained(images, label, value, 1, of_ages=grad_cam.scores_of_ages(model))
-    if settings.kinds == []:
-        raise ModelError("kinds: the list is empty; name some, or leave the key out for all that the model has")
     for kind in settings.kinds or KINDS:
         fault = lacking(model, kind)
         if fault and settings.kinds is not None:
