@@ -43,7 +43,7 @@ class Explainer:
                 raise ModelError(f"{kind}: {fault}; this model has {', '.join(allowed)}")
         self.kinds = list(dict.fromkeys(kinds)) or allowed
         if "grad_cam" in self.kinds:
-            grad_cam.module_of(first.network, self.layer)
+            grad_cam.require_maps(first, self.layer)
         elif layer is not None:
             raise ModelError(f"layer: {layer} is of grad_cam alone, and asked for is {', '.join(self.kinds)}; add grad_cam, or give no layer")
 
