@@ -106,6 +106,27 @@ def test_counts_of_folds_are_averaged_for_no_distribution_is_read(tmp_path: Path
     assert Estimator.load(tmp_path).predict(noise(0, SIZE, SIZE), aligned=True)["value"].tolist() == [2.0]
 
 
+@pytest.mark.parametrize(
+    ("backbone", "size", "changes"),
+    [
+        ("resnet18", 32, {}),
+        ("tinyagenet", 16, {}),
+        ("c3ae", 32, {}),
+        ("resnet18", 32, {"method": "daa"}),
+        ("timm/vit_tiny_patch16_224", 64, {}),
+        ("vgg16_nofc", 16, {"pooling": "average"}),
+    ],
+)
+def test_a_network_that_cannot_take_its_own_pictures_is_told_before_any(
+    tmp_path: Path, backbone: str, size: int, changes: dict[str, Any]
+) -> None:
+    model = random_model(backbone, size, **changes)
+    save(tmp_path, model.network, model.card, [])
+    with pytest.raises(ModelError, match=rf"model.json: {backbone} cannot take pictures of {size} pixels \(.*\); set image_size to") as caught:
+        Estimator.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_folds_that_are_decoded_otherwise_are_no_folds_of_one_model(tmp_path: Path) -> None:
     for fold, decoding in enumerate(["mode", "median"]):
         write_fold_of(tmp_path / f"fold{fold}", [0.0] * 4, decoding, 0.5, fold=fold)
