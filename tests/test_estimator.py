@@ -122,7 +122,9 @@ def test_a_network_that_cannot_take_its_own_pictures_is_told_before_any(
 ) -> None:
     model = random_model(backbone, size, **changes)
     save(tmp_path, model.network, model.card, [])
-    with pytest.raises(ModelError, match=rf"model.json: {backbone} cannot take pictures of {size} pixels \(.*\); set image_size to") as caught:
+    with pytest.raises(
+        ModelError, match=rf"model.json: {backbone} cannot take pictures of {size} pixels \(.*\); set image_size to"
+    ) as caught:
         Estimator.load(tmp_path)
     assert "\n" not in str(caught.value)
 

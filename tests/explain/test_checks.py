@@ -33,10 +33,16 @@ def test_the_sample_passes_whatever_the_networks_are() -> None:
 @pytest.mark.parametrize(
     ("explain", "line"),
     [
-        ({"layer": "block8"}, r"explain.target.layer: unknown layer 'block8'; this network has last, block1, .*, and its modules by their path"),
+        (
+            {"layer": "block8"},
+            r"explain.target.layer: unknown layer 'block8'; this network has last, block1, .*, and its modules by their path",
+        ),
         ({"layer": "head"}, r"explain.target.layer: head gives no maps of a picture \(2\); take one of last, block1"),
         ({"layer": "pool"}, r"explain.target.layer: pool gives no maps of a picture \(128\)"),
-        ({"kinds": ["comparison_ages"]}, r"explain.target.kinds: comparison_ages: head pooled compares with no ages; .* has score_map, grad_cam"),
+        (
+            {"kinds": ["comparison_ages"]},
+            r"explain.target.kinds: comparison_ages: head pooled compares with no ages; .* has score_map, grad_cam",
+        ),
     ],
 )
 def test_what_the_network_lacks_names_the_key(explain: dict[str, Any], line: str) -> None:

@@ -45,7 +45,9 @@ class Explainer:
         if "grad_cam" in self.kinds:
             grad_cam.require_maps(first, self.layer)
         elif layer is not None:
-            raise ModelError(f"layer: {layer} is of grad_cam alone, and asked for is {', '.join(self.kinds)}; add grad_cam, or give no layer")
+            raise ModelError(
+                f"layer: {layer} is of grad_cam alone, and asked for is {', '.join(self.kinds)}; add grad_cam, or give no layer"
+            )
 
     def batches(self, images: Any, folder: Path, aligned: bool = False) -> Iterator[pd.DataFrame]:
         """Draw each face into a folder; yields the rows of `Estimator.predict` with COLUMNS, in frames of some 256.

@@ -11,7 +11,20 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from agecascade.errors import ParamsError, unknown_name
-from agecascade.params.block import ALONE, MODELS, SCRATCH, Block, Label, Seed, Size, StudyName, error_lines, name_faults, number_faults, read_yaml
+from agecascade.params.block import (
+    ALONE,
+    MODELS,
+    SCRATCH,
+    Block,
+    Label,
+    Seed,
+    Size,
+    StudyName,
+    error_lines,
+    name_faults,
+    number_faults,
+    read_yaml,
+)
 from agecascade.params.data import MOST_FOLDS, MOST_VALUES, Dataset
 from agecascade.params.images import Align, Augment, Normalisation
 from agecascade.params.recipes import Pretrain, Search, Step, Training, Weights, role_faults
