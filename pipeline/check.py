@@ -1,4 +1,4 @@
-"""Check every key of params.yaml, and that its readers, networks, explanations and regressors know their options, before any other stage runs."""
+"""Check every key of params.yaml, and what readers, networks, explanations and regressors are asked for, before any other stage runs."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class FoldModel:
 
 
 class Estimator:
-    """One model, or all folds of one: the mean of their predictions, and of their distributions where the model decodes a mode or median."""
+    """One model, or all folds of one: the mean of their predictions, or of their distributions where a mode or median is decoded."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from agecascade.params import Explain, Params
 def check_explanations(params: Params) -> None:
     """Raise ParamsError naming the key where the main row's network of a step lacks a kind or a layer of an entry of `explain`.
 
-    Rows, backbones and image size must have passed (`training.initial_weights.require_rows`). That there are test pictures is not known yet.
+    Rows, backbones and image size must have passed (`training.initial_weights.require_rows`). Whether there are test pictures is not known.
     """
     for name, entry in params.explain.items():
         try:
