@@ -10,7 +10,19 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 
 from agecascade.errors import ParamsError, unknown_name
-from agecascade.params.block import ALONE, MODELS, SCRATCH, Block, Seed, Size, StudyName, error_lines, name_faults, number_faults, read_yaml
+from agecascade.params.block import (
+    ALONE,
+    MODELS,
+    SCRATCH,
+    Block,
+    Seed,
+    Size,
+    StudyName,
+    error_lines,
+    name_faults,
+    number_faults,
+    read_yaml,
+)
 from agecascade.params.data import MOST_FOLDS, MOST_VALUES, Dataset
 from agecascade.params.evaluation import Evaluate, Explain, Tracking
 from agecascade.params.images import Align, Augment, Normalisation
