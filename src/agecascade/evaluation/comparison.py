@@ -121,10 +121,12 @@ def beaten_by_none(rows: Sequence[EvaluatedRow], settings: Params, subjects: Map
         verdicts = {key: outcome.verdict(settings.evaluate.confidence, adjusted.get(key)) for key, outcome in known.items()}
         if known and BETTER not in verdicts.values():
             key, best = min(known.items(), key=lambda each: each[1].mae)
-            text = f", difference {number_text(best.value)} ({interval_text(best.tests[0].low, best.tests[0].high)})" if best.tests else ""
+            test = best.tests[0] if best.tests else None
+            interval = f" ({interval_text(test.low, test.high)}, p {p_text(adjusted[key])} adjusted for all rows)" if test else ""
             lines.append(
                 f"{dataset}: no row is distinguishably better than the {BASELINE_METHOD}, whose MAE is {number_text(baseline.mae)}; "
-                f"the best of the others on the same pictures has {number_text(best.mae)}{text}: {verdicts[key]}."
+                f"the best of the others on the same pictures has {number_text(best.mae)}, difference "
+                f"{number_text(best.value)}{interval}: {verdicts[key]}."
             )
     return lines
 

@@ -15,6 +15,7 @@ from agecascade.plots.numbers import YEARS, number_text
 from agecascade.plots.style import COLOURS, GREY, colours, figure
 
 ROLES = ["train", "validation", "test"]
+MOST_BESIDE = 2  # panels in a row: more are too small to read on a page
 MANY_POINTS = 1000  # which would cover each other
 _LINE = {"color": "#404040", "linewidth": 1}
 BOXES: dict[str, Any] = {
@@ -50,8 +51,12 @@ def predicted_against_true(path: Path | str, predictions: Mapping[str, pd.DataFr
     """
     ends = [float(frame[column].agg(end)) for frame in predictions.values() for column in ("label", "prediction") for end in ("min", "max")]
     limits = (min(ends) - 1, max(ends) + 1)
-    with figure(path, width=0.6 + 3.6 * len(predictions), height=4.6, columns=len(predictions)) as panels:
-        for colour, axes, (row, frame) in zip(colours(len(panels)), panels, predictions.items(), strict=True):
+    columns = min(len(predictions), MOST_BESIDE)
+    rows = -(-len(predictions) // columns)
+    with figure(path, width=0.6 + 3.9 * columns, height=4.6 * rows, columns=columns, rows=rows) as panels:
+        for axes in panels[len(predictions) :]:
+            axes.set_visible(False)
+        for colour, axes, (row, frame) in zip(colours(len(predictions)), panels, predictions.items(), strict=False):
             axes.plot(limits, limits, color=GREY, linewidth=1)
             cloud: dict[str, Any] = {"alpha": 0.4, "s": 12} if len(frame) <= MANY_POINTS else {"alpha": 0.15, "s": 6}
             axes.scatter(frame["label"], frame["prediction"], color=colour, linewidths=0, **cloud)
@@ -61,7 +66,8 @@ def predicted_against_true(path: Path | str, predictions: Mapping[str, pd.DataFr
             axes.errorbar(bands["label"], bands["median"], spread, **circle)
             error = metrics.mae(frame["prediction"], frame["label"])
             axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel=f"true ({unit})", title=f"{row}\npooled MAE {number_text(error)}")
-        panels[0].set_ylabel(f"predicted ({unit})")
+        for axes in panels[::columns]:
+            axes.set_ylabel(f"predicted ({unit})")
         note = "circle: median of a band of labels; bar: 10th to 90th percentile"
         panels[0].figure.supxlabel(note, fontsize=8, color=GREY)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from agecascade.report.blocks import Section, Table, as_matrix, read_figure, rea
 from agecascade.report.contents import DATA_FIGURES, EXPLANATIONS, FIGURES, SECTIONS, TABLES, Entry
 
 MATRIX = "confusion_matrix"
+VERDICT = ("data set", "method", "cascade", "MAE", "main MAE", "difference", "% CI", "p (Holm)", "verdict")  # of comparisons
 FIRST = ("data set", "method", "cascade", "MAE")  # columns of errors, before all others; then intervals
 
 
@@ -79,6 +81,7 @@ def _tables(sources: Sources, made: Mapping[str, Section]) -> None:
         entry = TABLES.get(_kind(name), Entry("further", f"{name.replace('_', ' ').capitalize()}."))
         table = read_table(found[name], entry.caption, list(sources.params.datasets))
         if table is not None:
+            table = first_columns(table, VERDICT) if name == "comparison" else table
             parts = of_errors(table, sources.params.evaluate.target) if name == "mae" else [table]
             made[entry.section].blocks += [as_matrix(part) if _kind(name) == MATRIX else without_constants(part) for part in parts]
 
@@ -86,6 +89,13 @@ def _tables(sources: Sources, made: Mapping[str, Section]) -> None:
 def _kind(name: str) -> str:
     """The name of a table in TABLES: there is a matrix for each data set with groups of its own."""
     return MATRIX if name.startswith(f"{MATRIX}_") else name
+
+
+def first_columns(table: Table, names: Sequence[str]) -> Table:
+    """The table with these columns at the left, in their order; `% CI` stands for the interval at any confidence."""
+    known = ["% CI" if re.fullmatch(r"[\d.]+ % CI", column) else column for column in table.columns]
+    order = sorted(range(len(known)), key=lambda i: names.index(known[i]) if known[i] in names else len(names) + i)
+    return replace(table, columns=[table.columns[i] for i in order], rows=[[row[i] for i in order] for row in table.rows])
 
 
 def of_errors(table: Table, target: str) -> list[Table]:
@@ -97,9 +107,9 @@ def of_errors(table: Table, target: str) -> list[Table]:
         shown = [name for name in names if any(row[table.columns.index(name)] for row in rows) and not (chosen and name == "data set")]
         cells = [[row[table.columns.index(name)] for name in shown] for row in rows]
         marked = any("†" in row for row in cells)
-        parts.append(
-            replace(table, caption=caption, columns=shown, rows=cells, notes=[note for note in table.notes if marked or "†" not in note])
-        )
+        others = {row[table.columns.index("data set")] for row in table.rows} - {row[table.columns.index("data set")] for row in rows}
+        notes = [note for note in table.notes if (marked or "†" not in note) and note.partition(":")[0] not in others]
+        parts.append(replace(table, caption=caption, columns=shown, rows=cells, notes=notes))
     return [part for part in parts if part.rows]
 
 

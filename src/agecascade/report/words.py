@@ -76,7 +76,7 @@ def against_baseline(sources: Sources, unit: str) -> Iterator[str]:
     """Whether the main row beats the median of the training labels, paired on the same test pictures as in the table of comparisons."""
     target = sources.params.evaluate.target
     for line in csv_lines(sources.metrics / "tables" / "comparison.csv"):
-        if (line["data set"], line["method"]) == (target, BASELINE_METHOD):
+        if (line.get("data set"), line.get("method")) == (target, BASELINE_METHOD):
             verdict, error, difference = (line.get(column) or "" for column in ("verdict", "MAE", "difference"))
             said = f"The {BASELINE_METHOD}, which looks at no picture"
             if not error or not difference:
