@@ -175,6 +175,19 @@ def test_the_results_say_their_unit_and_what_their_columns_and_lines_are(study: 
     assert "MAE of each fold, by row. Dotted: published results." in page(named, finished)
 
 
+def test_groups_are_those_of_the_main_row_and_their_names_are_no_numbers(study: Params, finished: Path) -> None:
+    """Adience's page had hundreds of lines of groups of all rows, and the group 17.5 read 17.50."""
+    rows = ["dldl_v2-tinyagenet-s0", "dldl_v2-tinyagenet-s0", "svr", "svr"]
+    steps = ["target", "target", "regress", "regress"]
+    table = pd.DataFrame({"step": steps, "row": rows, "group": ["all", "17.5", "all", "hidden"], "accuracy": 0.5})
+    write_table_files(finished / "metrics" / "tables" / "groups", table)
+    text = page(study, finished)
+    assert "<td>17.5</td>" in text or '<td class="number">17.5</td>' in text
+    assert "<td>svr</td><td>all</td>" in text
+    assert "hidden" not in text
+    assert "metrics/tables/groups.csv has all lines" in text
+
+
 def test_a_small_p_is_not_zero(study: Params, finished: Path) -> None:
     table = pd.DataFrame({"data set": ["sample_fgnet"], "p": [1e-6], "p (Holm)": [0.0123]})
     write_table_files(finished / "metrics" / "tables" / "comparison", table)

@@ -17,6 +17,7 @@ _NUMBER = re.compile(r"<?-?\d+(\.\d+)?(e[+-]?\d+)?")
 CONSTANT = ("data set", "backbone", "seed", "folds", "step", "row", "groups", "unit", "seeds", "CI over", "bootstrap over")
 LONG = 34  # characters of a cell from which it is broken
 FEWEST_LINES = 2  # of a table whose lines may say the same
+NAMES = ("slice", "group", "band", "subject", "true")  # columns of names, also where these are numbers
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -126,7 +127,7 @@ def as_matrix(table: Table) -> Table:
 
 def _shown(column: str, cell: str) -> str:
     """A number with the digits that tables in Markdown have, other text as it is."""
-    return cell_text(column, float(cell)) if _DECIMALS.fullmatch(cell) else cell
+    return cell_text(column, float(cell)) if _DECIMALS.fullmatch(cell) and column not in NAMES else cell
 
 
 def notes_below(path: Path) -> Iterator[str]:

@@ -82,6 +82,7 @@ def _tables(sources: Sources, made: Mapping[str, Section]) -> None:
         table = read_table(found[name], entry.caption, list(sources.params.datasets))
         if table is not None:
             table = first_columns(table, VERDICT) if name == "comparison" else table
+            table = of_main_row(table, sources) if name == "groups" else table
             parts = of_errors(table, sources.params.evaluate.target) if name == "mae" else [table]
             made[entry.section].blocks += [as_matrix(part) if _kind(name) == MATRIX else without_constants(part) for part in parts]
 
@@ -89,6 +90,15 @@ def _tables(sources: Sources, made: Mapping[str, Section]) -> None:
 def _kind(name: str) -> str:
     """The name of a table in TABLES: there is a matrix for each data set with groups of its own."""
     return MATRIX if name.startswith(f"{MATRIX}_") else name
+
+
+def of_main_row(table: Table, sources: Sources) -> Table:
+    """The table of groups with every group of the main row, and of the other rows the line of all pictures."""
+    step, row, group = (table.columns.index(name) for name in ("step", "row", "group"))
+    main = (sources.step, sources.params.main_row.name)
+    rows = [line for line in table.rows if (line[step], line[row]) == main or line[group] == "all"]
+    left_out = ["Of the rows besides the main one only the lines of all pictures stand here; metrics/tables/groups.csv has all lines."]
+    return replace(table, rows=rows, notes=[*table.notes, *(left_out if len(rows) < len(table.rows) else [])])
 
 
 def first_columns(table: Table, names: Sequence[str]) -> Table:
@@ -221,7 +231,7 @@ def _text(value: Any) -> str:
 def confidence_text(sources: Sources) -> Iterator[str]:
     """How intervals are made, and how often those of the main row hold the label."""
     asked = sources.params.evaluate.coverage
-    yield f"Intervals of predictions are conformal and are to hold {asked:.0%} of the labels."
+    yield f"Intervals of predictions are conformal and are to hold {percent_text(asked, 0)} of the labels."
     covered = sources.headline.get("coverage")
     if covered is not None:
         yield f"On the test pictures of the main row they hold {percent_text(covered)}."

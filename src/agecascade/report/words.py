@@ -10,7 +10,7 @@ from typing import Any
 from agecascade.evaluation.rows import BASELINE_METHOD
 from agecascade.evaluation.significance import BETTER, UNDECIDED, WORSE
 from agecascade.evaluation.tables import p_text
-from agecascade.plots.numbers import interval_text, number_text, percent_text
+from agecascade.plots.numbers import YEARS, interval_text, number_text, percent_text
 from agecascade.report.blocks import notes_below
 from agecascade.report.sections import Sources, csv_lines, unit_of
 
@@ -64,7 +64,7 @@ def key_figures(sources: Sources) -> list[tuple[str, str, str]]:
         shown.append(("without a network", f"{number_text(figures['mae_baseline'])} {unit}", BASELINE_METHOD))
     if "accuracy" in figures:
         shown.append(("accuracy", percent_text(figures["accuracy"]), "of groups"))
-    for name in (name for name in figures if name.startswith("cs_")):
+    for name in (name for name in figures if name.startswith("cs_") and unit == YEARS):
         shown.append((f"CS({name[3:]})", percent_text(figures[name]), f"errors of at most {name[3:]} {unit}"))
     if "coverage" in figures:
         shown.append(("intervals hold", percent_text(figures["coverage"]), f"asked for {percent_text(params.evaluate.coverage, 0)}"))
