@@ -290,7 +290,7 @@ def test_a_name_that_the_terminal_cannot_show_ends_nothing(work: Path, encoding:
 def test_a_wrong_model_folder_is_not_searched_through(work: Path) -> None:
     deep = work / "model" / "a" / "b" / "c"
     deep.mkdir(parents=True)
-    assert {path.name for path in cli._files_of(work / "model")} == {"model.json", "a"}
+    assert {path.name for path in cli.photos._files_of(work / "model")} == {"model.json", "a"}
     (work / "model" / "fold0").mkdir()
     (work / "model" / "fold0" / "model.safetensors").symlink_to(work / "ages.csv")
     assert predict("photos", "ages.csv").stderr.startswith("error: --output ages.csv: is model/fold0/model.safetensors, which is read")

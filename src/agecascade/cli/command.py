@@ -1,0 +1,62 @@
+"""The command `agecascade`, and what its commands share: one line for each error, and exit statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from io import TextIOWrapper
+from typing import Any, NoReturn
+
+import typer
+
+from agecascade.errors import AgecascadeError, os_error_line
+
+STATUSES = (
+    "Exit status: 0 done; 1 an error or Ctrl-C ended the command, one line says why; 2 wrong usage; 3 done, but some pictures failed."
+)
+SOME_FAILED = 3
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Age models from archive to MAE table.",
+    epilog=STATUSES,
+)
+
+
+def one_line(command: Callable[..., None]) -> Callable[..., None]:
+    """End a command with one line and exit code 1 on an error that the user can act on."""
+
+    @wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):  # a name that its encoding lacks must not end a command whose work is done
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            command(*arguments, **options)
+            sys.stdout.flush()
+        except AgecascadeError as error:
+            fail(str(error))
+        except KeyboardInterrupt:
+            fail("interrupted; what was finished before stays as it was")
+        except BrokenPipeError:
+            fail("nobody reads the output any more; it is cut")
+        except OSError as error:
+            fail(os_error_line(error, "run it again"))
+
+    return wrapped
+
+
+def fail(line: str) -> NoReturn:
+    """Print the one line and exit; what still waits for a standard output that takes nothing is dropped."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):  # no file behind it, as in tests
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    typer.echo(f"error: {line}", err=True)
+    raise typer.Exit(1) from None
