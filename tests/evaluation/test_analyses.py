@@ -175,3 +175,15 @@ def test_a_regressor_counts_no_minor_of_a_group_on_both_sides(results: Results) 
     limits = table(results, "thresholds")
     assert limits["minors"].eq(0).all()
     assert limits["remark"].str.startswith("of no test picture it is known on which side of 18 it is; pictures left out").all()
+
+
+def test_each_kind_of_groups_has_a_table_of_its_own(results: Results) -> None:
+    """Adience's eight groups and three of ages made lines of eleven columns, with gaps."""
+    published = replace(results, rows=[replace(row, groups=[10.0, 30.0]) for row in results.rows])
+    analyse_groups(published)
+    ages, own = table(results, "confusion_matrix"), table(results, f"confusion_matrix_{TARGET}")
+    assert [column for column in ages if column.startswith("as ")] == ["as child 0-12", "as teenager 15-20", "as adult 25-100"]
+    assert [column for column in own if column.startswith("as ")] == ["as 10", "as 30"]
+    for frame in (ages, own):
+        assert not frame.isna().any(axis=None)
+        assert (frame.filter(like="as ").sum(axis=1) == frame["n"]).all()

@@ -28,7 +28,7 @@ def test_every_tested_row_has_a_card_with_its_figures(tmp_path: Path) -> None:
     (result,) = content["model-index"][0]["results"]
     assert result["dataset"]["name"] == "sample_fgnet"
     assert {"type": "mae", "value": 5} in result["metrics"]
-    assert "MAE 5.00 years, 95% interval 4.00 to 6.00 (t over folds), on 300 pictures of sample_fgnet in 5 folds." in text
+    assert "MAE 5.00 years (95 % interval 4.00 to 6.00, t over folds), on 300 pictures of sample_fgnet in 5 folds." in text
     assert "The median of the training labels has 9.00." in text
     assert "2 networks, one for each fold" in text
     assert "say nothing about real faces" in text

@@ -20,7 +20,11 @@ from agecascade.schema import VALIDATION, are_ages
 
 Subjects = Mapping[str, pd.Series]  # {data set: the subject of each picture, by sample_id}
 NOBODY: Subjects = {}
-BASELINE, MEDIAN = "baseline", "median"  # in place of a step and a row: the first row of every data set
+BASELINE, MEDIAN, BASELINE_METHOD = (
+    "baseline",
+    "median",
+    "median of the training labels",
+)  # in place of a step and a row: the first row of every data set
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def baseline_rows(params: Params, rows: Sequence[EvaluatedRow], data: Path, subj
     for dataset in dict.fromkeys(result.row.dataset for result in rows):
         frame = median_predictions(*split_and_manifest(data, dataset))
         summary = _summarised(params, frame, dataset, groups.get(dataset), subjects, f"split@{dataset}")
-        line = TableRow(dataset, "median of the training labels", "-", ["-"], params.seed, summary)
+        line = TableRow(dataset, BASELINE_METHOD, "-", ["-"], params.seed, summary)
         baselines.append(EvaluatedRow(BASELINE, MEDIAN, line, frame, {}, groups.get(dataset)))
     return baselines
 

@@ -49,7 +49,7 @@ TABLES = {
     "hardest_subjects": Entry("slices", "Subjects with the largest MAE."),
     "held_out_together": Entry("slices", "Error when several subjects are held out together."),
     "groups": Entry("groups", "Accuracy, precision and recall of groups; 1-off: the right group or one beside it."),
-    "confusion_matrix": Entry("groups", "True groups (rows) against predicted ones (columns)."),
+    "confusion_matrix": Entry("groups", "True groups (rows) against predicted ones (columns), in pictures; n: all of the true group."),
     "thresholds": Entry(
         "thresholds",
         "What a threshold T lets through and whom it asks: shares of minors who pass, and of adults who are asked for a proof of age. "
