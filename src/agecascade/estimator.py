@@ -21,7 +21,7 @@ from agecascade.faces.crops import SMALLEST_SIDE, Frame, cut
 from agecascade.faces.detection import DetectionResult, Finder, create_finder
 from agecascade.faces.face import Annotation, Face, Image
 from agecascade.imaging.inputs import named_pictures, opened
-from agecascade.inference import predict_values
+from agecascade.inference import averaged, predict_values
 from agecascade.methods.base import Method
 from agecascade.model_folder import IDENTITY, Crop, ModelCard
 from agecascade.models.base import Network
@@ -33,7 +33,7 @@ OF_THRESHOLD = ["probability", "decision"]  # behind them, where an age is asked
 PYRAMID = 2  # params.Detection.pyramid in photos: group photos are large, and their faces small
 RUNTIME = "onnxruntime"  # params.Detection.runtime in photos, where YuNet found no face of training
 BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
-_SHARED = ("crop", "study", "step", "backbone", "method", "grid", "normalisation")  # keys of model.json
+_SHARED = ("crop", "study", "step", "backbone", "method", "method_options", "grid", "normalisation")  # keys of model.json
 
 
 @dataclass(eq=False)
@@ -66,10 +66,16 @@ class FoldModel:
 
         With a threshold (4, N): also the probability of having reached it, NaN where the method predicts no distribution.
         """
+        return self.rows_of(*self.values(crops), threshold)
+
+    def values(self, crops: Image) -> tuple[np.ndarray, np.ndarray | None]:
+        """Value (N,) in label units and distribution (N, K), or None, of crops (N, S, S, 3)."""
         card = self.card
-        value, distribution = predict_values(
-            self.network, self.method, crops, card.image_size, card.channels, flip=card.flip, batch_size=BATCH_ROWS
-        )
+        return predict_values(self.network, self.method, crops, card.image_size, card.channels, flip=card.flip, batch_size=BATCH_ROWS)
+
+    def rows_of(self, value: np.ndarray, distribution: np.ndarray | None, threshold: float | None = None) -> np.ndarray:
+        """As `predict`, of a value (N,) and a distribution (N, K): this fold's own, or those of all folds together."""
+        card = self.card
         unknown = np.full_like(value, np.nan)
         ends = (unknown, unknown) if card.interval is None else card.interval.bounds(value, distribution, np.array(card.grid))
         if threshold is None:
@@ -79,7 +85,7 @@ class FoldModel:
 
 
 class Estimator:
-    """One model, or the mean over the folds of one."""
+    """One model, or all folds of one: the mean of their predictions, or of their distributions where a mode or median is decoded."""
 
     def __init__(
         self,
@@ -192,10 +198,21 @@ class Estimator:
         crops = [row.crop for row in rows if row.crop is not None]
         values = np.full((3 + (check is not None), len(rows)), np.nan)  # value, low, high, probability
         if crops:
-            asked = () if check is None else (check.threshold,)
-            predictions = [fold.predict(np.stack(crops), *asked) for fold in self.folds]
-            values[:, [row.crop is not None for row in rows]] = np.mean(predictions, axis=0)  # (3 or 4, N)
+            values[:, [row.crop is not None for row in rows]] = self._of_folds(np.stack(crops), check)
         return _frame(rows, values, check)
+
+    def _of_folds(self, crops: Image, check: AgeCheck | None) -> np.ndarray:
+        """Value, low, high and with a check the probability (3 or 4, N): the mean over the folds.
+
+        A mode or median is that of the folds' mean distribution. Each fold's interval is then laid around it, and the mean of these is
+        the interval: the mean of intervals around the folds' own values need not hold it.
+        """
+        asked = () if check is None else (check.threshold,)
+        first = self.folds[0]
+        if len(self.folds) == 1 or not first.method.decodes_mean:
+            return np.mean([fold.predict(crops, *asked) for fold in self.folds], axis=0)  # (3 or 4, N)
+        value, distribution = averaged(first.method, [fold.values(crops) for fold in self.folds])
+        return np.mean([fold.rows_of(value, distribution, *asked) for fold in self.folds], axis=0)  # (3 or 4, N)
 
 
 def _rows(batch: list[tuple[str, Image | str]], find: Finder, frame: Frame) -> list[FaceRow]:

@@ -18,7 +18,7 @@ from agecascade import model_folder, params
 from agecascade.errors import ModelError, TrainingError
 from agecascade.io.resume import ResumeCache
 from agecascade.loading import Faces
-from agecascade.model_folder import describe, find_model
+from agecascade.model_folder import describe, find_model, read_card
 from agecascade.params import Params, Row
 from agecascade.schema import PREDICTIONS
 from agecascade.tracking import Tracker
@@ -324,6 +324,24 @@ def test_a_piece_stays_while_any_run_uses_it(tmp_path: Path) -> None:
     assert not (tmp_path / shared[1]).exists()
     second.clear()
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("step", ["faces", "target_from_scratch"])
+def test_studies_that_differ_in_their_name_alone_share_a_training(
+    study: Params, step: str, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = study.model_copy(update={"study": "another"})
+    expected = trained(named, step, faces, splits, tracker, tmp_path / "alone")
+    first = trained(study, step, faces, splits, tracker, tmp_path)
+    cards = [path.read_bytes() for path in sorted(first.rglob("model.json"))]
+    monkeypatch.setattr(NetworkTraining, "end_epoch", lambda self: pytest.fail("trained again"))
+    predictions = tmp_path / "predictions" / "another" if step in study.cascade else None
+    train_step(named, step, faces, splits, tmp_path / "models", tmp_path / "another", predictions, tracker, tmp_path / "work")
+    for path in expected.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (tmp_path / "another" / path.relative_to(expected)).read_bytes(), path
+    assert {read_card(path.parent).study for path in (tmp_path / "another").rglob("model.json")} == {"another"}
+    assert [path.read_bytes() for path in sorted(first.rglob("model.json"))] == cards  # the first study's are its own still
 
 
 def test_experiments_side_by_side_leave_each_other_their_trainings(

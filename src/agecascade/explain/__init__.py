@@ -5,8 +5,9 @@ Each kind takes a model (`estimator.FoldModel`) and pictures, and returns arrays
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from agecascade.errors import ModelError
 from agecascade.estimator import FoldModel
 from agecascade.explain import comparison_ages, score_map
 
@@ -17,3 +18,11 @@ _LACKING: dict[str, Callable[[FoldModel], str | None]] = {"score_map": score_map
 def lacking(model: FoldModel, kind: str) -> str | None:
     """One line on why a model lacks a kind; None where it has it."""
     return _LACKING[kind](model) if kind in _LACKING else None
+
+
+def require_kinds(model: FoldModel, kinds: Sequence[str] | None) -> None:
+    """Raise ModelError naming the kinds that a model has where it lacks one of these; None asks for all that it has."""
+    for kind in kinds or ():
+        if fault := lacking(model, kind):
+            allowed = [other for other in KINDS if not lacking(model, other)]
+            raise ModelError(f"kinds: {kind}: {fault}; this model has {', '.join(allowed)}")

@@ -11,7 +11,20 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from agecascade.errors import ParamsError, unknown_name
-from agecascade.params.block import ALONE, MODELS, SCRATCH, Block, Seed, Size, StudyName, error_lines, name_faults, number_faults, read_yaml
+from agecascade.params.block import (
+    ALONE,
+    MODELS,
+    SCRATCH,
+    Block,
+    Label,
+    Seed,
+    Size,
+    StudyName,
+    error_lines,
+    name_faults,
+    number_faults,
+    read_yaml,
+)
 from agecascade.params.data import MOST_FOLDS, MOST_VALUES, Dataset
 from agecascade.params.images import Align, Augment, Normalisation
 from agecascade.params.recipes import Pretrain, Search, Step, Training, Weights, role_faults
@@ -107,6 +120,21 @@ class Explain(Block):
     extremes: int = Field(10, ge=0, le=1000)  # so many of the highest and lowest predictions (Fig. 7); 0 for none
     shown: int = Field(6, ge=1, le=24)  # single faces on a sheet
 
+    @field_validator("kinds")
+    @classmethod
+    def _some(cls, kinds: list[Any] | None) -> list[Any] | None:
+        if kinds == []:
+            raise ValueError("the list is empty; name some, or leave the key out for all that the model has")
+        return kinds
+
+    @model_validator(mode="after")
+    def _kinds_fit(self) -> Explain:
+        if self.kinds is not None and "grad_cam" not in self.kinds:
+            for key, value in (("before", self.before), ("layer", None if self.layer == "last" else self.layer)):
+                if value is not None:
+                    raise ValueError(f"{key}: {value} is of grad_cam alone, which kinds leaves out; add grad_cam, or leave {key} out")
+        return self
+
 
 class RegressorSettings(Block):
     """A regressor on features; the options are its own."""
@@ -119,7 +147,7 @@ class RegressorSettings(Block):
 class AgeGroup(Block):
     """A group of labels, both ends included, in the label's unit."""
 
-    name: str = Field(min_length=1, max_length=64)
+    name: Label
     low: float = Field(ge=-1e9, le=1e9)
     high: float = Field(ge=-1e9, le=1e9)
 
@@ -143,7 +171,7 @@ class Evaluate(Block):
     groups: list[AgeGroup] = Field(default_factory=lambda: [AgeGroup(name=name, low=low, high=high) for name, low, high in THESIS_GROUPS])
     legal_age: float | None = Field(18.0, gt=0, le=1e9)  # of the age thresholds; null: none are looked for
     most_minors: float = Field(0.01, gt=0, lt=1)  # share of those below the legal age that the chosen threshold may let through
-    published: dict[str, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)  # MAEs of others on the target, for a plot
+    published: dict[Label, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)  # MAEs of others on the target, for a plot
 
     @field_validator("bands")
     @classmethod

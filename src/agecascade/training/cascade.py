@@ -7,7 +7,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from agecascade.io.files import copied, write_table
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces, images_digest
 from agecascade.loading.faces import load_cached_faces
-from agecascade.model_folder import ModelCard, model_digest
+from agecascade.model_folder import ModelCard, model_digest, read_card, write_card
 from agecascade.params import DAA, Compute, Params, Row
 from agecascade.tracking import Tracker
 from agecascade.tracking_store import data_inputs
@@ -165,11 +165,22 @@ def _deliver(jobs: list[Job], trained: dict[str, Path], out: Path, predictions: 
         copied(trained[job.name], out / job.name, leave=[TESTED, VALIDATED])
         finished[job.row].append(trained[job.name])
         delivered[job.row].append(out / job.name)
+        _name_study(out / job.name, job.params.study)
     if predictions is not None:
         for row, folders in finished.items():
-            cards = conclude(folders, delivered[row], jobs[0].params.evaluate)
+            conclude(folders, delivered[row], jobs[0].params.evaluate)
+            cards = [_name_study(folder, jobs[0].params.study) for folder in delivered[row]]
             _write_readme(out / row.name, next(job for job in jobs if job.row == row), cards)
             _write_predictions(predictions / f"{row.name}.parquet", folders, cards, grouped)
+
+
+def _name_study(folder: Path, study: str) -> ModelCard:
+    """The card of a delivered model, in which this study stands: another one may have trained it."""
+    card = read_card(folder)
+    if card.study != study:
+        card = replace(card, study=study)
+        write_card(folder, card)
+    return card
 
 
 def _write_readme(folder: Path, job: Job, cards: list[ModelCard]) -> None:
@@ -212,12 +223,15 @@ OF_AGES: dict[str, Any] = {"sigma": True, "daa": True}
 
 
 def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processes: Processes) -> str:
-    """The name of a training: it changes with the code, the data, the recipe and all params that the training depends on."""
+    """The name of a training: it changes with the code, the data, the recipe and all params that the training depends on.
+
+    The study's name changes nothing that is learned: studies that are alike in all else share a training.
+    """
     settings = job.params.model_dump(include=SETTINGS if job.identities else SETTINGS | OF_AGES)
     if job.card.head != DAA:
         settings.pop("daa", None)
     return fingerprint(
-        job=[job.recipe.model_dump(), asdict(job.card)],
+        job=[job.recipe.model_dump(), asdict(replace(job.card, study=""))],
         data=[data, fold.to_csv(index=False)],
         settings=settings,
         init=init,
