@@ -45,7 +45,7 @@ class YuNetOnnx:
         except Exception as error:  # ONNX Runtime's own kinds
             raise RuntimeError(" ".join(str(error).split())) from None
         levels = list(_decoded(outputs, pixels.shape[3], self._min_score))  # (n, 15) each
-        rows = _suppressed(np.concatenate(levels), self._min_score) if levels else []
+        rows = _suppressed(np.concatenate(levels), self._min_score) if levels else np.empty((0, 15), np.float32)
         return [face_of(row.astype(np.float64)) for row in rows]
 
 
