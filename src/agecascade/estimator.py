@@ -33,6 +33,7 @@ from agecascade.params.data import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 __all__ = ["COLUMNS", "OF_THRESHOLD", "Columns", "Estimator", "FaceRow", "FoldModel"]
 PYRAMID = 2  # params.Detection.pyramid in photos: group photos are large, and their faces small
 BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
+SHOWN_ROWS = 16  # as many where pictures are kept for drawing
 _SHARED = ("crop", "study", "step", "backbone", "method", "grid", "normalisation")  # keys of model.json
 
 
@@ -54,20 +55,22 @@ class FoldModel:
 
         With a threshold (4, N): also the probability of having reached it, NaN where the method predicts no distribution.
         """
-        return self.predict_distribution(crops, threshold)[0]
+        return self.rows_of(*self.values(crops), threshold)
 
-    def predict_distribution(self, crops: Image, threshold: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """What `predict` returns, and the probabilities (N, K) of the grid's values, None where the method predicts none."""
+    def values(self, crops: Image) -> tuple[np.ndarray, np.ndarray | None]:
+        """Value (N,) in label units and distribution (N, K), or None, of crops (N, S, S, 3), averaged with their mirror images."""
         card = self.card
-        value, distribution = predict_values(
-            self.network, self.method, crops, card.image_size, card.channels, flip=card.flip, batch_size=BATCH_ROWS
-        )
+        return predict_values(self.network, self.method, crops, card.image_size, card.channels, flip=card.flip, batch_size=BATCH_ROWS)
+
+    def rows_of(self, value: np.ndarray, distribution: np.ndarray | None, threshold: float | None = None) -> np.ndarray:
+        """As `predict`, of a value (N,) and a distribution (N, K)."""
+        card = self.card
         unknown = np.full_like(value, np.nan)
         ends = (unknown, unknown) if card.interval is None else card.interval.bounds(value, distribution, np.array(card.grid))
         if threshold is None:
-            return np.stack([value, *ends]), distribution  # (3, N)
+            return np.stack([value, *ends])  # (3, N)
         probability = unknown if distribution is None else probability_at_least(distribution, card.grid, threshold)
-        return np.stack([value, *ends, probability]), distribution  # (4, N)
+        return np.stack([value, *ends, probability])  # (4, N)
 
 
 class Estimator:
@@ -95,7 +98,7 @@ class Estimator:
 
     @classmethod
     def load(
-        cls, folder: Path | str, device: str | None = None, *, max_side: int | None = None, min_score: float | None = None
+        cls, folder: Path | str | None, device: str | None = None, *, max_side: int | None = None, min_score: float | None = None
     ) -> Estimator:
         """Read a folder with a model.json, or its parent: then all of its fold<k> are averaged.
 
@@ -103,6 +106,8 @@ class Estimator:
         differ from training's. Raises ModelError where a file is missing or does not fit, and FaceError where one of these is no
         setting of a detector.
         """
+        if folder is None:
+            raise ModelError("no model is named; give the folder of one (--model), such as models/target/dldl_v2-tinyagenet-s0")
         folder = Path(folder)
         if not folder.is_dir():
             raise ModelError(
@@ -164,6 +169,12 @@ class Estimator:
         """The labels that a distribution gives probabilities of, ascending."""
         return self.folds[0].card.grid
 
+    @property
+    def coverage(self) -> float | None:
+        """The share of faces that low to high hold; None where the model has no interval."""
+        intervals = [fold.card.interval for fold in self.folds]
+        return None if intervals[0] is None or None in intervals else intervals[0].coverage
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # scikit-learn's signature
         """The settings that may be changed, as scikit-learn's estimators name them; `set_params` changes them."""
         return {
@@ -217,10 +228,11 @@ class Estimator:
         batch = self._finder(aligned).batch  # raises before any picture is read
         pictures = named_pictures(images)
         several = iter(lambda: list(islice(pictures, batch)), [])
+        most = self.batch_size if shown is None else min(self.batch_size, SHOWN_ROWS)
         rows: list[FaceRow] = []
         for found in in_order(lambda named: self._cropped(named, aligned, shown), several, workers):
             rows += found
-            if len(rows) >= self.batch_size:
+            if len(rows) >= most:
                 yield rows
                 rows = []
         if rows:
@@ -269,11 +281,12 @@ class Estimator:
         asked = () if columns.check is None else (columns.check.threshold,)
         if not columns.distribution:
             return np.mean([fold.predict(crops, *asked) for fold in self.folds], axis=0), np.empty(0)
-        values, distributions = zip(*(fold.predict_distribution(crops, *asked) for fold in self.folds), strict=True)
-        if any(distribution is None for distribution in distributions):
-            method = self.folds[0].card.method
-            raise ModelError(f"distribution: a model trained with {method} predicts no distribution, but a value alone")
-        return np.mean(values, axis=0), np.mean(distributions, axis=0)
+        pairs = [fold.values(crops) for fold in self.folds]
+        known = [distribution for _, distribution in pairs if distribution is not None]
+        if len(known) < len(pairs):
+            raise ModelError(f"distribution: a model trained with {self.folds[0].card.method} predicts no distribution, but a value alone")
+        rows = [fold.rows_of(*pair, *asked) for fold, pair in zip(self.folds, pairs, strict=True)]
+        return np.mean(rows, axis=0), np.mean(known, axis=0)
 
 
 def _in_photos(trained: dict[str, Any], max_side: int | None, min_score: float | None) -> Detection:

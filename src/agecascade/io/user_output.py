@@ -103,23 +103,23 @@ class UserOutput:
 class UserFolder:
     """Where a person wants files to be written: a new or an empty folder, unless files of the same names may be replaced."""
 
-    def __init__(self, typed: Path, reads: Iterable[Path] = (), overwrite: bool = False) -> None:
+    def __init__(self, typed: Path, reads: Iterable[Path] = (), overwrite: bool = False, option: str = "--output") -> None:
         """reads: files and folders that are read: none of them may hold the output or lie in it.
 
         Raises OutputError where that is so, and where the output is a file, or has files and `overwrite` is not given.
         """
-        self.typed = typed
+        self.typed, self._option = typed, option
         self._place = Path(os.path.realpath(typed))
         try:
             self._exists = stat.S_ISDIR(self._place.stat().st_mode)
             if not self._exists or str(typed) == "-":
-                raise OutputError(f"--output {typed} is no folder; name a new one")
+                raise OutputError(f"{option} {typed} is no folder; name a new one")
         except FileNotFoundError:
             self._exists = False
         except OSError as error:  # a loop of links, a file in place of a folder
-            raise OutputError(f"--output {typed}: {(error.strerror or str(error)).lower()}; name a new folder") from None
+            raise OutputError(f"{option} {typed}: {(error.strerror or str(error)).lower()}; name a new folder") from None
         if str(typed) == "-":
-            raise OutputError("--output -: pictures need a folder; name a new one")
+            raise OutputError(f"{option} -: pictures need a folder; name a new one")
         self._refuse(reads, overwrite)
 
     def _refuse(self, reads: Iterable[Path], overwrite: bool) -> None:
@@ -127,14 +127,14 @@ class UserFolder:
             read = Path(os.path.realpath(path))
             if self._place.is_relative_to(read) or read.is_relative_to(self._place):
                 relation = "lies in" if self._place.is_relative_to(read) else "holds"
-                raise OutputError(f"--output {self.typed}: {relation} {path}, which is read; name another folder")
+                raise OutputError(f"{self._option} {self.typed}: {relation} {path}, which is read; name another folder")
         place = next(parent for parent in (self._place, *self._place.parents) if parent.exists())
         if not os.access(place, os.W_OK | os.X_OK):
-            raise OutputError(f"--output {self.typed}: no right to write in {place}; name another place")
+            raise OutputError(f"{self._option} {self.typed}: no right to write in {place}; name another place")
         if self._exists and not overwrite and next(self._place.iterdir(), None) is not None:
             raise OutputError(
-                f"--output {self.typed} has files in it; name a new folder, or say --overwrite: files of the same names are replaced, "
-                "and others stay"
+                f"{self._option} {self.typed} has files in it; name a new folder, or say --overwrite: files of the same names are "
+                "replaced, and others stay"
             )
 
     @contextmanager
@@ -203,7 +203,8 @@ def _csv(separator: str) -> Callable[[IO[bytes], Frames], None]:
         text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
         try:
             for number, frame in enumerate(frames):
-                lists = {name: frame[name].map(_joined) for name, kind in frame.dtypes.items() if str(kind) == "object"}
+                objects = [name for name, kind in frame.dtypes.items() if str(kind) == "object"]
+                lists = {name: pd.Series(map(_joined, frame[name]), frame.index, dtype="object") for name in objects}
                 frame.assign(**lists).to_csv(text, sep=separator, header=number == 0, index=False, float_format=FLOATS, lineterminator="\n")
         finally:
             text.detach()
