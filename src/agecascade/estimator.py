@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -33,6 +34,7 @@ from agecascade.params.data import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 __all__ = ["COLUMNS", "OF_THRESHOLD", "Columns", "Estimator", "FaceRow", "FoldModel"]
 PYRAMID = 2  # params.Detection.pyramid in photos: group photos are large, and their faces small
 BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
+_CREATING = threading.Lock()  # a detector of each thread; while it starts, it silences OpenCV for the whole process
 SHOWN_ROWS = 16  # as many where pictures are kept for drawing
 _SHARED = ("crop", "study", "step", "backbone", "method", "grid", "normalisation")  # keys of model.json
 
@@ -257,7 +259,8 @@ class Estimator:
                 "this model learned from crops around its data set's own landmarks, which no detector finds in a photo; "
                 "give it aligned crops (--aligned, aligned=True)"
             )
-        return create_finder(self.detector, self.detection)
+        with _CREATING:
+            return create_finder(self.detector, self.detection)
 
     def _frame(self, aligned: bool) -> Frame:
         # a crop as it was cut holds its margin already

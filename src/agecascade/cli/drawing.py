@@ -27,6 +27,8 @@ _LONGEST = 60  # characters of a photo's name
 class Drawer:
     """Draws each picture that has a face into a folder, and adds the columns `drawn` and, with maps, `map`: the names of the files."""
 
+    shown = SHOWN
+
     def __init__(self, folder: Path, grid: Sequence[float], explainer: Explainer | None = None) -> None:
         self._folder, self._explainer, self._pictures = folder, explainer, 0
         self._digits = 0 if grid[-1] - grid[0] >= YEARS_FROM else 1

@@ -111,7 +111,7 @@ def predict(
         made = _frames(estimator, sources, columns, aligned, _workers(workers), place, explain_too)
         target.write(_counted(made, rows))
     place_name = "screen" if output is None else "standard output" if target.standard else str(output)
-    _report(place_name, rows, sources, err=target.standard, more=_explained(estimator, columns))
+    _report(place_name, rows, sources, err=target.standard, more=_explained(estimator, columns, output is None))
 
 
 @app.command(epilog=STATUSES)
@@ -214,21 +214,18 @@ def _frames(
 
             explainer = Explainer.quickest(estimator)
         drawer = Drawer(folder, estimator.grid, explainer)
-    from agecascade.cli.drawing import SHOWN
-
     with _bar(sources, "predict") as bar:
-        for rows in estimator.face_batches(bar, aligned, workers=workers, shown=SHOWN if drawer else None):
+        for rows in estimator.face_batches(bar, aligned, workers=workers, shown=drawer and drawer.shown):
             frame = estimator.valued(rows, columns)
             yield frame if drawer is None else drawer(rows, frame)
 
 
-def _explained(estimator: Estimator, columns: Columns) -> str:
-    """What the numbers mean, behind the counts."""
-    coverage = estimator.coverage
-    text = "; value: the estimate, in years where the model learned ages"
-    text += "" if coverage is None else f"; low to high: its {100 * coverage:g} % interval"
-    grid = estimator.grid
-    return text + (f"; distribution: over the {len(grid)} labels {grid[0]:g} to {grid[-1]:g}" if columns.distribution else "")
+def _explained(estimator: Estimator, columns: Columns, screen: bool) -> str:
+    """What the numbers mean, behind the counts; in a file they are for those who look it up."""
+    coverage, grid = estimator.coverage, estimator.grid
+    text = "\nvalue: the estimate, in years where the model learned ages" if screen else ""
+    text += f"; low to high: its {100 * coverage:g} % interval" if screen and coverage is not None else ""
+    return text + (f"; distribution: over the {len(grid)} labels from {grid[0]:g} to {grid[-1]:g}" if columns.distribution else "")
 
 
 def _report(place: str, rows: Counter[str], sources: Sources, err: bool, more: str = "") -> None:

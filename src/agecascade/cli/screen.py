@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 ROWS = 40
 NARROWEST = 12  # columns for a path, however narrow the terminal is
-BOXES_FROM = 100  # columns of a terminal that has room for boxes
 CUT = "..."
 
 
@@ -56,10 +55,12 @@ class Screen:
 
 def lines(frame: pd.DataFrame, width: int) -> Iterator[str]:
     """A table of rows of `Estimator.predict`: the path once for each picture, numbers to the right, an error in their place."""
-    numbers = _numbers(frame, width)
-    taken = sum(column.width + 2 for column in numbers)
     names = _names(frame)
-    widest = max(NARROWEST, width - taken)
+    for boxes in (True, False):
+        numbers = _numbers(frame, boxes)
+        widest = max(NARROWEST, width - sum(column.width + 2 for column in numbers))
+        if max(map(_columns, names)) <= widest:
+            break
     names = [_shortened(name, widest, from_left=True) for name in names]
     left = max(map(_columns, ["path", *names]))
     yield "  ".join([_padded("path", left), *(f"{column.name:>{column.width}}" for column in numbers)]).rstrip()
@@ -71,12 +72,12 @@ def lines(frame: pd.DataFrame, width: int) -> Iterator[str]:
         yield _shortened("  ".join([_padded(name, left), *cells]).rstrip(), max(width, left + 20))
 
 
-def _numbers(frame: pd.DataFrame, width: int) -> list[_Column]:
-    """The columns behind the path."""
+def _numbers(frame: pd.DataFrame, boxes: bool) -> list[_Column]:
+    """The columns behind the path; boxes: also those of the face's box, where the terminal is wide enough for them."""
     digits = 1 if frame["value"].abs().max() >= 20 else 2  # years, or scores of 1 to 10
     forms = {"frame": "{:d}", "face": "{:d}", **dict.fromkeys(("value", "low", "high"), f"{{:.{digits}f}}")}
     forms |= {"probability": "{:.3f}", "decision": "{}"}
-    if width >= BOXES_FROM:
+    if boxes:
         forms |= dict.fromkeys(("left", "top", "right", "bottom"), "{:d}")
     forms |= {"score": "{:.2f}", "drawn": "{}"}
     filled = {name: form for name, form in forms.items() if name in frame and (name == "face" or frame[name].notna().any())}

@@ -15,6 +15,7 @@ from agecascade.plots.style import COLOURS
 USUAL, ALARM = COLOURS[0], COLOURS[1]  # blue and orange, which colour-blind readers can distinguish; white text is read on both
 SMALLEST = 800  # pixels of the longer side: smaller pictures are enlarged, so that text has room
 LARGEST_FACTOR = 3.0
+WIDEST = 1.4  # widths of a face that its tag takes
 FINE = 4  # times as large tags are drawn, and then reduced: smooth edges
 Pixels = NDArray[np.uint8]
 
@@ -55,7 +56,7 @@ def annotated(picture: Pixels, faces: Sequence[Marked]) -> Image.Image:
         _frame(overlay, box, ALARM if face.alarm else USUAL, line)
     placed: list[_Rect] = []
     for box, face in zip(boxes, faces, strict=True):
-        tag = _tag(face, _font_size(box, canvas.size))
+        tag = _tag(face, box, canvas.size)
         place = _place(tag.size, box, [other for other in boxes if other is not box], placed, canvas.size, line)
         placed.append(place)
         canvas.paste(tag, (round(place.left), round(place.top)), tag)
@@ -71,14 +72,17 @@ def _frame(overlay: ImageDraw.ImageDraw, box: _Rect, colour: str, line: int) -> 
     overlay.rounded_rectangle(edges, radius, outline=colour, width=line)
 
 
-def _font_size(box: _Rect, canvas: tuple[int, int]) -> int:
-    """Pixels of the value's letters: a share of the face, readable in the whole picture."""
+def _tag(face: Marked, box: _Rect, canvas: tuple[int, int]) -> Image.Image:
+    """The tag of a face, about as wide as the face, while it can be read in the whole picture."""
     longest = max(canvas)
-    return round(min(max(0.2 * (box.right - box.left), longest / 62, 13), longest / 26))
+    size = min(max(0.2 * (box.right - box.left), longest / 62), longest / 26)
+    width = _drawn_tag(face, 100).size[0] / 100  # for each pixel of the letters
+    fitting = WIDEST * (box.right - box.left) / width
+    return _drawn_tag(face, round(max(min(size, fitting), longest / 105, 11)))
 
 
-def _tag(face: Marked, size: int) -> Image.Image:
-    """The tag of a face, RGBA: name, value and detail on a coloured ground."""
+def _drawn_tag(face: Marked, size: int) -> Image.Image:
+    """Name, value and detail on a coloured ground, RGBA; size: pixels of the value's letters."""
     large, small = ImageFont.load_default(size * FINE), ImageFont.load_default(round(0.72 * size) * FINE)
     texts = [(text, font) for text, font in ((face.name, small), (face.value, large), (face.detail, small)) if text]
     gap, side = 0.35 * size * FINE, 0.42 * size * FINE
