@@ -88,6 +88,8 @@ class Sources:
                 yield from streams[kind](path)
 
     def _understood(self, name: str, listed: BinaryIO | None) -> Iterator[Input]:
+        if not name.strip():
+            raise FaceError(f"an empty name is no input; wanted is {WANTED}")
         if name == LIST:
             yield from (_file(path) for path in _listed(listed))
         elif name.startswith(videos.CAMERA) and not Path(name).exists():
@@ -103,7 +105,7 @@ class Sources:
         elif glob.has_magic(name):
             yield from self._matched(name)
         else:
-            raise FaceError(f"{printable(name) or 'an empty name'} does not exist; wanted is {WANTED}")
+            raise FaceError(f"{printable(name)} does not exist; wanted is {WANTED}")
 
     def _matched(self, pattern: str) -> Iterator[Input]:
         """What a pattern matches, sorted, each as if it were named; of files only those that are pictures, archives or videos by name."""

@@ -31,11 +31,11 @@ def frames_of(path: str, every: int, most: int | None) -> Iterator[Named]:
         if not capture.isOpened():
             yield Named(name, Unreadable("OpenCV cannot read it as a video: it is damaged, or of a kind that is not read"))
             return
-        read = yield from _taken(capture, name, every, most)
+        read, ended = yield from _taken(capture, name, every, most)
         announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if read == 0:
             yield Named(name, Unreadable("OpenCV reads no frame of this video: it is damaged, or of a kind that is not read"))
-        elif (most is None or read < every * most) and read < announced * (1 - LACKING) - 1:
+        elif ended and read < announced * (1 - LACKING) - 1:
             yield Named(name, Unreadable(f"the video ends after {read} of {announced} frames: it is cut or damaged"), read)
     finally:
         capture.release()
@@ -53,23 +53,26 @@ def camera_frames(name: str, every: int, most: int) -> Iterator[Named]:
             raise FaceError(f"{name}: OpenCV finds no such camera; plug it in, give the right to read it, or try another number")
         for _ in range(WARM_UP):
             capture.grab()
-        if not (yield from _taken(capture, name, every, most)):
+        read, _ = yield from _taken(capture, name, every, most)
+        if not read:
             raise FaceError(f"{name}: the camera gives no picture; see whether another program uses it")
     finally:
         capture.release()
 
 
-def _taken(capture: cv2.VideoCapture, name: str, every: int, most: int | None) -> Generator[Named, None, int]:
-    """Every n-th frame of an open capture as RGB (H, W, 3) uint8; returns how many frames went by."""
+def _taken(capture: cv2.VideoCapture, name: str, every: int, most: int | None) -> Generator[Named, None, tuple[int, bool]]:
+    """Every n-th frame of an open capture as RGB (H, W, 3) uint8; returns how many frames went by, and whether there are no more."""
     number = taken = 0
-    while (most is None or taken < most) and capture.grab():
+    while most is None or taken < most:
+        if not capture.grab():
+            return number, True
         if number % every == 0:
             there, frame = capture.retrieve()
             content = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if there and frame is not None and frame.size else None
             yield Named(name, Unreadable("OpenCV cannot read this frame") if content is None else np.asarray(content), number)
             taken += 1
         number += 1
-    return number
+    return number, False
 
 
 @contextmanager
