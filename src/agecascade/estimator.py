@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,28 +12,27 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 from pydantic import ValidationError
 
-from agecascade import model_folder
-from agecascade.age_thresholds import AgeCheck, probability_at_least
+from agecascade import released
+from agecascade.age_thresholds import AgeCheck
 from agecascade.errors import FaceError, ModelError
 from agecascade.faces.crops import SMALLEST_SIDE, Frame, cut
 from agecascade.faces.detection import DetectionResult, Finder, create_finder
 from agecascade.faces.face import Annotation, Face, Image
 from agecascade.imaging.inputs import named_pictures, opened
-from agecascade.inference import predict_values
-from agecascade.methods.base import Method
-from agecascade.model_folder import IDENTITY, ModelCard
-from agecascade.models.base import Network
+from agecascade.model_card import fold_folders
 from agecascade.params import Detection
 from agecascade.params.data import MAX_MEGAPIXELS, MOST_MEGAPIXELS
+from agecascade.runtimes import FoldModel, averaged, exported_without_card, load_fold
+
+__all__ = ["COLUMNS", "Estimator", "FaceRow", "FoldModel", "load_fold"]
 
 COLUMNS = ["path", "face", "value", "low", "high", "box", "score", "error"]
 OF_THRESHOLD = ["probability", "decision"]  # behind them, where an age is asked for
 PYRAMID = 2  # params.Detection.pyramid in photos: group photos are large, and their faces small
 BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
-_SHARED = ("crop", "study", "step", "backbone", "method", "grid", "normalisation")  # keys of model.json
+_SHARED = ("crop", "study", "step", "backbone", "method", "method_options", "grid", "normalisation")  # keys of model.json
 
 
 @dataclass(eq=False)
@@ -47,38 +47,8 @@ class FaceRow:
     crop: Image | None = None  # (S, S, 3)
 
 
-@dataclass(frozen=True, eq=False)
-class FoldModel:
-    """One trained network with its method and description."""
-
-    network: Network
-    method: Method
-    card: ModelCard
-
-    @property
-    def frame(self) -> Frame:
-        """How the network's faces are cropped."""
-        return self.card.crop.frame
-
-    def predict(self, crops: Image, threshold: float | None = None) -> np.ndarray:
-        """Value, low and high (3, N) in label units of crops (N, S, S, 3); low and high are NaN where the model has no interval.
-
-        With a threshold (4, N): also the probability of having reached it, NaN where the method predicts no distribution.
-        """
-        card = self.card
-        value, distribution = predict_values(
-            self.network, self.method, crops, card.image_size, card.channels, flip=card.flip, batch_size=BATCH_ROWS
-        )
-        unknown = np.full_like(value, np.nan)
-        ends = (unknown, unknown) if card.interval is None else card.interval.bounds(value, distribution, np.array(card.grid))
-        if threshold is None:
-            return np.stack([value, *ends])  # (3, N)
-        probability = unknown if distribution is None else probability_at_least(distribution, card.grid, threshold)
-        return np.stack([value, *ends, probability])  # (4, N)
-
-
 class Estimator:
-    """One model, or the mean over the folds of one."""
+    """One model, or all folds of one: the mean of their predictions; of their distributions where it decodes a mode or median."""
 
     def __init__(
         self,
@@ -101,21 +71,24 @@ class Estimator:
 
     @classmethod
     def load(
-        cls, folder: Path | str, device: str | None = None, *, max_side: int | None = None, min_score: float | None = None
+        cls,
+        folder: Path | str | None = None,
+        device: str | None = None,
+        *,
+        max_side: int | None = None,
+        min_score: float | None = None,
     ) -> Estimator:
-        """Read a folder with a model.json, or its parent: then all of its fold<k> are averaged.
+        """Read a folder with a model.json, or its parent: then all of its fold<k> are averaged; or the one model below it.
 
-        device: torch's name; the default is CUDA where there is one. max_side, min_score: of the detection in photos, where they shall
-        differ from training's. Raises ModelError where a file is missing or does not fit, and FaceError where one of these is no
-        setting of a detector.
+        folder: of a trained model or of an exported one; or an address of MLflow's registry, `models:/<name>@champion` or
+        `models:/<name>/<version>`; None: the model that comes with the package. device: torch's name, the default is CUDA where there
+        is one; exported files run on a processor by default. max_side, min_score: of the detection in photos, where they shall differ
+        from training's. Raises ModelError where a file is missing or does not fit, NotInstalledError where the library is that runs
+        it, and FaceError where one of these is no setting of a detector.
         """
-        folder = Path(folder)
-        if not folder.is_dir():
-            raise ModelError(
-                f"{folder} is no folder; a model folder holds model.json and model.safetensors: train the model first (`dvc repro`)"
-            )
-        paths = [folder] if (folder / "model.json").is_file() else _fold_folders(folder)
-        folds = [load_fold(path, device) for path in paths]
+        with _local(folder) as place:
+            paths = _model_folders(place)
+            folds = [load_fold(path, device) for path in paths]
         _refuse_other_models(paths, folds)
         crop = folds[0].card.crop
         return cls(folds, crop.detector if crop.repeatable else None, _in_photos(crop.detection, max_side, min_score))
@@ -191,10 +164,20 @@ class Estimator:
         crops = [row.crop for row in rows if row.crop is not None]
         values = np.full((3 + (check is not None), len(rows)), np.nan)  # value, low, high, probability
         if crops:
-            asked = () if check is None else (check.threshold,)
-            predictions = [fold.predict(np.stack(crops), *asked) for fold in self.folds]
-            values[:, [row.crop is not None for row in rows]] = np.mean(predictions, axis=0)  # (3 or 4, N)
+            values[:, [row.crop is not None for row in rows]] = self._of_folds(np.stack(crops), check)
         return _frame(rows, values, check)
+
+    def _of_folds(self, crops: Image, check: AgeCheck | None) -> np.ndarray:
+        """Value, low, high and with a check the probability (3 or 4, N): the mean over the folds.
+
+        A mode or median is that of the folds' mean distribution. Each fold's interval is then laid around it, and the mean of these is
+        the interval: the mean of intervals around the folds' own values need not hold it.
+        """
+        asked = () if check is None else (check.threshold,)
+        if len(self.folds) == 1 or (decoding := self.folds[0].mean_decoded) is None:
+            return np.mean([fold.predict(crops, *asked) for fold in self.folds], axis=0)  # (3 or 4, N)
+        value, distribution = averaged([fold.values(crops) for fold in self.folds], self.folds[0].card.grid, decoding)
+        return np.mean([fold.rows_of(value, distribution, *asked) for fold in self.folds], axis=0)  # (3 or 4, N)
 
 
 def _rows(batch: list[tuple[str, Image | str]], find: Finder, frame: Frame) -> list[FaceRow]:
@@ -266,11 +249,47 @@ def _in_photos(trained: dict[str, Any], max_side: int | None, min_score: float |
         raise FaceError(f"{fault['loc'][0]}: {fault['msg']}, found {fault['input']!r}") from None
 
 
-def _fold_folders(folder: Path) -> list[Path]:
-    """The folders fold0, fold1, ... of a model; raises ModelError where there is none, or one of them is missing."""
-    paths = model_folder.fold_folders(folder)
-    if not paths:
-        raise ModelError(f"{folder} holds no model.json, nor does a fold<k> in it; train the model first (`dvc repro`)")
+@contextmanager
+def _local(folder: Path | str | None) -> Iterator[Path]:
+    """The folder of a model while it is read: the released one, one of MLflow's registry, or the one that is named. Raises ModelError."""
+    if folder is None:
+        yield released.folder()
+    elif (address := registry_address(folder)) is not None:
+        from agecascade.registered import registered_folder
+
+        with registered_folder(address) as place:
+            yield place
+    elif Path(folder).is_dir():
+        yield Path(folder)
+    else:
+        raise ModelError(f"{folder} is no folder; a model folder holds model.json beside its weights: train the model first (`dvc repro`)")
+
+
+def registry_address(folder: Path | str) -> str | None:
+    """The address `models:/...` of a model in MLflow's registry, also where a Path was made of it; None for a folder."""
+    text = folder.as_posix() if isinstance(folder, Path) else folder
+    return text if text.startswith("models:/") else None
+
+
+def _model_folders(folder: Path) -> list[Path]:
+    """The folder itself, its fold0, fold1, ..., or those of the one model that lies below it; raises ModelError."""
+    if (folder / "model.json").is_file():
+        return [folder]
+    if (name := exported_without_card(folder)) is not None:
+        raise ModelError(f"{folder / name} has no model.json beside it, which says how faces are cropped; copy both (`agecascade export`)")
+    if paths := _folds(folder):
+        return paths
+    rows = [path for path in sorted(folder.iterdir()) if path.is_dir() and ((path / "model.json").is_file() or fold_folders(path))]
+    if len(rows) == 1:
+        return _model_folders(rows[0])
+    if rows:
+        raise ModelError(f"{folder} holds several models: {', '.join(path.name for path in rows)}; name one of them")
+    raise ModelError(f"{folder} holds no model.json, nor does a fold<k> in it; train the model first (`dvc repro`)")
+
+
+def _folds(folder: Path) -> list[Path]:
+    """The folders fold0, fold1, ... of a model; raises ModelError where one of them is missing."""
+    paths = fold_folders(folder)
     missing = next((k for k, path in enumerate(paths) if path.name != f"fold{k}"), None)
     if missing is not None:
         raise ModelError(f"{folder} holds {paths[-1].name} without fold{missing}; `dvc checkout` restores it, or name one fold alone")
@@ -284,13 +303,3 @@ def _refuse_other_models(paths: list[Path], folds: list[FoldModel]) -> None:
         for key in _SHARED:
             if getattr(fold.card, key) != getattr(first, key):
                 raise ModelError(f"{path}/model.json: `{key}` differs from {paths[0].name}'s; folds of one model share it")
-
-
-def load_fold(folder: Path, device: str | None = None) -> FoldModel:
-    """One model folder; device: torch's name, the default is CUDA where there is one. Raises ModelError."""
-    network, method, card = model_folder.load(folder)
-    if card.method == IDENTITY:
-        raise ModelError(f"{folder} recognises identities and estimates nothing; give a model of a cascade step, models/<step>/...")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device)
-    return FoldModel(network, method.to(device), card)
