@@ -215,7 +215,7 @@ def _frames(
             explainer = Explainer.quickest(estimator)
         drawer = Drawer(folder, estimator.grid, explainer)
     with _bar(sources, "predict") as bar:
-        for rows in estimator.face_batches(bar, aligned, workers=workers, shown=drawer and drawer.shown):
+        for rows in estimator.face_batches(bar, aligned, workers=workers, shown=drawer.shown if drawer else None):
             frame = estimator.valued(rows, columns)
             yield frame if drawer is None else drawer(rows, frame)
 

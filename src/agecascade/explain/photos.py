@@ -12,12 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agecascade.errors import ModelError, unknown_name
-from agecascade.estimator import Estimator, FaceRow, FoldModel
+from agecascade.estimator import Estimator, FaceRow
 from agecascade.explain import KINDS, comparison_ages, grad_cam, lacking, score_map
 from agecascade.explain.maps import enlarged
 from agecascade.explain.occlusion import PARTS, SQUARES, occlude, windows
 from agecascade.inference import predict_values
 from agecascade.plots.explanations import Bars, Panel, face_figure
+from agecascade.runtimes.torch_runtime import TorchModel
 
 TABLE = "faces.csv"
 COLUMNS = ["picture", "score_map_at", "grad_cam_at", "occlusion_at", "occlusion_change"]  # behind those of `predict`
@@ -32,7 +33,7 @@ class Explainer:
     def __init__(self, estimator: Estimator, kinds: Sequence[str] = (), layer: str = grad_cam.LAST) -> None:
         """kinds: of KINDS; empty for all that the model has. Raises ModelError naming what there is where one, or the layer, is not."""
         self.estimator, self.layer = estimator, layer
-        first = estimator.folds[0]
+        first = _trained(estimator)[0]
         allowed = [kind for kind in KINDS if lacking(first, kind) is None]
         for kind in kinds:
             if kind not in KINDS:
@@ -46,7 +47,7 @@ class Explainer:
     @classmethod
     def quickest(cls, estimator: Estimator) -> Explainer:
         """With one map, which takes one pass: the score map where the model has it, else Grad-CAM. Raises ModelError without either."""
-        folds = _looked_into(estimator)
+        folds = _trained(estimator)
         allowed = [kind for kind in QUICK if lacking(folds[0], kind) is None]
         if not allowed:
             raise ModelError(f"--explain: {lacking(folds[0], QUICK[-1])}; `agecascade explain` draws the kinds that this model has")
@@ -84,10 +85,10 @@ class Explainer:
 
     def _maps(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Of each kind the mean over the folds, (N, S, S), (N, 49) or (N, K), and "distribution" (N, K) where there is one."""
-        of_folds = [self._of_fold(fold, crops) for fold in self.estimator.folds]
+        of_folds = [self._of_fold(fold, crops) for fold in _trained(self.estimator)]
         return {kind: np.mean([maps[kind] for maps in of_folds], axis=0) for kind in of_folds[0]}
 
-    def _of_fold(self, fold: FoldModel, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    def _of_fold(self, fold: TorchModel, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         card, size = fold.card, crops.shape[1]
         maps: dict[str, NDArray[Any]] = {}
         if "score_map" in self.kinds:
@@ -128,15 +129,18 @@ class Explainer:
             bars.append(Bars(np.array(self.estimator.folds[0].card.grid), maps["distribution"][i], value))
         if "comparison_ages" in maps:
             deltas = maps["comparison_ages"][i]
-            head: Any = self.estimator.folds[0].network.head
+            head: Any = _trained(self.estimator)[0].network.head
             ages = head.ages[:: head.sampling].cpu().numpy()
             bars.append(Bars(ages, deltas, value, "comparison age", "looks older by"))
         return bars
 
 
-def _looked_into(estimator: Estimator) -> list[FoldModel]:
-    """The folds, whose layers are looked into."""
-    return estimator.folds
+def _trained(estimator: Estimator) -> list[TorchModel]:
+    """The folds, whose layers are looked into; raises ModelError where they are exported graphs."""
+    folds = [fold for fold in estimator.folds if isinstance(fold, TorchModel)]
+    if len(folds) < len(estimator.folds):
+        raise ModelError("an exported model has no layers to look into; give the folder of the trained model (models/<step>/<row>)")
+    return folds
 
 
 def _squares(change: NDArray[Any], size: int) -> NDArray[np.float64]:

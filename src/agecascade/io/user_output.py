@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pandas as pd
 
 from agecascade.errors import OutputError
+from agecascade.extras import not_installed
 from agecascade.io.files import SIGNIFICANT_DIGITS, half_written, sweep
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class UserOutput:
     def __init__(self, typed: Path, inputs: Iterable[Path] = (), folders: Iterable[Path] = ()) -> None:
         """typed: `-` for the standard output. inputs: files that are read; folders: those in which nothing may be written.
 
-        Raises OutputError where the output is a folder, an input, or of an unknown format.
+        Raises OutputError where the output is a folder, an input, or of an unknown format, NotInstalledError where that needs a library.
         """
         self.typed = typed
         open_file = _open_file(typed)
@@ -50,6 +51,8 @@ class UserOutput:
         device = self._status is not None and not stat.S_ISREG(self._status.st_mode)
         self._streamed = device or open_file is not None  # written to where it is, in place of a new file
         self._write = FORMATS[".csv" if self.standard else _suffix(typed, any_name=self._streamed)]
+        if self._write is _parquet:
+            _require_arrow(typed)
         if not self.standard:
             self._refuse_inputs(inputs, folders)
             self._refuse_forbidden()
@@ -267,6 +270,14 @@ def _parquet(file: IO[bytes], frames: Frames) -> None:
     finally:
         if writer is not None:
             writer.close()
+
+
+def _require_arrow(typed: Path) -> None:
+    """Raise NotInstalledError without pyarrow, which an installation for prediction alone does not have."""
+    try:
+        import pyarrow  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise not_installed(error, f"--output {typed}: a Parquet file") from None
 
 
 def _schema(frame: pd.DataFrame) -> pa.Schema:
