@@ -58,9 +58,10 @@ def lines(frame: pd.DataFrame, width: int) -> Iterator[str]:
     names = _names(frame)
     for boxes in (True, False):
         numbers = _numbers(frame, boxes)
-        widest = max(NARROWEST, width - sum(column.width + 2 for column in numbers))
-        if max(map(_columns, names)) <= widest:
+        room = width - sum(column.width + 2 for column in numbers)
+        if max(map(_columns, ["path", *names])) <= room:
             break
+    widest = max(NARROWEST, room)
     names = [_shortened(name, widest, from_left=True) for name in names]
     left = max(map(_columns, ["path", *names]))
     yield "  ".join([_padded("path", left), *(f"{column.name:>{column.width}}" for column in numbers)]).rstrip()
