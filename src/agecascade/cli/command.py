@@ -8,10 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from io import TextIOWrapper
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from agecascade import __version__
 from agecascade.errors import AgecascadeError, os_error_line
 
 STATUSES = (
@@ -26,6 +27,19 @@ app = typer.Typer(
     help="Age models from archive to MAE table.",
     epilog=STATUSES,
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"agecascade {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and end.")] = False,
+) -> None:
+    """Age models from archive to MAE table."""
 
 
 def one_line(command: Callable[..., None]) -> Callable[..., None]:
