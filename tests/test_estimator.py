@@ -534,3 +534,26 @@ def test_a_failure_in_a_worker_is_raised_where_it_is_read() -> None:
         brightness()[0].predict(pictures(), aligned=True, workers=3)
     with pytest.raises(FaceError, match="workers: 1 or more is wanted, found 0"):
         brightness()[0].predict([], workers=0)
+
+
+def learned(*drawn: bool) -> list[dict[str, Any]]:
+    return [{"step": f"s{i}", "dataset": f"set{i}", "pictures": 100, "drawn": one} for i, one in enumerate(drawn)]
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "note"),
+    [
+        (None, None),  # an older card: unknown
+        ([], None),
+        (learned(False, False), None),
+        (learned(True, True), "the model has seen drawn faces alone (set0, set1): its values mean nothing for photos"),
+        (learned(True, False), "the model also learned from drawn faces (set0): its values mean little for photos"),
+    ],
+)
+def test_every_row_says_that_the_model_learned_from_drawn_faces(tmp_path: Path, trained_on: Any, note: str | None) -> None:
+    folder = write_model(tmp_path / "model", 3, **({} if trained_on is None else {"trained_on": trained_on}))
+    loaded = Estimator.load(folder)
+    assert loaded.note == note
+    frame = loaded.predict([noise(0, SIZE, SIZE), None], aligned=True)
+    assert [None if pd.isna(said) else said for said in frame["note"]] == [note, note]
+    assert frame["error"].isna().tolist() == [True, False]

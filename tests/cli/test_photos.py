@@ -291,3 +291,14 @@ def test_nothing_of_a_library_is_printed_beside_the_one_line(work: Path) -> None
     assert result.returncode == 1
     left = [line for line in result.stderr.replace("\r", "\n").splitlines() if line and not line.startswith("predict:")]
     assert left == ["error: broken.mp4: OpenCV cannot read it as a video: it is damaged, or of a kind that is not read"]
+
+
+def test_a_model_of_drawn_faces_warns_once_and_in_each_row(work: Path) -> None:
+    write_model(work / "drawn", 4, trained_on=[{"step": "target", "dataset": "fgnet", "pictures": 100, "drawn": True}])
+    result = predict("photos", "--output", "a.csv", model="drawn")
+    assert result.exit_code == 0, result.output
+    note = "the model has seen drawn faces alone (fgnet): its values mean nothing for photos"
+    assert [line for line in result.stderr.splitlines() if "drawn" in line] == [f"warning: {note}"]
+    frame = pd.read_csv("a.csv")
+    assert frame["note"].tolist() == [note] * 3
+    assert frame["error"].isna().all()
