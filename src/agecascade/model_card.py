@@ -129,6 +129,8 @@ class ModelCard:
         Channels.model_validate(self.normalisation)
         if any(after <= before for before, after in pairwise(self.grid)):
             raise ValueError("grid: its values must ascend")
+        if (self.exported is not None) != (self.format == EXPORTED_FORMAT):
+            raise ValueError(f"exported: a card of format {EXPORTED_FORMAT} has it, and no other")
         return self
 
     def network(self) -> Network:

@@ -14,6 +14,7 @@ import typer
 
 from agecascade import __version__
 from agecascade.errors import AgecascadeError, os_error_line
+from agecascade.extras import not_installed
 
 STATUSES = (
     "Exit status: 0 done; 1 an error or Ctrl-C ended the command, one line says why; 2 wrong usage; 3 done, but some pictures failed."
@@ -55,6 +56,8 @@ def one_line(command: Callable[..., None]) -> Callable[..., None]:
             sys.stdout.flush()
         except AgecascadeError as error:
             fail(str(error))
+        except ModuleNotFoundError as error:
+            fail(str(not_installed(error, f"agecascade {command.__name__}")))
         except KeyboardInterrupt:
             fail("interrupted; what was finished before stays as it was")
         except BrokenPipeError:
