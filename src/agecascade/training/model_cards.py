@@ -54,7 +54,7 @@ def model_card(name: str, folds: Sequence[ModelCard], dataset: str, recipe: Mapp
         *([] if tested is None else ["## Test\n\n" + "\n".join(tested.text) + "\n"]),
         _limits(card, tested),
         _USE,
-        f"## Use\n\n    agecascade predict --model models/{card.step}/{name} --input photos/ --output ages.csv\n",
+        f"## Use\n\n    agecascade predict photos/ --model models/{card.step}/{name} --output ages.csv\n",
     ]
     return "\n".join(parts)
 
