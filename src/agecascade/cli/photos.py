@@ -49,6 +49,7 @@ def predict(
     """Write one row per face: path, face, value, low, high, box, score, error; with --threshold also probability and decision."""
     from agecascade.io.user_output import UserOutput
 
+    _require_detection(aligned, max_side, min_score)
     listing = _listing(source)
     target = UserOutput(output, [*listing.paths, *_files_of(model)], folders=[model])
     from tqdm import tqdm
@@ -75,7 +76,9 @@ def explain(
         list[str] | None,
         typer.Option(help="score_map, grad_cam, occlusion or comparison_ages; several times for several. By default all the model has."),
     ] = None,
-    layer: Annotated[str, typer.Option(help="Of Grad-CAM: last, a block such as block4, or the path of a module.")] = "last",
+    layer: Annotated[
+        str | None, typer.Option(help="Of Grad-CAM: last (the default), a block such as block4, or the path of a module.")
+    ] = None,
     aligned: Aligned = False,
     max_side: MaxSide = None,
     min_score: MinScore = None,
@@ -84,6 +87,7 @@ def explain(
     """Draw what a model looks at in each face, and write a table of the faces."""
     from agecascade.io.user_output import UserFolder
 
+    _require_detection(aligned, max_side, min_score)
     listing = _listing(source)
     target = UserFolder(output, [source, model], overwrite)
     from tqdm import tqdm
@@ -97,6 +101,13 @@ def explain(
     with tqdm(listing.paths, desc="explain", unit="picture") as bar, target.opened() as folder:
         UserOutput(folder / TABLE).write(_counted(explainer.batches(bar, folder, aligned), rows))
     _report(str(output), rows, listing, err=False)
+
+
+def _require_detection(aligned: bool, max_side: int | None, min_score: float | None) -> None:
+    """Raise FaceError where an option of detection is given for crops, in which no face is searched for."""
+    for option, value in (("--max-side", max_side), ("--min-score", min_score)):
+        if aligned and value is not None:
+            raise FaceError(f"{option} is of the search for faces, and --aligned means that there is none; leave one of them away")
 
 
 def _report(place: str, rows: Counter[str], listing: Listing, err: bool) -> None:

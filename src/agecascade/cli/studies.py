@@ -23,6 +23,8 @@ def datasets(
     from agecascade.datasets import catalogue
     from agecascade.io.places import repository_root
 
+    if as_json and markdown:
+        raise AgecascadeError("--json and --markdown: give one of them")
     drawn = catalogue.drawn_folders(repository_root())
     cards = [catalogue.card(name, drawn)] if name is not None else catalogue.cards(drawn)
     if as_json:

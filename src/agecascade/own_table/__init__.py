@@ -26,6 +26,7 @@ from agecascade.io.fetch import cache_place
 from agecascade.io.places import printable
 from agecascade.own_table.columns import OPTION, encoding_of, has_decimal_commas, name_columns, serves, split_lines
 from agecascade.params import Detection
+from agecascade.schema import are_ages
 from agecascade.study import OWN, apply, overlay_of_reader
 
 NAME = "csv_table"
@@ -65,7 +66,7 @@ class Look:
         usual = float(np.mean((self.labels >= 0) & (self.labels <= OLDEST)))
         name = self.columns["label"]
         named = _AGE.search(name) and not _NO_YEARS.search(name)
-        return usual >= 0.95 and bool(named or self.labels.max() > 20)
+        return usual >= 0.95 and bool(named or are_ages(self.labels))
 
     @property
     def grid(self) -> dict[str, float]:

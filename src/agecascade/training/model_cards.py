@@ -10,6 +10,7 @@ from typing import Any
 from agecascade.model_folder import ModelCard
 
 NAME = "README.md"
+CALIBRATED = {"validation": "validation pictures", "other_folds": "the test pictures of the other folds"}
 _HEAD = """---
 library_name: agecascade
 pipeline_tag: image-classification
@@ -90,7 +91,11 @@ def _validation(folds: Sequence[ModelCard]) -> str:
     interval = folds[0].interval
     if interval is None:
         return f"{text} The model has no calibrated interval."
-    return f"{text} Intervals are conformal and are to hold {interval.coverage:.0%} of the labels."
+    kind = "a quantile for each band of labels" if interval.edges else "one quantile for all labels"
+    return (
+        f"{text} Intervals are conformal, with {kind}, and are to hold {interval.coverage:.0%} of the labels. They are calibrated on "
+        f"{CALIBRATED[interval.calibrated_on]}."
+    )
 
 
 def _limits(card: ModelCard, tested: Tested | None) -> str:
