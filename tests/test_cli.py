@@ -151,7 +151,7 @@ def test_predict_without_the_detector_leaves_the_earlier_file(tmp_path: Path, mo
     folder = write_pictures(tmp_path / "pictures")
     result = call("predict", "--model", write_model(tmp_path / "model", 4), "--input", folder, "--output", tmp_path / "ages.csv")
     assert result.exit_code == 1
-    assert "OpenCV cannot read it as a YuNet model" in result.stderr
+    assert "ONNX Runtime cannot read it as a YuNet model" in result.stderr
     assert (tmp_path / "ages.csv").read_text() == "earlier"
 
 

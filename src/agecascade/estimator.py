@@ -21,7 +21,7 @@ from agecascade.faces.crops import SMALLEST_SIDE, Frame, cut
 from agecascade.faces.detection import DetectionResult, Finder, create_finder
 from agecascade.faces.face import Annotation, Face, Image
 from agecascade.imaging.inputs import named_pictures, opened
-from agecascade.model_card import fold_folders
+from agecascade.model_card import Crop, fold_folders
 from agecascade.params import Detection
 from agecascade.params.data import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 from agecascade.runtimes import FoldModel, averaged, exported_without_card, load_fold
@@ -31,6 +31,7 @@ __all__ = ["COLUMNS", "Estimator", "FaceRow", "FoldModel", "load_fold"]
 COLUMNS = ["path", "face", "value", "low", "high", "box", "score", "error"]
 OF_THRESHOLD = ["probability", "decision"]  # behind them, where an age is asked for
 PYRAMID = 2  # params.Detection.pyramid in photos: group photos are large, and their faces small
+RUNTIME = "onnxruntime"  # params.Detection.runtime in photos, where YuNet found no face of training
 BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
 _SHARED = ("crop", "study", "step", "backbone", "method", "method_options", "grid", "normalisation")  # keys of model.json
 
@@ -91,7 +92,7 @@ class Estimator:
             folds = [load_fold(path, device) for path in paths]
         _refuse_other_models(paths, folds)
         crop = folds[0].card.crop
-        return cls(folds, crop.detector if crop.repeatable else None, _in_photos(crop.detection, max_side, min_score))
+        return cls(folds, crop.detector if crop.repeatable else None, _in_photos(crop, max_side, min_score))
 
     def predict(
         self, images: Any, aligned: bool = False, *, threshold: float | None = None, challenge: float | None = None
@@ -238,12 +239,17 @@ def _frame(rows: list[FaceRow], values: np.ndarray, check: AgeCheck | None = Non
     return pd.DataFrame({**columns, "probability": values[3], "decision": decisions}, columns=[*COLUMNS, *OF_THRESHOLD])
 
 
-def _in_photos(trained: dict[str, Any], max_side: int | None, min_score: float | None) -> Detection:
-    """The detection of training in photos: small faces are searched for in large ones, and what is given is changed."""
+def _in_photos(crop: Crop, max_side: int | None, min_score: float | None) -> Detection:
+    """The detection of training in photos: small faces are searched for in large ones, and what is given is changed.
+
+    The runtime stays that of training where YuNet found its faces, so that each pixel of a crop is the same.
+    """
+    trained = crop.detection
+    runtime = trained.get("runtime", "opencv") if crop.trained_with == "yunet" else RUNTIME
     given = {"max_side": max_side, "min_score": min_score}
     changed = {key: value for key, value in given.items() if value is not None}
     try:
-        return Detection.model_validate({**trained, "pyramid": max(PYRAMID, trained.get("pyramid", 0)), **changed})
+        return Detection.model_validate({**trained, "pyramid": max(PYRAMID, trained.get("pyramid", 0)), "runtime": runtime, **changed})
     except ValidationError as error:
         fault = error.errors()[0]
         raise FaceError(f"{fault['loc'][0]}: {fault['msg']}, found {fault['input']!r}") from None
