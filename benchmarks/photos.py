@@ -114,7 +114,7 @@ def paired(number: int, ours: list[str], peer: str, photos: list[Path], folder: 
 
 
 def predict(ours: list[str], source: Path, folder: Path, core: int | None) -> Run:
-    return run([*ours, "--input", str(source), "--output", str(folder / "ours.csv")], core)
+    return run([*ours, str(source), "--output", str(folder / "ours.csv")], core)
 
 
 def run(command: list[str], core: int | None) -> Run:

@@ -2,90 +2,45 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
-import torch
-from pydantic import ValidationError
+from numpy.typing import NDArray
 
-from agecascade import model_folder
-from agecascade.age_thresholds import AgeCheck, probability_at_least
-from agecascade.errors import FaceError, ModelError
-from agecascade.faces.crops import SMALLEST_SIDE, Frame, cut
-from agecascade.faces.detection import DetectionResult, Finder, create_finder
-from agecascade.faces.face import Annotation, Face, Image
-from agecascade.imaging.inputs import named_pictures, opened
-from agecascade.inference import averaged, predict_values
-from agecascade.methods.base import Method
-from agecascade.model_folder import IDENTITY, Crop, ModelCard
-from agecascade.models.base import Network
+from agecascade import released
+from agecascade.age_thresholds import AgeCheck
+from agecascade.errors import FaceError, ModelError, unknown_name
+from agecascade.faces.crops import Frame
+from agecascade.faces.detection import Finder, create_finder
+from agecascade.faces.face import Image
+from agecascade.faces.photos import changed, checked_limits, in_photos
+from agecascade.faces.rows import COLUMNS, OF_THRESHOLD, Columns, FaceRow, reduced, rows_of, table
+from agecascade.imaging.inputs import Named, named_pictures, opened
+from agecascade.io.threads import in_order
+from agecascade.model_card import note_on_drawn
 from agecascade.params import Detection
-from agecascade.params.data import MAX_MEGAPIXELS, MOST_MEGAPIXELS
+from agecascade.params.data import MAX_MEGAPIXELS
+from agecascade.runtimes import FoldModel, averaged, load_fold
+from agecascade.runtimes.folders import model_folders
 
-COLUMNS = ["path", "face", "value", "low", "high", "box", "score", "error"]
-OF_THRESHOLD = ["probability", "decision"]  # behind them, where an age is asked for
-PYRAMID = 2  # params.Detection.pyramid in photos: group photos are large, and their faces small
-RUNTIME = "onnxruntime"  # params.Detection.runtime in photos, where YuNet found no face of training
+__all__ = ["COLUMNS", "OF_THRESHOLD", "Columns", "Estimator", "FaceRow", "FoldModel", "load_fold"]
 BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
+_CREATING = threading.Lock()  # a detector of each thread; while it starts, it silences OpenCV for the whole process
+SHOWN_ROWS = 16  # as many where pictures are kept for drawing
 _SHARED = ("crop", "study", "step", "backbone", "method", "method_options", "grid", "normalisation")  # keys of model.json
 
 
-@dataclass(eq=False)
-class FaceRow:
-    """One face, or a picture without one, before its value is known."""
-
-    path: str
-    face: int | None = None
-    box: list[int] | None = None  # left, top, right, bottom in the picture's pixels
-    score: float = np.nan
-    error: str | None = None
-    crop: Image | None = None  # (S, S, 3)
-
-
-@dataclass(frozen=True, eq=False)
-class FoldModel:
-    """One trained network with its method and description."""
-
-    network: Network
-    method: Method
-    card: ModelCard
-
-    @property
-    def frame(self) -> Frame:
-        """How the network's faces are cropped."""
-        return self.card.crop.frame
-
-    def predict(self, crops: Image, threshold: float | None = None) -> np.ndarray:
-        """Value, low and high (3, N) in label units of crops (N, S, S, 3); low and high are NaN where the model has no interval.
-
-        With a threshold (4, N): also the probability of having reached it, NaN where the method predicts no distribution.
-        """
-        return self.rows_of(*self.values(crops), threshold)
-
-    def values(self, crops: Image) -> tuple[np.ndarray, np.ndarray | None]:
-        """Value (N,) in label units and distribution (N, K), or None, of crops (N, S, S, 3)."""
-        card = self.card
-        return predict_values(self.network, self.method, crops, card.image_size, card.channels, flip=card.flip, batch_size=BATCH_ROWS)
-
-    def rows_of(self, value: np.ndarray, distribution: np.ndarray | None, threshold: float | None = None) -> np.ndarray:
-        """As `predict`, of a value (N,) and a distribution (N, K): this fold's own, or those of all folds together."""
-        card = self.card
-        unknown = np.full_like(value, np.nan)
-        ends = (unknown, unknown) if card.interval is None else card.interval.bounds(value, distribution, np.array(card.grid))
-        if threshold is None:
-            return np.stack([value, *ends])  # (3, N)
-        probability = unknown if distribution is None else probability_at_least(distribution, card.grid, threshold)
-        return np.stack([value, *ends, probability])  # (4, N)
-
-
 class Estimator:
-    """One model, or all folds of one: the mean of their predictions, or of their distributions where a mode or median is decoded."""
+    """One model, or all folds of one: the mean of their predictions; of their distributions where it decodes a mode or median.
+
+    `predict` may run in several threads at once: each has a detector of its own.
+    """
 
     def __init__(
         self,
@@ -93,64 +48,135 @@ class Estimator:
         detector: str | None = "yunet",
         detection: Detection | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
+        batch_size: int = BATCH_ROWS,
+        note: str | None = None,
     ) -> None:
         """detector, detection: for photos; None where no detector can repeat the crops of training.
 
-        max_megapixels: a larger picture is a row with an error, and is not decoded. Raises FaceError where it is no such number.
+        max_megapixels: a larger picture is a row with an error, and is not decoded. batch_size: faces that the network sees at once, and
+        rows that are held at once. Raises FaceError where one of them is no such number.
         """
         self.folds = folds
         self.frame = folds[0].frame
         self.detector = detector
         self.detection = detection or Detection()
-        if not 0 < max_megapixels <= MOST_MEGAPIXELS:  # so that NaN is refused
-            raise FaceError(f"max_megapixels is above 0 and at most {MOST_MEGAPIXELS:g}, found {max_megapixels}")
-        self.max_megapixels = max_megapixels
+        self.max_megapixels, self.batch_size = checked_limits(max_megapixels, batch_size)
+        self.note = note  # what every row says of this model
 
     @classmethod
     def load(
-        cls, folder: Path | str, device: str | None = None, *, max_side: int | None = None, min_score: float | None = None
+        cls,
+        folder: Path | str | None = None,
+        device: str | None = None,
+        *,
+        max_side: int | None = None,
+        min_score: float | None = None,
     ) -> Estimator:
-        """Read a folder with a model.json, or its parent: then all of its fold<k> are averaged.
+        """Read a folder with a model.json, or its parent: then all of its fold<k> are averaged; or the one model below it.
 
-        device: torch's name; the default is CUDA where there is one. max_side, min_score: of the detection in photos, where they shall
-        differ from training's. Raises ModelError where a file is missing or does not fit, and FaceError where one of these is no
-        setting of a detector.
+        folder: of a trained model or of an exported one; or an address of MLflow's registry, `models:/<name>@champion` or
+        `models:/<name>/<version>`; None: the model that comes with the package. device: torch's name, the default is CUDA where there
+        is one; exported files run on a processor by default. max_side, min_score: of the detection in photos, where they shall differ
+        from training's. Raises ModelError where a file is missing or does not fit, NotInstalledError where the library is that runs
+        it, and FaceError where one of these is no setting of a detector.
         """
-        folder = Path(folder)
-        if not folder.is_dir():
-            raise ModelError(
-                f"{folder} is no folder; a model folder holds model.json and model.safetensors: train the model first (`dvc repro`)"
-            )
-        paths = [folder] if (folder / "model.json").is_file() else _fold_folders(folder)
-        folds = [load_fold(path, device) for path in paths]
+        with _local(folder) as place:
+            paths = model_folders(place)
+            folds = [load_fold(path, device) for path in paths]
         _refuse_other_models(paths, folds)
         crop = folds[0].card.crop
-        return cls(folds, crop.detector if crop.repeatable else None, _in_photos(crop, max_side, min_score))
+        detector = crop.detector if crop.repeatable else None
+        note = note_on_drawn([fold.card for fold in folds])
+        return cls(folds, detector, in_photos(crop.detection, crop.trained_with, max_side, min_score), note=note)
 
     def predict(
-        self, images: Any, aligned: bool = False, *, threshold: float | None = None, challenge: float | None = None
+        self,
+        images: Any,
+        aligned: bool = False,
+        *,
+        threshold: float | None = None,
+        challenge: float | None = None,
+        distribution: bool = False,
+        landmarks: bool = False,
+        workers: int = 1,
     ) -> pd.DataFrame:
-        """One row per face: path, face (0 is the largest), value, low, high, box, score, error.
+        """One row per face: path, face (0 is the largest), value, low, high, left, top, right, bottom, score, note, error.
 
-        images: one or several pictures, or a folder, which is searched through. A picture is a path, the bytes of a file, an RGB
-        uint8 array (H, W, 3), a uint8 tensor (3, H, W) or (H, W, 3), or a Pillow image; all but paths get their position as `path`.
-        What is no picture, cannot be read, has more than `max_megapixels` or no face gives one row with `error` and a value of NaN.
-        aligned: each picture is a crop already. Values and the interval's ends are in label units, box in pixels.
+        images: one or several pictures, a folder, which is searched through, or `imaging.sources.Sources`. A picture is a path, the
+        bytes of a file, an RGB uint8 array (H, W, 3), a uint8 tensor (3, H, W) or (H, W, 3), or a Pillow image; all but paths get their
+        position as `path`. What is no picture, cannot be read, has more than `max_megapixels` or no face gives one row with `error` and
+        a value of NaN. aligned: each picture is a crop already. Values and the interval's ends are in label units, the box in pixels.
         threshold: two columns more: the probability of having reached this age, by the predicted distribution, NaN where the method
         predicts none; and a decision, "pass" or "challenge", None without a face. Who passes is estimated at `challenge` or older; without
         `challenge`, the whole interval lies at or above the threshold (docs/how_to/thresholds.md).
+        distribution, landmarks: a column more each: the probabilities of the values of `grid`, and x and y of right eye, left eye, nose,
+        right and left mouth corner, in pixels. workers: threads that read pictures and find faces; the rows are the same with any number.
         Raises FaceError where the detector cannot run, a folder holds no picture, or `images` is neither a picture nor several, and
-        ModelError where the model knows only crops that no detector can repeat, or cannot tell the threshold.
+        ModelError where the model knows only crops that no detector can repeat, or cannot tell the threshold or a distribution.
         """
-        check = self.age_check(threshold, challenge)
-        frames = list(self._batches(images, aligned, check))
-        return pd.concat(frames, ignore_index=True) if frames else _frame([], np.empty((3 + (check is not None), 0)), check)
+        columns = self.columns(threshold, challenge, distribution=distribution, landmarks=landmarks, frame=getattr(images, "framed", False))
+        frames = [self.valued(rows, columns) for rows in self.face_batches(images, aligned, workers=workers)]
+        return pd.concat(frames, ignore_index=True) if frames else self.valued([], columns)
 
-    def predict_batches(
-        self, images: Any, aligned: bool = False, *, threshold: float | None = None, challenge: float | None = None
-    ) -> Iterator[pd.DataFrame]:
-        """As `predict`, in frames of some 256 rows, so that memory does not grow with the number of pictures."""
-        return self._batches(images, aligned, self.age_check(threshold, challenge))
+    def predict_batches(self, images: Any, aligned: bool = False, *, workers: int = 1, **options: Any) -> Iterator[pd.DataFrame]:
+        """As `predict`, with its options, in frames of some `batch_size` rows, so that memory does not grow with the number of pictures."""
+        columns = self.columns(**{"frame": getattr(images, "framed", False), **options})
+        return (self.valued(rows, columns) for rows in self.face_batches(images, aligned, workers=workers))
+
+    def ages(self, images: Any, aligned: bool = False, *, workers: int = 1) -> NDArray[np.float64]:
+        """The value of the largest face of each picture (N,), NaN without one: what scikit-learn's functions take as y_pred.
+
+        images, aligned and workers are those of `predict`, which raises as this does.
+        """
+        found: list[float] = []
+        for rows in self.face_batches(images, aligned, workers=workers):
+            values = self.valued(rows)["value"]
+            found += [value for value, row in zip(values, rows, strict=True) if not row.face]  # the largest, or none
+        return np.array(found)
+
+    @property
+    def grid(self) -> list[float]:
+        """The labels that a distribution gives probabilities of, ascending."""
+        return self.folds[0].card.grid
+
+    @property
+    def coverage(self) -> float | None:
+        """The share of faces that low to high hold; None where the model has no interval."""
+        intervals = [fold.card.interval for fold in self.folds]
+        return None if intervals[0] is None or None in intervals else intervals[0].coverage
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # scikit-learn's signature
+        """The settings that may be changed, as scikit-learn's estimators name them; `set_params` changes them."""
+        return {
+            "batch_size": self.batch_size,
+            "max_megapixels": self.max_megapixels,
+            "max_side": self.detection.max_side,
+            "min_score": self.detection.min_score,
+        }
+
+    def set_params(self, **params: Any) -> Estimator:
+        """Change settings of `get_params`; returns the estimator. Raises FaceError for an unknown one or one that cannot be."""
+        known = self.get_params()
+        for name in params:
+            if name not in known:
+                raise FaceError(unknown_name("setting of an Estimator", name, known))
+        new = {**known, **params}
+        detection = changed(self.detection, {name: new[name] for name in ("max_side", "min_score")})
+        self.max_megapixels, self.batch_size = checked_limits(new["max_megapixels"], new["batch_size"])
+        self.detection = detection
+        return self
+
+    def columns(
+        self,
+        threshold: float | None = None,
+        challenge: float | None = None,
+        *,
+        distribution: bool = False,
+        landmarks: bool = False,
+        frame: bool = False,
+    ) -> Columns:
+        """The columns that `predict` writes with these options. Raises ModelError where this model cannot tell the threshold."""
+        return Columns(self.age_check(threshold, challenge), frame, distribution, landmarks)
 
     def age_check(self, threshold: float | None, challenge: float | None = None) -> AgeCheck | None:
         """The question whether persons have reached an age; None without one. Raises ModelError where this model cannot answer it."""
@@ -162,22 +188,36 @@ class Estimator:
         check.require(self.folds[0].card.grid, all(fold.card.interval is not None for fold in self.folds))
         return check
 
-    def _batches(self, images: Any, aligned: bool, check: AgeCheck | None) -> Iterator[pd.DataFrame]:
-        for rows in self.face_batches(images, aligned):
-            yield self.valued(rows, check)
+    def face_batches(self, images: Any, aligned: bool = False, *, workers: int = 1, shown: int | None = None) -> Iterator[list[FaceRow]]:
+        """The cropped faces of the pictures that `predict` takes, some `batch_size` at once, without their values. Raises as `predict`.
 
-    def face_batches(self, images: Any, aligned: bool = False) -> Iterator[list[FaceRow]]:
-        """The cropped faces of the pictures that `predict` takes, some 256 at once, without their values. Raises as `predict`."""
-        find, frame = self._finder(aligned), self._frame(aligned)
-        rows: list[FaceRow] = []
+        shown: pixels of the longer side to which each picture is reduced and kept in its rows, for drawing.
+        """
+        if not workers >= 1:
+            raise FaceError(f"workers: 1 or more is wanted, found {workers}")
+        batch = self._finder(aligned).batch  # raises before any picture is read
         pictures = named_pictures(images)
-        while batch := [(name, opened(picture, self.max_megapixels)) for name, picture in islice(pictures, find.batch)]:
-            rows += _rows(batch, find, frame)
-            if len(rows) >= BATCH_ROWS:
+        several = iter(lambda: list(islice(pictures, batch)), [])
+        most = self.batch_size if shown is None else min(self.batch_size, SHOWN_ROWS)
+        rows: list[FaceRow] = []
+        for found in in_order(lambda named: self._cropped(named, aligned, shown), several, workers):
+            rows += found
+            if len(rows) >= most:
                 yield rows
                 rows = []
         if rows:
             yield rows
+
+    def _cropped(self, pictures: list[tuple[str, Any]], aligned: bool, shown: int | None) -> list[FaceRow]:
+        """The rows of some pictures, by this thread's detector."""
+        read = [(name, opened(picture, self.max_megapixels)) for name, picture in pictures]
+        rows: list[FaceRow] = []
+        for (_, picture), (_, image), found in zip(pictures, read, rows_of(read, self._finder(aligned), self._frame(aligned)), strict=True):
+            kept = None if shown is None or isinstance(image, str) else reduced(image, shown)
+            for row in found:
+                row.shown, row.frame = kept, picture.frame if isinstance(picture, Named) else None
+            rows += found
+        return rows
 
     def _finder(self, aligned: bool) -> Finder:
         if aligned:
@@ -187,117 +227,66 @@ class Estimator:
                 "this model learned from crops around its data set's own landmarks, which no detector finds in a photo; "
                 "give it aligned crops (--aligned, aligned=True)"
             )
-        return create_finder(self.detector, self.detection)
+        with _CREATING:
+            return create_finder(self.detector, self.detection)
 
     def _frame(self, aligned: bool) -> Frame:
         # a crop as it was cut holds its margin already
         return Frame(self.frame.size) if aligned else self.frame
 
-    def valued(self, rows: list[FaceRow], check: AgeCheck | None = None) -> pd.DataFrame:
+    def valued(self, rows: list[FaceRow], columns: Columns = Columns()) -> pd.DataFrame:  # noqa: B008  # immutable
         """The columns of `predict` of cropped faces and of pictures without one."""
-        crops = [row.crop for row in rows if row.crop is not None]
-        values = np.full((3 + (check is not None), len(rows)), np.nan)  # value, low, high, probability
-        if crops:
-            values[:, [row.crop is not None for row in rows]] = self._of_folds(np.stack(crops), check)
-        return _frame(rows, values, check)
+        found = [place for place, row in enumerate(rows) if row.crop is not None]
+        values = np.full((3 + (columns.check is not None), len(rows)), np.nan)  # value, low, high, probability
+        distributions: list[list[float] | None] = [None] * len(rows)
+        for start in range(0, len(found), self.batch_size):
+            places = found[start : start + self.batch_size]
+            crops = np.stack([rows[place].crop for place in places])  # type: ignore[misc]  # all have one
+            values[:, places], distribution = self._predicted(crops, columns)
+            for place, probabilities in zip(places, distribution.tolist(), strict=False):
+                distributions[place] = probabilities
+        return table(rows, values, columns, distributions, self.note)
 
-    def _of_folds(self, crops: Image, check: AgeCheck | None) -> np.ndarray:
-        """Value, low, high and with a check the probability (3 or 4, N): the mean over the folds.
+    def _predicted(self, crops: Image, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+        """The mean over the folds: values (3 or 4, N), and distributions (N, K), or none where they are not asked for.
 
         A mode or median is that of the folds' mean distribution. Each fold's interval is then laid around it, and the mean of these is
         the interval: the mean of intervals around the folds' own values need not hold it.
         """
-        asked = () if check is None else (check.threshold,)
-        first = self.folds[0]
-        if len(self.folds) == 1 or not first.method.decodes_mean:
-            return np.mean([fold.predict(crops, *asked) for fold in self.folds], axis=0)  # (3 or 4, N)
-        value, distribution = averaged(first.method, [fold.values(crops) for fold in self.folds])
-        return np.mean([fold.rows_of(value, distribution, *asked) for fold in self.folds], axis=0)  # (3 or 4, N)
+        asked = () if columns.check is None else (columns.check.threshold,)
+        decoding = None if len(self.folds) == 1 else self.folds[0].mean_decoded
+        if decoding is None and not columns.distribution:
+            return np.mean([fold.predict(crops, *asked) for fold in self.folds], axis=0), np.empty(0)
+        said = [fold.values(crops) for fold in self.folds]
+        known = [distribution for _, distribution in said if distribution is not None]
+        if len(known) < len(said):
+            raise ModelError(f"distribution: a model trained with {self.folds[0].card.method} predicts no distribution, but a value alone")
+        if decoding is not None:
+            said = [averaged(said, self.grid, decoding)] * len(said)
+        rows = [fold.rows_of(*one, *asked) for fold, one in zip(self.folds, said, strict=True)]
+        return np.mean(rows, axis=0), np.mean(known, axis=0)
 
 
-def _rows(batch: list[tuple[str, Image | str]], find: Finder, frame: Frame) -> list[FaceRow]:
-    """The cropped faces of each picture, or one row that says why there are none."""
-    pictures = [picture for _, picture in batch if not isinstance(picture, str)]
-    findings = iter(find(pictures, [Annotation()] * len(pictures)))
-    rows: list[FaceRow] = []
-    for name, picture in batch:
-        rows += [FaceRow(name, error=picture)] if isinstance(picture, str) else _picture_rows(name, picture, next(findings), frame)
-    return rows
+@contextmanager
+def _local(folder: Path | str | None) -> Iterator[Path]:
+    """The folder of a model while it is read: the released one, one of MLflow's registry, or the one that is named. Raises ModelError."""
+    if folder is None:
+        yield released.folder()
+    elif (address := registry_address(folder)) is not None:
+        from agecascade.registered import registered_folder
 
-
-def _picture_rows(name: str, picture: Image, finding: DetectionResult, frame: Frame) -> list[FaceRow]:
-    if finding.fault:
-        return [FaceRow(name, error=f"the detector failed: {finding.fault}")]
-    if not finding.faces:
-        return [FaceRow(name, error="no face found" if finding.unsound is None else "the points found make no face")]
-    return [_row(name, i, picture, face, frame) for i, face in enumerate(finding.faces)]
-
-
-def _row(name: str, number: int, picture: Image, face: Face, frame: Frame) -> FaceRow:
-    row = FaceRow(name, number, [round(float(edge)) for edge in face.box], np.nan if face.score is None else face.score)
-    try:
-        crop = cut(picture, face, Annotation(), frame)
-    except cv2.error as error:
-        row.error = f"OpenCV cannot crop it: {' '.join(str(error).split())[:200]}"
-        return row
-    if crop is None:
-        row.error = _no_crop(face)
+        with registered_folder(address) as place:
+            yield place
+    elif Path(folder).is_dir():
+        yield Path(folder)
     else:
-        row.crop = crop.image
-    return row
+        raise ModelError(f"{folder} is no folder; a model folder holds model.json beside its weights: train the model first (`dvc repro`)")
 
 
-def _no_crop(face: Face) -> str:
-    """Why a face cannot be cropped."""
-    width, height = face.box[2:] - face.box[:2]
-    if max(width, height) < SMALLEST_SIDE:
-        return f"{width:.3g} x {height:.3g} pixels are too few for a face"
-    return "the points found make no face"
-
-
-def _frame(rows: list[FaceRow], values: np.ndarray, check: AgeCheck | None = None) -> pd.DataFrame:
-    """The public columns: rows with their value, low and high (3, N); with a check, and a probability (4, N), those of OF_THRESHOLD too."""
-    columns = {
-        "path": pd.Series([row.path for row in rows], dtype="str"),
-        "face": pd.Series([row.face for row in rows], dtype="Int64"),
-        "value": values[0],
-        "low": values[1],
-        "high": values[2],
-        "box": pd.Series([row.box for row in rows], dtype="object"),
-        "score": pd.Series([row.score for row in rows], dtype="float64"),
-        "error": pd.Series([row.error for row in rows], dtype="str"),
-    }
-    if check is None:
-        return pd.DataFrame(columns, columns=COLUMNS)
-    decisions = pd.Series(check.decisions(values[0], values[1]), dtype="str")
-    return pd.DataFrame({**columns, "probability": values[3], "decision": decisions}, columns=[*COLUMNS, *OF_THRESHOLD])
-
-
-def _in_photos(crop: Crop, max_side: int | None, min_score: float | None) -> Detection:
-    """The detection of training in photos: small faces are searched for in large ones, and what is given is changed.
-
-    The runtime stays that of training where YuNet found its faces, so that each pixel of a crop is the same.
-    """
-    trained = crop.detection
-    runtime = trained.get("runtime", "opencv") if crop.trained_with == "yunet" else RUNTIME
-    given = {"max_side": max_side, "min_score": min_score}
-    changed = {key: value for key, value in given.items() if value is not None}
-    try:
-        return Detection.model_validate({**trained, "pyramid": max(PYRAMID, trained.get("pyramid", 0)), "runtime": runtime, **changed})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise FaceError(f"{fault['loc'][0]}: {fault['msg']}, found {fault['input']!r}") from None
-
-
-def _fold_folders(folder: Path) -> list[Path]:
-    """The folders fold0, fold1, ... of a model; raises ModelError where there is none, or one of them is missing."""
-    paths = model_folder.fold_folders(folder)
-    if not paths:
-        raise ModelError(f"{folder} holds no model.json, nor does a fold<k> in it; train the model first (`dvc repro`)")
-    missing = next((k for k, path in enumerate(paths) if path.name != f"fold{k}"), None)
-    if missing is not None:
-        raise ModelError(f"{folder} holds {paths[-1].name} without fold{missing}; `dvc checkout` restores it, or name one fold alone")
-    return paths
+def registry_address(folder: Path | str) -> str | None:
+    """The address `models:/...` of a model in MLflow's registry, also where a Path was made of it; None for a folder."""
+    text = folder.as_posix() if isinstance(folder, Path) else folder
+    return text if text.startswith("models:/") else None
 
 
 def _refuse_other_models(paths: list[Path], folds: list[FoldModel]) -> None:
@@ -307,13 +296,3 @@ def _refuse_other_models(paths: list[Path], folds: list[FoldModel]) -> None:
         for key in _SHARED:
             if getattr(fold.card, key) != getattr(first, key):
                 raise ModelError(f"{path}/model.json: `{key}` differs from {paths[0].name}'s; folds of one model share it")
-
-
-def load_fold(folder: Path, device: str | None = None) -> FoldModel:
-    """One model folder; device: torch's name, the default is CUDA where there is one. Raises ModelError."""
-    network, method, card = model_folder.load(folder)
-    if card.method == IDENTITY:
-        raise ModelError(f"{folder} recognises identities and estimates nothing; give a model of a cascade step, models/<step>/...")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device)
-    return FoldModel(network, method.to(device), card)

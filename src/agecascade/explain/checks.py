@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from agecascade.errors import ModelError, ParamsError
-from agecascade.estimator import FoldModel
 from agecascade.explain import require_kinds
 from agecascade.explain.grad_cam import require_maps
 from agecascade.model_folder import describe
 from agecascade.params import Explain, Params
+from agecascade.runtimes.torch_runtime import TorchModel
 
 
 def check_explanations(params: Params) -> None:
@@ -29,8 +29,8 @@ def _require(params: Params, entry: Explain) -> None:
             require_maps(_outline(params, step), entry.layer)
 
 
-def _outline(params: Params, step: str) -> FoldModel:
+def _outline(params: Params, step: str) -> TorchModel:
     """The main row's model of a step without weights, on the device "meta": neither memory nor random numbers are used."""
     ages = [float(age) for age in range(params.daa.sampling + 1)]  # no data set is known yet: so few that every n-th are two
     card = describe(params, step, params.main_row, ages, fold=0)
-    return FoldModel(card.outline().eval(), card.objective(), card)
+    return TorchModel(card.outline().eval(), card.objective(), card)
