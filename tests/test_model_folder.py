@@ -64,6 +64,7 @@ def test_an_older_card_with_fewer_keys_is_read(card: ModelCard, tmp_path: Path) 
     assert loaded_card.crop.frame == Frame(32, 0.1, "similarity", ((0.3, 0.3),) * 5)
     assert loaded_card.crop.detection == {
         "network": "resnet50",
+        "runtime": "opencv",
         "min_score": 0.7,
         "max_side": 640,
         "pyramid": 0,
