@@ -67,7 +67,8 @@ function spacing(grid, i) {
 }
 
 function drawn(svg, density, grid, threshold, x, y, floor) {
-  const lowest = grid[0], highest = grid[grid.length - 1];
+  const most = Math.max(...density), there = density.map((mass) => mass > most / 300);
+  const lowest = grid[Math.max(there.indexOf(true) - 1, 0)], highest = grid[Math.min(there.lastIndexOf(true) + 1, grid.length - 1)];
   const cut = threshold === null ? lowest : Math.min(Math.max(threshold, lowest), highest);
   for (const [from, to, young] of [[lowest, cut, true], [cut, highest, false]]) {
     if (from >= to) continue;

@@ -173,8 +173,15 @@ async function showFaces(photo, reply, threshold) {
   const notes = errors.map((row) => node("li", { className: "message", textContent: sentence(row.error) }));
   if (size.faces_left_out) notes.push(node("li", { className: "message", textContent: `${size.faces_left_out} smaller faces are left out.` }));
   photo.count.textContent = faces.length === 1 ? "1 face" : `${faces.length} faces`;
-  photo.content.replaceChildren(node("div", { className: "stage" }, await sheet(photo, boxes)), node("ul", { className: "faces" }, ...cards, ...notes));
+  photo.content.replaceChildren(node("div", { className: "stage" }, await sheet(photo, boxes)), list(photo, [...cards, ...notes]));
   $("said").textContent = `${photo.file.name}: ${photo.count.textContent}. ${faces.map(spoken).join(" ")} ${errors.map((row) => sentence(row.error)).join(" ")}`;
+}
+
+// a long list scrolls, by keys too
+function list(photo, parts) {
+  const made = node("ul", { className: "faces", tabIndex: 0 }, ...parts);
+  made.setAttribute("aria-label", `Faces of ${photo.file.name}`);
+  return made;
 }
 
 const sentence = (line) => `${line.charAt(0).toUpperCase()}${line.slice(1)}.`;
