@@ -20,11 +20,13 @@ import agecascade
 from agecascade import estimator as estimator_module
 from agecascade.age_thresholds import AgeCheck
 from agecascade.errors import FaceError, ModelError
-from agecascade.estimator import BATCH_ROWS, COLUMNS, PYRAMID, Estimator
+from agecascade.estimator import BATCH_ROWS, COLUMNS, PYRAMID, Columns, Estimator, FaceRow
 from agecascade.faces import detectors
+from agecascade.faces import rows as rows_module
 from agecascade.faces.crops import TEMPLATE, Frame
 from agecascade.faces.detectors import Annotation, Face
 from agecascade.faces.face import Image
+from agecascade.faces.rows import BOX
 from agecascade.imaging import decode_image, encode_image
 from agecascade.params import Detection
 from images import noise
@@ -56,7 +58,7 @@ def test_a_model_folder_gives_values_and_intervals(tmp_path: Path) -> None:
     assert frame["path"].tolist() == ["0", "1"]
     assert frame["face"].tolist() == [0, 0]
     np.testing.assert_allclose(frame[["value", "low", "high"]], [[30, 28, 32]] * 2, atol=1e-3)
-    assert frame["box"].tolist() == [[0, 0, SIZE, SIZE]] * 2
+    assert frame[BOX].to_numpy().tolist() == [[0, 0, SIZE, SIZE]] * 2
     assert frame["score"].isna().all()
     assert frame["error"].isna().all()
 
@@ -167,14 +169,14 @@ def test_a_limit_of_pixels_that_is_none_is_refused(limit: float) -> None:
 
 
 def test_a_crop_that_opencv_fails_at_costs_one_row(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = estimator_module.cut
+    real = rows_module.cut
 
     def fail(picture: Image, *arguments: Any) -> Any:
         if picture.shape[0] == 51:
             raise cv2.error("too large")
         return real(picture, *arguments)
 
-    monkeypatch.setattr(estimator_module, "cut", fail)
+    monkeypatch.setattr(rows_module, "cut", fail)
     estimator, _ = brightness()
     estimator.detector = "fake"
     frame = estimator.predict([noise(0, 51, 50), noise(0, 50, 50)])
@@ -201,8 +203,7 @@ def test_every_face_of_a_picture_has_its_row_the_largest_first(portraits: dict[s
     frame = brightness()[0].predict([both, np.zeros((100, 100, 3), np.uint8)])
     assert frame["face"].tolist()[:2] == [0, 1]
     assert frame["path"].tolist() == ["0", "0", "1"]
-    first, second = frame["box"][0], frame["box"][1]
-    assert first[0] > small.shape[1] > second[2]
+    assert frame["left"][0] > small.shape[1] > frame["right"][1]
     assert frame["score"][:2].between(0.7, 1.01).all()
     assert frame["error"][2] == "no face found"
     assert np.isnan(frame["value"][2])
@@ -240,7 +241,7 @@ def test_a_photo_is_looked_at_as_the_card_says(tmp_path: Path, fake: Fake) -> No
     folder = write_model(tmp_path / "model", 3, crop=CROP | {"detector": "fake", "crop": "box", "detection": detection})
     frame = Estimator.load(folder).predict([noise(0, 40, 50), noise(1, 43, 50), noise(2, 128, 64)])
     assert fake.calls == [[(40, 50)], [(43, 50)], [(22, 25)], [(64, 32)], [(128, 64)]]  # the last is longer than max_side: a finer level
-    assert frame["box"].tolist() == [[4, 6, 24, 26], [8, 12, 48, 51], [8, 12, 48, 52]]
+    assert frame[BOX].to_numpy().tolist() == [[4, 6, 24, 26], [8, 12, 48, 51], [8, 12, 48, 52]]
     assert frame["score"].tolist() == [0.75] * 3
 
 
@@ -429,6 +430,6 @@ def test_without_a_distribution_the_probability_is_missing_and_the_decision_is_n
 
 
 def test_a_picture_without_a_face_has_no_decision() -> None:
-    frame = Estimator.valued(brightness()[0], [estimator_module.FaceRow("a.jpg", error="no face found")], AgeCheck(18, 25))
+    frame = Estimator.valued(brightness()[0], [FaceRow("a.jpg", error="no face found")], Columns(AgeCheck(18, 25)))
     assert frame["decision"].isna().all()
     assert frame["probability"].isna().all()

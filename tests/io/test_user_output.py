@@ -29,12 +29,12 @@ def frames() -> Iterator[pd.DataFrame]:
         "value": "float64",
         "low": "float64",
         "high": "float64",
-        "box": "object",
+        "landmarks": "object",
         "score": "float64",
         "error": "str",
     }
     nothing = [("no.png", None, np.nan, np.nan, np.nan, None, np.nan, "no face found")]
-    faces = [(f"{i}.png", i, 40 + i / 3, 38.0, 42.0, [0, 1, 30, 40], 0.875, None) for i in range(3)]
+    faces = [(f"{i}.png", i, 40 + i / 3, 38.0, 42.0, [0, 1, 30.5, 40], 0.875, None) for i in range(3)]
     for rows in (nothing, faces):
         series = {name: pd.Series(list(values), dtype=columns[name]) for name, values in zip(columns, zip(*rows, strict=True), strict=True)}
         yield pd.DataFrame(series)
@@ -42,7 +42,10 @@ def frames() -> Iterator[pd.DataFrame]:
 
 def test_csv_is_what_it_was(tmp_path: Path) -> None:
     UserOutput(tmp_path / "ages.csv").write(frames())
-    as_text = (frame.assign(box=[None if box is None else " ".join(map(str, box)) for box in frame["box"]]) for frame in frames())
+    as_text = (
+        frame.assign(landmarks=[None if points is None else " ".join(map(str, points)) for points in frame["landmarks"]])
+        for frame in frames()
+    )
     write_csv(tmp_path / "before.csv", as_text)
     assert (tmp_path / "ages.csv").read_bytes() == (tmp_path / "before.csv").read_bytes()
 
@@ -68,10 +71,10 @@ def test_every_format_holds_every_row(tmp_path: Path, suffix: str) -> None:
     UserOutput(path).write(frames())
     rows = rows_of(path)
     assert [row["path"] for row in rows] == ["no.png", "0.png", "1.png", "2.png"]
-    assert rows[0]["value"] is rows[0]["box"] is rows[0]["face"] is None
+    assert rows[0]["value"] is rows[0]["landmarks"] is rows[0]["face"] is None
     assert rows[0]["error"] == "no face found"
     assert float(str(rows[3]["value"])) == pytest.approx(40 + 2 / 3, abs=1e-4)
-    assert rows[3]["box"] in ([0, 1, 30, 40], "0 1 30 40")
+    assert rows[3]["landmarks"] in ([0, 1, 30.5, 40], "0 1 30.5 40")
     assert float(str(rows[3]["face"])) == 2
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,20 @@ from agecascade.io.places import printable
 
 WANTED = "a path, encoded bytes, an RGB uint8 array (H, W, 3), a uint8 tensor (3, H, W) or (H, W, 3), or a Pillow image"
 _SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFDIR: "a folder"}
+
+
+class Unreadable(NamedTuple):
+    """In the place of a picture that is known to be none."""
+
+    reason: str
+
+
+class Named(NamedTuple):
+    """A picture under a name of its own: a member of an archive, a frame of a video."""
+
+    name: str
+    content: Any  # as WANTED, or Unreadable
+    frame: int | None = None  # of a video, from 0
 
 
 class Listing(NamedTuple):
@@ -84,6 +99,9 @@ def named_pictures(images: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(images, Mapping) or not isinstance(images, Iterable) or hasattr(images, "columns"):
         raise FaceError(f"pictures are wanted, not {_kind(images)}: {WANTED}, several of them, or a folder")
     for i, picture in enumerate(images):
+        if isinstance(picture, Named):
+            yield picture.name, picture
+            continue
         yield (printable(picture) if isinstance(picture, (str, os.PathLike)) else str(i)), picture
 
 
@@ -91,7 +109,7 @@ def _is_one(images: Any) -> bool:
     """Whether it is one picture, or what was meant as one; pictures stacked in one array or tensor have four dimensions."""
     if isinstance(images, np.ndarray):
         return images.ndim != 4 and not (images.ndim == 1 and images.dtype.kind in "OSU")
-    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Pillow.Image)):
+    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Pillow.Image, Named)):
         return True
     if hasattr(images, "read"):  # an open file, whose lines are no pictures
         return True
@@ -100,7 +118,11 @@ def _is_one(images: Any) -> bool:
 
 def opened(picture: Any, max_megapixels: float) -> Image | str:
     """A picture as RGB (H, W, 3) uint8, upright, or why it is none."""
+    if isinstance(picture, Named):
+        picture = picture.content
     try:
+        if isinstance(picture, Unreadable):
+            raise FaceError(picture.reason)
         if isinstance(picture, (str, os.PathLike)):
             return sound_image(_content(picture), max_megapixels)
         if isinstance(picture, (bytes, bytearray, memoryview)):
@@ -163,9 +185,8 @@ def _pixels(picture: Any) -> Image:
 
 
 def _is_tensor(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, torch.Tensor)
+    torch = sys.modules.get("torch")  # whoever has a tensor has imported it
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _kind(value: Any) -> str:

@@ -16,14 +16,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from agecascade.errors import OutputError
 from agecascade.io.files import SIGNIFICANT_DIGITS, half_written, sweep
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Frames = Iterator[pd.DataFrame]
 _OPEN_FILES = re.compile(r"/proc/\d+/fd")  # a folder of links to what a process has open
@@ -196,20 +197,22 @@ def _same(path: Path, status: os.stat_result) -> bool:
 
 
 def _csv(separator: str) -> Callable[[IO[bytes], Frames], None]:
-    """Write rows as text; a box is four numbers separated by spaces."""
+    """Write rows as text; a list is numbers separated by spaces."""
 
     def write(file: IO[bytes], frames: Frames) -> None:
         text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
         try:
             for number, frame in enumerate(frames):
-                boxes = [None if box is None else " ".join(map(str, box)) for box in frame["box"]]
-                frame.assign(box=boxes).to_csv(
-                    text, sep=separator, header=number == 0, index=False, float_format=FLOATS, lineterminator="\n"
-                )
+                lists = {name: frame[name].map(_joined) for name, kind in frame.dtypes.items() if str(kind) == "object"}
+                frame.assign(**lists).to_csv(text, sep=separator, header=number == 0, index=False, float_format=FLOATS, lineterminator="\n")
         finally:
             text.detach()
 
     return write
+
+
+def _joined(value: Any) -> Any:
+    return " ".join(FLOATS % number for number in value) if isinstance(value, list) else value
 
 
 def _compressed(write: Callable[[IO[bytes], Frames], None]) -> Callable[[IO[bytes], Frames], None]:
@@ -252,6 +255,9 @@ def _plain(value: Any) -> Any:
 
 
 def _parquet(file: IO[bytes], frames: Frames) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     writer = None
     try:
         for frame in frames:
@@ -263,8 +269,10 @@ def _parquet(file: IO[bytes], frames: Frames) -> None:
 
 
 def _schema(frame: pd.DataFrame) -> pa.Schema:
-    """Columns by their kind alone, for a first frame may hold nothing but missing values; objects are boxes."""
-    kinds = {"object": pa.list_(pa.int64()), "float64": pa.float64(), "Int64": pa.int64(), "int64": pa.int64(), "bool": pa.bool_()}
+    """Columns by their kind alone, for a first frame may hold nothing but missing values; objects are lists of numbers."""
+    import pyarrow as pa
+
+    kinds = {"object": pa.list_(pa.float64()), "float64": pa.float64(), "Int64": pa.int64(), "int64": pa.int64(), "bool": pa.bool_()}
     return pa.schema([(name, kinds.get(str(kind), pa.string())) for name, kind in frame.dtypes.items()])
 
 
