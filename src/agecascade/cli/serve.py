@@ -43,12 +43,15 @@ def serve(
 
     limits = Limits(max_megabytes, max_megapixels, max_pictures, max_faces, max_seconds, max_places)
     listener = bound(host, port)
+    import numpy as np
+
     from agecascade.estimator import Estimator
     from agecascade.serve.answers import Answers
     from agecascade.serve.service import Service
 
     estimator = Estimator.load(model, max_side=max_side, min_score=min_score)
-    estimator.max_megapixels = max_megapixels
+    estimator.set_params(max_megapixels=max_megapixels)
+    list(estimator.face_batches(np.zeros((64, 64, 3), np.uint8)))  # a detector that cannot run ends here
     service = Service(Answers(estimator, max_faces), limits, workers)
     if not is_loopback(host):
         typer.echo(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agecascade.errors import ModelError
 from agecascade.serve.jobs import Question
 
 if TYPE_CHECKING:
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
     from agecascade.estimator import Estimator, FaceRow
 
 Row = dict[str, Any]
-EDGES = ("left", "top", "right", "bottom")
 DIGITS = 6  # of a probability in a distribution
 NO_TORCH = "this installation has no torch, which draws maps: install agecascade[pipeline], and give a model folder that it trained"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answer:
-    """The rows of one picture, without `path`; left_out: smaller faces beyond the limit."""
+    """The rows of one picture; left_out: smaller faces beyond the limit."""
 
     rows: list[Row] = field(default_factory=list)
     left_out: int = 0
@@ -38,62 +38,48 @@ class Answers:
         """faces: of a picture, the largest first; smaller ones are counted, and have no row."""
         self.estimator, self._faces = estimator, faces
         self.lacking_maps = lacking_maps(estimator)
+        self.lacking_distribution = lacking_distribution(estimator)
 
     def __call__(self, pictures: Sequence[bytes], question: Question) -> list[Answer]:
-        """One answer for each picture; raises ModelError where the model cannot tell the threshold, or has no maps."""
-        check = self.estimator.age_check(question.threshold, question.challenge)
-        rows: list[list[Row]] = [[] for _ in pictures]
-        for faces in self.estimator.face_batches(list(pictures)):
-            frame = self.estimator.valued(faces, check)
-            more = self._more(faces, question)
-            for i, row in enumerate(_rows(frame)):
-                rows[int(row.pop("path"))].append(row | {name: values[i] for name, values in more.items()})
-        return [Answer(faces[: self._faces], max(0, len(faces) - self._faces)) for faces in rows]
+        """One answer for each picture; raises ModelError where the model cannot answer the question."""
+        columns = self.estimator.columns(question.threshold, question.challenge, distribution=question.distribution)
+        answers = [Answer() for _ in pictures]
+        for found in self.estimator.face_batches(list(pictures)):
+            faces = [row for row in found if row.face is None or row.face < self._faces]
+            for beyond in found:
+                answers[int(beyond.path)].left_out += beyond.face is not None and beyond.face >= self._faces
+            maps = self._maps(faces) if question.maps else {}
+            for i, (face, row) in enumerate(zip(faces, _rows(self.estimator.valued(faces, columns)), strict=True)):
+                answers[int(face.path)].rows.append({**row, "map": maps.get(i)} if question.maps else row)
+        return answers
 
-    def _more(self, faces: Sequence[FaceRow], question: Question) -> dict[str, list[Any]]:
-        """Further columns of cropped faces, None where there is none."""
+    def _maps(self, faces: Sequence[FaceRow]) -> dict[int, Row]:
+        """Of each cropped face what each place adds to the score, and the crop itself as a data address of a PNG."""
         cropped = {i: face.crop for i, face in enumerate(faces) if face.crop is not None}
-        crops = np.stack(list(cropped.values())) if cropped else None  # (N, S, S, 3)
-        more: dict[str, list[Any]] = {}
-        if question.distribution:
-            more["distribution"] = [None] * len(faces)
-            for i, distribution in zip(cropped, self._distributions(crops), strict=True):
-                more["distribution"][i] = distribution
-        if question.maps:
-            more["map"] = [None] * len(faces)
-            for i, score_map in zip(cropped, self._maps(crops), strict=True):
-                more["map"][i] = score_map
-        return more
-
-    def _distributions(self, crops: np.ndarray | None) -> list[list[float] | None]:
-        from agecascade.inference import predict_values
-
-        if crops is None:
-            return []
-        of_folds = []
-        for fold in self.estimator.folds:
-            card = fold.card
-            _, distribution = predict_values(fold.network, fold.method, crops, card.image_size, card.channels, flip=card.flip)
-            if distribution is None:
-                return [None] * len(crops)
-            of_folds.append(distribution)
-        return [[round(float(mass), DIGITS) for mass in row] for row in np.mean(of_folds, axis=0)]
-
-    def _maps(self, crops: np.ndarray | None) -> list[Row]:
-        """What adds to the score at each place of the crop, and the crop itself as a data address of a PNG."""
         if self.lacking_maps:
-            from agecascade.errors import ModelError
-
             raise ModelError(f"maps: {self.lacking_maps}")
-        if crops is None:
-            return []
+        if not cropped:
+            return {}
         from agecascade.explain.score_map import score_maps
 
+        crops = np.stack(list(cropped.values()))  # (N, S, S, 3)
         maps = np.mean([score_maps(fold, crops) for fold in self.estimator.folds], axis=0)  # (N, h, w)
-        return [
-            {"kind": "score_map", "crop": _address(crop), "values": np.round(of_face, DIGITS).tolist()}
-            for crop, of_face in zip(crops, maps, strict=True)
-        ]
+        return {
+            i: {"kind": "score_map", "crop": _address(crop), "values": np.round(of_face, DIGITS).tolist()}
+            for (i, crop), of_face in zip(cropped.items(), maps, strict=True)
+        }
+
+
+def lacking_distribution(estimator: Estimator) -> str | None:
+    """Why an estimator predicts no distribution; None where it does. It predicts a black crop, which also prepares the network."""
+    from agecascade.estimator import FaceRow
+
+    size = estimator.frame.size
+    try:
+        estimator.valued([FaceRow("", 0, crop=np.zeros((size, size, 3), np.uint8))], estimator.columns(distribution=True))
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 def lacking_maps(estimator: Estimator) -> str | None:
@@ -108,13 +94,11 @@ def lacking_maps(estimator: Estimator) -> str | None:
 
 
 def _rows(frame: pd.DataFrame) -> list[Row]:
-    """The rows of `predict` as JSON holds them: null for NaN and NA, the box as four columns."""
-    rows = []
-    for row in frame.to_dict("records"):
-        box = row.pop("box", None)
-        if "left" not in row:
-            row |= dict(zip(EDGES, box or [None] * 4, strict=True))
-        rows.append({str(name): _plain(value) for name, value in row.items()})
+    """The rows of `predict` as JSON holds them: null for NaN and NA, probabilities of a distribution rounded."""
+    rows = [{str(name): _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
+    for row in rows:
+        if row.get("distribution"):
+            row["distribution"] = [round(mass, DIGITS) for mass in row["distribution"]]
     return rows
 
 

@@ -26,6 +26,7 @@ class Answering(Protocol):
 
     estimator: Estimator
     lacking_maps: str | None
+    lacking_distribution: str | None
 
     def __call__(self, pictures: Sequence[bytes], question: Question) -> list[Answer]: ...
 
@@ -46,15 +47,15 @@ class Service:
                 uploads = await received(body, self.limits)
                 pictures = await asyncio.to_thread(_looked_at, uploads, self.limits)
                 readable = [picture for picture in pictures if picture.refusal is None]
-                if not readable and pictures[0].refusal:
-                    raise pictures[0].refusal
+                if not readable:
+                    raise pictures[0].refusal or AssertionError
                 answers = iter(await self._awaited(body, Job([picture.content for picture in readable], question)))
         except Refusal:
             await body.drop()
             raise
         told = [Answer([{"error": picture.refusal.line}]) if picture.refusal else next(answers) for picture in pictures]
         reply = self._reply(pictures, told, question)
-        answered(len(readable), sum(row["value"] is not None for row in reply["rows"]))
+        answered(len(readable), sum(row.get("value") is not None for row in reply["rows"]))
         return reply
 
     def _allow(self, question: Question) -> None:
@@ -65,6 +66,8 @@ class Service:
             raise Refusal(422, str(error)) from None
         if question.maps and self._answers.lacking_maps:
             raise Refusal(422, f"maps: {self._answers.lacking_maps}")
+        if question.distribution and self._answers.lacking_distribution:
+            raise Refusal(422, self._answers.lacking_distribution)
 
     async def _awaited(self, body: Body, job: Job) -> list[Answer]:
         """The answers to a job; it is withdrawn, with its pictures, where they come too late (504) or the client leaves."""
@@ -85,8 +88,7 @@ class Service:
                 job.pictures = []
 
     def _reply(self, pictures: Sequence[Picture], answers: Sequence[Answer], question: Question) -> dict[str, Any]:
-        columns = {name: None for answer in answers for row in answer.rows for name in row}
-        columns = {"path": None, "picture": None, "face": None, "value": None} | columns
+        columns = {"path": None, "picture": None} | {name: None for answer in answers for row in answer.rows for name in row}
         rows: list[Row] = []
         sizes = []
         for i, (picture, answer) in enumerate(zip(pictures, answers, strict=True)):
@@ -94,7 +96,7 @@ class Service:
             sizes.append({"path": picture.name, "width": picture.width, "height": picture.height, "faces_left_out": answer.left_out})
         reply: dict[str, Any] = {"model": self.model["name"], "pictures": sizes, "rows": rows}
         if question.distribution:
-            reply["grid"] = self._answers.estimator.folds[0].card.grid
+            reply["grid"] = self._answers.estimator.grid
         return reply
 
     @property
@@ -109,6 +111,7 @@ class Service:
             "highest": card.grid[-1],
             "coverage": card.interval.coverage if card.interval else None,
             "thresholds": self._tells(18.0, 25.0),
+            "distribution": self._answers.lacking_distribution is None,
             "maps": self._answers.lacking_maps is None,
             "without_maps": self._answers.lacking_maps,
         }

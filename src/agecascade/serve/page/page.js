@@ -53,7 +53,7 @@ function wrong(line) {
 }
 
 function query() {
-  const asked = new URLSearchParams({ distribution: "true" });
+  const asked = new URLSearchParams({ distribution: String(state.model?.distribution ?? false) });
   const threshold = number("threshold"), challenge = number("challenge");
   if (threshold !== null) asked.set("threshold", threshold);
   if (threshold !== null && challenge !== null) asked.set("challenge", challenge);
@@ -224,7 +224,7 @@ async function card(photo, row, grid, threshold) {
   made.append((await photo.shown) ? thumbnail(photo.image, row) : node("span", { className: "thumb" }));
   made.append(node("div", {}, node("p", { className: "age" }, years(row.value), node("small", { textContent: " years" })), node("p", { className: "interval", textContent: interval(row) })));
   made.append(row.decision ? decision(row) : node("span"));
-  const more = node("div", { className: "more" }, curve(row, grid, threshold, `Distribution of the age: ${spoken(row)}`));
+  const more = node("div", { className: "more" }, curve(row, grid ?? [state.model.lowest, state.model.highest], threshold, `Distribution of the age: ${spoken(row)}`));
   if (threshold !== null && row.probability !== null && row.probability !== undefined) {
     more.append(node("p", { className: "hint", textContent: `${percentage(row.probability)} of the distribution lies at ${threshold} or above.` }));
   }
