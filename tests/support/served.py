@@ -88,7 +88,7 @@ class Load:
 
 
 def load(server: Served, pictures: Sequence[bytes], clients: int, seconds: float, query: str = "threshold=18") -> Load:
-    """`clients` threads that ask for `seconds`, each its next picture as soon as it has an answer; told to wait (429), it waits a little."""
+    """`clients` threads that ask for `seconds`, each its next picture once it has an answer, after a pause where it got a 429."""
     import psutil
 
     seen, lock, process = Load(), threading.Lock(), psutil.Process(server.process.pid)

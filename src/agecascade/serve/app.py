@@ -55,6 +55,7 @@ def create_app(service: Service, loopback: bool = True, metrics: bool = False) -
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.state.jobs = service.jobs
     counters = Counters(lambda: service.jobs.taken) if metrics else None
     _add_predict(app, service, counters)
     _add_health(app, service)

@@ -31,6 +31,7 @@ class Row(BaseModel):
     right: float | None
     bottom: float | None
     score: float | None = Field(description="How sure the detector is, 0 to 1.")
+    note: str | None = Field(None, description="What is to be known of the model.")
     error: str | None = Field(description="Why there is no value.")
     probability: float | None = Field(None, description="Of having reached `threshold`.")
     decision: Literal["pass", "challenge"] | None = None
