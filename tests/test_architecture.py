@@ -26,7 +26,7 @@ LAYERS = [
     {"features", "training", "estimator", "splits"},
     {"regressors", "screening", "explain"},
     {"evaluation"},
-    {"dataset_report", "report"},
+    {"dataset_report", "report", "serve"},
     {"cli"},
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -82,7 +82,7 @@ def test_no_circle_of_imports() -> None:
 
 @pytest.mark.parametrize(
     ("library", "allowed"),
-    [("mlflow", {"tracking", "report"}), ("dvc", {"evaluation"}), ("lightning_fabric", {"training"})],
+    [("mlflow", {"tracking", "report"}), ("dvc", {"evaluation"}), ("lightning_fabric", {"training"}), ("fastapi", {"serve"})],
 )
 def test_a_library_has_one_room(library: str, allowed: set[str]) -> None:
     assert {part(path) for path in FILES if library in libraries(path)} <= allowed
@@ -99,5 +99,5 @@ def test_networks_and_objectives_know_no_files() -> None:
 def test_the_house_stays_small() -> None:
     packages = {path.parent for path in PACKAGE.rglob("__init__.py")} - {PACKAGE}
     modules = {path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"}
-    assert len(packages) + len(modules) <= 40
-    assert len(FILES) + len(list((ROOT / "pipeline").glob("*.py"))) <= 260
+    assert len(packages) + len(modules) <= 42
+    assert len(FILES) + len(list((ROOT / "pipeline").glob("*.py"))) <= 275

@@ -102,7 +102,8 @@ export async function heat(map, label) {
   const context = canvas.getContext("2d");
   context.drawImage(crop, 0, 0, 232, 232);
   const height = map.values.length, width = map.values[0].length;
-  const least = Math.min(...map.values.flat()), span = Math.max(...map.values.flat()) - least || 1;
+  const least = Math.min(...map.values.flat()), span = Math.max(...map.values.flat()) - least;
+  if (span === 0) return { canvas, flat: true };
   const small = document.createElement("canvas");
   small.width = width;
   small.height = height;
@@ -114,5 +115,5 @@ export async function heat(map, label) {
   small.getContext("2d").putImageData(pixels, 0, 0);
   context.imageSmoothingQuality = "high";
   context.drawImage(small, 0, 0, 232, 232);
-  return canvas;
+  return { canvas, flat: false };
 }

@@ -80,9 +80,9 @@ function add(files) {
     photo.image.src = photo.url;
     photo.shown = photo.image.decode().then(() => true, () => false);  // this browser may not know the format
     photo.article = frame(photo);
-    $("photos").prepend(photo.article);
     return photo;
   });
+  $("photos").prepend(...added.map((photo) => photo.article));
   state.photos.push(...added);
   added[0]?.article.scrollIntoView({ behavior: "smooth", block: "nearest" });
   askAll(added);
@@ -228,11 +228,17 @@ async function card(photo, row, grid, threshold) {
   if (threshold !== null && row.probability !== null && row.probability !== undefined) {
     more.append(node("p", { className: "hint", textContent: `${percentage(row.probability)} of the distribution lies at ${threshold} or above.` }));
   }
-  if (row.map) more.append(node("figure", { className: "map" }, await heat(row.map, "Score map over the face"), node("figcaption", { className: "hint", textContent: "Orange places speak most for the estimated age, dark ones least." })));
+  if (row.map) more.append(await mapped(row.map));
   if (row.note) more.append(node("p", { className: "hint", textContent: sentence(row.note) }));
   made.append(more);
   made.addEventListener("mouseenter", () => choose(photo, row.face, false));
   return made;
+}
+
+async function mapped(map) {
+  const drawn = await heat(map, "Score map over the face");
+  const said = drawn.flat ? "All places speak alike for the estimated age." : "Orange places speak most for the estimated age, dark ones least.";
+  return node("figure", { className: "map" }, drawn.canvas, node("figcaption", { className: "hint", textContent: said }));
 }
 
 function percentage(share) {
