@@ -68,7 +68,7 @@ def server(found: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     """A model that says 19 years, 17 to 21, of every face."""
     folder = tmp_path_factory.mktemp("served")
     model = write_model(folder / "model", 4, grid=AGES, crop=CROP | {"detector": "yunet" if found else "whole"})
-    with served(model, folder / "log") as server:
+    with served(model, folder / "log", "--max-megabytes", "2") as server:
         yield server
 
 
@@ -118,6 +118,7 @@ def test_a_photo_is_chosen_and_its_ages_are_read(
 def test_the_page_works_by_keyboard(chromium: Any, server: Served, photos: list[Path], found: bool) -> None:
     page = chromium.new_page(viewport={"width": 1200, "height": 900})
     page.set_default_timeout(WAIT)
+    page.on("filechooser", lambda chooser: None)  # from now on, so that no system's dialog takes the key
     page.goto(server.address)
     page.locator(".pill.ready").wait_for()
     page.keyboard.press("Tab")
@@ -141,7 +142,7 @@ def test_the_page_works_by_keyboard(chromium: Any, server: Served, photos: list[
     page.close()
 
 
-def test_what_cannot_be_answered_is_said_on_the_page(chromium: Any, server: Served, photos: list[Path]) -> None:
+def test_what_cannot_be_answered_is_said_on_the_page(chromium: Any, server: Served, photos: list[Path], tmp_path: Path) -> None:
     page = chromium.new_page(viewport={"width": 1200, "height": 900})
     page.set_default_timeout(WAIT)
     page.goto(server.address)
@@ -149,6 +150,10 @@ def test_what_cannot_be_answered_is_said_on_the_page(chromium: Any, server: Serv
     page.set_input_files("#files", photos[2])
     page.get_by_role("alert").get_by_text("text.jpg: its 10 bytes are no picture").wait_for()
     page.get_by_role("button", name="Remove text.jpg").click()
+    (tmp_path / "large.jpg").write_bytes(b"x" * 2_500_000)
+    page.set_input_files("#files", tmp_path / "large.jpg")
+    page.get_by_role("alert").get_by_text("large.jpg has 2.5 MB; this server takes 2 MB.").wait_for()
+    page.get_by_role("button", name="Remove large.jpg").click()
     page.set_input_files("#files", photos[0])
     page.locator(".face").first.wait_for()
     page.get_by_label("Legal age").fill("70")

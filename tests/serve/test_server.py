@@ -68,7 +68,7 @@ def test_a_slow_client_is_let_go_and_keeps_no_other_waiting(server: Served) -> N
     assert server.ask(picture())[0] == 200
     answer = connection.getresponse()
     assert answer.status == 408
-    assert 1 < time.monotonic() - begun < 20
+    assert 1.9 < time.monotonic() - begun < 20
     assert server.health["requests_under_way"] == 0
     connection.close()
 

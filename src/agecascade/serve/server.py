@@ -15,6 +15,7 @@ from agecascade.serve.limits import Limits
 from agecascade.serve.refusals import ServeError
 
 IDLE = 5  # seconds that a connection without a request is kept
+CONNECTIONS = 500  # open at once, below the usual bound of 1,024 open files; uvicorn answers 503 beyond
 
 
 class _Server(uvicorn.Server):
@@ -52,6 +53,7 @@ def run(app: FastAPI, jobs: Jobs, listener: socket.socket, limits: Limits) -> No
         access_log=False,  # names of files and addresses of clients are nobody's
         server_header=False,
         timeout_keep_alive=IDLE,
+        limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=max(1, round(2 * limits.seconds)),
     )
     server = _Server(config, jobs)

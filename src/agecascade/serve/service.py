@@ -13,7 +13,7 @@ from agecascade.serve.answers import Answer, Row
 from agecascade.serve.jobs import Job, Jobs, Question
 from agecascade.serve.limits import Limits
 from agecascade.serve.refusals import Refusal
-from agecascade.serve.uploads import Body, ClientGone, Picture, Upload, looked_at, received
+from agecascade.serve.uploads import SLOW, Body, ClientGone, Picture, Upload, looked_at, received
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -50,8 +50,9 @@ class Service:
                 if not readable:
                     raise pictures[0].refusal or AssertionError
                 answers = iter(await self._awaited(body, Job([picture.content for picture in readable], question)))
-        except Refusal:
-            await body.drop()
+        except Refusal as refusal:
+            if refusal.status != SLOW:
+                await body.drop()
             raise
         told = [Answer([{"error": picture.refusal.line}]) if picture.refusal else next(answers) for picture in pictures]
         reply = self._reply(pictures, told, question)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FORM = "multipart/form-data"
 RAW = "application/octet-stream"
+SLOW = 408  # the status of a body that does not come in time
 _LONGEST_NAME = 200  # characters of a file's name that are sent back
 _FIELDS = 32  # parts of a form that are no files, such as a button's value
 _DROPPED, _DROP_SECONDS = 4, 10.0  # times the limit of bytes, and seconds, for which the body of a refused request is read
@@ -105,7 +106,7 @@ async def received(body: Body, limits: Limits) -> list[Upload]:
             return await _of_form(body, options.get(b"boundary"), limits)
     except TimeoutError:
         line = f"the pictures did not arrive within {limits.seconds:g} seconds; send smaller ones, or over a faster network"
-        raise Refusal(408, line, Connection="close") from None
+        raise Refusal(SLOW, line, Connection="close") from None
 
 
 def _alone(content: bytes) -> list[Upload]:

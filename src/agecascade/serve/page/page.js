@@ -3,7 +3,7 @@
 import { curve, heat, thumbnail, years } from "./drawing.js";
 
 const $ = (id) => document.getElementById(id);
-const state = { photos: [], model: null, asked: 0 };
+const state = { photos: [], model: null, limits: null, asked: 0 };
 
 function node(name, properties = {}, ...children) {
   const made = document.createElement(name);
@@ -18,6 +18,7 @@ async function connect() {
   try {
     const health = await (await fetch("health")).json();
     state.model = health.model;
+    state.limits = health.limits;
     $("model").textContent = health.model.name;
     $("model").className = "pill ready";
     $("model").title = `agecascade ${health.version}`;
@@ -130,6 +131,8 @@ async function ask(photo) {
 
 // a full queue says when to come again; the page waits that long, a few times
 async function answered(file, attempts = 5) {
+  const most = state.limits?.megabytes, size = file.size / 1e6;
+  if (size > most) throw new Error(`${file.name} has ${size.toFixed(1)} MB; this server takes ${most} MB.`);
   const form = new FormData();
   form.append("picture", file, file.name);
   let response;
