@@ -22,9 +22,9 @@ import pandas as pd
 import torch
 
 from agecascade.augmentation import plain
-from agecascade.estimator import FoldModel
 from agecascade.evaluation.summary import summarise
 from agecascade.explain.occlusion import occlude, windows
+from agecascade.runtimes.torch_runtime import TorchModel
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from fold_models import random_model
@@ -67,7 +67,7 @@ def occlusion_figures(faces: int, by_loop: int) -> dict[str, float]:
     }
 
 
-def plain_loop(model: FoldModel, images: np.ndarray) -> np.ndarray:
+def plain_loop(model: TorchModel, images: np.ndarray) -> np.ndarray:
     """Predictions (N, 56), one hidden part of one picture at a time, then its mirror image."""
     values = np.empty((len(images), len(windows(SIZE))))
     with torch.inference_mode():

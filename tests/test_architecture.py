@@ -15,16 +15,19 @@ PACKAGE = ROOT / "src" / "agecascade"
 # from the ground up: what stands in a line imports from the lines above it alone
 LAYERS = [
     {"errors"},
+    {"extras", "released"},
     {"params", "schema", "labels", "metrics", "scoring", "conformal", "age_thresholds"},
     {"io"},
     {"archives", "plots", "tracking_store"},
-    {"imaging", "tracking"},
+    {"imaging", "registered", "tracking"},
     {"datasets", "faces", "synthetic"},
     {"loading", "methods", "models"},
+    {"model_card"},
     {"augmentation", "model_folder", "duplicates", "study"},
     {"inference", "pretrained", "leakage", "own_table"},
-    {"features", "training", "estimator", "splits"},
-    {"regressors", "screening", "explain"},
+    {"features", "training", "runtimes", "splits"},
+    {"estimator"},
+    {"regressors", "screening", "explain", "export"},
     {"evaluation"},
     {"dataset_report", "report", "serve"},
     {"cli"},
@@ -82,7 +85,7 @@ def test_no_circle_of_imports() -> None:
 
 @pytest.mark.parametrize(
     ("library", "allowed"),
-    [("mlflow", {"tracking", "report"}), ("dvc", {"evaluation"}), ("lightning_fabric", {"training"}), ("fastapi", {"serve"})],
+    [("mlflow", {"tracking", "registered", "report"}), ("dvc", {"evaluation"}), ("lightning_fabric", {"training"}), ("fastapi", {"serve"})],
 )
 def test_a_library_has_one_room(library: str, allowed: set[str]) -> None:
     assert {part(path) for path in FILES if library in libraries(path)} <= allowed
@@ -99,5 +102,5 @@ def test_networks_and_objectives_know_no_files() -> None:
 def test_the_house_stays_small() -> None:
     packages = {path.parent for path in PACKAGE.rglob("__init__.py")} - {PACKAGE}
     modules = {path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"}
-    assert len(packages) + len(modules) <= 42
-    assert len(FILES) + len(list((ROOT / "pipeline").glob("*.py"))) <= 275
+    assert len(packages) + len(modules) <= 48
+    assert len(FILES) + len(list((ROOT / "pipeline").glob("*.py"))) <= 285

@@ -17,15 +17,15 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from agecascade import estimator
 from agecascade.cli import SOME_FAILED, app
 from agecascade.errors import ParamsError
 from agecascade.faces import detectors
 from agecascade.faces.detectors.weights import YUNET
+from agecascade.faces.rows import COLUMNS
 from agecascade.imaging import encode_image
 from model_folders import CROP, write_model
 
-HEADER = ["path", "face", "value", "low", "high", "box", "score", "error"]
+HEADER = COLUMNS
 
 
 def call(*arguments: object) -> Result:
@@ -53,19 +53,18 @@ def write_pictures(folder: Path) -> Path:
 def test_predict_writes_one_row_per_picture_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_model(tmp_path / "model", 4)
     write_pictures(tmp_path / "pictures")
-    monkeypatch.setattr(estimator, "BATCH_ROWS", 2)  # so that the file is written in two goes
     monkeypatch.chdir(tmp_path)
-    result = call("predict", "--model", "model", "--input", "pictures", "--output", "out/ages.csv", "--aligned")
+    result = call("predict", "--model", "model", "pictures", "--output", "out/ages.csv", "--aligned", "--batch-size", 2)
     assert result.exit_code == 3, result.output  # one cannot be read
     with Path("out/ages.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == HEADER
     assert [row[0] for row in rows] == ["pictures/b.png", "pictures/broken.jpg", "pictures/sub/a.png"]
-    assert rows[0] == ["pictures/b.png", "0", "40", "38", "42", "0 0 30 40", "", ""]
-    assert rows[1] == ["pictures/broken.jpg", "", "", "", "", "", "", rows[1][-1]]
+    assert rows[0] == ["pictures/b.png", "0", "40", "38", "42", "0", "0", "30", "40", "", "", ""]
+    assert rows[1] == ["pictures/broken.jpg", *[""] * 10, rows[1][-1]]
     assert rows[1][-1].startswith("its 10 bytes are no picture of a format that is read")
     assert [path.name for path in Path("out").iterdir()] == ["ages.csv"]
-    assert "2 faces of 3 pictures, rows with an error: 1; left out: 1 .txt\n" in result.output
+    assert "2 faces of 3 pictures, rows with an error: 1; left out: 1 .txt" in result.output
 
 
 @pytest.mark.parametrize("name", ["ages.csv", "ages.parquet"])
@@ -79,9 +78,9 @@ def test_predict_goes_through_what_a_folder_of_photos_holds(tmp_path: Path, name
     (folder / ".thumbnails").mkdir()
     (folder / ".thumbnails" / "a.png").write_bytes(picture)
     output = tmp_path / name
-    result = call("predict", "--model", write_model(tmp_path / "model", 4), "--input", folder, "--output", output, "--aligned")
+    result = call("predict", "--model", write_model(tmp_path / "model", 4), folder, "--output", output, "--aligned")
     assert result.exit_code == SOME_FAILED, result.output
-    assert "3 faces of 7 pictures, rows with an error: 4; left out: 1 .txt\n" in result.output
+    assert "3 faces of 7 pictures, rows with an error: 4; left out: 1 .txt" in result.output
     frame = pd.read_csv(output) if name.endswith(".csv") else pd.read_parquet(output)
     rows = {Path(path).name: error for path, error in zip(frame["path"], frame["error"], strict=True)}
     assert pd.isna(rows["caf\\xe9.png"])
@@ -93,7 +92,7 @@ def test_predict_goes_through_what_a_folder_of_photos_holds(tmp_path: Path, name
 @pytest.mark.parametrize(("option", "value", "line"), [("--max-side", 3, "max_side: "), ("--min-score", 2.5, "min_score: ")])
 def test_a_detection_that_cannot_be_is_one_line(tmp_path: Path, option: str, value: float, line: str) -> None:
     folder = write_pictures(tmp_path / "pictures")
-    result = call("predict", "--model", write_model(tmp_path / "m", 4), "--input", folder, "--output", tmp_path / "a.csv", option, value)
+    result = call("predict", "--model", write_model(tmp_path / "m", 4), folder, "--output", tmp_path / "a.csv", option, value)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"error: {line}")
     assert result.stderr.count("\n") == 1
@@ -102,7 +101,7 @@ def test_a_detection_that_cannot_be_is_one_line(tmp_path: Path, option: str, val
 def test_predict_takes_one_picture(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures")
     output = tmp_path / "ages.csv"
-    result = call("predict", "--model", write_model(tmp_path / "model", 4), "--input", folder / "b.png", "--output", output, "--aligned")
+    result = call("predict", "--model", write_model(tmp_path / "model", 4), folder / "b.png", "--output", output, "--aligned")
     assert result.exit_code == 0, result.output
     assert len(output.read_text().splitlines()) == 2
 
@@ -110,7 +109,7 @@ def test_predict_takes_one_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "source", "line"),
     [
-        ("model", "absent", "absent does not exist; --input takes a picture or a folder of pictures"),
+        ("model", "absent", "absent does not exist; wanted is a picture, a folder, a pattern"),
         ("model", "model", "model holds no picture"),
         ("absent", "pictures", "absent is no folder"),
     ],
@@ -120,7 +119,7 @@ def test_predict_ends_with_one_line(tmp_path: Path, model: str, source: str, lin
     write_pictures(tmp_path / "pictures")
     output = tmp_path / "ages.csv"
     output.write_text("earlier")
-    result = call("predict", "--model", tmp_path / model, "--input", tmp_path / source, "--output", output, "--aligned")
+    result = call("predict", "--model", tmp_path / model, tmp_path / source, "--output", output, "--aligned")
     assert result.exit_code == 1
     assert result.stderr.startswith("error: ")
     assert line in result.stderr
@@ -135,7 +134,7 @@ def test_predict_without_the_detector_leaves_the_earlier_file(tmp_path: Path, mo
     monkeypatch.setattr(detectors, "_per_thread", threading.local())
     (tmp_path / "ages.csv").write_text("earlier")
     folder = write_pictures(tmp_path / "pictures")
-    result = call("predict", "--model", write_model(tmp_path / "model", 4), "--input", folder, "--output", tmp_path / "ages.csv")
+    result = call("predict", "--model", write_model(tmp_path / "model", 4), folder, "--output", tmp_path / "ages.csv")
     assert result.exit_code == 1
     assert "OpenCV cannot read it as a YuNet model" in result.stderr
     assert (tmp_path / "ages.csv").read_text() == "earlier"
@@ -143,7 +142,7 @@ def test_predict_without_the_detector_leaves_the_earlier_file(tmp_path: Path, mo
 
 def test_predict_on_photos_that_its_crops_cannot_be_made_of_is_one_line(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model", 4, crop=CROP | {"crop": "hull", "trained_with": "annotation"})
-    result = call("predict", "--model", model, "--input", write_pictures(tmp_path / "pictures"), "--output", tmp_path / "ages.csv")
+    result = call("predict", "--model", model, write_pictures(tmp_path / "pictures"), "--output", tmp_path / "ages.csv")
     assert result.exit_code == 1
     assert "give it aligned crops (--aligned" in result.stderr
     assert result.stderr.count("error: ") == 1
@@ -229,7 +228,7 @@ YEARS = [float(age) for age in range(15, 23)]  # the grid of `write_model`, whos
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.json", "a.jsonl", "a.parquet"])
 def test_predict_answers_whether_an_age_is_reached_in_every_format(tmp_path: Path, name: str) -> None:
     model, folder, output = write_model(tmp_path / "model", 4, grid=YEARS), write_pictures(tmp_path / "pictures"), tmp_path / name
-    result = call("predict", "--model", model, "--input", folder, "--output", output, "--aligned", "--threshold", 18, "--challenge", 19.5)
+    result = call("predict", "--model", model, folder, "--output", output, "--aligned", "--threshold", 18, "--challenge", 19.5)
     assert result.exit_code == SOME_FAILED, result.output  # the broken picture, as without a threshold
     readers: dict[str, Any] = {".csv": pd.read_csv, ".tsv": partial(pd.read_csv, sep="\t"), ".parquet": pd.read_parquet}
     readers |= {".json": pd.read_json, ".jsonl": partial(pd.read_json, lines=True)}
@@ -245,7 +244,7 @@ def test_without_a_challenge_age_the_interval_decides(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures")
     for peak, low, decision in ((4, 17, "challenge"), (6, 19, "pass")):
         model, output = write_model(tmp_path / f"model{peak}", peak, grid=YEARS), tmp_path / f"{peak}.csv"
-        call("predict", "--model", model, "--input", folder / "b.png", "--output", output, "--aligned", "--threshold", 18)
+        call("predict", "--model", model, folder / "b.png", "--output", output, "--aligned", "--threshold", 18)
         (row,) = pd.read_csv(output).to_dict("records")
         assert (row["low"], row["probability"], row["decision"]) == (low, 1, decision)
 
@@ -263,8 +262,18 @@ def test_without_a_challenge_age_the_interval_decides(tmp_path: Path) -> None:
 )
 def test_a_threshold_that_a_model_cannot_tell_is_one_line(tmp_path: Path, changes: Any, options: list[Any], line: str) -> None:
     model, output = write_model(tmp_path / "model", 4, **changes), tmp_path / "ages.csv"
-    result = call("predict", "--model", model, "--input", write_pictures(tmp_path / "p"), "--output", output, "--aligned", *options)
+    result = call("predict", "--model", model, write_pictures(tmp_path / "p"), "--output", output, "--aligned", *options)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"error: {line}")
     assert result.stderr.count("\n") == 1
     assert not output.exists()
+
+
+def test_the_earlier_flag_of_the_input_still_works_for_one_version(tmp_path: Path) -> None:
+    folder, output = write_pictures(tmp_path / "pictures"), tmp_path / "ages.csv"
+    result = call("predict", "--model", write_model(tmp_path / "model", 4), "--input", folder / "b.png", "--output", output, "--aligned")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines()[0] == (
+        "note: --input is the earlier form, and goes with the next version; write: agecascade predict INPUT..."
+    )
+    assert len(output.read_text().splitlines()) == 2

@@ -19,8 +19,9 @@ from typer.testing import CliRunner, Result
 
 from agecascade import cli, estimator
 from agecascade.cli import SOME_FAILED, app
-from agecascade.estimator import FaceRow
+from agecascade.faces.rows import Columns, FaceRow, table
 from agecascade.imaging import encode_image
+from agecascade.imaging.inputs import Named
 from devices import device
 
 PICTURE = encode_image(np.full((20, 20, 3), 90, np.uint8), "png", 100)
@@ -79,18 +80,26 @@ outputs = st.builds(
 class Echo:
     """In the Estimator's place: a row per picture, with an error for those whose name says so."""
 
-    def age_check(self, threshold: None, challenge: None) -> None:
-        """No age is asked for."""
+    note, coverage, grid = None, 0.8, [0.0, 100.0]
 
-    def predict_batches(self, paths: Iterator[Path], _aligned: bool, *, threshold: None, challenge: None) -> Iterator[pd.DataFrame]:
-        for path in paths:
-            row = FaceRow(str(path), error="cannot be read" if "broken" in path.name else None)
-            yield estimator._frame([row], np.full((3, 1), 40.0))
+    def set_params(self, **_: object) -> Echo:
+        return self
+
+    def columns(self, *_: object, **__: object) -> Columns:
+        return Columns()
+
+    def face_batches(self, pictures: Iterator[Named], _aligned: bool, **_: object) -> Iterator[list[FaceRow]]:
+        for name, _content, _frame in pictures:
+            broken = "broken" in Path(name).name
+            yield [FaceRow(name, None if broken else 0, error="cannot be read" if broken else None)]
+
+    def valued(self, rows: list[FaceRow], columns: Columns) -> pd.DataFrame:
+        return table(rows, np.full((3, len(rows)), 40.0), columns)
 
 
 @pytest.fixture(autouse=True)
 def _echo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimator.Estimator, "load", classmethod(lambda cls, folder, **_: Echo()))
+    monkeypatch.setattr(estimator.Estimator, "load", classmethod(lambda *_, **__: Echo()))
 
 
 def fill(folder: Path) -> None:
@@ -119,7 +128,7 @@ def contents(folder: Path) -> dict[str, object]:
 
 
 def predict(source: str, output: str) -> Result:
-    return CliRunner().invoke(app, ["predict", "--model", "model", "--input", source, "--output", output])
+    return CliRunner().invoke(app, ["predict", source, "--model", "model", "--output", output])
 
 
 @settings(max_examples=250, deadline=None)
@@ -169,7 +178,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("photos", "/proc/ages.csv", "error: "),
         ("photos", "full.csv", "error: no space left on the disk"),
         ("photos", "full", "error: no space left on the disk"),
-        ("pipe", "new.csv", "error: pipe is a pipe or a device; --input takes a picture or a folder of pictures: save it as a file first"),
+        ("pipe", "new.csv", "error: pipe is a pipe or a device, not a picture, a folder, "),
         ("null", "new.csv", "error: null is a pipe or a device"),
     ],
 )
@@ -196,15 +205,23 @@ def test_a_refused_output_costs_no_work(work: Path, monkeypatch: pytest.MonkeyPa
 def test_standard_output_holds_the_rows_alone(work: Path) -> None:
     result = predict("photos", "-")
     assert not (work / "-").exists()
-    assert result.stdout.splitlines()[0] == "path,face,value,low,high,box,score,error"
+    assert result.stdout.splitlines()[0] == "path,face,value,low,high,left,top,right,bottom,score,note,error"
     assert len(result.stdout.splitlines()) == 4
     assert "standard output: 2 faces of 3 pictures, rows with an error: 1" in result.stderr
 
 
-@pytest.mark.parametrize(("source", "status"), [("photos/a.png", 0), ("photos", SOME_FAILED), ("photos/broken.jpg", SOME_FAILED)])
+@pytest.mark.parametrize(("source", "status"), [("photos/a.png", 0), ("photos", SOME_FAILED)])
 def test_the_status_says_whether_pictures_failed(work: Path, source: str, status: int) -> None:
     assert predict(source, "new.csv").exit_code == status
     assert (work / "new.csv").exists()
+
+
+def test_where_nothing_could_be_read_there_is_one_line_and_the_earlier_file_stays(work: Path) -> None:
+    before = contents(work)
+    result = predict("photos/broken.jpg", "ages.csv")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "error: photos/broken.jpg: cannot be read"
+    assert contents(work) == before
 
 
 def test_the_help_names_every_status() -> None:
@@ -275,15 +292,17 @@ def test_outside_of_a_repository_is_one_line(work: Path, arguments: list[str]) -
 def test_a_name_that_the_terminal_cannot_show_ends_nothing(work: Path, encoding: str) -> None:
     code = (
         "from agecascade import cli, estimator\n"
-        "empty = {'predict_batches': lambda *_, **__: iter([]), 'age_check': lambda *_: None}\n"
+        "from agecascade.faces.rows import Columns\n"
+        "empty = {'note': None, 'coverage': None, 'grid': [0.0, 100.0], 'columns': lambda *_, **__: Columns()}\n"
+        "empty |= {'set_params': lambda self, **_: self, 'face_batches': lambda *_, **__: iter([])}\n"
         "estimator.Estimator.load = classmethod(lambda *_, **__: type('Empty', (), empty)())\n"
         "cli.app()"
     )
-    arguments = ["predict", "--model", "model", "--input", "photos/a.png", "--output", os.fsdecode("ä".encode() + b"\xe9.csv")]
+    arguments = ["predict", "photos/a.png", "--model", "model", "--output", os.fsdecode("ä".encode() + b"\xe9.csv")]
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     result = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert ".csv: 0 faces of 1 picture," in result.stdout
+    assert ".csv: 0 faces of 0 pictures," in result.stdout
     assert Path(os.fsdecode("ä".encode() + b"\xe9.csv")).exists()
 
 

@@ -17,18 +17,19 @@ import torch
 from safetensors.torch import save_file
 
 import agecascade
-from agecascade import estimator as estimator_module
 from agecascade.age_thresholds import AgeCheck
 from agecascade.errors import FaceError, ModelError
-from agecascade.estimator import BATCH_ROWS, COLUMNS, PYRAMID, Columns, Estimator, FaceRow
+from agecascade.estimator import BATCH_ROWS, COLUMNS, Columns, Estimator, FaceRow
 from agecascade.faces import detectors
 from agecascade.faces import rows as rows_module
 from agecascade.faces.crops import TEMPLATE, Frame
 from agecascade.faces.detectors import Annotation, Face
 from agecascade.faces.face import Image
+from agecascade.faces.photos import PYRAMID
 from agecascade.faces.rows import BOX
 from agecascade.imaging import decode_image, encode_image
 from agecascade.params import Detection
+from agecascade.runtimes import torch_runtime
 from images import noise
 from model_folders import CROP, GRID, SIZE, write_model
 
@@ -339,7 +340,7 @@ def no_json(folder: Path) -> None:
         (damage_weights, r"model\.safetensors is damaged"),
         (foreign_weights, r"model: the weights do not fit model\.json: .*Missing key"),
         (change(outputs=9, grid=[*GRID, 80.0]), r"model: the weights do not fit model\.json: .*size mismatch"),
-        (change(format=4), r"model\.json has format 4"),
+        (change(format=5), r"model\.json has format 5"),
         (change(crop=CROP | {"crop": "circle"}), r"model\.json is no model description: .*crop.*circle"),
         (change(crop=CROP | {"detection": {"min_scores": 1}}), r"model\.json is no model description: .*min_scores"),
         (change(grid=None), r"model\.json is no model description: grid: Field required"),
@@ -422,7 +423,7 @@ def test_the_probability_of_an_age_is_the_mean_over_folds(tmp_path: Path) -> Non
 
 
 def test_without_a_distribution_the_probability_is_missing_and_the_decision_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimator_module, "predict_values", lambda *_, **__: (np.array([21.0]), None))
+    monkeypatch.setattr(torch_runtime, "predict_values", lambda *_, **__: (np.array([21.0]), None))
     loaded = Estimator.load(write_model(tmp_path / "model", 2, grid=YEARS))
     frame = loaded.predict(noise(0, SIZE, SIZE), aligned=True, threshold=18, challenge=20)
     assert frame["probability"].isna().all()

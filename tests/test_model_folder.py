@@ -100,7 +100,7 @@ def test_damage_is_reported(card: ModelCard, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"weights do not fit model\.json.*head"):
         model_folder.load(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({**content, "format": 9}))
-    with pytest.raises(ModelError, match="has format 9, this version reads 1 to 3"):
+    with pytest.raises(ModelError, match="has format 9, this version reads 1 to 4"):
         model_folder.load(tmp_path)
     for broken in ({"mean": [0.5], "std": [0.2] * 3}, {"mean": [0.5] * 3}, None):
         (tmp_path / "model.json").write_text(json.dumps({**content, "normalisation": broken}))

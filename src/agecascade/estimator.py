@@ -2,76 +2,44 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from agecascade import model_folder
-from agecascade.age_thresholds import AgeCheck, probability_at_least
+from agecascade import released
+from agecascade.age_thresholds import AgeCheck
 from agecascade.errors import FaceError, ModelError, unknown_name
 from agecascade.faces.crops import Frame
 from agecascade.faces.detection import Finder, create_finder
 from agecascade.faces.face import Image
+from agecascade.faces.photos import changed, checked_limits, in_photos
 from agecascade.faces.rows import COLUMNS, OF_THRESHOLD, Columns, FaceRow, reduced, rows_of, table
 from agecascade.imaging.inputs import Named, named_pictures, opened
-from agecascade.inference import predict_values
 from agecascade.io.threads import in_order
-from agecascade.methods.base import Method
-from agecascade.model_folder import IDENTITY, ModelCard
-from agecascade.models.base import Network
+from agecascade.model_card import fold_folders
 from agecascade.params import Detection
-from agecascade.params.data import MAX_MEGAPIXELS, MOST_MEGAPIXELS
+from agecascade.params.data import MAX_MEGAPIXELS
+from agecascade.runtimes import FoldModel, averaged, exported_without_card, load_fold
 
-__all__ = ["COLUMNS", "OF_THRESHOLD", "Columns", "Estimator", "FaceRow", "FoldModel"]
-PYRAMID = 2  # params.Detection.pyramid in photos: group photos are large, and their faces small
+__all__ = ["COLUMNS", "OF_THRESHOLD", "Columns", "Estimator", "FaceRow", "FoldModel", "load_fold"]
 BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
-_SHARED = ("crop", "study", "step", "backbone", "method", "grid", "normalisation")  # keys of model.json
-
-
-@dataclass(frozen=True, eq=False)
-class FoldModel:
-    """One trained network with its method and description."""
-
-    network: Network
-    method: Method
-    card: ModelCard
-
-    @property
-    def frame(self) -> Frame:
-        """How the network's faces are cropped."""
-        return self.card.crop.frame
-
-    def predict(self, crops: Image, threshold: float | None = None) -> np.ndarray:
-        """Value, low and high (3, N) in label units of crops (N, S, S, 3); low and high are NaN where the model has no interval.
-
-        With a threshold (4, N): also the probability of having reached it, NaN where the method predicts no distribution.
-        """
-        return self.predict_distribution(crops, threshold)[0]
-
-    def predict_distribution(self, crops: Image, threshold: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """What `predict` returns, and the probabilities (N, K) of the grid's values, None where the method predicts none."""
-        card = self.card
-        value, distribution = predict_values(
-            self.network, self.method, crops, card.image_size, card.channels, flip=card.flip, batch_size=BATCH_ROWS
-        )
-        unknown = np.full_like(value, np.nan)
-        ends = (unknown, unknown) if card.interval is None else card.interval.bounds(value, distribution, np.array(card.grid))
-        if threshold is None:
-            return np.stack([value, *ends]), distribution  # (3, N)
-        probability = unknown if distribution is None else probability_at_least(distribution, card.grid, threshold)
-        return np.stack([value, *ends, probability]), distribution  # (4, N)
+_CREATING = threading.Lock()  # a detector of each thread; while it starts, it silences OpenCV for the whole process
+SHOWN_ROWS = 16  # as many where pictures are kept for drawing
+_SHARED = ("crop", "study", "step", "backbone", "method", "method_options", "grid", "normalisation")  # keys of model.json
 
 
 class Estimator:
-    """One model, or the mean over the folds of one. `predict` may run in several threads at once: each has a detector of its own."""
+    """One model, or all folds of one: the mean of their predictions; of their distributions where it decodes a mode or median.
+
+    `predict` may run in several threads at once: each has a detector of its own.
+    """
 
     def __init__(
         self,
@@ -90,29 +58,32 @@ class Estimator:
         self.frame = folds[0].frame
         self.detector = detector
         self.detection = detection or Detection()
-        self.max_megapixels, self.batch_size = _limits(max_megapixels, batch_size)
+        self.max_megapixels, self.batch_size = checked_limits(max_megapixels, batch_size)
         self.note: str | None = None  # what every row says of this model
 
     @classmethod
     def load(
-        cls, folder: Path | str, device: str | None = None, *, max_side: int | None = None, min_score: float | None = None
+        cls,
+        folder: Path | str | None = None,
+        device: str | None = None,
+        *,
+        max_side: int | None = None,
+        min_score: float | None = None,
     ) -> Estimator:
-        """Read a folder with a model.json, or its parent: then all of its fold<k> are averaged.
+        """Read a folder with a model.json, or its parent: then all of its fold<k> are averaged; or the one model below it.
 
-        device: torch's name; the default is CUDA where there is one. max_side, min_score: of the detection in photos, where they shall
-        differ from training's. Raises ModelError where a file is missing or does not fit, and FaceError where one of these is no
-        setting of a detector.
+        folder: of a trained model or of an exported one; or an address of MLflow's registry, `models:/<name>@champion` or
+        `models:/<name>/<version>`; None: the model that comes with the package. device: torch's name, the default is CUDA where there
+        is one; exported files run on a processor by default. max_side, min_score: of the detection in photos, where they shall differ
+        from training's. Raises ModelError where a file is missing or does not fit, NotInstalledError where the library is that runs
+        it, and FaceError where one of these is no setting of a detector.
         """
-        folder = Path(folder)
-        if not folder.is_dir():
-            raise ModelError(
-                f"{folder} is no folder; a model folder holds model.json and model.safetensors: train the model first (`dvc repro`)"
-            )
-        paths = [folder] if (folder / "model.json").is_file() else _fold_folders(folder)
-        folds = [load_fold(path, device) for path in paths]
+        with _local(folder) as place:
+            paths = _model_folders(place)
+            folds = [load_fold(path, device) for path in paths]
         _refuse_other_models(paths, folds)
         crop = folds[0].card.crop
-        return cls(folds, crop.detector if crop.repeatable else None, _in_photos(crop.detection, max_side, min_score))
+        return cls(folds, crop.detector if crop.repeatable else None, in_photos(crop.detection, max_side, min_score))
 
     def predict(
         self,
@@ -164,6 +135,12 @@ class Estimator:
         """The labels that a distribution gives probabilities of, ascending."""
         return self.folds[0].card.grid
 
+    @property
+    def coverage(self) -> float | None:
+        """The share of faces that low to high hold; None where the model has no interval."""
+        intervals = [fold.card.interval for fold in self.folds]
+        return None if intervals[0] is None or None in intervals else intervals[0].coverage
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # scikit-learn's signature
         """The settings that may be changed, as scikit-learn's estimators name them; `set_params` changes them."""
         return {
@@ -180,8 +157,8 @@ class Estimator:
             if name not in known:
                 raise FaceError(unknown_name("setting of an Estimator", name, known))
         new = {**known, **params}
-        detection = _changed(self.detection, {name: new[name] for name in ("max_side", "min_score")})
-        self.max_megapixels, self.batch_size = _limits(new["max_megapixels"], new["batch_size"])
+        detection = changed(self.detection, {name: new[name] for name in ("max_side", "min_score")})
+        self.max_megapixels, self.batch_size = checked_limits(new["max_megapixels"], new["batch_size"])
         self.detection = detection
         return self
 
@@ -217,10 +194,11 @@ class Estimator:
         batch = self._finder(aligned).batch  # raises before any picture is read
         pictures = named_pictures(images)
         several = iter(lambda: list(islice(pictures, batch)), [])
+        most = self.batch_size if shown is None else min(self.batch_size, SHOWN_ROWS)
         rows: list[FaceRow] = []
         for found in in_order(lambda named: self._cropped(named, aligned, shown), several, workers):
             rows += found
-            if len(rows) >= self.batch_size:
+            if len(rows) >= most:
                 yield rows
                 rows = []
         if rows:
@@ -245,7 +223,8 @@ class Estimator:
                 "this model learned from crops around its data set's own landmarks, which no detector finds in a photo; "
                 "give it aligned crops (--aligned, aligned=True)"
             )
-        return create_finder(self.detector, self.detection)
+        with _CREATING:
+            return create_finder(self.detector, self.detection)
 
     def _frame(self, aligned: bool) -> Frame:
         # a crop as it was cut holds its margin already
@@ -265,47 +244,66 @@ class Estimator:
         return table(rows, values, columns, distributions, self.note)
 
     def _predicted(self, crops: Image, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-        """The mean over the folds: values (3 or 4, N), and distributions (N, K), or none where they are not asked for."""
+        """The mean over the folds: values (3 or 4, N), and distributions (N, K), or none where they are not asked for.
+
+        A mode or median is that of the folds' mean distribution. Each fold's interval is then laid around it, and the mean of these is
+        the interval: the mean of intervals around the folds' own values need not hold it.
+        """
         asked = () if columns.check is None else (columns.check.threshold,)
-        if not columns.distribution:
+        decoding = None if len(self.folds) == 1 else self.folds[0].mean_decoded
+        if decoding is None and not columns.distribution:
             return np.mean([fold.predict(crops, *asked) for fold in self.folds], axis=0), np.empty(0)
-        values, distributions = zip(*(fold.predict_distribution(crops, *asked) for fold in self.folds), strict=True)
-        if any(distribution is None for distribution in distributions):
-            method = self.folds[0].card.method
-            raise ModelError(f"distribution: a model trained with {method} predicts no distribution, but a value alone")
-        return np.mean(values, axis=0), np.mean(distributions, axis=0)
+        said = [fold.values(crops) for fold in self.folds]
+        known = [distribution for _, distribution in said if distribution is not None]
+        if len(known) < len(said):
+            raise ModelError(f"distribution: a model trained with {self.folds[0].card.method} predicts no distribution, but a value alone")
+        if decoding is not None:
+            said = [averaged(said, self.grid, decoding)] * len(said)
+        rows = [fold.rows_of(*one, *asked) for fold, one in zip(self.folds, said, strict=True)]
+        return np.mean(rows, axis=0), np.mean(known, axis=0)
 
 
-def _in_photos(trained: dict[str, Any], max_side: int | None, min_score: float | None) -> Detection:
-    """The detection of training in photos: small faces are searched for in large ones, and what is given is changed."""
-    given = {"max_side": max_side, "min_score": min_score}
-    changed = {key: value for key, value in given.items() if value is not None}
-    return _changed(Detection.model_validate(trained), {"pyramid": max(PYRAMID, trained.get("pyramid", 0)), **changed})
+@contextmanager
+def _local(folder: Path | str | None) -> Iterator[Path]:
+    """The folder of a model while it is read: the released one, one of MLflow's registry, or the one that is named. Raises ModelError."""
+    if folder is None:
+        yield released.folder()
+    elif (address := registry_address(folder)) is not None:
+        from agecascade.registered import registered_folder
+
+        with registered_folder(address) as place:
+            yield place
+    elif Path(folder).is_dir():
+        yield Path(folder)
+    else:
+        raise ModelError(f"{folder} is no folder; a model folder holds model.json beside its weights: train the model first (`dvc repro`)")
 
 
-def _changed(detection: Detection, changes: dict[str, Any]) -> Detection:
-    """A detection with other settings; raises FaceError where one cannot be."""
-    try:
-        return Detection.model_validate({**detection.model_dump(), **changes})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise FaceError(f"{fault['loc'][0]}: {fault['msg']}, found {fault['input']!r}") from None
+def registry_address(folder: Path | str) -> str | None:
+    """The address `models:/...` of a model in MLflow's registry, also where a Path was made of it; None for a folder."""
+    text = folder.as_posix() if isinstance(folder, Path) else folder
+    return text if text.startswith("models:/") else None
 
 
-def _limits(max_megapixels: float, batch_size: int) -> tuple[float, int]:
-    """Both, checked; raises FaceError."""
-    if not 0 < max_megapixels <= MOST_MEGAPIXELS:  # so that NaN is refused
-        raise FaceError(f"max_megapixels is above 0 and at most {MOST_MEGAPIXELS:g}, found {max_megapixels}")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise FaceError(f"batch_size: a whole number of 1 or more is wanted, found {batch_size}")
-    return max_megapixels, batch_size
+def _model_folders(folder: Path) -> list[Path]:
+    """The folder itself, its fold0, fold1, ..., or those of the one model that lies below it; raises ModelError."""
+    if (folder / "model.json").is_file():
+        return [folder]
+    if (name := exported_without_card(folder)) is not None:
+        raise ModelError(f"{folder / name} has no model.json beside it, which says how faces are cropped; copy both (`agecascade export`)")
+    if paths := _folds(folder):
+        return paths
+    rows = [path for path in sorted(folder.iterdir()) if path.is_dir() and ((path / "model.json").is_file() or fold_folders(path))]
+    if len(rows) == 1:
+        return _model_folders(rows[0])
+    if rows:
+        raise ModelError(f"{folder} holds several models: {', '.join(path.name for path in rows)}; name one of them")
+    raise ModelError(f"{folder} holds no model.json, nor does a fold<k> in it; train the model first (`dvc repro`)")
 
 
-def _fold_folders(folder: Path) -> list[Path]:
-    """The folders fold0, fold1, ... of a model; raises ModelError where there is none, or one of them is missing."""
-    paths = model_folder.fold_folders(folder)
-    if not paths:
-        raise ModelError(f"{folder} holds no model.json, nor does a fold<k> in it; train the model first (`dvc repro`)")
+def _folds(folder: Path) -> list[Path]:
+    """The folders fold0, fold1, ... of a model; raises ModelError where one of them is missing."""
+    paths = fold_folders(folder)
     missing = next((k for k, path in enumerate(paths) if path.name != f"fold{k}"), None)
     if missing is not None:
         raise ModelError(f"{folder} holds {paths[-1].name} without fold{missing}; `dvc checkout` restores it, or name one fold alone")
@@ -319,13 +317,3 @@ def _refuse_other_models(paths: list[Path], folds: list[FoldModel]) -> None:
         for key in _SHARED:
             if getattr(fold.card, key) != getattr(first, key):
                 raise ModelError(f"{path}/model.json: `{key}` differs from {paths[0].name}'s; folds of one model share it")
-
-
-def load_fold(folder: Path, device: str | None = None) -> FoldModel:
-    """One model folder; device: torch's name, the default is CUDA where there is one. Raises ModelError."""
-    network, method, card = model_folder.load(folder)
-    if card.method == IDENTITY:
-        raise ModelError(f"{folder} recognises identities and estimates nothing; give a model of a cascade step, models/<step>/...")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device)
-    return FoldModel(network, method.to(device), card)

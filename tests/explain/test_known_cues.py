@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from agecascade.augmentation import plain
-from agecascade.estimator import FoldModel
 from agecascade.explain.grad_cam import grad_cam
 from agecascade.explain.maps import enlarged
 from agecascade.explain.occlusion import SQUARES, occlude, windows
 from agecascade.explain.score_map import score_maps
+from agecascade.runtimes.torch_runtime import TorchModel
 from agecascade.synthetic.camera import Style, develop, placement, take
 from agecascade.synthetic.curves import moved, pose
 from agecascade.synthetic.drawing import draw
@@ -24,7 +24,7 @@ from fold_models import random_model
 SIDE = 64
 
 
-def trained(images: np.ndarray, ages: np.ndarray, epochs: int, rate: float = 4e-3) -> FoldModel:
+def trained(images: np.ndarray, ages: np.ndarray, epochs: int, rate: float = 4e-3) -> TorchModel:
     """A TinyAgeNet with ages 0 to 80, trained on pictures (N, S, S, 3) and their mirror images."""
     torch.set_num_threads(1)
     model = random_model(size=images.shape[1], grid=81)

@@ -42,7 +42,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def explain(*arguments: str, source: str = "photos", output: str = "out", model: str = "model") -> Result:
-    return CliRunner().invoke(app, ["explain", "--model", model, "--input", source, "--output", output, "--aligned", *arguments])
+    return CliRunner().invoke(app, ["explain", "--model", model, source, "--output", output, "--aligned", *arguments])
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

@@ -58,10 +58,10 @@ def test_predict_takes_the_folder_of_all_folds(repository: Repository, mirror: P
         for name in ("FGNET/images/001A02.JPG", "FGNET/images/001A43a.JPG"):
             (repository.folder / "photos").mkdir(exist_ok=True)
             (repository.folder / "photos" / Path(name).name).write_bytes(archive.read(name))
-    command = ["agecascade", "predict", "--model", f"models/target/{MAIN}", "--input", "photos", "--output", "ages.csv"]
+    command = ["agecascade", "predict", "photos", "--model", f"models/target/{MAIN}", "--output", "ages.csv"]
     repository.run("env", f"AGECASCADE_MIRROR={mirror.resolve()}", *command)
     lines = (repository.folder / "ages.csv").read_text().splitlines()
-    assert lines[0] == "path,face,value,low,high,box,score,error"
+    assert lines[0] == "path,face,value,low,high,left,top,right,bottom,score,note,error"
     assert len(lines) == 3
     for line in lines[1:]:
         value, low, high = (float(cell) for cell in line.split(",")[2:5])

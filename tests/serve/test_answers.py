@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -112,7 +113,10 @@ def test_an_estimator_without_a_network_has_no_maps(estimator: Estimator) -> Non
     class Exported:
         """A fold that another library runs."""
 
-        frame, card, predict_distribution = estimator.folds[0].frame, estimator.folds[0].card, estimator.folds[0].predict_distribution
+        def __getattr__(self, name: str) -> Any:
+            if name == "network":
+                raise AttributeError(name)
+            return getattr(estimator.folds[0], name)
 
     answers = Answers(Estimator([Exported()]), faces=9)  # type: ignore[list-item]
     assert answers.lacking_maps is not None

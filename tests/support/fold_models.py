@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from agecascade.estimator import FoldModel
 from agecascade.faces.crops import TEMPLATE
 from agecascade.model_folder import Crop, ModelCard
+from agecascade.runtimes.torch_runtime import TorchModel
 
 
-def random_model(backbone: str = "tinyagenet", size: int = 32, method: str = "dldl_v2", grid: int = 71, **changes: Any) -> FoldModel:
+def random_model(backbone: str = "tinyagenet", size: int = 32, method: str = "dldl_v2", grid: int = 71, **changes: Any) -> TorchModel:
     """A network whose batch norms have seen something; grid: 0, 1, ..., so many values; changes: of the card."""
     crop = Crop(detector="yunet", size=size, margin=0.0, template=[list(point) for point in TEMPLATE])
     content: dict[str, Any] = {
@@ -43,4 +43,4 @@ def random_model(backbone: str = "tinyagenet", size: int = 32, method: str = "dl
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.normal_(norm.running_mean, std=0.1)  # type: ignore[arg-type]
             nn.init.uniform_(norm.running_var, 0.5, 1.5)  # type: ignore[arg-type]
-    return FoldModel(network.eval(), card.objective(), card)
+    return TorchModel(network.eval(), card.objective(), card)

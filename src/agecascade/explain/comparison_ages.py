@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agecascade.errors import ModelError
-from agecascade.estimator import FoldModel
 from agecascade.explain.maps import normalised_batches
 from agecascade.loading import Images
 from agecascade.models.daa import DaaHead
+from agecascade.runtimes.torch_runtime import TorchModel
 
 Array = NDArray[np.float64]
 
@@ -43,14 +43,14 @@ class ComparisonAges(NamedTuple):
         return self.deltas.std(0)
 
 
-def lacking(model: FoldModel) -> str | None:
+def lacking(model: TorchModel) -> str | None:
     """One line on why a model has no comparison ages; None where it has them."""
     if isinstance(model.network.head, DaaHead):
         return None
     return f"head {model.card.head} compares with no ages; only head daa does"
 
 
-def comparison_ages(model: FoldModel, images: Images) -> ComparisonAges:
+def comparison_ages(model: TorchModel, images: Images) -> ComparisonAges:
     """What each comparison age says of pictures (N, S, S, 3) uint8 RGB, the mean over the mirror image where the model uses it.
 
     Raises ModelError for another head than daa.
@@ -64,6 +64,6 @@ def comparison_ages(model: FoldModel, images: Images) -> ComparisonAges:
     return ComparisonAges(ages.double().cpu().numpy(), torch.cat(parts).double().cpu().numpy())
 
 
-def _estimates(model: FoldModel, batch: Tensor) -> Tensor:
+def _estimates(model: TorchModel, batch: Tensor) -> Tensor:
     straight = model.network(batch)  # (B, K)
     return (straight + model.network(batch.flip(3))) / 2 if model.card.flip else straight

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agecascade.errors import ModelError, unknown_name
-from agecascade.estimator import FoldModel
 from agecascade.explain.maps import Maps, normalised_batches
 from agecascade.explain.score_map import SOFTMAX
 from agecascade.loading import Images
 from agecascade.models.base import Network
 from agecascade.models.timm_backbone import Timm
+from agecascade.runtimes.torch_runtime import TorchModel
 
 LAST = "last"  # the backbone's output, whose maps the head takes
 PREDICTED = "predicted"
@@ -51,12 +51,12 @@ def module_of(network: Network, name: str) -> nn.Module:
     return found
 
 
-def scores_of_ages(model: FoldModel) -> bool:
+def scores_of_ages(model: TorchModel) -> bool:
     """Whether the head has a score for each age, so that Grad-CAM can be asked about one."""
     return model.method.reading == SOFTMAX
 
 
-def grad_cam(model: FoldModel, images: Images, layer: str = LAST, ages: NDArray[np.float64] | None = None) -> Maps:
+def grad_cam(model: TorchModel, images: Images, layer: str = LAST, ages: NDArray[np.float64] | None = None) -> Maps:
     """Maps (N, h, w) float32, at least 0, of pictures (N, S, S, 3) uint8 RGB, in units of the score.
 
     ages: (N,) label units, of which the nearest grid value is explained; None for the predicted ones. Heads without a score per age
@@ -73,7 +73,7 @@ def grad_cam(model: FoldModel, images: Images, layer: str = LAST, ages: NDArray[
     return np.concatenate(parts)
 
 
-def _of_batch(model: FoldModel, probe: nn.Module, layer: str, batch: Tensor, ages: NDArray[np.float64] | None) -> Maps:
+def _of_batch(model: TorchModel, probe: nn.Module, layer: str, batch: Tensor, ages: NDArray[np.float64] | None) -> Maps:
     with torch.inference_mode(False), torch.enable_grad():
         pictures = batch.clone()  # out of inference mode, in which captum has no gradients
         target = _target(model, pictures, ages)
@@ -83,7 +83,7 @@ def _of_batch(model: FoldModel, probe: nn.Module, layer: str, batch: Tensor, age
     return maps.float().cpu().numpy()
 
 
-def _attributed(model: FoldModel, probe: nn.Module, layer: str, pictures: Tensor, target: Tensor | None) -> Tensor:
+def _attributed(model: TorchModel, probe: nn.Module, layer: str, pictures: Tensor, target: Tensor | None) -> Tensor:
     from captum.attr import LayerGradCam
 
     def score(view: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def _attributed(model: FoldModel, probe: nn.Module, layer: str, pictures: Tensor
     return maps[:, 0].detach()  # (B, h, w)
 
 
-def _target(model: FoldModel, pictures: Tensor, ages: NDArray[np.float64] | None) -> Tensor | None:
+def _target(model: TorchModel, pictures: Tensor, ages: NDArray[np.float64] | None) -> Tensor | None:
     """The outputs (B,) that are explained; None where there is none for an age."""
     if not scores_of_ages(model):
         return None

@@ -10,27 +10,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from agecascade.estimator import FoldModel
 from agecascade.inference import batches
 from agecascade.loading import Images
+from agecascade.runtimes.torch_runtime import TorchModel
 
 Maps = NDArray[np.float32]
 PIXELS = 64 * 64 * 64  # of a batch: 64 pictures of 64 pixels stay in a processor's caches, which halves the time
 ON_GPU = 32  # times as many
 
 
-def batch_size(model: FoldModel) -> int:
+def batch_size(model: TorchModel) -> int:
     """Pictures that are explained at once, fewer the larger they are."""
     times = ON_GPU if next(model.network.parameters()).is_cuda else 1
     return max(1, times * PIXELS // model.card.image_size**2)
 
 
-def normalised_batches(model: FoldModel, images: Images) -> Iterator[Tensor]:
+def normalised_batches(model: TorchModel, images: Images) -> Iterator[Tensor]:
     """Batches (B, 3, S, S) as the network sees them: pictures (N, S, S, 3) uint8 RGB at its size, normalised. No gradients."""
     return batches(model.network, images, model.card.image_size, model.card.channels, batch_size(model))
 
 
-def of_both_views(model: FoldModel, batch: Tensor, maps: Callable[[Tensor], Tensor]) -> Tensor:
+def of_both_views(model: TorchModel, batch: Tensor, maps: Callable[[Tensor], Tensor]) -> Tensor:
     """Maps (B, h, w) of pictures (B, 3, S, S): where the model averages over the mirror image, the mean with its maps, mirrored back."""
     straight = maps(batch)
     return (straight + maps(batch.flip(3)).flip(2)) / 2 if model.card.flip else straight

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agecascade.estimator import FoldModel
 from agecascade.explain.local import LocalNetwork, Window
 from agecascade.explain.maps import normalised_batches
 from agecascade.loading import Images
+from agecascade.runtimes.torch_runtime import TorchModel
 
 PARTS = 7  # of the side: 32 of 224 pixels
 SQUARES = PARTS * PARTS
@@ -52,7 +52,7 @@ def windows(size: int) -> list[Window]:
     return squares + [Window(*rows, 0, size) for rows in edges]
 
 
-def occlude(model: FoldModel, images: Images) -> Occlusion:
+def occlude(model: TorchModel, images: Images) -> Occlusion:
     """The predictions for pictures (N, S, S, 3) uint8 RGB with each part hidden, with the mirror image where the model uses it.
 
     In memory channels come last, which changes rounding at most.
@@ -71,7 +71,7 @@ def occlude(model: FoldModel, images: Images) -> Occlusion:
     return Occlusion(_joined(values), _joined(hidden))
 
 
-def _predicted(model: FoldModel, local: LocalNetwork, view: Tensor, places: Sequence[Window]) -> Tensor:
+def _predicted(model: TorchModel, local: LocalNetwork, view: Tensor, places: Sequence[Window]) -> Tensor:
     """Values (B, 57) of a view (B, 3, S, S): whole, then with each place hidden."""
     outputs = [local.whole(view), *(local.changed(place, 0.0) for place in places)]
     return torch.stack([model.method.predict(output.float())[0] for output in outputs], dim=1)  # (B, 57)

@@ -12,15 +12,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agecascade.errors import ModelError, unknown_name
-from agecascade.estimator import Estimator, FaceRow, FoldModel
+from agecascade.estimator import Estimator, FaceRow
 from agecascade.explain import KINDS, comparison_ages, grad_cam, lacking, score_map
 from agecascade.explain.maps import enlarged
 from agecascade.explain.occlusion import PARTS, SQUARES, occlude, windows
 from agecascade.inference import predict_values
 from agecascade.plots.explanations import Bars, Panel, face_figure
+from agecascade.runtimes.torch_runtime import TorchModel
 
 TABLE = "faces.csv"
 COLUMNS = ["picture", "score_map_at", "grad_cam_at", "occlusion_at", "occlusion_change"]  # behind those of `predict`
+QUICK = ("score_map", "grad_cam")
 _SAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST = 60  # characters of a photo's name
 
@@ -31,7 +33,7 @@ class Explainer:
     def __init__(self, estimator: Estimator, kinds: Sequence[str] = (), layer: str = grad_cam.LAST) -> None:
         """kinds: of KINDS; empty for all that the model has. Raises ModelError naming what there is where one, or the layer, is not."""
         self.estimator, self.layer = estimator, layer
-        first = estimator.folds[0]
+        first = _trained(estimator)[0]
         allowed = [kind for kind in KINDS if lacking(first, kind) is None]
         for kind in kinds:
             if kind not in KINDS:
@@ -42,31 +44,51 @@ class Explainer:
         if "grad_cam" in self.kinds:
             grad_cam.module_of(first.network, layer)
 
-    def batches(self, images: Any, folder: Path, aligned: bool = False) -> Iterator[pd.DataFrame]:
+    @classmethod
+    def quickest(cls, estimator: Estimator) -> Explainer:
+        """With one map, which takes one pass: the score map where the model has it, else Grad-CAM. Raises ModelError without either."""
+        folds = _trained(estimator)
+        allowed = [kind for kind in QUICK if lacking(folds[0], kind) is None]
+        if not allowed:
+            raise ModelError(f"--explain: {lacking(folds[0], QUICK[-1])}; `agecascade explain` draws the kinds that this model has")
+        return cls(estimator, allowed[:1])
+
+    def batches(self, images: Any, folder: Path, aligned: bool = False, *, frame: bool = False, workers: int = 1) -> Iterator[pd.DataFrame]:
         """Draw each face into a folder; yields the rows of `Estimator.predict` with COLUMNS, in frames of some 256.
 
         picture: the drawn file. *_at: row and column, 1 to 7, of the square where a map is highest, or whose hiding moves the prediction
-        most, by occlusion_change (label units). Raises as `Estimator.predict`, and ModelError where the layer has no maps.
+        most, by occlusion_change (label units). frame: whether there are frames of videos. workers: as of `Estimator.predict`, which
+        raises as this does, and ModelError where the layer has no maps.
         """
-        number = 0
-        for rows in self.estimator.face_batches(images, aligned):
-            frame = self.estimator.valued(rows)
-            extra = pd.DataFrame(index=frame.index, columns=COLUMNS, dtype=object)
-            places = [place for place, row in enumerate(rows) if row.crop is not None]
-            if places:
-                maps = self._maps(np.stack([rows[place].crop for place in places]))  # type: ignore[misc]  # all have one
-                for i, place in enumerate(places):
+        number, columns = 0, self.estimator.columns(frame=frame)
+        for rows in self.estimator.face_batches(images, aligned, workers=workers):
+            table = self.estimator.valued(rows, columns)
+            names: list[str | None] = [None] * len(rows)
+            for place, row in enumerate(rows):
+                if row.crop is not None:
                     number += 1
-                    name = f"{number:04d}_{_safe(rows[place].path)}_face{rows[place].face}.png"
-                    extra.loc[place] = [name, *self._draw(folder / name, rows[place], frame.loc[place], maps, i)]
-            yield _typed(pd.concat([frame, extra], axis=1))
+                    names[place] = f"{number:04d}_{_safe(row.path)}_face{row.face}.png"
+            said = self.draw(rows, table, [None if name is None else folder / name for name in names])
+            yield _typed(pd.concat([table, said.assign(picture=names)[COLUMNS]], axis=1))
+
+    def draw(self, rows: Sequence[FaceRow], table: pd.DataFrame, files: Sequence[Path | None]) -> pd.DataFrame:
+        """Draw each face of rows, of which `table` has the values, into its file; returns COLUMNS behind the first, one row for each."""
+        extra = pd.DataFrame(index=table.index, columns=COLUMNS[1:], dtype=object)
+        places = [place for place, row in enumerate(rows) if row.crop is not None]
+        if places:
+            maps = self._maps(np.stack([rows[place].crop for place in places]))  # type: ignore[misc]  # all have one
+            for i, place in enumerate(places):
+                file = files[place]
+                assert file is not None
+                extra.loc[table.index[place]] = self._draw(file, rows[place], table.iloc[place], maps, i)
+        return extra
 
     def _maps(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Of each kind the mean over the folds, (N, S, S), (N, 49) or (N, K), and "distribution" (N, K) where there is one."""
-        of_folds = [self._of_fold(fold, crops) for fold in self.estimator.folds]
+        of_folds = [self._of_fold(fold, crops) for fold in _trained(self.estimator)]
         return {kind: np.mean([maps[kind] for maps in of_folds], axis=0) for kind in of_folds[0]}
 
-    def _of_fold(self, fold: FoldModel, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    def _of_fold(self, fold: TorchModel, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         card, size = fold.card, crops.shape[1]
         maps: dict[str, NDArray[Any]] = {}
         if "score_map" in self.kinds:
@@ -107,10 +129,18 @@ class Explainer:
             bars.append(Bars(np.array(self.estimator.folds[0].card.grid), maps["distribution"][i], value))
         if "comparison_ages" in maps:
             deltas = maps["comparison_ages"][i]
-            head: Any = self.estimator.folds[0].network.head
+            head: Any = _trained(self.estimator)[0].network.head
             ages = head.ages[:: head.sampling].cpu().numpy()
             bars.append(Bars(ages, deltas, value, "comparison age", "looks older by"))
         return bars
+
+
+def _trained(estimator: Estimator) -> list[TorchModel]:
+    """The folds, whose layers are looked into; raises ModelError where they are exported graphs."""
+    folds = [fold for fold in estimator.folds if isinstance(fold, TorchModel)]
+    if len(folds) < len(estimator.folds):
+        raise ModelError("an exported model has no layers to look into; give the folder of the trained model (models/<step>/<row>)")
+    return folds
 
 
 def _squares(change: NDArray[Any], size: int) -> NDArray[np.float64]:

@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from agecascade.errors import ModelError
-from agecascade.estimator import FoldModel
 from agecascade.explain.maps import Maps, normalised_batches, of_both_views
 from agecascade.loading import Images
 from agecascade.models.base import Neck
 from agecascade.models.heads import PooledNetwork
+from agecascade.runtimes.torch_runtime import TorchModel
 
 SOFTMAX = "softmax"  # methods.Method.reading of heads with one score for each age
 
 
-def lacking(model: FoldModel) -> str | None:
+def lacking(model: TorchModel) -> str | None:
     """One line on why a model has no score maps; None where it has them."""
     network, method = model.network, model.method
     if not isinstance(network, PooledNetwork):
@@ -39,7 +39,7 @@ def lacking(model: FoldModel) -> str | None:
     return None
 
 
-def linear_head(model: FoldModel) -> nn.Linear:
+def linear_head(model: TorchModel) -> nn.Linear:
     """The layer w, b of Eq. 7. Raises ModelError where the head has no weights per age."""
     if fault := lacking(model):
         raise ModelError(f"score_map: {fault}")
@@ -58,7 +58,7 @@ def score_map(maps: Tensor, probability: Tensor, head: nn.Linear) -> Tensor:
     return torch.einsum("bc,bchw->bhw", weights, maps) + (probability @ head.bias)[:, None, None]
 
 
-def score_maps(model: FoldModel, images: Images) -> Maps:
+def score_maps(model: TorchModel, images: Images) -> Maps:
     """Score maps (N, h, w) float32 of pictures (N, S, S, 3) uint8 RGB, in units of the scores x_k.
 
     Where the model averages over the mirror image, so do they. Raises ModelError where the head has no weights per age.
@@ -73,7 +73,7 @@ def score_maps(model: FoldModel, images: Images) -> Maps:
     return np.concatenate(parts)
 
 
-def pooling_lift(model: FoldModel, images: Images) -> tuple[float, float]:
+def pooling_lift(model: TorchModel, images: Images) -> tuple[float, float]:
     """The means over pictures of sum_k p_k x_k, and of how much it lies above the mean of S: 0 under average pooling.
 
     Under hybrid or max pooling, it is what the maxima add. Raises ModelError where the head has no weights per age.
@@ -89,11 +89,11 @@ def pooling_lift(model: FoldModel, images: Images) -> tuple[float, float]:
     return float(torch.cat(scores).mean()), float(torch.cat(lifts).mean())
 
 
-def _scores(model: FoldModel, maps: Tensor) -> Tensor:
+def _scores(model: TorchModel, maps: Tensor) -> Tensor:
     """x (B, K) of activation maps (Eq. 7)."""
     assert isinstance(model.network, PooledNetwork)
     return model.network.head(model.network.pool(maps))
 
 
-def _probability(model: FoldModel, maps: Tensor) -> Tensor:
+def _probability(model: TorchModel, maps: Tensor) -> Tensor:
     return torch.softmax(_scores(model, maps), dim=1)  # (B, K)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from agecascade import model_folder
 from agecascade.errors import ModelError, ParamsError
-from agecascade.estimator import FoldModel, load_fold
 from agecascade.explain import KINDS, comparison_ages, draw_study, grad_cam, lacking, score_map
 from agecascade.explain.explained import Array, Explained, figures, joined
 from agecascade.explain.occlusion import occlude
@@ -21,6 +20,8 @@ from agecascade.loading import Images
 from agecascade.loading.faces import Faces, load_cached_faces
 from agecascade.loading.pictures import take
 from agecascade.params import Explain, Params
+from agecascade.runtimes import torch_runtime
+from agecascade.runtimes.torch_runtime import TorchModel
 
 
 def explain(params: Params, name: str, data: Path, models: Path, plots: Path) -> dict[str, Any]:
@@ -69,11 +70,11 @@ def pictures_tested(splits: pd.DataFrame, faces: Faces, most: int, seed: int) ->
     return frame
 
 
-def _model(params: Params, models: Path, step: str, fold: int) -> FoldModel:
-    return load_fold(model_folder.find_model(models / step, params.main_row, fold))
+def _model(params: Params, models: Path, step: str, fold: int) -> TorchModel:
+    return torch_runtime.load(model_folder.find_model(models / step, params.main_row, fold))
 
 
-def _of_fold(settings: Explain, model: FoldModel, before: FoldModel | None, images: NDArray[np.uint8], label: Array) -> Explained:
+def _of_fold(settings: Explain, model: TorchModel, before: TorchModel | None, images: NDArray[np.uint8], label: Array) -> Explained:
     value = _values(model, images)
     explained = Explained(images, label, value, 1, of_ages=grad_cam.scores_of_ages(model))
     if settings.kinds == []:
@@ -90,18 +91,18 @@ def _of_fold(settings: Explain, model: FoldModel, before: FoldModel | None, imag
     return explained
 
 
-def _values(model: FoldModel, images: Images) -> Array:
+def _values(model: TorchModel, images: Images) -> Array:
     card = model.card
     value, _ = predict_values(model.network, model.method, images, card.image_size, card.channels, flip=card.flip)
     return value
 
 
-def _add_score_maps(explained: Explained, model: FoldModel, before: FoldModel | None, settings: Explain) -> None:
+def _add_score_maps(explained: Explained, model: TorchModel, before: TorchModel | None, settings: Explain) -> None:
     explained.score_maps = score_map.score_maps(model, explained.images)
     explained.score, explained.pooling_lift = score_map.pooling_lift(model, explained.images)
 
 
-def _add_cams(explained: Explained, model: FoldModel, before: FoldModel | None, settings: Explain) -> None:
+def _add_cams(explained: Explained, model: TorchModel, before: TorchModel | None, settings: Explain) -> None:
     for when, network in (("before", before), ("after", model)):
         if network is None:
             continue
@@ -110,15 +111,15 @@ def _add_cams(explained: Explained, model: FoldModel, before: FoldModel | None, 
             explained.cams[f"{when}, {target}"] = grad_cam.grad_cam(network, explained.images, settings.layer, ages)
 
 
-def _add_occlusion(explained: Explained, model: FoldModel, before: FoldModel | None, settings: Explain) -> None:
+def _add_occlusion(explained: Explained, model: TorchModel, before: TorchModel | None, settings: Explain) -> None:
     explained.occlusion = occlude(model, explained.images)
 
 
-def _add_ages(explained: Explained, model: FoldModel, before: FoldModel | None, settings: Explain) -> None:
+def _add_ages(explained: Explained, model: TorchModel, before: TorchModel | None, settings: Explain) -> None:
     explained.ages = comparison_ages.comparison_ages(model, explained.images)
 
 
-_ADD: dict[str, Callable[[Explained, FoldModel, FoldModel | None, Explain], None]] = {
+_ADD: dict[str, Callable[[Explained, TorchModel, TorchModel | None, Explain], None]] = {
     "score_map": _add_score_maps,
     "grad_cam": _add_cams,
     "occlusion": _add_occlusion,

@@ -81,6 +81,14 @@ def _from_sixteen_bits(pixels: NDArray[Any], transparent: Any = None) -> Image:
     return image
 
 
+def resized(image: Image, size: int) -> Image:
+    """A square picture (S, S, 3) at (size, size, 3); area averaging when it shrinks."""
+    if image.shape[0] == size:
+        return image
+    changed = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR)
+    return np.asarray(changed, dtype=np.uint8)
+
+
 def _still(data: bytes) -> bytes:
     """A PNG without its animation, whose first picture may be another; OpenCV shows black where the animation is announced but missing."""
     if b"acTL" not in data[: max(0, data.find(b"IDAT"))]:

@@ -185,7 +185,7 @@ def _pixels(picture: Any) -> Image:
 
 
 def _is_tensor(value: Any) -> bool:
-    torch = sys.modules.get("torch")  # whoever has a tensor has imported it
+    torch = sys.modules.get("torch")  # who has a tensor has imported it
     return torch is not None and isinstance(value, torch.Tensor)
 
 

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pandas as pd
 
 from agecascade.errors import OutputError
+from agecascade.extras import not_installed
 from agecascade.io.files import SIGNIFICANT_DIGITS, half_written, sweep
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class UserOutput:
     def __init__(self, typed: Path, inputs: Iterable[Path] = (), folders: Iterable[Path] = ()) -> None:
         """typed: `-` for the standard output. inputs: files that are read; folders: those in which nothing may be written.
 
-        Raises OutputError where the output is a folder, an input, or of an unknown format.
+        Raises OutputError where the output is a folder, an input, or of an unknown format, NotInstalledError where that needs a library.
         """
         self.typed = typed
         open_file = _open_file(typed)
@@ -50,6 +51,8 @@ class UserOutput:
         device = self._status is not None and not stat.S_ISREG(self._status.st_mode)
         self._streamed = device or open_file is not None  # written to where it is, in place of a new file
         self._write = FORMATS[".csv" if self.standard else _suffix(typed, any_name=self._streamed)]
+        if self._write is _parquet:
+            _require_arrow(typed)
         if not self.standard:
             self._refuse_inputs(inputs, folders)
             self._refuse_forbidden()
@@ -103,23 +106,23 @@ class UserOutput:
 class UserFolder:
     """Where a person wants files to be written: a new or an empty folder, unless files of the same names may be replaced."""
 
-    def __init__(self, typed: Path, reads: Iterable[Path] = (), overwrite: bool = False) -> None:
+    def __init__(self, typed: Path, reads: Iterable[Path] = (), overwrite: bool = False, option: str = "--output") -> None:
         """reads: files and folders that are read: none of them may hold the output or lie in it.
 
         Raises OutputError where that is so, and where the output is a file, or has files and `overwrite` is not given.
         """
-        self.typed = typed
+        self.typed, self._option = typed, option
         self._place = Path(os.path.realpath(typed))
         try:
             self._exists = stat.S_ISDIR(self._place.stat().st_mode)
             if not self._exists or str(typed) == "-":
-                raise OutputError(f"--output {typed} is no folder; name a new one")
+                raise OutputError(f"{option} {typed} is no folder; name a new one")
         except FileNotFoundError:
             self._exists = False
         except OSError as error:  # a loop of links, a file in place of a folder
-            raise OutputError(f"--output {typed}: {(error.strerror or str(error)).lower()}; name a new folder") from None
+            raise OutputError(f"{option} {typed}: {(error.strerror or str(error)).lower()}; name a new folder") from None
         if str(typed) == "-":
-            raise OutputError("--output -: pictures need a folder; name a new one")
+            raise OutputError(f"{option} -: pictures need a folder; name a new one")
         self._refuse(reads, overwrite)
 
     def _refuse(self, reads: Iterable[Path], overwrite: bool) -> None:
@@ -127,14 +130,14 @@ class UserFolder:
             read = Path(os.path.realpath(path))
             if self._place.is_relative_to(read) or read.is_relative_to(self._place):
                 relation = "lies in" if self._place.is_relative_to(read) else "holds"
-                raise OutputError(f"--output {self.typed}: {relation} {path}, which is read; name another folder")
+                raise OutputError(f"{self._option} {self.typed}: {relation} {path}, which is read; name another folder")
         place = next(parent for parent in (self._place, *self._place.parents) if parent.exists())
         if not os.access(place, os.W_OK | os.X_OK):
-            raise OutputError(f"--output {self.typed}: no right to write in {place}; name another place")
+            raise OutputError(f"{self._option} {self.typed}: no right to write in {place}; name another place")
         if self._exists and not overwrite and next(self._place.iterdir(), None) is not None:
             raise OutputError(
-                f"--output {self.typed} has files in it; name a new folder, or say --overwrite: files of the same names are replaced, "
-                "and others stay"
+                f"{self._option} {self.typed} has files in it; name a new folder, or say --overwrite: files of the same names are "
+                "replaced, and others stay"
             )
 
     @contextmanager
@@ -203,7 +206,8 @@ def _csv(separator: str) -> Callable[[IO[bytes], Frames], None]:
         text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
         try:
             for number, frame in enumerate(frames):
-                lists = {name: frame[name].map(_joined) for name, kind in frame.dtypes.items() if str(kind) == "object"}
+                objects = [name for name, kind in frame.dtypes.items() if str(kind) == "object"]
+                lists = {name: pd.Series(map(_joined, frame[name]), frame.index, dtype="object") for name in objects}
                 frame.assign(**lists).to_csv(text, sep=separator, header=number == 0, index=False, float_format=FLOATS, lineterminator="\n")
         finally:
             text.detach()
@@ -266,6 +270,14 @@ def _parquet(file: IO[bytes], frames: Frames) -> None:
     finally:
         if writer is not None:
             writer.close()
+
+
+def _require_arrow(typed: Path) -> None:
+    """Raise NotInstalledError without pyarrow, which an installation for prediction alone does not have."""
+    try:
+        import pyarrow  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise not_installed(error, f"--output {typed}: a Parquet file") from None
 
 
 def _schema(frame: pd.DataFrame) -> pa.Schema:

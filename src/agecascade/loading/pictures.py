@@ -10,10 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
-from agecascade.imaging import decode_image
+from agecascade.imaging import decode_image, resized
 
 if TYPE_CHECKING:
     import torch
@@ -159,13 +158,6 @@ def decode_images(encoded: Sequence[bytes], size: int) -> np.ndarray:
     threads, workers = _decode_threads(), os.cpu_count() or 1
     list(threads.map(decode, [range(start, len(encoded), workers) for start in range(workers)]))
     return images
-
-
-def resized(image: np.ndarray, size: int) -> np.ndarray:
-    """A square picture (S, S, 3) at (size, size, 3); area averaging when it shrinks."""
-    if image.shape[0] == size:
-        return image
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR)
 
 
 @cache

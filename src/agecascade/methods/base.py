@@ -61,20 +61,27 @@ class Method:
         distribution = torch.softmax(outputs, dim=1)  # (B, K)
         return decoded(distribution, self.grid, self.options.decoding), distribution
 
+    @property
+    def decodes_mean(self) -> bool:
+        """Whether the value of several views is decoded from their mean distribution; else it is the mean of their values.
+
+        A mean of expectations is the expectation of the mean distribution, and a count is read from outputs, not from a distribution.
+        """
+        return self.reads_distribution and self.options.decoding in ("median", "mode")
+
     def averaged(self, views: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
         """The prediction of pictures from those of several views of each, such as its mirror image: the mean of values and distributions.
 
-        views: values (B,) with distributions (B, K) or None. A mode is that of the mean distribution: the mean of two modes may be a value
-        that no view finds likely, such as the age group between two others.
+        views: values (B,) with distributions (B, K) or None; the folds of one model are such views, too. A mode or median is that of the
+        mean distribution (`decodes_mean`): the mean of two modes may be a value that no view finds likely, such as the age group between
+        two others, and the mean of two medians need not halve the mass of what is reported with it.
         """
         value = torch.stack([value for value, _ in views]).mean(0)  # (B,)
         distributions = [distribution for _, distribution in views if distribution is not None]
         if not distributions:
             return value, None
         distribution = torch.stack(distributions).mean(0)  # (B, K)
-        if self.options.decoding == "mode" and self.reads_distribution:
-            return decoded(distribution, self.grid, "mode"), distribution
-        return value, distribution
+        return (decoded(distribution, self.grid, self.options.decoding) if self.decodes_mean else value), distribution
 
     def error(self, outputs: Tensor, label: Tensor) -> Tensor:
         """Error (B,) of each prediction: the absolute error in label units."""

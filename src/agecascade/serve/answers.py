@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 DIGITS = 6  # of a probability in a distribution
-NO_TORCH = "this installation has no torch, which draws maps: install agecascade[pipeline], and give a model folder that it trained"
+NO_LAYERS = "an exported model has no layers to look into; serve the folder of a trained one, with agecascade[pipeline] installed"
 
 
 @dataclass
@@ -63,7 +63,8 @@ class Answers:
         from agecascade.explain.score_map import score_maps
 
         crops = np.stack(list(cropped.values()))  # (N, S, S, 3)
-        maps = np.mean([score_maps(fold, crops) for fold in self.estimator.folds], axis=0)  # (N, h, w)
+        folds: list[Any] = list(self.estimator.folds)
+        maps = np.mean([score_maps(fold, crops) for fold in folds], axis=0)  # (N, h, w)
         return {
             i: {"kind": "score_map", "crop": _address(crop), "values": np.round(of_face, DIGITS).tolist()}
             for (i, crop), of_face in zip(cropped.items(), maps, strict=True)
@@ -84,13 +85,12 @@ def lacking_distribution(estimator: Estimator) -> str | None:
 
 def lacking_maps(estimator: Estimator) -> str | None:
     """Why an estimator has no score maps; None where it has them."""
-    if not all(hasattr(fold, "network") for fold in estimator.folds):
-        return NO_TORCH
-    try:
-        from agecascade.explain.score_map import lacking
-    except ImportError:
-        return NO_TORCH
-    return lacking(estimator.folds[0])
+    folds: list[Any] = list(estimator.folds)
+    if not all(hasattr(fold, "network") for fold in folds):  # nor is torch imported
+        return NO_LAYERS
+    from agecascade.explain.score_map import lacking
+
+    return lacking(folds[0])
 
 
 def _rows(frame: pd.DataFrame) -> list[Row]:
