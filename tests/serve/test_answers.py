@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,15 @@ def test_the_rows_are_those_of_predict(estimator: Estimator) -> None:
     assert rows[2]["error"].startswith("its 10 bytes are no picture")
     assert rows[3]["error"] == "no face found"
     assert rows[3]["distribution"] is None
+
+
+def test_several_threads_give_the_rows_of_one(estimator: Estimator) -> None:
+    answers = Answers(estimator, faces=9)
+    asked = [[png(height), png(height + 10)] for height in range(10, 70, 3)]
+    question = Question(17.0, distribution=True)
+    expected = [answers(pictures, question) for pictures in asked]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda pictures: answers(pictures, question), asked)) == expected
 
 
 def test_smaller_faces_beyond_the_limit_are_counted(estimator: Estimator) -> None:
