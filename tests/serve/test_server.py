@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -115,6 +117,13 @@ def test_the_end_answers_what_was_accepted(model: Path, tmp_path: Path) -> None:
         with pytest.raises(OSError, match="refused"):
             server.ask(large)
     assert server.log.read_text().endswith("stopped; all requests that were accepted have been answered\n")
+
+
+def test_a_server_of_an_exported_model_needs_no_torch() -> None:
+    modules = "agecascade.serve.app, agecascade.serve.server, agecascade.serve.answers, agecascade.estimator"
+    heavy = '{"torch", "mlflow", "dvc", "sklearn", "scipy", "matplotlib"}'
+    command = [sys.executable, "-c", f"import sys, {modules}; print({heavy} & set(sys.modules))"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 def test_an_address_that_is_not_to_be_had_is_one_line() -> None:
