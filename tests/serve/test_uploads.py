@@ -70,6 +70,28 @@ def test_a_form_in_any_pieces_gives_its_files_back(files: list[tuple[str, bytes]
     assert [(upload.name, upload.content) for upload in found] == files
 
 
+@given(st.data())
+def test_any_form_and_content_type_are_an_upload_or_one_line(data: st.DataObject) -> None:
+    content = bytearray(form(("a.jpg", b"abc"), ("b.jpg", b"d\r\n--edge")))
+    for _ in range(data.draw(st.integers(0, 5))):
+        at = data.draw(st.integers(0, len(content)))
+        content[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
+    content_type = data.draw(
+        st.sampled_from([FORM, FORM + "; charset=utf-8", 'multipart/form-data; boundary="edge', ""]) | st.text(max_size=30)
+    )
+    request = Request(pieces(bytes(content), 7), content_type.encode("utf-8").decode("latin-1"))
+    answer: Any
+    try:
+        answer = uploads(request)
+    except Refusal as refused:
+        answer = refused
+    if isinstance(answer, Refusal):
+        assert answer.status in (413, 415, 422)
+        assert "\n" not in answer.line
+    else:
+        assert answer
+
+
 def test_a_raw_picture_is_named_by_its_position() -> None:
     assert uploads(Request([b"ab", b"c"], "image/png")) == [Upload("0", b"abc")]
     assert uploads(Request([b"abc"], "application/octet-stream")) == [Upload("0", b"abc")]

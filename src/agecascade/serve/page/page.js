@@ -104,22 +104,24 @@ function frame(photo) {
   return article;
 }
 
+// a newer question is asked of all photos, so that what belongs to an older one is dropped
 async function askAll(photos) {
   const round = state.asked;
   for (const photo of photos) {
-    if (round !== state.asked && state.photos.includes(photo) && photo.reply) return;  // a newer question is asked of all
-    await ask(photo);
+    if (round === state.asked) await ask(photo, round);
   }
 }
 
-async function ask(photo) {
+async function ask(photo, round) {
   if (!photo.reply) await show(photo, node("p", { className: "busy", textContent: "Looking for faces …" }));
   const threshold = number("threshold");
   try {
     const reply = await answered(photo.file);
+    if (round !== state.asked) return;
     photo.reply = reply;
     await showFaces(photo, reply, threshold);
   } catch (error) {
+    if (round !== state.asked) return;
     if (error.status === 422 && /^(threshold|challenge|maps)/.test(error.message)) {
       wrong(error.message);
       if (photo.reply) return;
