@@ -19,7 +19,6 @@ import os
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from agecascade import models
+from agecascade.export.graph import write_onnx
 from agecascade.models.counting import cost
 
 SIZE, OUTPUTS = 224, 101
@@ -94,11 +94,9 @@ def exported_network(network: nn.Module, images: Tensor) -> Callable[[np.ndarray
     """The network as an ONNX file of any number of pictures, run by ONNX Runtime; its outputs agree with the network's."""
     import onnxruntime
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "network.onnx")
-        batch = ({0: torch.export.Dim("batch", min=1, max=4096)},)
-        torch.onnx.export(network, (images,), path, dynamo=True, dynamic_shapes=batch, input_names=["images"], verbose=False)
+        write_onnx(network, images, path, name="images")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -6,6 +6,7 @@ import json
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from sklearn.metrics import mean_absolute_error
 
 import agecascade
 from agecascade.age_thresholds import AgeCheck
@@ -434,3 +436,124 @@ def test_a_picture_without_a_face_has_no_decision() -> None:
     frame = Estimator.valued(brightness()[0], [FaceRow("a.jpg", error="no face found")], Columns(AgeCheck(18, 25)))
     assert frame["decision"].isna().all()
     assert frame["probability"].isna().all()
+
+
+def test_the_distribution_is_the_mean_over_folds_and_the_grid_names_its_labels(tmp_path: Path) -> None:
+    for fold, peak in enumerate((2, 5)):
+        write_model(tmp_path / f"fold{fold}", peak, grid=YEARS, fold=fold)
+    loaded = Estimator.load(tmp_path)
+    frame = loaded.predict([noise(0, SIZE, SIZE), None, noise(1, SIZE, SIZE)], aligned=True, distribution=True)
+    assert list(frame.columns) == [*COLUMNS, "distribution"]
+    assert loaded.grid == YEARS
+    for shares in (frame["distribution"][0], frame["distribution"][2]):
+        np.testing.assert_allclose(shares, [0, 0, 0.5, 0, 0, 0.5, 0, 0], atol=1e-6)
+        assert np.dot(shares, YEARS) == pytest.approx(frame["value"][0])
+    assert frame["distribution"][1] is None
+
+
+def test_landmarks_are_the_detectors_points(fake: Fake) -> None:
+    estimator, _ = brightness()
+    estimator.detector = "fake"
+    frame = estimator.predict([noise(0, 40, 50), noise(1, 43, 50)], landmarks=True)
+    np.testing.assert_allclose(np.reshape(frame["landmarks"][0], (5, 2)), np.array(TEMPLATE) * 20 + [[4, 6]], atol=0.005)
+    assert frame["landmarks"][1] is None
+    assert estimator.predict([], landmarks=True).empty
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_batches_of_any_size_give_the_same_rows_in_order(tmp_path: Path, workers: int) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    pictures = [tmp_path / "broken.png" if i % 5 == 3 else noise(i, SIZE, SIZE) for i in range(23)]
+    whole = brightness()[0].predict(pictures, aligned=True)
+    for batch_size in (1, 7, 100):
+        estimator, fold = brightness()
+        frames = list(estimator.set_params(batch_size=batch_size).predict_batches(pictures, aligned=True, workers=workers))
+        pd.testing.assert_frame_equal(pd.concat(frames, ignore_index=True), whole)
+        assert max(map(len, fold.crops)) <= batch_size
+        assert len(frames) >= 23 // max(8, batch_size)
+
+
+def test_a_picture_of_more_faces_than_a_batch_goes_through_the_network_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    faces = [Face(np.array([4.0 + i, 6, 24 + i, 26]), None, 0.9) for i in range(60)]
+    crowd = Fake()
+    monkeypatch.setattr(crowd, "_faces", lambda image: faces, raising=False)
+    monkeypatch.setitem(detectors.DETECTORS, "crowd", lambda detection: crowd)
+    fold = Brightness(Frame(SIZE))
+    estimator = Estimator([fold], "crowd", batch_size=16)  # type: ignore[list-item]
+    frame = estimator.predict(noise(0, 100, 120))
+    assert frame["face"].tolist() == list(range(60))
+    assert [len(crops) for crops in fold.crops] == [16, 16, 16, 12]
+
+
+def test_many_threads_share_one_estimator(portraits: dict[str, bytes], tmp_path: Path) -> None:
+    estimator = Estimator.load(write_model(tmp_path / "model", 3))
+    pictures = list(portraits.values())
+    alone = [estimator.predict(picture) for picture in pictures]
+    for _ in range(3):
+        with ThreadPoolExecutor(6) as pool:
+            together = list(pool.map(estimator.predict, pictures * 4))
+        for i, frame in enumerate(together):
+            pd.testing.assert_frame_equal(frame, alone[i % len(pictures)])
+    pd.testing.assert_frame_equal(estimator.predict(pictures, workers=4), estimator.predict(pictures))
+
+
+def test_ages_are_what_scikit_learn_takes(fake: Fake, tmp_path: Path) -> None:
+    estimator, _ = brightness()
+    estimator.detector = "fake"
+    pictures = [noise(0, 40, 50), noise(1, 43, 50), noise(2, 44, 50)]  # the second has no face
+    ages = estimator.ages(pictures)
+    assert np.isnan(ages).tolist() == [False, True, False]
+    frame = estimator.predict(pictures)
+    np.testing.assert_array_equal(ages, frame["value"])
+    assert mean_absolute_error([frame["value"][0] + 1, frame["value"][2]], ages[[0, 2]]) == pytest.approx(0.5)
+    assert estimator.ages([]).shape == (0,)
+
+
+def test_settings_are_read_and_changed_as_in_scikit_learn() -> None:
+    estimator, _ = brightness()
+    assert estimator.get_params() == {"batch_size": 256, "max_megapixels": 100.0, "max_side": 640, "min_score": 0.7}
+    assert estimator.set_params(max_side=1280, batch_size=8) is estimator
+    assert estimator.detection.max_side == 1280
+    assert estimator.get_params()["batch_size"] == 8
+    for wrong, line in (
+        ({"min_scores": 1}, "unknown setting of an Estimator 'min_scores'; did you mean min_score"),
+        ({"min_score": 2.0}, "min_score: .* found 2.0"),
+        ({"batch_size": 0.5}, "batch_size: a whole number of 1 or more is wanted, found 0.5"),
+    ):
+        with pytest.raises(FaceError, match=line):
+            estimator.set_params(**{"max_megapixels": 7, **wrong})
+    assert estimator.max_megapixels == 100  # nothing is changed by half
+
+
+def test_a_failure_in_a_worker_is_raised_where_it_is_read() -> None:
+    def pictures() -> Iterator[Image]:
+        yield noise(0, SIZE, SIZE)
+        raise FaceError("the camera is gone")
+
+    with pytest.raises(FaceError, match="the camera is gone"):
+        brightness()[0].predict(pictures(), aligned=True, workers=3)
+    with pytest.raises(FaceError, match="workers: 1 or more is wanted, found 0"):
+        brightness()[0].predict([], workers=0)
+
+
+def learned(*drawn: bool) -> list[dict[str, Any]]:
+    return [{"step": f"s{i}", "dataset": f"set{i}", "pictures": 100, "drawn": one} for i, one in enumerate(drawn)]
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "note"),
+    [
+        (None, None),  # an older card: unknown
+        ([], None),
+        (learned(False, False), None),
+        (learned(True, True), "the model has seen drawn faces alone (set0, set1): its values mean nothing for photos"),
+        (learned(True, False), "the model also learned from drawn faces (set0): its values mean little for photos"),
+    ],
+)
+def test_every_row_says_that_the_model_learned_from_drawn_faces(tmp_path: Path, trained_on: Any, note: str | None) -> None:
+    folder = write_model(tmp_path / "model", 3, **({} if trained_on is None else {"trained_on": trained_on}))
+    loaded = Estimator.load(folder)
+    assert loaded.note == note
+    frame = loaded.predict([noise(0, SIZE, SIZE), None], aligned=True)
+    assert [None if pd.isna(said) else said for said in frame["note"]] == [note, note]
+    assert frame["error"].isna().tolist() == [True, False]

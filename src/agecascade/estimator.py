@@ -23,7 +23,7 @@ from agecascade.faces.photos import changed, checked_limits, in_photos
 from agecascade.faces.rows import COLUMNS, OF_THRESHOLD, Columns, FaceRow, reduced, rows_of, table
 from agecascade.imaging.inputs import Named, named_pictures, opened
 from agecascade.io.threads import in_order
-from agecascade.model_card import fold_folders
+from agecascade.model_card import fold_folders, note_on_drawn
 from agecascade.params import Detection
 from agecascade.params.data import MAX_MEGAPIXELS
 from agecascade.runtimes import FoldModel, averaged, exported_without_card, load_fold
@@ -48,6 +48,7 @@ class Estimator:
         detection: Detection | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
         batch_size: int = BATCH_ROWS,
+        note: str | None = None,
     ) -> None:
         """detector, detection: for photos; None where no detector can repeat the crops of training.
 
@@ -59,7 +60,7 @@ class Estimator:
         self.detector = detector
         self.detection = detection or Detection()
         self.max_megapixels, self.batch_size = checked_limits(max_megapixels, batch_size)
-        self.note: str | None = None  # what every row says of this model
+        self.note = note  # what every row says of this model
 
     @classmethod
     def load(
@@ -83,7 +84,9 @@ class Estimator:
             folds = [load_fold(path, device) for path in paths]
         _refuse_other_models(paths, folds)
         crop = folds[0].card.crop
-        return cls(folds, crop.detector if crop.repeatable else None, in_photos(crop.detection, max_side, min_score))
+        detector = crop.detector if crop.repeatable else None
+        note = note_on_drawn([fold.card for fold in folds])
+        return cls(folds, detector, in_photos(crop.detection, max_side, min_score), note=note)
 
     def predict(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, field
 from itertools import pairwise
 from pathlib import Path
@@ -85,6 +86,16 @@ class Exported:
 
 
 @dataclass(frozen=True, config=TYPED)
+class Learned:
+    """What one step of a model's chain learned from."""
+
+    step: str
+    dataset: str
+    pictures: Annotated[int, Field(ge=0)] | None  # to train on; None where published weights do not say
+    drawn: bool  # by a program, and not photographed
+
+
+@dataclass(frozen=True, config=TYPED)
 class ModelCard:
     """The content of model.json, checked; every number in label units unless it says otherwise."""
 
@@ -109,6 +120,7 @@ class ModelCard:
     interval_95: Interval | None = None
     temperature: Annotated[float, Field(gt=0)] | None = None  # of the distributions, of least log-likelihood loss; use does not apply it
     validation: dict[str, int | float] | None = None
+    trained_on: list[Learned] | None = None  # in the order of the chain; None in older models: unknown
     exported: Exported | None = None  # how the file beside it was made; None: trained weights
     format: int = FORMAT
 
@@ -117,6 +129,8 @@ class ModelCard:
         Channels.model_validate(self.normalisation)
         if any(after <= before for before, after in pairwise(self.grid)):
             raise ValueError("grid: its values must ascend")
+        if (self.exported is not None) != (self.format == EXPORTED_FORMAT):
+            raise ValueError(f"exported: a card of format {EXPORTED_FORMAT} has it, and no other")
         return self
 
     def network(self) -> Network:
@@ -144,6 +158,11 @@ class ModelCard:
         return Identity(grid) if self.method == IDENTITY else methods.create(self.method, grid, **self.method_options)
 
     @property
+    def drawn(self) -> list[str]:
+        """The data sets that the model learned from and that a program drew; none where that is unknown."""
+        return list(dict.fromkeys(learned.dataset for learned in self.trained_on or [] if learned.drawn))
+
+    @property
     def files(self) -> tuple[str, ...]:
         """The names of the files with the weights."""
         return FILES["trained" if self.exported is None else self.exported.format]
@@ -156,11 +175,22 @@ class ModelCard:
 _CARD = TypeAdapter(ModelCard)
 
 
+def note_on_drawn(cards: Sequence[ModelCard]) -> str | None:
+    """What to know of every prediction of folds that learned from drawn faces, if only in part; None where their cards do not tell so."""
+    drawn = sorted({name for card in cards for name in card.drawn})
+    if not drawn:
+        return None
+    real = any(not learned.drawn for card in cards for learned in card.trained_on or [])
+    told = "also learned from drawn faces" if real else "has seen drawn faces alone"
+    return f"the model {told} ({', '.join(drawn)}): its values mean {'little' if real else 'nothing'} for photos"
+
+
 def write_card(folder: Path, card: ModelCard) -> None:
     """Write the model.json of a folder whose weights are there, sealed with the digests of both."""
     content = asdict(card)
-    if card.exported is None:
-        del content["exported"]  # so that trained models stay as format 3 has them
+    for key in ("exported", "trained_on"):
+        if content[key] is None:
+            del content[key]  # so that trained models stay as format 3 has them, and older ones as they are
     write_json(folder / "model.json", {**content, SEALS: {"card": fingerprint(card=content), "weights": model_digest(folder, card)}})
 
 

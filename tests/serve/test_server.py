@@ -162,6 +162,14 @@ def test_what_cannot_start_is_one_line(model: Path, options: list[str], line: st
     assert result.output.count("\n") == 1
 
 
+def test_without_the_extra_one_line_says_what_to_install(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    monkeypatch.delitem(sys.modules, "agecascade.serve.app", raising=False)
+    result = CliRunner().invoke(app, ["serve", "--model", str(model)])
+    assert result.exit_code == 1
+    assert result.output == "error: agecascade serve needs fastapi, which is not installed: pip install 'agecascade[serve]'\n"
+
+
 def test_another_host_than_loopback_is_warned_of(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from agecascade.serve import server as module
 

@@ -18,6 +18,7 @@ from agecascade import model_folder, params
 from agecascade.errors import ModelError, TrainingError
 from agecascade.io.resume import ResumeCache
 from agecascade.loading import Faces
+from agecascade.model_card import Learned
 from agecascade.model_folder import describe, find_model
 from agecascade.params import Params, Row
 from agecascade.schema import PREDICTIONS
@@ -147,6 +148,10 @@ def test_the_card_tells_all_that_use_needs(study: Params, faces: Faces, splits: 
     assert card.interval.quantile > 0
     assert card.validation is not None
     assert card.validation["validation_pictures"] == 4
+    assert card.trained_on == [Learned("target_from_scratch", "sample_fgnet", 12, drawn=True)]
+    assert (
+        "- learned from: sample_fgnet (12 pictures, drawn by a program)\n" in (folder / "dldl_v2-tinyagenet-s0" / "README.md").read_text()
+    )
     assert not network.training
     assert method.outputs == 70
 
@@ -190,6 +195,10 @@ def test_weights_go_on_from_init_and_the_head_only_on_the_same_grid(
     assert weights["faces"]["head.weight"].shape == (4, 128)
     assert torch.equal(weights["imdb"]["head.weight"], weights["agedb"]["head.weight"])
     assert weights["target"]["head.weight"].shape == (70, 128)
+    learned = model_folder.read_card(tmp_path / "models" / "target" / "dex-tinyagenet-s0" / "fold0").trained_on
+    assert learned is not None
+    assert [one.step for one in learned] == ["faces", "imdb", "agedb", "target"]
+    assert [one.dataset for one in learned] == [{**still.pretrain, **still.cascade}[one.step].dataset for one in learned]
 
 
 def test_an_interrupted_step_keeps_finished_folds(

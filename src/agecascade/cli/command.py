@@ -8,11 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from io import TextIOWrapper
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from agecascade import __version__
 from agecascade.errors import AgecascadeError, os_error_line
+from agecascade.extras import not_installed
 
 STATUSES = (
     "Exit status: 0 done; 1 an error or Ctrl-C ended the command, one line says why; 2 wrong usage; 3 done, but some pictures failed."
@@ -28,6 +30,19 @@ app = typer.Typer(
 )
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"agecascade {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and end.")] = False,
+) -> None:
+    """Age models from archive to MAE table."""
+
+
 def one_line(command: Callable[..., None]) -> Callable[..., None]:
     """End a command with one line and exit code 1 on an error that the user can act on."""
 
@@ -41,6 +56,8 @@ def one_line(command: Callable[..., None]) -> Callable[..., None]:
             sys.stdout.flush()
         except AgecascadeError as error:
             fail(str(error))
+        except ModuleNotFoundError as error:
+            fail(str(not_installed(error, f"agecascade {command.__name__}")))
         except KeyboardInterrupt:
             fail("interrupted; what was finished before stays as it was")
         except BrokenPipeError:

@@ -9,7 +9,6 @@ import typer
 
 from agecascade.cli.command import app, one_line
 from agecascade.cli.photos import Device, MaxSide, MinScore, Model
-from agecascade.extras import not_installed
 
 if TYPE_CHECKING:
     from agecascade.serve.answers import Answers
@@ -37,13 +36,10 @@ def serve(
     metrics: Annotated[bool, typer.Option("--metrics", help="Also answer GET /metrics, for Prometheus.")] = False,
 ) -> None:
     """Answer pictures over HTTP, with a page beside it. Nothing is stored; this machine alone is answered unless --host says otherwise."""
-    try:
-        from agecascade.serve.app import create_app
-        from agecascade.serve.server import address, bound, run
-    except ModuleNotFoundError as error:
-        raise not_installed(error, "serve") from None
+    from agecascade.serve.app import create_app
     from agecascade.serve.guard import is_loopback
     from agecascade.serve.limits import Limits
+    from agecascade.serve.server import address, bound, run
     from agecascade.serve.service import Service
 
     limits = Limits(max_megabytes, max_megapixels, max_pictures, max_faces, max_seconds, max_places)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from agecascade import model_folder
 from agecascade.errors import ModelError
+from agecascade.model_card import Learned
 from agecascade.model_folder import IDENTITY, describe
 from agecascade.models import require_size
 from agecascade.models.base import Network
@@ -54,6 +56,7 @@ def write_published(params: Params, name: str, folder: Path) -> None:
         torch.manual_seed(row.seed)
         network = card.network()
         load_weights(network, row.backbone, entries[row.backbone], card.channels, key)
+        card = replace(card, trained_on=[Learned(name, f"the published weights of {row.backbone}", None, drawn=False)])
         model_folder.save(folder / row.name / "fold0", network, card, [])
 
 

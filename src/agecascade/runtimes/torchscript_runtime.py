@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ def load(folder: Path, card: ModelCard, digest: str | None, device: str | None =
     """An exported folder; device: torch's name, cpu by default: the graph was traced there. Raises ModelError."""
     path, name = sealed_file(folder, card, digest), device or "cpu"
     try:
-        return TorchScriptModel(card, torch.jit.load(str(path), map_location=name).eval(), name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # since 2.15, torch points to torch.export, which other programs do not read yet
+            return TorchScriptModel(card, torch.jit.load(str(path), map_location=name).eval(), name)
     except RuntimeError as error:
         refused(path, "torch", error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ def train_fold(
     roles = {role: faces.take(np.isin(faces.sample_id, part.to_numpy(str))) for role, part in fold.groupby("role")["sample_id"]}
     nobody = faces.take(np.array([], int))
     training, validation, test = (samples_of(job, faces, roles.get(role, nobody)) for role in ("train", "validation", "test"))
+    card = replace(card, trained_on=job.learned(len(training)))
     augmenter = Augmenter(job.augment, card.channels, processes.device)
     if learns_from_pictures(network):
         give_templates(network, training, job.grid, job.params.daa, augmenter, job.random_seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +143,8 @@ class HeadTrainings:
         self, job: Job, network: Network, method: Method, fold: HeadFold, all_samples: Samples, features: FeatureArrays, folder: Path
     ) -> None:
         """Write and track one fold as `train_fold` does."""
-        card, sigma, test = job.card, self.faces.sigma, self._rows(job)["test"]
+        sigma, test = self.faces.sigma, self._rows(job)["test"]
+        card = replace(job.card, trained_on=job.learned(len(fold.training)))
         tested = validated = None
         with self.tracker.model_run(fold.name, {}, tags(job)) as run:
             if job.row.method != IDENTITY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,6 @@ def initialise(params: Params, folder: Path) -> None:
     """
     for row in params.networks(SCRATCH):
         torch.manual_seed(row.seed)
-        card = describe(params, SCRATCH, row._replace(method=IDENTITY), [0.0, 1.0], fold=0)
+        card = replace(describe(params, SCRATCH, row._replace(method=IDENTITY), [0.0, 1.0], fold=0), trained_on=[])
         require_size(card.outline(), row.backbone, params.image_size)
         model_folder.save(folder / row.name / "fold0", card.network(), card, [])

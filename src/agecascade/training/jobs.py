@@ -17,6 +17,7 @@ import torch
 from agecascade import model_folder
 from agecascade.errors import ModelError, TrainingError
 from agecascade.loading import Faces
+from agecascade.model_card import Learned
 from agecascade.model_folder import IDENTITY, ModelCard, describe, find_model, read_card
 from agecascade.models import frozen_blocks, require_size
 from agecascade.models.base import Network
@@ -63,6 +64,12 @@ class Job:
         """The model's description, as yet without an interval. Its chain goes on from that of the model that it starts from."""
         chain = [*read_card(self.init).chain, self.step]
         return describe(self.params, self.step, self.row, self.grid, self.fold, chain)
+
+    def learned(self, pictures: int) -> list[Learned]:
+        """What the steps up to this one learned from, which trains on so many pictures; what older cards do not tell is left out."""
+        settings: Training = self.params.pretrain[self.step] if self.identities else self.params.cascade[self.step]
+        drawn = self.params.datasets[settings.dataset].origin == "synthetic"
+        return [*(read_card(self.init).trained_on or []), Learned(self.step, settings.dataset, pictures, drawn)]
 
     def outline(self) -> Network:
         """The network without weights, whatever it starts from."""

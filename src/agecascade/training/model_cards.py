@@ -74,6 +74,7 @@ def _training(card: ModelCard, dataset: str, recipe: Mapping[str, Any]) -> str:
     lines = [
         f"- steps: {' > '.join(card.chain)}",
         f"- data set: {dataset}",
+        *([] if card.trained_on is None else [f"- learned from: {_learned(card)}"]),
         f"- seed: {card.seed}",
         f"- face detector: {card.crop.detector}",
     ]
@@ -117,6 +118,16 @@ def _results(name: str, dataset: str, tested: Tested | None) -> str:
         *(f"    - {{type: {key}, value: {value:g}}}" for key, value in tested.figures.items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _learned(card: ModelCard) -> str:
+    """The data sets of the chain, with the pictures of this fold, and which were drawn."""
+    texts = []
+    for learned in card.trained_on or []:
+        facts = [] if learned.pictures is None else [f"{learned.pictures:,} pictures"]
+        facts += ["drawn by a program"] * learned.drawn
+        texts.append(learned.dataset + (f" ({', '.join(facts)})" if facts else ""))
+    return "; ".join(texts) or "nothing yet"
 
 
 def _plain(value: Any) -> str:
