@@ -11,7 +11,7 @@ RUN pip install --no-cache-dir --no-index --find-links /wheels "agecascade[serve
     && rm -r /wheels \
     && useradd --system --no-create-home --uid 10001 agecascade
 USER 10001
-ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health', timeout=4)"]

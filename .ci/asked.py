@@ -20,7 +20,7 @@ def main() -> None:
                 health = json.load(answer)
             break
         except OSError as error:
-            if time.monotonic() - begun > PATIENCE:
+            if time.monotonic() - begun > PATIENCE or "error: " in log.read_text():
                 sys.exit(f"error: {address} does not answer ({error}):\n{log.read_text()}")
             time.sleep(0.2)
     assert health["ready"], health

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import socket
 import subprocess
@@ -124,6 +125,15 @@ def test_a_server_of_an_exported_model_needs_no_torch() -> None:
     heavy = '{"torch", "mlflow", "dvc", "sklearn", "scipy", "matplotlib"}'
     command = [sys.executable, "-c", f"import sys, {modules}; print({heavy} & set(sys.modules))"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_nothing_is_written_into_the_home_folder_nor_sent_to_a_publisher(tmp_path: Path) -> None:
+    """ONNX Runtime 1.32 does both, unless the package says otherwise before it is imported."""
+    pytest.importorskip("onnxruntime")
+    environment = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")}
+    command = [sys.executable, "-c", "import agecascade, onnxruntime, time; time.sleep(0.5)"]
+    subprocess.run(command, env={**environment, "HOME": str(tmp_path)}, check=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_an_address_that_is_not_to_be_had_is_one_line() -> None:
