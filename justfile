@@ -54,7 +54,7 @@ data-table:
 
 # estimate ages in photos: just predict photos/ ages.csv
 predict INPUT OUTPUT MODEL="models/target/dldl_v2-tinyagenet-s0":
-    uv run agecascade predict --model {{MODEL}} --input {{INPUT}} --output {{OUTPUT}}
+    uv run agecascade predict {{INPUT}} --model {{MODEL}} --output {{OUTPUT}}
 
 # write environment.txt: the versions that the committed figures are made with
 environment:

@@ -52,7 +52,7 @@ def in_use(model: Path, raw: Path, members: set[str]) -> pd.DataFrame:
                     path.write_bytes(member.read())
                     paths[str(path)] = member.name
         output = Path(folder, "ages.csv")
-        command = ["agecascade", "predict", "--model", str(model), "--input", folder, "--output", str(output), "--aligned"]
+        command = ["agecascade", "predict", folder, "--model", str(model), "--output", str(output), "--aligned"]
         subprocess.run(command, check=True, stdout=sys.stderr)
         predictions = pd.read_csv(output)
     return predictions.assign(member=predictions["path"].map(paths))[["member", "value", "low", "high"]]

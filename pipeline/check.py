@@ -1,4 +1,4 @@
-"""Check every key of params.yaml, and that its readers, networks and regressors know their options, before any other stage runs."""
+"""Check every key of params.yaml, and what readers, networks, explanations and regressors are asked for, before any other stage runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agecascade import params
 from agecascade.datasets import check_data_sets
+from agecascade.explain.checks import check_explanations
 from agecascade.features.layers import check_features
 from agecascade.io.files import written_beside
 from agecascade.regressors import check_regressors
@@ -18,6 +19,7 @@ def main() -> None:
     check_data_sets(study.datasets)
     require_rows(study)
     check_features(study)
+    check_explanations(study)
     check_regressors(study)
     with written_beside("data/checked.txt") as temporary:
         Path(temporary).write_text("params.yaml is valid\n", encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agecascade import params
 from agecascade.evaluation.evaluate import evaluate
-from agecascade.evaluation.headline import headline_step
+from agecascade.evaluation.results import headline_step
 from agecascade.evaluation.rows import EvaluatedRow
 from agecascade.evaluation.tracked import committed_params, log_evaluation
 from agecascade.tracking import Run

@@ -1,4 +1,4 @@
-"""Stage finetune: one step of the cascade -> models/<step>, all rows and folds, and data/predictions/<step>, their test predictions."""
+"""Stage finetune: one step of the cascade -> models/<step>, all rows and folds, and their predictions in data/predictions/<step>."""
 
 from __future__ import annotations
 

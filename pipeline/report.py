@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agecascade import params
 from agecascade.errors import AgecascadeError
-from agecascade.evaluation.headline import headline_step
+from agecascade.evaluation.results import headline_step
 from agecascade.evaluation.tracked import attach, runs_page
 from agecascade.report.cards import write_cards
 from agecascade.report.page import write_report

@@ -98,6 +98,20 @@ def test_a_detection_that_cannot_be_is_one_line(tmp_path: Path, option: str, val
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(("option", "value"), [("--max-side", 640), ("--min-score", 0.5)])
+def test_an_option_of_detection_is_not_ignored_for_crops(tmp_path: Path, option: str, value: float) -> None:
+    places = ("--model", write_model(tmp_path / "m", 4), "--input", write_pictures(tmp_path / "pictures"), "--output", tmp_path / "a.csv")
+    result = call("predict", *places, "--aligned", option, value)
+    assert result.exit_code == 1
+    assert result.stderr == f"error: {option} is of the search for faces, and --aligned means that there is none; leave one of them away\n"
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_two_forms_of_the_data_sets_are_refused() -> None:
+    result = call("datasets", "--json", "--markdown")
+    assert (result.exit_code, result.stderr) == (1, "error: --json and --markdown: give one of them\n")
+
+
 def test_predict_takes_one_picture(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures")
     output = tmp_path / "ages.csv"

@@ -20,6 +20,7 @@ from sklearn.metrics import mean_absolute_error
 
 import agecascade
 from agecascade.age_thresholds import AgeCheck
+from agecascade.conformal import Interval
 from agecascade.errors import FaceError, ModelError
 from agecascade.estimator import BATCH_ROWS, COLUMNS, Columns, Estimator, FaceRow
 from agecascade.faces import detectors
@@ -30,8 +31,10 @@ from agecascade.faces.face import Image
 from agecascade.faces.photos import PYRAMID
 from agecascade.faces.rows import BOX
 from agecascade.imaging import decode_image, encode_image
+from agecascade.model_folder import save
 from agecascade.params import Detection
 from agecascade.runtimes import torch_runtime
+from fold_models import random_model
 from images import noise
 from model_folders import CROP, GRID, SIZE, write_model
 
@@ -71,6 +74,71 @@ def test_the_folds_of_a_parent_folder_are_averaged_and_ends_are_clipped_fold_by_
     write_model(tmp_path / "row" / "fold1", 6, interval={"coverage": 0.8, "quantile": 3.0, "scaled": False})  # 60, 57 to 63
     frame = Estimator.load(tmp_path / "row").predict(noise(0, SIZE, SIZE), aligned=True)
     np.testing.assert_allclose(frame[["value", "low", "high"]], [[30, 28.5, 32.5]], atol=1e-3)
+
+
+def write_fold_of(folder: Path, outputs: list[float], decoding: str, quantile: float, **changes: Any) -> None:
+    """A model folder whose network gives these outputs to every picture."""
+    interval = Interval(coverage=0.8, quantile=quantile, scaled=False)
+    model = random_model(grid=4, method_options={"decoding": decoding}, interval=interval, **changes)
+    for parameter, value in zip(model.network.head.parameters(), (torch.tensor(0.0), torch.tensor(outputs)), strict=True):
+        parameter.data[:] = value
+    save(folder, model.network, model.card, [])
+
+
+@pytest.mark.parametrize(
+    ("decoding", "value", "low", "high"),
+    [
+        # of (0.45, 0.1, 0.1, 0.35) and (0.1, 0.1, 0.1, 0.7) over the ages 0 to 3, whose mean is (0.275, 0.1, 0.1, 0.525)
+        ("mode", 3.0, (2.5 + 2.0) / 2, 3.0),  # not 1.5, the mean of 0 and 3
+        ("median", 3.0, (2.5 + 2.0) / 2, 3.0),  # not 2, the mean of 1 and 3
+        ("expectation", (1.35 + 2.4) / 2, (0.85 + 1.4) / 2, (1.85 + 3.0) / 2),
+    ],
+)
+def test_the_mode_and_median_of_folds_are_those_of_their_mean_distribution(
+    tmp_path: Path, decoding: str, value: float, low: float, high: float
+) -> None:
+    for fold, (masses, quantile) in enumerate([((0.45, 0.1, 0.1, 0.35), 0.5), ((0.1, 0.1, 0.1, 0.7), 1.0)]):
+        write_fold_of(tmp_path / f"fold{fold}", np.log(masses).tolist(), decoding, quantile, fold=fold)
+    estimator = Estimator.load(tmp_path)
+    frame = estimator.predict([noise(0, SIZE, SIZE), noise(1, SIZE, SIZE)], aligned=True, threshold=2, challenge=2.5)
+    np.testing.assert_allclose(frame[["value", "low", "high", "probability"]], [[value, low, high, (0.45 + 0.8) / 2]] * 2, atol=1e-5)
+    assert frame["decision"].tolist() == ["challenge" if value < 2.5 else "pass"] * 2
+
+
+def test_counts_of_folds_are_averaged_for_no_distribution_is_read(tmp_path: Path) -> None:
+    for fold, outputs in enumerate([[1.0, -1.0, -1.0], [1.0, 1.0, 1.0]]):  # 1 and 3 of 3 outputs are above one half
+        write_fold_of(tmp_path / f"fold{fold}", outputs, "count", 0.5, fold=fold, method="ranking")
+    assert Estimator.load(tmp_path).predict(noise(0, SIZE, SIZE), aligned=True)["value"].tolist() == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "changes"),
+    [
+        ("resnet18", 32, {}),
+        ("tinyagenet", 16, {}),
+        ("c3ae", 32, {}),
+        ("resnet18", 32, {"method": "daa"}),
+        ("timm/vit_tiny_patch16_224", 64, {}),
+        ("vgg16_nofc", 16, {"pooling": "average"}),
+    ],
+)
+def test_a_network_that_cannot_take_its_own_pictures_is_told_before_any(
+    tmp_path: Path, backbone: str, size: int, changes: dict[str, Any]
+) -> None:
+    model = random_model(backbone, size, **changes)
+    save(tmp_path, model.network, model.card, [])
+    with pytest.raises(
+        ModelError, match=rf"model.json: {backbone} cannot take pictures of {size} pixels \(.*\); set image_size to"
+    ) as caught:
+        Estimator.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_folds_that_are_decoded_otherwise_are_no_folds_of_one_model(tmp_path: Path) -> None:
+    for fold, decoding in enumerate(["mode", "median"]):
+        write_fold_of(tmp_path / f"fold{fold}", [0.0] * 4, decoding, 0.5, fold=fold)
+    with pytest.raises(ModelError, match=r"fold1/model.json: `method_options` differs from fold0's; folds of one model share it"):
+        Estimator.load(tmp_path)
 
 
 def test_a_scaled_interval_follows_the_width_of_the_distribution(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_the_two_steps() -> None:
     assert "24 pictures looked at are square and small: face crops; so detector: whole" in lines[3]
     assert "Next: uv run dvc repro" in lines[-3]
     assert "models/own/dldl_v2-tinyagenet-s0" in lines[-2]
-    assert "agecascade predict --model models/own/dldl_v2-tinyagenet-s0 --input FOLDER --output ages.csv --aligned" in lines[-1]
+    assert "agecascade predict FOLDER --model models/own/dldl_v2-tinyagenet-s0 --output ages.csv --aligned" in lines[-1]
     content = params.load()
     assert list(content.cascade) == ["own"]
     assert (content.study, content.evaluate.target) == ("csv_table", "csv_table")
@@ -307,3 +307,67 @@ def test_a_name_that_params_cannot_store_is_refused() -> None:
 def test_two_kinds_of_split_are_refused() -> None:
     table([[f"{number:02d}.jpg", 20 + number, ("train", "test", "fold1")[number % 3]] for number in range(COUNT)], "path,age,split")
     assert "the column 'split' mixes fold1 with test; give one kind of split" in error()
+
+
+def mine(*arguments: str, name: str = "mine", table: str = "labels.csv") -> Result:
+    return CliRunner().invoke(app, ["study", name, "--table", table, *arguments])
+
+
+def test_a_study_gets_the_name_that_it_is_given_and_its_pictures_lie_beside_the_table() -> None:
+    shutil.copy("labels.csv", "photos/labels.csv")
+    result = mine("--path", "filename", "--label", "age_years", table="photos/labels.csv")
+    assert result.exit_code == 0, result.output
+    assert "pictures   ./photos: 24 of the rows have a picture and a label" in result.output
+    assert "study      studies/mine.yaml, which `uv run agecascade study mine` applies again" in result.output
+    assert "agecascade predict FOLDER --model models/mine/dldl_v2-tinyagenet-s0" in result.output
+    made = params.load()
+    assert (made.study, list(made.datasets), list(made.cascade), made.evaluate.target) == ("mine", ["mine"], ["mine"], "mine")
+    assert (made.datasets["mine"].reader, made.cascade["mine"].dataset) == ("csv_table", "mine")
+    applied = Path("params.yaml").read_text()
+    assert CliRunner().invoke(app, ["study", "sample"]).exit_code == 0
+    assert CliRunner().invoke(app, ["study", "mine"]).exit_code == 0
+    assert Path("params.yaml").read_text() == applied
+
+
+def test_the_data_set_of_such_a_study_is_read() -> None:
+    assert mine("--pictures", "photos").exit_code == 0
+    dataset = params.load().datasets["mine"]
+    module = reader(dataset.reader)
+    assert [source.file for source in module.sources(dataset.options)] == [dataset.options["file"], dataset.options["table"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("sample", "studies/sample.yaml is another study; give yours a name of its own, such as mine"),
+        ("fgnet", "go with csv_table or a name of your own, not with fgnet"),
+        ("My photos", "'My photos': the name of a study, its data set and its model has small letters, digits and _, such as mine"),
+        ("../mine", "'../mine': the name of a study"),
+        ("mine", "studies/mine.yaml is there already; `agecascade study mine` applies it, --force makes it anew"),
+    ],
+)
+def test_a_name_that_is_taken_or_none_is_refused(name: str, line: str) -> None:
+    assert mine("--pictures", "photos").exit_code == 0
+    before = {path: path.read_bytes() for path in [Path("params.yaml"), *Path("studies").iterdir()] if path.is_file()}
+    result = mine("--pictures", "photos", name=name)
+    assert result.exit_code == 1
+    assert line in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert {path: path.read_bytes() for path in [Path("params.yaml"), *Path("studies").iterdir()] if path.is_file()} == before
+    assert mine("--pictures", "photos", "--force").exit_code == 0
+
+
+def test_where_params_were_changed_by_hand_no_study_is_left_behind() -> None:
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("seed: 0", "seed: 7", 1))
+    result = mine("--pictures", "photos")
+    assert result.exit_code == 1
+    assert "params.yaml was changed" in result.stderr
+    assert not Path("studies/mine.yaml").exists()
+
+
+def test_a_table_is_missing() -> None:
+    result = CliRunner().invoke(app, ["study", "mine", "--pictures", "photos"])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: --table is missing: it names the CSV file that --pictures and the columns belong to\n",
+    )

@@ -25,7 +25,7 @@ class Interval:
 
     With `edges`, a label l is in the set where |value - l| is at most the quantile of the band that l lies in, and the interval is
     the hull of this set: label-conditional (Mondrian) conformal prediction. calibrated_on: the fold's own validation pictures, or
-    the test pictures of the other folds (cross-conformal).
+    the test pictures of the other folds (cross-conformal), where those are too few for bands.
     """
 
     coverage: Annotated[float, Field(gt=0, lt=1)]
@@ -36,7 +36,7 @@ class Interval:
     edges: list[float] = Field(default_factory=list)  # (B - 1,) between the bands of labels, ascending, label units
     quantiles: list[Annotated[float, Field(ge=0)]] = Field(default_factory=list)  # (B,), of each band; none: `quantile` is for all labels
     on_grid: bool = False  # labels are values of the grid, and so are the ends, unless an end is the value
-    note: str = ""  # why there is one quantile for all labels, where bands were wanted
+    note: str = ""  # why it has one quantile for all labels, or is of other folds, where bands of the own validation pictures were wanted
 
     @model_validator(mode="after")
     def _bands_fit(self) -> Interval:

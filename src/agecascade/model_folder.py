@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from agecascade import methods
+from agecascade import methods, models
 from agecascade.errors import ModelError
 from agecascade.faces.crops import TEMPLATE
 from agecascade.io.files import as_os_error, write_csv
@@ -83,12 +83,16 @@ def _sealed_weights(folder: Path, digest: str | None) -> dict[str, torch.Tensor]
 
 
 def load(folder: Path | str) -> tuple[Network, Method, ModelCard]:
-    """A trained network in evaluation mode, its method and its card. Raises ModelError where they do not fit."""
+    """A trained network in evaluation mode, its method and its card.
+
+    Raises ModelError where they do not fit, or the network cannot take pictures of the card's size.
+    """
     folder = Path(folder)
     card, digest = sealed_card(folder)
     weights = _sealed_weights(folder, digest)
     try:
         method, network = card.objective(), card.network()
+        models.require_size(card.outline(), card.backbone, card.image_size)
     except ModelError as error:
         raise ModelError(f"{folder / 'model.json'}: {error}") from None
     except (TypeError, ValueError, RuntimeError, AssertionError, ArithmeticError) as error:  # what a layer says of an impossible shape

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike
+
+HIGHEST_SCORE = 10.0  # of attractiveness and other ratings
 
 # Labels and metadata of a picture, copied from the manifest into the aligned Parquet.
 LABEL_COLUMNS = [
@@ -68,6 +72,7 @@ SPLITS = pa.schema(
     ]
 )
 
+VALIDATION = "validation"  # folder of the predictions of validation pictures, beside those of test pictures
 PREDICTIONS = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
@@ -97,3 +102,8 @@ def features_schema(size: int) -> pa.Schema:
     """FEATURES with lists of `size` numbers each: without offsets, and no row can differ in length."""
     place = FEATURES.get_field_index("feature")
     return FEATURES.set(place, pa.field("feature", pa.list_(pa.float32(), size), nullable=False))
+
+
+def are_ages(labels: ArrayLike) -> bool:
+    """Whether the labels (N,) of a data set are ages in years, and no scores: one of them is above HIGHEST_SCORE."""
+    return bool((np.asarray(labels, dtype=np.float64) > HIGHEST_SCORE).any())  # nothing that is unknown is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,16 @@ import pandas as pd
 import pytest
 
 from agecascade import params
+from agecascade.errors import ModelError
 from agecascade.evaluation import groups as groups_module
 from agecascade.evaluation.groups import analyse_groups
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import EvaluatedRow
 from agecascade.evaluation.tables import TableRow
 from agecascade.evaluation.thresholds import analyse_thresholds
+from agecascade.io.files import write_table
 from places import sample_params
+from predictions import prediction_table
 
 TARGET, PICTURES = "sample_fgnet", 200
 
@@ -52,7 +56,15 @@ def results(tmp_path: Path) -> Results:
         EvaluatedRow("regress", "svr", line, frame.assign(distribution=None), {}),
         EvaluatedRow("regress", "automl", replace(line, bounded=True), frame.assign(distribution=None), {}),
     ]
+    validated = network.assign(
+        sample_id=[f"v{i}" for i in range(PICTURES)], **dict.fromkeys(("label_sigma", "low", "high", "low_95", "high_95"))
+    )
+    write_validation(tmp_path / "data", study.main_row.name, validated)
     return Results(study, rows, tmp_path / "data", tmp_path / "models", tmp_path / "metrics", tmp_path / "plots")
+
+
+def write_validation(data: Path, row: str, frame: pd.DataFrame) -> None:
+    write_table(data / "predictions" / "target" / "validation" / f"{row}.parquet", prediction_table(frame.to_dict("list")))
 
 
 def table(results: Results, name: str) -> pd.DataFrame:
@@ -94,9 +106,40 @@ def test_thresholds_of_the_same_rows_and_slices_of_the_main_one(results: Results
     assert {"all", "age 30+", "gender female", "gender male"} <= set(main["slice"])
     assert main.loc[main["slice"] == "all", "minors"].eq((results.rows[1].predictions["label"] < 18).sum()).all()
     (svr,) = limits[limits["row"] == "svr"].to_dict("records")
-    assert svr["chosen on"] == "the other folds"
+    assert svr["chosen on"] == "test pictures of the other folds"
+    assert "T was chosen on test pictures: of a regressor, no predictions" in svr["remark"]
     assert "its predictions have no distribution" in svr["remark"]
     assert (results.plots / "thresholds.png").is_file()
+
+
+def test_thresholds_are_chosen_on_validation_pictures_where_there_are_minors_enough(results: Results) -> None:
+    """Nobody but a minor of 12 who is estimated at 17 was validated: everybody else in the test set passes at 18."""
+    few = with_evaluate(results, most_minors=0.04)  # 25 minors, and each fold has about 30 validation pictures of minors
+    analyse_thresholds(few)
+    main = table(few, "thresholds")[lambda lines: (lines["step"] == "target") & (lines["slice"] == "all")]
+    assert main["chosen on"].tolist()[:2] == ["own validation pictures"] * 2
+    frame = few.rows[1].predictions.assign(sample_id=[f"v{i}" for i in range(PICTURES)], label=12.0, prediction=17.0)
+    write_validation(few.data, few.params.main_row.name, frame)
+    analyse_thresholds(few)
+    first = table(few, "thresholds").iloc[0]
+    assert (first["T"], first["T of the parts"], first["chosen on"]) == ("18", "18", "own validation pictures")
+    passing = few.rows[1].predictions.query("label < 18")["prediction"] >= 18
+    assert first["let through"] == pytest.approx(passing.mean())
+
+
+def test_without_validation_pictures_test_pictures_choose(results: Results) -> None:
+    write_validation(results.data, results.params.main_row.name, results.rows[1].predictions.head(0))
+    analyse_thresholds(results)
+    main = table(results, "thresholds")[lambda lines: (lines["step"] == "target") & (lines["slice"] == "all")]
+    assert main["decides"].tolist()[:2] == ["estimate", "probability"]
+    assert main["chosen on"].tolist()[:2] == ["test pictures of the other folds"] * 2
+    assert "a fold has 0 validation pictures of minors" in main["remark"].iloc[0]
+
+
+def test_validation_predictions_that_are_missing_name_the_stage(results: Results) -> None:
+    shutil.rmtree(results.data / "predictions")
+    with pytest.raises(ModelError, match=r"validation/.*\.parquet is missing; run `dvc repro finetune@target`"):
+        analyse_thresholds(results)
 
 
 def test_what_is_switched_off_writes_nothing(results: Results) -> None:
@@ -132,3 +175,15 @@ def test_a_regressor_counts_no_minor_of_a_group_on_both_sides(results: Results) 
     limits = table(results, "thresholds")
     assert limits["minors"].eq(0).all()
     assert limits["remark"].str.startswith("of no test picture it is known on which side of 18 it is; pictures left out").all()
+
+
+def test_each_kind_of_groups_has_a_table_of_its_own(results: Results) -> None:
+    """Adience's eight groups and three of ages made lines of eleven columns, with gaps."""
+    published = replace(results, rows=[replace(row, groups=[10.0, 30.0]) for row in results.rows])
+    analyse_groups(published)
+    ages, own = table(results, "confusion_matrix"), table(results, f"confusion_matrix_{TARGET}")
+    assert [column for column in ages if column.startswith("as ")] == ["as child 0-12", "as teenager 15-20", "as adult 25-100"]
+    assert [column for column in own if column.startswith("as ")] == ["as 10", "as 30"]
+    for frame in (ages, own):
+        assert not frame.isna().any(axis=None)
+        assert (frame.filter(like="as ").sum(axis=1) == frame["n"]).all()

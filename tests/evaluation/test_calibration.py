@@ -32,6 +32,7 @@ from places import sample_params
 from predictions import prediction_table
 
 GRID = [float(age) for age in range(0, 101)]
+AGES = [0.0, 3.0, 13.0, 20.0, 40.0, 60.0, 80.0]
 
 
 def row_of(frame: pd.DataFrame, name: str = "dldl_v2-tinyagenet-s0", **calibration: Any) -> EvaluatedRow:
@@ -74,7 +75,7 @@ def test_scores_by_hand() -> None:
 def test_labels_that_are_groups_are_bands_of_their_own() -> None:
     """The middle 80 of the group 60 to 100 stood in the band 80+."""
     label = np.array([1.0, 17.5, 80.0, 80.0])
-    assert {name: rows.sum() for name, rows in bands(label, GRID, grouped=True)} == {
+    assert {name: rows.sum() for name, rows in bands(label, GRID, AGES, grouped=True)} == {
         "all": 4,
         "group at 1": 1,
         "group at 17.5": 1,
@@ -106,7 +107,7 @@ def test_each_fold_has_its_own_temperature() -> None:
 def test_coverage_by_band_by_hand() -> None:
     frame = frame_of([0.0, 1, 2, 15, 16, 17, 18], half=1.0)
     frame.loc[3:5, ["low", "high"]] = [[20, 21], [20, 21], [20, 21]]
-    table = coverage_table(row_of(frame))
+    table = coverage_table(row_of(frame), AGES)
     assert table is not None
     assert table["band"].tolist() == ["all", "0-2", "13-19"]
     assert table["n"].tolist() == [7, 3, 4]
@@ -120,16 +121,19 @@ def test_coverage_by_band_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "grid", "names"),
+    ("label", "grid", "ages", "names"),
     [
-        ([0.0, 2.9, 3, 80, 116], [0.0, 116.0], ["0-2", "3-12", "80+"]),
-        ([21.0, 29, 60], [21.0, 60.0], ["21-29", "60+"]),
-        ([1.0, 2.2, 5], [1.0, 5.0], ["1 to 1.8", "1.8 to 2.6", "4.2 to 5"]),
-        ([4.0, 4.0], [], ["4 to 4"]),
+        ([0.0, 2.9, 3, 80, 116], [0.0, 116.0], AGES, ["0-2", "3-12", "80+"]),
+        ([21.0, 29, 60], [21.0, 60.0], AGES, ["20-39", "60-79"]),
+        ([0.0, 2.0, 17], [0.0, 20.0], [0.0, 18.0], ["0-17"]),  # of a data set of children: its grid spans 20 years
+        ([1.0, 2.2, 5], [1.0, 5.0], None, ["1 to 1.8", "1.8 to 2.6", "4.2 to 5"]),
+        ([4.0, 4.0], [], None, ["4"]),
     ],
 )
-def test_bands_are_of_ages_or_fifths_of_a_scale(label: list[float], grid: list[float], names: list[str]) -> None:
-    found = list(bands(np.array(label), grid))
+def test_bands_are_those_of_the_slices_or_fifths_of_a_scale(
+    label: list[float], grid: list[float], ages: list[float] | None, names: list[str]
+) -> None:
+    found = list(bands(np.array(label), grid, ages))
     assert [name for name, _ in found] == ["all", *names]
     assert np.sum([rows for _, rows in found[1:]], axis=0).tolist() == [1] * len(label)
 
@@ -137,16 +141,16 @@ def test_bands_are_of_ages_or_fifths_of_a_scale(label: list[float], grid: list[f
 def test_rows_without_distributions_or_intervals() -> None:
     frame = frame_of([10.0, 20.0])
     plain = frame.assign(distribution=None)
-    table = coverage_table(row_of(plain))
+    table = coverage_table(row_of(plain), AGES)
     assert table is not None
     assert not any(column.startswith("own") for column in table)
     ends = ["low", "high", "low_95", "high_95"]
     without = row_of(frame.assign(**dict.fromkeys(ends, np.nan)))
-    table = coverage_table(without)
+    table = coverage_table(without, AGES)
     assert table is not None
     assert not any(column.startswith("conformal") for column in table)
     assert coverage_notes({"x": table}) == ["x: no conformal interval, for want of pictures to calibrate it on"]
-    assert coverage_table(row_of(plain.drop(columns=ends))) is None  # of a version before
+    assert coverage_table(row_of(plain.drop(columns=ends)), AGES) is None  # of a version before
     with pytest.raises(ModelError, match="predicts no distributions"):
         frame_scores(row_of(plain))
 
@@ -161,6 +165,8 @@ def test_notes_name_the_bands_that_are_far_off() -> None:
 
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
+    (tmp_path / "manifest").mkdir()
+    pd.DataFrame({"sample_id": ["p0"], "label": [59.0]}).to_parquet(tmp_path / "manifest" / "sample_fgnet.parquet")
     return Results(params.check(sample_params()), [], tmp_path, tmp_path, tmp_path / "metrics", tmp_path / "plots")
 
 
@@ -178,8 +184,8 @@ def test_tables_and_pictures_are_written_and_the_same_bytes_again(results: Resul
     assert scores["temperature"].tolist() == [1.5]
     assert "1 of 2 rows predict distributions." in (results.metrics / "tables" / "distributions.md").read_text()
     coverage = pd.read_csv(results.metrics / "tables" / "coverage.csv")
-    assert set(coverage["band"]) == {"all", "0-2", "3-12", "13-19", "20-29", "30-39", "40-59"}
-    assert coverage["own 0.8 held"].isna().sum() == 7  # the second row's
+    assert set(coverage["band"]) == {"all", "0-2", "3-12", "13-19", "20-39", "40-59"}
+    assert coverage["own 0.8 held"].isna().sum() == 6  # the second row's
 
 
 def test_rows_with_neither_write_nothing(results: Results) -> None:

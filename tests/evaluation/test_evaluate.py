@@ -16,8 +16,9 @@ import pytest
 from agecascade import params
 from agecascade.errors import ModelError
 from agecascade.evaluation import evaluate
-from agecascade.evaluation.evaluate import beaten_by_none, draw_results, other_pictures, partly_rated, write_metrics
-from agecascade.evaluation.rows import baseline_rows, evaluated_rows
+from agecascade.evaluation.comparison import beaten_by_none
+from agecascade.evaluation.evaluate import draw_results, other_pictures, partly_rated, write_metrics
+from agecascade.evaluation.rows import EvaluatedRow, baseline_rows, evaluated_rows
 from agecascade.io.files import write_table
 from agecascade.params import Params
 from agecascade.schema import PREDICTIONS
@@ -68,7 +69,7 @@ def test_a_step_without_test_pictures_is_no_row(study: Params, predictions: Path
 
 def test_what_is_bounded_by_time_stands_apart(study: Params, predictions: Path, tmp_path: Path) -> None:
     folder = tmp_path / "metrics"
-    write_metrics(evaluated_rows(study, predictions), study.evaluate.confidence, folder)
+    write_metrics(evaluated_rows(study, predictions), study, folder)
     exact = json.loads((folder / "mae.json").read_text())
     bounded = json.loads((folder / "time_bounded.json").read_text())
     assert exact["sample_fgnet"]["target"]["dldl_v2-tinyagenet-s0"]["mae"] == 2.0
@@ -92,7 +93,7 @@ def test_rows_of_other_test_pictures_are_named(study: Params, predictions: Path,
         "and on 0 others."
     ]
     assert "on 4 of their 8 pictures and folds, and on 4 others" in other_pictures([target[0], moved])[0]
-    write_metrics([target[0], short], 0.95, tmp_path / "metrics")
+    write_metrics([target[0], short], study, tmp_path / "metrics")
     assert "is not comparable with the others" in (tmp_path / "metrics/tables/mae.md").read_text()
 
 
@@ -148,7 +149,7 @@ def test_plots_show_every_seed_and_regressor(study: Params, predictions: Path, t
     shutil.copy(predictions / "regress" / "svr.parquet", predictions / "regress" / "svr_again.parquet")
     drawn: dict[str, list[str]] = {}
     for name in ("label_histogram", "predicted_against_true", "cumulative_scores", "mae_bars", "training_curves"):
-        monkeypatch.setattr(evaluate.plots, name, lambda path, rows, *_: drawn.update({path.stem: list(rows)}))
+        monkeypatch.setattr(evaluate.plots, name, lambda path, rows, *_, **__: drawn.update({path.stem: list(rows)}))
     monkeypatch.setattr(evaluate.pd, "read_csv", lambda path: None)
     draw_results(evaluated_rows(study, predictions), study.evaluate.target, {}, tmp_path / "models", tmp_path)
     assert drawn["mae"] == [
@@ -216,29 +217,70 @@ def test_the_first_row_of_every_data_set_is_the_median_of_the_training_labels(st
     assert frame.groupby("fold")["prediction"].unique().map(list).to_dict() == {0: [20.0], 1: [25.0]}  # of train alone, fold by fold
     assert sorted(frame["sample_id"]) == [f"p{i}" for i in range(8)]
     assert baselines[0].mae == 10.0  # (10 + 0 + 10 + 20) / 4, and (15 + 5 + 5 + 15) / 4
-    write_metrics([*baselines, *rows], study.evaluate.confidence, predictions / "metrics")
+    write_metrics([*baselines, *rows], study, predictions / "metrics")
     table = pd.read_csv(predictions / "metrics" / "tables" / "mae.csv")
     assert (table.groupby("data set")["method"].first() == "median of the training labels").all()
     assert json.loads((predictions / "metrics" / "mae.json").read_text())["sample_fgnet"]["baseline"]["median"]["mae"] == 10.0
 
 
 def test_a_table_in_which_nothing_beats_the_baseline_says_so(study: Params, predictions: Path, data: Path) -> None:
-    rows = evaluated_rows(study, predictions)
+    """Paired on the same pictures: a row with a smaller MAE need not be better, and one of other pictures says nothing."""
+    rows = [row for row in evaluated_rows(study, predictions) if row.step in ("imdb", "agedb", "target")]
     baselines = baseline_rows(study, rows, data)
-    assert beaten_by_none([*baselines, *rows]) == []
-    poor = [replace(result, row=replace(result.row, summary={**result.row.summary, "mae": 10.0})) for result in rows]
-    mixed = [old if old.row.dataset != "sample_fgnet" else new for old, new in zip(rows, poor, strict=True)]
-    expected = "sample_fgnet: no row beats the median of the training labels, whose MAE is 10.00; the best of the others has 10.00"
-    assert beaten_by_none([*baselines, *mixed]) == [expected]
-    write_metrics([*baselines, *mixed], study.evaluate.confidence, predictions / "metrics")
-    assert (predictions / "metrics" / "tables" / "mae.md").read_text().endswith(f"\n{expected}\n")
+    assert beaten_by_none([*baselines, *rows], study, {}) == []
+    luck = [
+        replace(row, predictions=_nearer_once(row.predictions, baselines)) if row.row.dataset == "sample_fgnet" else row for row in rows
+    ]
+    (line,) = beaten_by_none([*baselines, *luck], study, {})
+    assert line.startswith("sample_fgnet: no row is distinguishably better than the median of the training labels, whose MAE is 10.00; ")
+    assert "the best of the others on the same pictures has 9.00, difference -1.00 (" in line
+    assert line.endswith("adjusted for all rows): not distinguishable.")
+    write_metrics([*baselines, *luck], study, predictions / "metrics")
+    assert (predictions / "metrics" / "tables" / "mae.md").read_text().endswith(f"\n{line}\n")
+    short = [replace(row, predictions=row.predictions[:4]) for row in luck]
+    assert beaten_by_none([*baselines, *short], study, {}) == []
+
+
+def _nearer_once(frame: pd.DataFrame, baselines: list[EvaluatedRow]) -> pd.DataFrame:
+    """The baseline's predictions, but that of one picture is 8 years nearer to its label."""
+    median = baselines[-1].predictions.set_index(["fold", "sample_id"])["prediction"]
+    same = frame.assign(prediction=[median[key] for key in zip(frame["fold"], frame["sample_id"], strict=True)])
+    far = (same["prediction"] - same["label"]).abs().idxmax()
+    same.loc[far, "prediction"] -= 8.0 * np.sign(same.loc[far, "prediction"] - same.loc[far, "label"])
+    return same
+
+
+def test_the_unit_of_ratings_stands_in_figures_tables_and_plots(
+    study: Params, predictions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Points of attractiveness were called years."""
+    rows = evaluated_rows(study, predictions)
+    write_metrics(rows, study, tmp_path / "metrics", units={"sample_imdb": "years", "sample_agedb": "years", "sample_fgnet": "points"})
+    assert (
+        json.loads((tmp_path / "metrics" / "mae.json").read_text())["sample_fgnet"]["target"]["dldl_v2-tinyagenet-s0"]["unit"] == "points"
+    )
+    table = pd.read_csv(tmp_path / "metrics" / "tables" / "mae.csv")
+    assert table.groupby("data set")["unit"].unique().map(list).to_dict() == {
+        "sample_imdb": ["years"],
+        "sample_agedb": ["years"],
+        "sample_fgnet": ["points"],
+    }
+    said: dict[str, bool] = {}
+    for name in ("label_histogram", "predicted_against_true", "cumulative_scores", "mae_bars", "training_curves"):
+        monkeypatch.setattr(
+            evaluate.plots, name, lambda *given, name=name, **named: said.update({name: "points" in (*given[2:], *named.values())})
+        )
+    monkeypatch.setattr(evaluate.pd, "read_csv", lambda path: None)
+    draw_results(rows, study.evaluate.target, {}, tmp_path, tmp_path, "points")
+    assert len(said) == 5
+    assert all(said.values())
 
 
 def test_the_baseline_stands_in_no_plot(study: Params, predictions: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = evaluated_rows(study, predictions)
     drawn: dict[str, list[str]] = {}
     for name in ("predicted_against_true", "cumulative_scores", "mae_bars", "training_curves"):
-        monkeypatch.setattr(evaluate.plots, name, lambda _, shown, name=name: drawn.update({name: list(shown)}))
+        monkeypatch.setattr(evaluate.plots, name, lambda _, shown, *__, name=name, **___: drawn.update({name: list(shown)}))
     monkeypatch.setattr(evaluate.plots, "label_histogram", lambda *_: None)
     monkeypatch.setattr(evaluate.pd, "read_csv", lambda _: None)
     draw_results([*baseline_rows(study, rows, data), *rows], study.evaluate.target, {}, predictions, predictions / "plots")

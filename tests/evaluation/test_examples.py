@@ -78,6 +78,8 @@ def results(tmp_path: Path) -> Results:
     line = TableRow("sample_fgnet", "dldl_v2", "tinyagenet", ["target"], 0, summary)
     row = EvaluatedRow("target", study.main_row.name, line, frame, {0: "digest"})
     (tmp_path / "plots").mkdir()
+    (tmp_path / "manifest").mkdir()
+    pd.DataFrame({"label": frame["label"]}).to_parquet(tmp_path / "manifest" / "sample_fgnet.parquet")
     return Results(study, [row], tmp_path, tmp_path, tmp_path, tmp_path / "plots")
 
 

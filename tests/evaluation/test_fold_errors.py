@@ -38,10 +38,12 @@ def test_rows_bounded_by_time_have_a_plot_of_their_own(tmp_path: Path, published
     content = sample_params()
     content["evaluate"]["published"] = published
     rows = [row("target", [1.0, 2.0, 6.0]), row("regress", [3.0, 4.0, 5.0], bounded=True), row("baseline", [9.0, 9.0, 9.0])]
-    results = Results(params.check(content), rows, tmp_path, tmp_path, tmp_path, tmp_path)
+    (tmp_path / "data" / "manifest").mkdir(parents=True)
+    pd.DataFrame({"label": [20.0, 40.0]}).to_parquet(tmp_path / "data" / "manifest" / "sample_fgnet.parquet")
+    results = Results(params.check(content), rows, tmp_path / "data", tmp_path, tmp_path, tmp_path)
     draw_fold_errors(results)
     names = ["fold_errors.png", "time_bounded_fold_errors.png"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == names
     before = [(tmp_path / name).read_bytes() for name in names]
     draw_fold_errors(results)
     assert [(tmp_path / name).read_bytes() for name in names] == before

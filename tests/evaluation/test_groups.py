@@ -13,7 +13,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from agecascade import metrics
 from agecascade.evaluation.groups import OUTSIDE, Groups, confusion_matrix, group_lines, precision_recall
 from agecascade.evaluation.summary import summarise
-from agecascade.params.study import THESIS_GROUPS, AgeGroup
+from agecascade.params.evaluation import THESIS_GROUPS, AgeGroup
 
 BORDERS = Groups.of_borders([AgeGroup(name=name, low=low, high=high) for name, low, high in THESIS_GROUPS])
 MIDDLES = [1.0, 5.0, 10.0, 17.5, 28.5, 40.5, 50.5, 80.0]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from agecascade import params
 from agecascade.evaluation.against import Version
 from agecascade.evaluation.comparison import contenders, main_contender
-from agecascade.evaluation.headline import coverage, error_by_label, headline, headline_step
-from agecascade.evaluation.results import Results
+from agecascade.evaluation.headline import coverage, error_by_label, headline
+from agecascade.evaluation.results import Results, headline_step
 from agecascade.evaluation.rows import EvaluatedRow
 from agecascade.evaluation.tables import TableRow
 from agecascade.params import Params
@@ -51,8 +51,8 @@ def test_of_two_equal_chains_all_take_the_last(study: Params) -> None:
         for step, chain in chains.items()
     ]
     best = Results(study, rows, Path(), Path(), Path(), Path()).main_row()
-    main = main_contender(contenders(rows), MAIN)
     assert best is not None
+    main = main_contender(contenders(rows), best)
     assert main is not None
     assert best.step == main.first.step == "target_from_scratch"
 
@@ -63,7 +63,7 @@ def test_rows_are_compared_with_the_headline(study: Params) -> None:
         EvaluatedRow(step, MAIN, TableRow("sample_fgnet", "dldl_v2", "tinyagenet", study.chain(step), 0, {}), pd.DataFrame(), {0: "digest"})
         for step in ("target", "target_from_scratch")
     ]
-    main = main_contender(contenders(rows), MAIN)
+    main = main_contender(contenders(rows), Results(study, rows, Path(), Path(), Path(), Path()).main_row())
     assert main is not None
     assert main.first.step == headline_step(study, figures()["sample_fgnet"]) == "target"
     content = study.model_dump(by_alias=True)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from agecascade.evaluation.summary import bootstrap_interval, fold_maes, summarise, t_interval
+from agecascade.evaluation.summary import bootstrap_interval, digest_of_pictures, fold_maes, summarise, t_interval
 
 
 def frame(folds: list[list[tuple[float, float]]], sigma: float | None = None) -> pd.DataFrame:
@@ -108,3 +108,11 @@ def test_r2_is_pooled_and_its_mean_over_folds_stands_beside_it():
     labels = np.array([10, 20, 30, 34, 40])
     assert figures["r2"] == pytest.approx(1 - 18 / np.square(labels - labels.mean()).sum())
     assert "fold_r2_mean" not in summarise(frame([[(10, 11)], [(20, 19)]]), [5], 0.95, seed=0)
+
+
+def test_the_digest_tells_test_pictures_labels_and_folds_apart_and_nothing_else():
+    tested = frame([[(1.0, 2.0), (3.0, 4.0)], [(5.0, 6.0)]])
+    same = tested.iloc[::-1].assign(prediction=9.0)
+    assert summarise(tested, [], 0.95, 0)["test_set"] == digest_of_pictures(same)
+    others = [tested.assign(label=7.0), tested.assign(fold=0), tested.assign(sample_id=[f"q{i}" for i in range(3)]), tested[:2]]
+    assert len({digest_of_pictures(each) for each in [tested, *others]}) == 5

@@ -266,3 +266,22 @@ def test_real_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         subprocess.run(command, cwd=tmp_path, check=True)
     maes = {evaluation.names[0]: evaluation.rows["a"]["target"]["svr"]["mae"] for evaluation in runs.dvc_evaluations(tmp_path)}
     assert maes == {"main": 4.0, "low": 3.1}
+
+
+def test_runs_of_other_test_pictures_are_not_compared_silently(monkeypatch: pytest.MonkeyPatch):
+    """Two runs with as many, but other pictures stood below each other as if their MAEs could be compared."""
+    main, other, old = copy.deepcopy(MAIN), state("b6ca139a4a42", "laced-ices", 0.1, 3.1), state("c6ca139a4a42", "far-away", 0.2, 3.2)
+    for each, digest in ((main, "aaa"), (other, "bbb")):
+        each["data"]["metrics"]["metrics/mae.json"]["data"]["sample_fgnet"]["target"]["dldl_v2-tinyagenet-s0"]["test_set"] = digest
+    monkeypatch.setattr(runs, "dvc_evaluations", lambda root: runs.parse_experiments(shown(main, main, other, old)))
+    monkeypatch.setattr(runs, "evaluation_runs", list)
+    text = runs.table_over_runs(Path())
+    assert "| 400 | 1 | 4.00 |" in text
+    assert "| 400 | 2 | 3.10 |" in text
+    assert "| 400 | unknown | 3.20 |" in text
+    assert "sample_fgnet: not comparable: these rows were tested on 2 different sets of pictures, folds or labels" in text
+    assert "of 1 row it is unknown" in text
+    other["data"]["metrics"]["metrics/mae.json"]["data"]["sample_fgnet"]["target"]["dldl_v2-tinyagenet-s0"]["test_set"] = "aaa"
+    text = runs.table_over_runs(Path())
+    assert "test pictures" not in text
+    assert "not comparable" not in text

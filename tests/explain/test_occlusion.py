@@ -67,6 +67,17 @@ def test_any_head_can_be_occluded(method: str) -> None:
     assert occlude(model, images).hidden == pytest.approx(literally(model, images), abs=1e-3)
 
 
+def test_a_mode_is_that_of_both_views_together() -> None:
+    """As in use: the mean of the modes of a picture and of its mirror image is neither's."""
+    model, images = random_model(method_options={"decoding": "mode"}), pictures(8, 32)
+    used, _ = predict_values(model.network, model.method, images, 32, model.card.channels)
+    views = [
+        predict_values(model.network, model.method, view, 32, model.card.channels, flip=False)[0] for view in (images, images[:, :, ::-1])
+    ]
+    assert (used != np.mean(views, axis=0)).any()
+    assert occlude(model, images).value.tolist() == used.tolist()
+
+
 def test_a_model_without_mirror_image_is_occluded_once() -> None:
     model, images = random_model(flip=False), pictures(2, 32)
     both = occlude(random_model(), images).hidden

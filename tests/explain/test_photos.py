@@ -95,6 +95,13 @@ def test_values_are_those_of_predict(work: Path) -> None:
         (["--kind", "gradcam"], "error: unknown kind 'gradcam'; did you mean grad_cam?"),
         (["--layer", "block7"], "error: layer: unknown layer 'block7'; this network has last, block1"),
         (["--layer", "head"], "error: layer: head gives no maps"),
+        (
+            ["--kind", "score_map", "--layer", "block2"],
+            "error: layer: block2 is of grad_cam alone, and asked for is score_map; add grad_cam",
+        ),
+        (["--kind", "occlusion", "--layer", "last"], "error: layer: last is of grad_cam alone"),
+        (["--max-side", "640"], "error: --max-side is of the search for faces, and --aligned means that there is none; leave one"),
+        (["--min-score", "0.5"], "error: --min-score is of the search for faces, and --aligned means that there is none"),
     ],
 )
 def test_what_the_model_lacks_is_one_line_and_leaves_nothing(work: Path, arguments: list[str], line: str) -> None:

@@ -91,10 +91,9 @@ def test_each_fold_s_network_sees_its_own_test_pictures(work: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"kinds": []}, r"^explain.target.kinds: the list is empty; name some, or leave the key out"),
         ({"layer": "block8"}, r"^explain.target.layer: unknown layer 'block8'; this network has last, block1"),
         (
-            {"kinds": ["comparison_ages"]},
+            {"kinds": ["comparison_ages"], "before": None, "layer": "last"},
             r"^explain.target.kinds: comparison_ages: head pooled compares with no ages; .* has score_map, grad",
         ),
     ],
@@ -120,6 +119,9 @@ def test_a_missing_model_is_no_fault_of_the_params(work: Path) -> None:
         ({"dataset": "sample_agedb"}, "explain.target.dataset: sample_agedb, but cascade.target.dataset is sample_fgnet; name that one"),
         ({"bands": [[30, 20]]}, "explain.target.bands: [30, 20] ends before it begins"),
         ({"kinds": ["cam"]}, "explain.target.kinds.0: "),
+        ({"kinds": []}, "explain.target.kinds: the list is empty; name some, or leave the key out for all that the model has"),
+        ({"kinds": ["occlusion"]}, "explain.target: before: agedb is of grad_cam alone, which kinds leaves out; add grad_cam, or leave"),
+        ({"kinds": ["occlusion"], "before": None}, "explain.target: layer: block3 is of grad_cam alone, which kinds leaves out"),
         ({"layers": "last"}, "explain.target.layers: unknown key 'layers'; did you mean layer"),
     ],
 )

@@ -53,10 +53,10 @@ def test_the_value_of_daa_is_the_mean_of_its_estimates_however_told() -> None:
         assert methods.create("daa", GRID, decoding=decoding).predict(estimates)[0].item() == 4.25
 
 
-def test_the_mode_of_a_picture_and_its_mirror_is_that_of_their_mean_distribution() -> None:
-    """The views find 1 and 8; their mean, 4.5, is a value that neither finds likely."""
+def test_the_mode_and_median_of_a_picture_and_its_mirror_are_those_of_their_mean_distribution() -> None:
+    """The views find 1 and 8; their mean, 4.5, is a value that neither finds likely. Medians: 1, and 4 or more; of the mean 2."""
     views = [torch.tensor([[0.6, 0.1, 0.1, 0.2]]).log(), torch.tensor([[0.3, 0.1, 0.1, 0.5]]).log()]
-    for decoding, value in (("mode", 1.0), ("expectation", 0.45 + 0.2 + 0.4 + 2.8)):
+    for decoding, value in (("mode", 1.0), ("median", 2.0), ("expectation", 0.45 + 0.2 + 0.4 + 2.8)):
         method = methods.create("dex", GRID.float(), decoding=decoding)
         averaged, distribution = method.averaged([method.predict(view) for view in views])
         assert averaged.tolist() == pytest.approx([value])

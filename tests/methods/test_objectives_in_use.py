@@ -19,12 +19,11 @@ from agecascade.evaluation.rows import evaluated_rows
 from agecascade.evaluation.tables import mae_table, to_markdown
 from agecascade.loading import Faces
 from agecascade.params import Params
-from agecascade.tracking import Tracker
-from agecascade.training.cascade import train_step
 from agecascade.training.initial_weights import initialise
 from agecascade.training.jobs import jobs_of
 from places import sample_params
 from small_sets import random_faces, rolled_splits
+from trained_step import trained
 
 STEP = "target_from_scratch"
 REGRESSIONS = ("mr_l1", "mr_l2", "smooth_l1")
@@ -49,18 +48,9 @@ def splits(faces: Faces) -> pd.DataFrame:
     return rolled_splits(faces)
 
 
-def train(settings: Params, faces: Faces, splits: pd.DataFrame, root: Path, step: str = STEP) -> Path:
-    models, silent = root / "models", Tracker("test", "finetune")
-    silent.lost = True
-    if not models.exists():
-        initialise(settings, models / "scratch")
-    train_step(settings, step, faces, splits, models, models / step, root / "predictions" / step, silent, root / "work")
-    return models / step
-
-
 @pytest.mark.parametrize("step", [{}, {"trainable": "head", "augment": "none", "class_weights": "inverse", "label_smoothing": 0.1}])
 def test_every_method_is_trained_written_and_used(faces: Faces, splits: pd.DataFrame, tmp_path: Path, step: dict[str, Any]) -> None:
-    folder = train(study(step, compare={"methods": sorted(methods.METHODS)}), faces, splits, tmp_path)
+    folder = trained(study(step, compare={"methods": sorted(methods.METHODS)}), STEP, faces, splits, tmp_path)
     for name in methods.METHODS:
         row = f"{name}-tinyagenet-s0"
         network, method, card = model_folder.load(folder / row / "fold1")
@@ -80,22 +70,22 @@ def test_every_method_is_trained_written_and_used(faces: Faces, splits: pd.DataF
 
 
 def test_the_decoding_is_kept_with_the_model(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
-    folder = train(study(method="ranking", decoding="count"), faces, splits, tmp_path)
+    folder = trained(study(method="ranking", decoding="count"), STEP, faces, splits, tmp_path)
     _, method, card = model_folder.load(folder / "ranking-tinyagenet-s0" / "fold0")
     assert (card.method_options["decoding"], method.options.decoding) == ("count", "count")
 
 
 def test_a_method_without_the_decoding_is_told_before_the_first_epoch(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="method dldl_v2: unknown decoding 'count'"):
-        train(study(decoding="count", compare={"methods": ["ranking"]}), faces, splits, tmp_path)
+        trained(study(decoding="count", compare={"methods": ["ranking"]}), STEP, faces, splits, tmp_path)
     with pytest.raises(ModelError, match="unknown method 'rankin'; did you mean ranking"):
-        train(study(compare={"methods": ["rankin"]}), faces, splits, tmp_path)
+        trained(study(compare={"methods": ["rankin"]}), STEP, faces, splits, tmp_path)
 
 
 def test_a_missing_sigma_is_told_where_one_is_needed(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
-    train(study(method="ranking", sigma=None), faces, splits, tmp_path)
+    trained(study(method="ranking", sigma=None), STEP, faces, splits, tmp_path)
     with pytest.raises(TrainingError, match=r"target_from_scratch: dldl_v2 needs a sigma, and \d+ pictures have none, p\d\d among them"):
-        train(study(method="dldl_v2", sigma=None), faces, splits, tmp_path)
+        trained(study(method="dldl_v2", sigma=None), STEP, faces, splits, tmp_path)
 
 
 GROUPS = [1.0, 5.0, 10.0, 17.5, 28.5, 40.5, 50.5, 69.0]
@@ -111,7 +101,7 @@ def test_every_method_learns_over_any_grid(faces: Faces, splits: pd.DataFrame, t
     settings = study({"class_weights": "inverse_sqrt"}, compare={"methods": sorted(methods.METHODS)})
     content = settings.model_dump(by_alias=True)
     content["datasets"]["sample_fgnet"]["grid"] = grid
-    folder = train(params.check(content), faces, splits, tmp_path)
+    folder = trained(params.check(content), STEP, faces, splits, tmp_path)
     expected = (
         content["datasets"]["sample_fgnet"]["grid"].get("values")
         or {
@@ -133,7 +123,7 @@ def test_groups_are_evaluated_as_groups(faces: Faces, splits: pd.DataFrame, tmp_
     content["datasets"]["sample_fgnet"]["grid"] = {"groups": True}
     content["cascade"] = {STEP: content["cascade"][STEP]}
     settings = params.check(content)
-    train(settings, replace(faces, label=np.resize(GROUPS, 24), grouped=True), splits, tmp_path)
+    trained(settings, STEP, replace(faces, label=np.resize(GROUPS, 24), grouped=True), splits, tmp_path)
     (result,) = evaluated_rows(settings, tmp_path / "predictions")
     frame = result.predictions
     assert set(frame["prediction"]) <= {(first + second) / 2 for first in GROUPS for second in GROUPS}  # of a picture and its mirror image
@@ -145,7 +135,7 @@ def test_groups_are_evaluated_as_groups(faces: Faces, splits: pd.DataFrame, tmp_
 
 def test_groups_with_a_range_are_told_before_the_first_epoch(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="sample_fgnet: its labels are groups"):
-        train(study(), replace(faces, grouped=True), splits, tmp_path)
+        trained(study(), STEP, replace(faces, grouped=True), splits, tmp_path)
 
 
 def two_steps(first: dict[str, Any], second: dict[str, Any]) -> Params:
@@ -158,7 +148,7 @@ def two_steps(first: dict[str, Any], second: dict[str, Any]) -> Params:
 @pytest.mark.parametrize("first", [{"method": "dldl"}, {"lambda": 0.0}, {"by_backbone": {"tinyagenet": {"lambda": 0.0, "epochs": 1}}}])
 def test_the_released_schedule_is_two_steps(faces: Faces, splits: pd.DataFrame, tmp_path: Path, first: dict[str, Any]) -> None:
     settings = two_steps(first, {})
-    before, after = (train(settings, faces, splits, tmp_path, step) / "dldl_v2-tinyagenet-s0" / "fold0" for step in ("first", STEP))
+    before, after = (trained(settings, step, faces, splits, tmp_path) / "dldl_v2-tinyagenet-s0" / "fold0" for step in ("first", STEP))
     card = model_folder.read_card(before)
     assert (card.method, card.method_options.get("lambda_er")) == (first.get("method", "dldl_v2"), None if "method" in first else 0.0)
     assert model_folder.read_card(after).method_options["lambda_er"] == 1.0
@@ -169,7 +159,7 @@ def test_the_released_schedule_is_two_steps(faces: Faces, splits: pd.DataFrame, 
 @pytest.mark.parametrize("second", ["ranking", "smooth_l1", "corn", "coral"])
 def test_a_head_that_is_read_otherwise_starts_anew(faces: Faces, splits: pd.DataFrame, tmp_path: Path, second: str) -> None:
     settings = two_steps({"epochs": 0}, {"method": second})
-    before, after = (train(settings, faces, splits, tmp_path, step) / "dldl_v2-tinyagenet-s0" / "fold0" for step in ("first", STEP))
+    before, after = (trained(settings, step, faces, splits, tmp_path) / "dldl_v2-tinyagenet-s0" / "fold0" for step in ("first", STEP))
     weights = [model_folder.read_weights(folder) for folder in (before, after)]
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0] if not name.startswith("head."))
     assert weights[1]["head.bias"].shape == (model_folder.read_card(after).outputs,)

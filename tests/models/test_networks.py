@@ -240,6 +240,17 @@ def test_sizes_that_a_network_cannot_take_are_named_before_training() -> None:
     models.require_size(outline("vgg16"), "vgg16", 224)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "senet50", SMALL])
+def test_maps_that_are_too_small_for_hybrid_pooling_are_told_so(name: str) -> None:
+    fault = "hybrid pooling needs maps of 2 x 2 or more, and these are 1 x 1; pooling: average takes any"
+    with pytest.raises(ModelError) as caught:
+        models.require_size(outline(name, pooling="hybrid"), name, 32)
+    assert str(caught.value) == f"{name} cannot take pictures of 32 pixels ({fault}); set image_size to 48 or 64 or 96"
+    models.require_size(outline(name), name, 32)
+    with pytest.raises(ModelError, match=f"^{fault}$"):
+        models.create(name, pooling="hybrid").eval()(torch.zeros(1, 3, 32, 32))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

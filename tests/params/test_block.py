@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from agecascade import params
 from agecascade.datasets import check_data_sets
 from agecascade.errors import AgecascadeError, ParamsError
+from agecascade.explain.checks import check_explanations
 from agecascade.features.layers import check_features
 from agecascade.regressors import check_regressors
 from agecascade.training.initial_weights import require_rows
@@ -36,6 +37,7 @@ def check_as_the_stage_does(content: Any) -> None:
     check_data_sets(study.datasets)
     require_rows(study)
     check_features(study)
+    check_explanations(study)
     check_regressors(study)
 
 
@@ -230,3 +232,20 @@ def test_a_file_that_python_cannot_take_is_one_line(tmp_path: Path, content: byt
 def test_a_folder_in_place_of_the_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="cannot be read: Is a directory"):
         params.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 65])
+def test_a_name_that_nobody_can_read_in_a_table_is_refused(name: str) -> None:
+    rule = "a name in tables and plots is 1 to 64 characters that can be seen"
+    content = sample_params()
+    content["evaluate"]["published"] = {name: 3.0}
+    content["evaluate"]["groups"][0]["name"] = name
+    group, published = faults_of(content)
+    assert published.startswith(f"params.yaml: evaluate.published: {rule}, not '")
+    assert group.startswith(f"params.yaml: evaluate.groups.0.name: {rule}, not '")
+
+
+def test_published_results_have_any_name_that_can_be_read() -> None:
+    content = sample_params()
+    content["evaluate"]["published"] = {"DLDL-v2, Résultats (Tab. 3)": 3.0}
+    assert params.check(content).evaluate.published == {"DLDL-v2, Résultats (Tab. 3)": 3.0}

@@ -31,6 +31,7 @@ def checked(folder: Path, content: Any) -> subprocess.CompletedProcess[str]:
         ("datasets", "", {}, "error: params.yaml: datasets: a name is 1 to 64 of"),
         ("cascade", "regress", {}, "error: params.yaml: cascade.regress: regress is the name of the folder"),
         ("datasets", "sample_fgnet", {"reader": "fgnett"}, "error: datasets.sample_fgnet.reader: unknown reader 'fgnett'; did you mean"),
+        ("explain", "target", {"layer": "block9"}, "error: explain.target.layer: unknown layer 'block9'; this network has last, block1"),
         ("datasets", "sample_fgnet", {"options": {"fold": 3}}, "error: datasets.sample_fgnet.options.fold: unknown key 'fold'"),
     ],
 )

@@ -28,7 +28,7 @@ def test_every_tested_row_has_a_card_with_its_figures(tmp_path: Path) -> None:
     (result,) = content["model-index"][0]["results"]
     assert result["dataset"]["name"] == "sample_fgnet"
     assert {"type": "mae", "value": 5} in result["metrics"]
-    assert "MAE 5.00 years, 95% interval 4.00 to 6.00 (t over folds), on 300 pictures of sample_fgnet in 5 folds." in text
+    assert "MAE 5.00 years (95 % interval 4.00 to 6.00, t over folds), on 300 pictures of sample_fgnet in 5 folds." in text
     assert "The median of the training labels has 9.00." in text
     assert "2 networks, one for each fold" in text
     assert "say nothing about real faces" in text
@@ -39,5 +39,15 @@ def test_a_card_without_test_figures_names_none(tmp_path: Path) -> None:
     text = model_card(MAIN, [card, card], "utkface", {"epochs": 6, "method": None, "schedule": {"name": "cosine"}})
     assert YAML(typ="safe").load(text.split("---\n")[1]).keys() == {"library_name", "pipeline_tag", "tags", "datasets"}
     assert "MAE 4.25 over 60 validation pictures, the mean of 2 folds." in text
+    one_quantile = "Intervals are conformal, with one quantile for all labels, and are to hold 80% of the labels."
+    assert f"{one_quantile} They are calibrated on validation pictures." in text
     assert "- epochs: 6" in text
     assert "- method:" not in text
+
+
+def test_a_card_says_what_its_intervals_were_calibrated_on(tmp_path: Path) -> None:
+    interval = {"coverage": 0.8, "quantile": 2.0, "scaled": False, "calibrated_on": "other_folds", "edges": [1.5], "quantiles": [1.0, 2.0]}
+    card = read_card(write_model(tmp_path / "fold0", 3, interval=interval))
+    text = model_card(MAIN, [card], "utkface", {})
+    assert "with a quantile for each band of labels, and are to hold 80% of the labels." in text
+    assert "They are calibrated on the test pictures of the other folds." in text

@@ -19,16 +19,16 @@ from agecascade.errors import ModelError, TrainingError
 from agecascade.io.resume import ResumeCache
 from agecascade.loading import Faces
 from agecascade.model_card import Learned
-from agecascade.model_folder import describe, find_model
+from agecascade.model_folder import describe, find_model, read_card
 from agecascade.params import Params, Row
 from agecascade.schema import PREDICTIONS
-from agecascade.tracking import Tracker
 from agecascade.training import cascade
 from agecascade.training.cascade import train_step
 from agecascade.training.initial_weights import initialise
 from agecascade.training.loop import NetworkTraining
 from places import sample_params
 from small_sets import random_faces, rolled_splits
+from trained_step import silent_tracker, trained
 
 
 @pytest.fixture
@@ -54,13 +54,6 @@ def splits(faces: Faces) -> pd.DataFrame:
     return rolled_splits(faces)
 
 
-@pytest.fixture
-def tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracker:
-    silent = Tracker("test", "finetune")
-    silent.lost = True  # tests of tracking stand in test_tracking.py
-    return silent
-
-
 def require_released(work: Path) -> None:
     """Nothing begun or in use is left of a step that is complete: finished trainings and their locks alone."""
     assert {path.suffix for path in work.iterdir()} <= {"", ".lock"}
@@ -68,19 +61,8 @@ def require_released(work: Path) -> None:
     assert all((work / path.stem).is_dir() for path in work.glob("*.lock"))
 
 
-def trained(study: Params, step: str, faces: Faces, splits: pd.DataFrame, tracker: Tracker, root: Path) -> Path:
-    models = root / "models"
-    if not models.exists():
-        initialise(study, models / "scratch")
-    predictions = root / "predictions" / step if step in study.cascade else None
-    train_step(study, step, faces, splits, models, models / step, predictions, tracker, root / "work")
-    return models / step
-
-
-def test_a_step_writes_models_and_test_predictions_of_every_fold(
-    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
-) -> None:
-    folder = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+def test_a_step_writes_models_and_test_predictions_of_every_fold(study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    folder = trained(study, "target_from_scratch", faces, splits, tmp_path)
     names = [f"{method}-tinyagenet-s0/fold{fold}" for method in ("dex", "dldl_v2") for fold in (0, 1)]
     assert sorted(str(path.parent.relative_to(folder)) for path in folder.rglob("model.json")) == names
     table = pq.read_table(tmp_path / "predictions" / "target_from_scratch" / "dldl_v2-tinyagenet-s0.parquet")
@@ -97,15 +79,35 @@ def test_a_step_writes_models_and_test_predictions_of_every_fold(
     require_released(tmp_path / "work")
 
 
+def test_predictions_of_validation_pictures_stand_apart(study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    """No reader of a step's files takes them for test predictions, and their model gives the same values in use."""
+    folder = trained(study, "target_from_scratch", faces, splits, tmp_path)
+    predictions = tmp_path / "predictions" / "target_from_scratch"
+    assert sorted(path.name for path in predictions.glob("*.parquet")) == ["dex-tinyagenet-s0.parquet", "dldl_v2-tinyagenet-s0.parquet"]
+    table, tested = (pq.read_table(path / "dldl_v2-tinyagenet-s0.parquet") for path in (predictions / "validation", predictions))
+    assert table.schema.equals(PREDICTIONS)
+    known, of_tests = ({key.decode(): json.loads(text) for key, text in each.schema.metadata.items()} for each in (table, tested))
+    assert (known.pop("role"), of_tests.pop("role")) == ("validation", "test")
+    assert known == {key: content for key, content in of_tests.items() if key != "coverage"}
+    frame = table.to_pandas()
+    expected = splits[splits["role"] == "validation"]
+    assert list(zip(frame["sample_id"], frame["fold"], strict=True)) == list(zip(expected["sample_id"], expected["fold"], strict=True))
+    assert frame[["low", "high", "low_95", "high_95"]].isna().all().all()
+    for fold, part in frame.groupby("fold"):
+        card = model_folder.read_card(folder / "dldl_v2-tinyagenet-s0" / f"fold{fold}")
+        assert card.validation is not None
+        assert card.validation["validation_mae"] == pytest.approx((part["prediction"] - part["label"]).abs().mean())
+
+
 def test_a_row_ends_the_same_alone_as_in_a_comparison_whatever_the_workers(
-    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+    study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path
 ) -> None:
     """A comparison's rows train side by side, a row alone has all workers to itself: their threads would round otherwise."""
     one_fold = splits[splits["fold"] == 0]
     weights = []
     for methods, workers in ((["dex"], 2), ([], 2), ([], 4)):
         others = {"compare": study.compare.model_copy(update={"methods": methods}), "compute": params.Compute(workers=workers)}
-        models = trained(study.model_copy(update=others), "target_from_scratch", faces, one_fold, tracker, tmp_path / f"{len(weights)}")
+        models = trained(study.model_copy(update=others), "target_from_scratch", faces, one_fold, tmp_path / f"{len(weights)}")
         weights.append((models / "dldl_v2-tinyagenet-s0" / "fold0" / "model.safetensors").read_bytes())
     assert weights[0] == weights[1] == weights[2]
 
@@ -127,7 +129,6 @@ def test_what_a_later_row_lacks_is_said_before_the_first_trains(
     study: Params,
     faces: Faces,
     splits: pd.DataFrame,
-    tracker: Tracker,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     changed: dict,
@@ -136,11 +137,11 @@ def test_what_a_later_row_lacks_is_said_before_the_first_trains(
     monkeypatch.setattr(cascade, "train_fold", lambda *_, **__: pytest.fail("a training has begun"))
     wanted = params.check(study.model_dump(by_alias=True) | {"method": "dex"} | changed)
     with pytest.raises(TrainingError, match=said):
-        trained(wanted, "target_from_scratch", faces, splits, tracker, tmp_path)
+        trained(wanted, "target_from_scratch", faces, splits, tmp_path)
 
 
-def test_the_card_tells_all_that_use_needs(study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path) -> None:
-    folder = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+def test_the_card_tells_all_that_use_needs(study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    folder = trained(study, "target_from_scratch", faces, splits, tmp_path)
     network, method, card = model_folder.load(folder / "dldl_v2-tinyagenet-s0" / "fold1")
     assert (card.fold, card.chain, card.outputs, card.image_size) == (1, ["target_from_scratch"], 70, 32)
     assert card.interval is not None
@@ -175,7 +176,7 @@ def test_the_card_tells_how_faces_are_found_in_training_and_in_use(study: Params
 
 
 def test_weights_go_on_from_init_and_the_head_only_on_the_same_grid(
-    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
+    study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path
 ) -> None:
     one_fold = splits[splits["fold"] == 0]
     content = study.model_dump(by_alias=True)
@@ -183,7 +184,7 @@ def test_weights_go_on_from_init_and_the_head_only_on_the_same_grid(
         step["epochs"] = 0  # what comes in must come out
     still = params.check(content)
     for step in ("faces", "imdb", "agedb", "target"):
-        trained(still, step, faces, one_fold if step != "target" else splits, tracker, tmp_path)
+        trained(still, step, faces, one_fold if step != "target" else splits, tmp_path)
     weights = {step: model_folder.read_weights(next((tmp_path / "models" / step).rglob("fold0"))) for step in ("scratch", "faces")}
     weights |= {
         step: model_folder.read_weights(tmp_path / "models" / step / "dex-tinyagenet-s0" / "fold0") for step in ("imdb", "agedb", "target")
@@ -205,12 +206,11 @@ def test_an_interrupted_step_keeps_finished_folds(
     study: Params,
     faces: Faces,
     splits: pd.DataFrame,
-    tracker: Tracker,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    undisturbed = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path / "undisturbed")
+    undisturbed = trained(study, "target_from_scratch", faces, splits, tmp_path / "undisturbed")
     real, started = cascade.train_fold, []
 
     def killed(job: object, *arguments: object, **options: object) -> None:
@@ -221,10 +221,10 @@ def test_an_interrupted_step_keeps_finished_folds(
 
     monkeypatch.setattr(cascade, "train_fold", killed)
     with pytest.raises(KeyboardInterrupt):
-        trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+        trained(study, "target_from_scratch", faces, splits, tmp_path)
     assert not (tmp_path / "models" / "target_from_scratch").exists()
     capsys.readouterr()
-    folder = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    folder = trained(study, "target_from_scratch", faces, splits, tmp_path)
     assert len(started) == 3 + 2  # the third again, and the fourth
     third, fourth = [line for line in capsys.readouterr().err.splitlines() if ": epoch 1 of 1, loss " in line]
     assert "; 75% of target_from_scratch, " in third  # two of the four were there
@@ -235,12 +235,12 @@ def test_an_interrupted_step_keeps_finished_folds(
 
 
 def test_an_interrupted_fold_goes_on_behind_its_last_epoch(
-    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = study.model_dump(by_alias=True) | {"compare": {"methods": [], "backbones": [], "seeds": []}}
     content["cascade"]["target_from_scratch"] |= {"epochs": 3, "ema": 0.9, "select": "best"}
     longer = params.check(content)
-    undisturbed = trained(longer, "target_from_scratch", faces, splits, tracker, tmp_path / "undisturbed")
+    undisturbed = trained(longer, "target_from_scratch", faces, splits, tmp_path / "undisturbed")
     real, epochs = NetworkTraining.end_epoch, [0]
 
     def killed(self: NetworkTraining) -> None:
@@ -252,10 +252,10 @@ def test_an_interrupted_fold_goes_on_behind_its_last_epoch(
     monkeypatch.setattr(NetworkTraining, "end_epoch", killed)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            trained(longer, "target_from_scratch", faces, splits, tracker, tmp_path)
+            trained(longer, "target_from_scratch", faces, splits, tmp_path)
         assert len(list((tmp_path / "work").glob("*.state"))) == 1
     more = longer.model_copy(update={"compute": params.Compute(workers=2)})  # is no reason to start anew
-    folder = trained(more, "target_from_scratch", faces, splits, tracker, tmp_path)
+    folder = trained(more, "target_from_scratch", faces, splits, tmp_path)
     assert epochs[0] == 6 + 2  # each fold's three epochs, and two that were interrupted
     for path in undisturbed.rglob("*"):
         if path.is_file():
@@ -264,7 +264,7 @@ def test_an_interrupted_fold_goes_on_behind_its_last_epoch(
 
 
 def test_a_changed_param_starts_anew_and_forgets_what_was_begun(
-    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = NetworkTraining.end_epoch
 
@@ -274,34 +274,32 @@ def test_a_changed_param_starts_anew_and_forgets_what_was_begun(
 
     monkeypatch.setattr(NetworkTraining, "end_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
-        trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+        trained(study, "target_from_scratch", faces, splits, tmp_path)
     monkeypatch.setattr(NetworkTraining, "end_epoch", real)
     content = study.model_dump(by_alias=True)
     content["cascade"]["target_from_scratch"]["learning_rate"] = 3e-3
     changed = params.check(content)
-    folder = trained(changed, "target_from_scratch", faces, splits, tracker, tmp_path)
-    expected = trained(changed, "target_from_scratch", faces, splits, tracker, tmp_path / "undisturbed")
+    folder = trained(changed, "target_from_scratch", faces, splits, tmp_path)
+    expected = trained(changed, "target_from_scratch", faces, splits, tmp_path / "undisturbed")
     name = "dldl_v2-tinyagenet-s0/fold0/model.safetensors"
     assert (folder / name).read_bytes() == (expected / name).read_bytes()
     require_released(tmp_path / "work")
 
 
-def test_an_unknown_block_stops_before_training(
-    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
-) -> None:
+def test_an_unknown_block_stops_before_training(study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
     content = study.model_dump(by_alias=True)
     content["cascade"]["target_from_scratch"]["trainable"] = "from:block9"
     with pytest.raises(ModelError, match="trainable: unknown block 'block9'; did you mean"):
-        trained(params.check(content), "target_from_scratch", faces, splits, tracker, tmp_path)
+        trained(params.check(content), "target_from_scratch", faces, splits, tmp_path)
 
 
-def test_weights_of_another_backbone_are_named(study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path) -> None:
+def test_weights_of_another_backbone_are_named(study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
     thin = params.check(study.model_dump(by_alias=True) | {"backbone": "thinagenet"})
     initialise(thin, tmp_path / "models" / "scratch")
     scratch = tmp_path / "models" / "scratch"
     (scratch / "scratch-thinagenet-s0").rename(scratch / "scratch-tinyagenet-s0")
     with pytest.raises(ModelError, match="holds a thinagenet, step target_from_scratch trains a tinyagenet; see its init"):
-        trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+        trained(study, "target_from_scratch", faces, splits, tmp_path)
 
 
 def test_a_piece_is_made_once_and_never_half(tmp_path: Path) -> None:
@@ -335,8 +333,26 @@ def test_a_piece_stays_while_any_run_uses_it(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("step", ["faces", "target_from_scratch"])
+def test_studies_that_differ_in_their_name_alone_share_a_training(
+    study: Params, step: str, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = study.model_copy(update={"study": "another"})
+    expected = trained(named, step, faces, splits, tmp_path / "alone")
+    first = trained(study, step, faces, splits, tmp_path)
+    cards = [path.read_bytes() for path in sorted(first.rglob("model.json"))]
+    monkeypatch.setattr(NetworkTraining, "end_epoch", lambda self: pytest.fail("trained again"))
+    predictions = tmp_path / "predictions" / "another" if step in study.cascade else None
+    train_step(named, step, faces, splits, tmp_path / "models", tmp_path / "another", predictions, silent_tracker(), tmp_path / "work")
+    for path in expected.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (tmp_path / "another" / path.relative_to(expected)).read_bytes(), path
+    assert {read_card(path.parent).study for path in (tmp_path / "another").rglob("model.json")} == {"another"}
+    assert [path.read_bytes() for path in sorted(first.rglob("model.json"))] == cards  # the first study's are its own still
+
+
 def test_experiments_side_by_side_leave_each_other_their_trainings(
-    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`dvc exp run --queue -S lambda=0.1,10`, two at once: the second trains the same rows while the first holds finished ones."""
     deliver = cascade._deliver
@@ -346,11 +362,13 @@ def test_experiments_side_by_side_leave_each_other_their_trainings(
         monkeypatch.setattr(cascade, "_deliver", deliver)
         predictions = tmp_path / "other" / "predictions"
         models = tmp_path / "models"
-        train_step(other, "target_from_scratch", faces, splits, models, tmp_path / "other", predictions, tracker, tmp_path / "work")
+        train_step(
+            other, "target_from_scratch", faces, splits, models, tmp_path / "other", predictions, silent_tracker(), tmp_path / "work"
+        )
         deliver(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(cascade, "_deliver", after_another)
-    ours = trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+    ours = trained(study, "target_from_scratch", faces, splits, tmp_path)
     assert len(list(ours.rglob("model.json"))) == len(list((tmp_path / "other").rglob("model.json"))) == 4
     require_released(tmp_path / "work")
 
@@ -369,20 +387,16 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert not any(tmp_path.iterdir())
 
 
-def test_labels_outside_the_grid_stop_before_training(
-    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
-) -> None:
+def test_labels_outside_the_grid_stop_before_training(study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
     faces.label[3] = 70
     with pytest.raises(TrainingError, match=r"sample_fgnet: the grid 0..69 does not cover 1 labels, 70 of p03"):
-        trained(study, "target_from_scratch", faces, splits, tracker, tmp_path)
+        trained(study, "target_from_scratch", faces, splits, tmp_path)
 
 
-def test_a_fold_without_training_pictures_stops_before_training(
-    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path
-) -> None:
+def test_a_fold_without_training_pictures_stops_before_training(study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
     gone = splits[(splits["fold"] == 0) | (splits["role"] != "train")]
     with pytest.raises(TrainingError, match="fold 1 of sample_fgnet has no train picture"):
-        trained(study, "target_from_scratch", faces, gone, tracker, tmp_path)
+        trained(study, "target_from_scratch", faces, gone, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -394,13 +408,13 @@ def test_a_fold_without_training_pictures_stops_before_training(
     ],
 )
 def test_what_decides_by_validation_pictures_needs_some_before_training(
-    study: Params, faces: Faces, splits: pd.DataFrame, tracker: Tracker, tmp_path: Path, changes: dict, setting: str
+    study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, changes: dict, setting: str
 ) -> None:
     gone = splits[(splits["fold"] == 0) | (splits["role"] != "validation")]
     content = study.model_dump(by_alias=True)
     content["cascade"]["target_from_scratch"] |= changes
     with pytest.raises(TrainingError, match=f"{setting}.* decides by validation pictures; fold 1 of sample_fgnet has none"):
-        trained(params.check(content), "target_from_scratch", faces, gone, tracker, tmp_path)
+        trained(params.check(content), "target_from_scratch", faces, gone, tmp_path)
 
 
 def test_a_copy_beside_the_fold_is_no_fold(tmp_path: Path) -> None:

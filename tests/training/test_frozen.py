@@ -15,13 +15,11 @@ from safetensors.numpy import load_file
 from agecascade import params
 from agecascade.loading import Faces
 from agecascade.params import Augment, Params
-from agecascade.tracking import Tracker
 from agecascade.training import frozen
-from agecascade.training.cascade import train_step
 from agecascade.training.frozen import HeadTrainings
-from agecascade.training.initial_weights import initialise
 from places import sample_params
 from small_sets import random_faces
+from trained_step import trained
 
 STEP = "target_from_scratch"
 FOLDS = 3
@@ -51,15 +49,6 @@ def splits(faces: Faces) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def trained(study: Params, faces: Faces, splits: pd.DataFrame, root: Path) -> Path:
-    if not (root / "models").exists():
-        initialise(study, root / "models" / "scratch")
-    silent = Tracker("test", "finetune")
-    silent.lost = True
-    train_step(study, STEP, faces, splits, root / "models", root / "models" / STEP, root / "predictions", silent, root / "work")
-    return root / "models" / STEP
-
-
 def require_same(actual: Any, expected: Any) -> None:
     """Equal but for the last digits of numbers."""
     if isinstance(expected, dict):
@@ -73,9 +62,9 @@ def require_same(actual: Any, expected: Any) -> None:
 def test_the_outputs_are_those_of_fold_by_fold(
     study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    together = trained(study, faces, splits, tmp_path / "together")
+    together = trained(study, STEP, faces, splits, tmp_path / "together")
     monkeypatch.setattr(frozen, "groups", lambda jobs: [])
-    alone = trained(study, faces, splits, tmp_path / "alone")
+    alone = trained(study, STEP, faces, splits, tmp_path / "alone")
     files = sorted(path.relative_to(alone) for path in alone.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(together) for path in together.rglob("*") if path.is_file())
     assert len(files) == 2 * (FOLDS * 3 + 1)  # with a model card for each row
@@ -90,8 +79,10 @@ def test_the_outputs_are_those_of_fold_by_fold(
             ours, theirs = load_file(together / file), load_file(alone / file)
             assert set(ours) == set(theirs)
             assert all(np.abs(ours[name] - theirs[name]).max() <= 1e-5 for name in theirs), file
-    for path in (tmp_path / "alone" / "predictions").iterdir():
-        ours, theirs = (pq.read_table(folder / "predictions" / path.name) for folder in (tmp_path / "together", tmp_path / "alone"))
+    rows = [path.relative_to(tmp_path / "alone") for path in (tmp_path / "alone" / "predictions").rglob("*.parquet")]
+    assert len(rows) == 4  # of test and of validation pictures
+    for path in rows:
+        ours, theirs = (pq.read_table(folder / path) for folder in (tmp_path / "together", tmp_path / "alone"))
         assert ours.schema.equals(theirs.schema)
         pd.testing.assert_frame_equal(ours.to_pandas(), theirs.to_pandas(), rtol=1e-3, atol=1e-5)
     assert not [path for path in (tmp_path / "together" / "work").iterdir() if "-features-" in path.name]
@@ -108,7 +99,7 @@ def test_rows_that_start_from_one_model_share_its_features(
         real(self, path, network, job, rows, mirror)
 
     monkeypatch.setattr(HeadTrainings, "_write_features", counted)
-    trained(study, faces, splits, tmp_path)
+    trained(study, STEP, faces, splits, tmp_path)
     tested = splits[splits["role"] != "train"]["sample_id"].nunique()
     assert extracted == [30, tested]  # two rows, three folds
 
@@ -116,7 +107,7 @@ def test_rows_that_start_from_one_model_share_its_features(
 def test_an_interrupted_step_extracts_no_picture(
     study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    undisturbed = trained(study, faces, splits, tmp_path / "undisturbed")
+    undisturbed = trained(study, STEP, faces, splits, tmp_path / "undisturbed")
 
     def killed(*arguments: Any) -> None:
         raise KeyboardInterrupt
@@ -124,10 +115,10 @@ def test_an_interrupted_step_extracts_no_picture(
     with monkeypatch.context() as patched:
         patched.setattr(HeadTrainings, "_write_fold", killed)
         with pytest.raises(KeyboardInterrupt):
-            trained(study, faces, splits, tmp_path)
+            trained(study, STEP, faces, splits, tmp_path)
     assert not (tmp_path / "models" / STEP).exists()
     monkeypatch.setattr(HeadTrainings, "_write_features", killed)
-    resumed = trained(study, faces, splits, tmp_path)
+    resumed = trained(study, STEP, faces, splits, tmp_path)
     for path in undisturbed.rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (resumed / path.relative_to(undisturbed)).read_bytes(), path

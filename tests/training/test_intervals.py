@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,11 @@ from agecascade.conformal import interval_of, scores
 from agecascade.loading import Faces
 from agecascade.model_folder import ModelCard
 from agecascade.params import Params
-from agecascade.tracking import Tracker
+from agecascade.scoring import fitted_temperature
 from agecascade.training import cascade, frozen
-from agecascade.training.cascade import train_step
-from agecascade.training.initial_weights import initialise
 from places import sample_params
 from small_sets import random_faces, rolled_splits
+from trained_step import trained
 
 STEP, ROW = "target_from_scratch", "dldl_v2-tinyagenet-s0"
 HEADS = {"trainable": "head", "augment": "none"}
@@ -43,16 +43,6 @@ def faces() -> Faces:
 @pytest.fixture
 def splits(faces: Faces) -> pd.DataFrame:
     return rolled_splits(faces, folds=3)
-
-
-def trained(study: Params, faces: Faces, splits: pd.DataFrame, root: Path, name: str = "first") -> Path:
-    """The models of the step; `name`: of the run, whose outputs are its own, as DVC empties those of the run before."""
-    if not (root / "models").exists():
-        initialise(study, root / "models" / "scratch")
-    silent = Tracker("test", "finetune")
-    silent.lost = True
-    train_step(study, STEP, faces, splits, root / "models", root / name / "models", root / name / "predictions", silent, root / "work")
-    return root / name / "models"
 
 
 def read_predictions(root: Path, name: str = "first") -> pa.Table:
@@ -77,7 +67,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_validation_pictures_the_interval_is_of_the_other_folds(
     recipe: dict[str, Any], faces: Faces, splits: pd.DataFrame, tmp_path: Path
 ) -> None:
-    models = trained(study_of(recipe=recipe), faces, without(splits, "validation"), tmp_path)
+    models = trained(study_of(recipe=recipe), STEP, faces, without(splits, "validation"), tmp_path, "first")
     frame = pq.read_table(tmp_path / "first" / "predictions" / f"{ROW}.parquet").to_pandas()
     grid = np.arange(70.0)
     for fold, card in enumerate(cards(models)):
@@ -93,8 +83,39 @@ def test_without_validation_pictures_the_interval_is_of_the_other_folds(
         assert not network.training
 
 
+@pytest.mark.parametrize("recipe", [{}, HEADS], ids=["networks", "heads"])
+def test_too_few_validation_pictures_for_bands_give_way_to_the_other_folds(
+    recipe: dict[str, Any], faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four validation pictures make no two bands of three, sixteen test pictures of the other folds do."""
+    monkeypatch.setattr(conformal, "LEAST_IN_BAND", 3)
+    models = trained(study_of(recipe=recipe, coverage=0.6), STEP, faces, splits, tmp_path, "first")
+    frame, grid = read_predictions(tmp_path).to_pandas(), np.arange(70.0)
+    for fold, card in enumerate(cards(models)):
+        others = frame[frame["fold"] != fold]
+        value, label = (others[name].to_numpy() for name in ("prediction", "label"))
+        distribution = np.stack(others["distribution"]).astype(float)
+        expected = interval_of(scores(value, label, distribution, grid), 0.6, True, "other_folds", label, grid)
+        note = "of the other folds' test pictures: the 4 validation pictures of this one make no two bands"
+        assert card.interval == replace(expected, note=note)
+        assert len(expected.quantiles) >= 2
+        assert card.interval_95 is not None
+        assert card.interval_95.calibrated_on == "other_folds"
+        assert card.temperature == fitted_temperature(distribution, label, grid)
+        assert card.validation is not None
+        assert card.validation["validation_pictures"] == 4
+
+
+def test_the_own_pictures_stay_where_no_others_make_bands(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
+    for run, some in (("first", splits), ("second", splits[splits["fold"] == 0])):
+        for card in cards(trained(study_of(), STEP, faces, some, tmp_path / run, run)):
+            assert card.interval is not None
+            assert (card.interval.calibrated_on, card.interval.pictures) == ("validation", 4)
+            assert card.interval.note == "one quantile for all labels: 4 pictures make no two bands of 50"
+
+
 def test_one_fold_without_validation_pictures_has_no_interval(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
-    models = trained(study_of(), faces, without(splits[splits["fold"] == 0], "validation"), tmp_path)
+    models = trained(study_of(), STEP, faces, without(splits[splits["fold"] == 0], "validation"), tmp_path, "first")
     (card,) = cards(models)
     assert (card.interval, card.validation) == (None, None)
 
@@ -102,7 +123,7 @@ def test_one_fold_without_validation_pictures_has_no_interval(faces: Faces, spli
 @pytest.mark.parametrize("recipe", [{}, HEADS], ids=["networks", "heads"])
 def test_a_step_on_the_way_needs_no_test_pictures(recipe: dict[str, Any], faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
     plain = without(without(splits[splits["fold"] == 0], "validation"), "test")
-    models = trained(study_of(recipe=recipe), faces, plain, tmp_path)
+    models = trained(study_of(recipe=recipe), STEP, faces, plain, tmp_path, "first")
     (card,) = cards(models)
     assert card.interval is None
     table = pq.read_table(tmp_path / "first" / "predictions" / f"{ROW}.parquet")
@@ -114,9 +135,9 @@ def test_a_step_on_the_way_needs_no_test_pictures(recipe: dict[str, Any], faces:
 def test_another_coverage_trains_nothing_and_moves_the_interval(
     recipe: dict[str, Any], role: str, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = trained(study_of(recipe=recipe), faces, without(splits, role), tmp_path)
+    first = trained(study_of(recipe=recipe), STEP, faces, without(splits, role), tmp_path, "first")
     no_training(monkeypatch)
-    second = trained(study_of(recipe=recipe, coverage=0.4), faces, without(splits, role), tmp_path, "second")
+    second = trained(study_of(recipe=recipe, coverage=0.4), STEP, faces, without(splits, role), tmp_path, "second")
     for before, after in zip(cards(first), cards(second), strict=True):
         assert before.interval is not None
         assert after.interval is not None
@@ -125,7 +146,7 @@ def test_another_coverage_trains_nothing_and_moves_the_interval(
     for path in first.rglob("*.*"):
         same = path.read_bytes() == (second / path.relative_to(first)).read_bytes()
         assert same == (path.name not in ("model.json", "README.md")), path
-    fresh = trained(study_of(recipe=recipe, coverage=0.8), faces, without(splits, role), tmp_path, "third")
+    fresh = trained(study_of(recipe=recipe, coverage=0.8), STEP, faces, without(splits, role), tmp_path, "third")
     assert cards(fresh) == cards(first)
 
 
@@ -133,7 +154,7 @@ def test_another_coverage_trains_nothing_and_moves_the_interval(
 def test_a_further_row_trains_the_others_no_second_time(
     recipe: dict[str, Any], faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = trained(study_of(recipe=recipe), faces, splits, tmp_path)
+    first = trained(study_of(recipe=recipe), STEP, faces, splits, tmp_path, "first")
     begun: list[str] = []
     real_fold, real_learn = cascade.train_fold, frozen.HeadTrainings._learn
 
@@ -148,7 +169,7 @@ def test_a_further_row_trains_the_others_no_second_time(
     monkeypatch.setattr(cascade, "train_fold", counted)
     monkeypatch.setattr(frozen.HeadTrainings, "_learn", counted_heads)
     more = study_of(recipe=recipe, compare={"methods": ["dex"], "backbones": [], "seeds": []})
-    second = trained(more, faces, splits, tmp_path, "second")
+    second = trained(more, STEP, faces, splits, tmp_path, "second")
     assert begun == ["dex"] * 3
     for path in (first / ROW).rglob("*.*"):
         assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()
@@ -157,14 +178,14 @@ def test_a_further_row_trains_the_others_no_second_time(
 def test_settings_of_daa_are_nothing_to_other_heads(
     faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained(study_of(), faces, splits, tmp_path)
+    trained(study_of(), STEP, faces, splits, tmp_path, "first")
     no_training(monkeypatch)
-    trained(study_of(daa={"width": 8, "draw": 3, "sampling": 2}), faces, splits, tmp_path, "second")
+    trained(study_of(daa={"width": 8, "draw": 3, "sampling": 2}), STEP, faces, splits, tmp_path, "second")
 
 
 @pytest.mark.parametrize("role", ["validation", "none"])
 def test_predictions_have_the_intervals_of_the_delivered_models(role: str, faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
-    models = trained(study_of(coverage=0.6), faces, without(splits, role), tmp_path)
+    models = trained(study_of(coverage=0.6), STEP, faces, without(splits, role), tmp_path, "first")
     table = read_predictions(tmp_path)
     known = {name: json.loads(table.schema.metadata[name.encode()]) for name in ("grid", "coverage", "temperatures")}
     assert known["coverage"] == 0.6
@@ -181,7 +202,7 @@ def test_predictions_have_the_intervals_of_the_delivered_models(role: str, faces
 
 
 def test_methods_without_distributions_have_intervals_and_no_temperature(faces: Faces, splits: pd.DataFrame, tmp_path: Path) -> None:
-    trained(study_of(method="mr_l1"), faces, splits, tmp_path)
+    trained(study_of(method="mr_l1"), STEP, faces, splits, tmp_path, "first")
     table = pq.read_table(tmp_path / "first" / "predictions" / "mr_l1-tinyagenet-s0.parquet")
     assert b"temperatures" not in table.schema.metadata
     frame = table.to_pandas()
@@ -193,14 +214,14 @@ def test_methods_without_distributions_have_intervals_and_no_temperature(faces: 
 def test_bands_where_there_are_pictures_enough_and_split_trains_nothing(
     role: str, faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = cards(trained(study_of(), faces, without(splits, role), tmp_path))
+    few = cards(trained(study_of(), STEP, faces, without(splits, role), tmp_path, "first"))
     monkeypatch.setattr(conformal, "LEAST_IN_BAND", 2)
     no_training(monkeypatch)
     study = study_of(coverage=0.6)  # two bands of two hold it
-    banded = cards(trained(study, faces, without(splits, role), tmp_path, "second"))
+    banded = cards(trained(study, STEP, faces, without(splits, role), tmp_path, "second"))
     content = study.model_dump(by_alias=True)
     content["evaluate"]["interval"] = "split"
-    plain = cards(trained(params.check(content), faces, without(splits, role), tmp_path, "third"))
+    plain = cards(trained(params.check(content), STEP, faces, without(splits, role), tmp_path, "third"))
     for card, with_bands, without_bands in zip(few, banded, plain, strict=True):
         assert card.interval is not None
         assert with_bands.interval is not None

@@ -188,7 +188,8 @@ def test_fabric_run_trains_a_stage_on_two_local_processes(tmp_path: Path) -> Non
     finish(start(tmp_path, *LOCAL))
     names = sorted(results(tmp_path))
     assert names == sorted(
-        [f"data/predictions/{STEP}/dldl_v2-tinyagenet-s0.parquet", f"models/{STEP}/dldl_v2-tinyagenet-s0/README.md"]
+        [f"data/predictions/{STEP}/{place}dldl_v2-tinyagenet-s0.parquet" for place in ("", "validation/")]
+        + [f"models/{STEP}/dldl_v2-tinyagenet-s0/README.md"]
         + [
             f"models/{STEP}/dldl_v2-tinyagenet-s0/fold{fold}/{name}"
             for fold in (0, 1)

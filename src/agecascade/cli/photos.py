@@ -94,6 +94,7 @@ def predict(
 
     agecascade predict photos/ --output ages.csv
     """
+    _require_detection(aligned, max_side, min_score)
     sources = _sources(inputs, source, every, frames)
     target = _target(output, sources, model)
     folder = _folder(draw, "--draw", sources, model, overwrite)
@@ -127,7 +128,9 @@ def explain(
         list[str] | None,
         typer.Option(help="score_map, grad_cam, occlusion or comparison_ages; several times for several. By default all the model has."),
     ] = None,
-    layer: Annotated[str, typer.Option(help="Of Grad-CAM: last, a block such as block4, or the path of a module.")] = "last",
+    layer: Annotated[
+        str | None, typer.Option(help="Of Grad-CAM: last (the default), a block such as block4, or the path of a module.")
+    ] = None,
     aligned: Aligned = False,
     max_side: MaxSide = None,
     min_score: MinScore = None,
@@ -140,6 +143,7 @@ def explain(
     """Draw what a model looks at in each face, and write a table of the faces."""
     if output is None:
         raise typer.BadParameter("name the folder to write into", param_hint="--output")
+    _require_detection(aligned, max_side, min_score)
     sources = _sources(inputs, source, every, frames)
     target = _folder(output, "--output", sources, model, overwrite)
     assert target is not None
@@ -153,6 +157,13 @@ def explain(
         batches = explainer.batches(bar, folder, aligned, frame=sources.framed, workers=_workers(workers))
         UserOutput(folder / TABLE).write(_counted(batches, rows))
     _report(str(output), rows, sources, err=False)
+
+
+def _require_detection(aligned: bool, max_side: int | None, min_score: float | None) -> None:
+    """Raise FaceError where an option of detection is given for crops, in which no face is searched for."""
+    for option, value in (("--max-side", max_side), ("--min-score", min_score)):
+        if aligned and value is not None:
+            raise FaceError(f"{option} is of the search for faces, and --aligned means that there is none; leave one of them away")
 
 
 def _sources(inputs: list[str] | None, source: Path | None, every: int, frames: int | None) -> Sources:

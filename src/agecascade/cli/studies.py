@@ -23,6 +23,8 @@ def datasets(
     from agecascade.datasets import catalogue
     from agecascade.io.places import repository_root
 
+    if as_json and markdown:
+        raise AgecascadeError("--json and --markdown: give one of them")
     drawn = catalogue.drawn_folders(repository_root())
     cards = [catalogue.card(name, drawn)] if name is not None else catalogue.cards(drawn)
     if as_json:
@@ -38,14 +40,16 @@ def datasets(
 @app.command()
 @one_line
 def study(
-    name: Annotated[str, typer.Argument(help="A file of studies/ without its suffix, or a reader: then a study of its data set is made.")],
+    name: Annotated[str, typer.Argument(help="A file of studies/ without its suffix, a reader, or with --table a new name.")],
     drawn: Annotated[bool, typer.Option("--drawn", help="Few faces, drawn in the publishers' layouts, in place of all data sets.")] = False,
     target: Annotated[str | None, typer.Option(help="For a data set of identities: the reader with labels that it serves.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Throw away what was changed in params.yaml by hand.")] = False,
     table: Annotated[
-        Path | None, typer.Option(readable=False, help="csv_table: your table, a CSV file. What it holds decides the study.")
+        Path | None, typer.Option(readable=False, help="Your table, a CSV file. What it holds decides the study, which gets the name NAME.")
     ] = None,
-    pictures: Annotated[Path | None, typer.Option(readable=False, help="csv_table: the folder or archive of its pictures.")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(readable=False, help="The folder or archive of its pictures; by default the table's folder.")
+    ] = None,
     path: Annotated[str | None, typer.Option(help="The table's column of file names.")] = None,
     label: Annotated[str | None, typer.Option(help="Its column of ages or other numbers.")] = None,
     sigma: Annotated[str | None, typer.Option(help="Its column of the labels' deviations.")] = None,
@@ -56,7 +60,7 @@ def study(
 ) -> None:
     """Rewrite params.yaml as studies/sample.yaml with the overlay studies/NAME.yaml, and print the difference.
 
-    With --table and --pictures, which go with csv_table: look at both, say what they hold, and write the study that fits them.
+    With --table: look at it and at its pictures, say what they hold, and write the study that fits them: `study mine --table labels.csv`.
     """
     from agecascade.study import apply
 

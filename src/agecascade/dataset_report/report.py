@@ -16,9 +16,9 @@ from agecascade.datasets.base import Info
 from agecascade.errors import ArchiveError
 from agecascade.params import Params
 from agecascade.plots.labels import YEARS, Labels
+from agecascade.schema import are_ages
 
 CLEAN, ALIGN = "clean", "align"  # stages that reject pictures
-HIGHEST_SCORE = 10  # labels above it are ages
 LABELS = ["label", "label_low", "label_high", "group", "gender"]
 PICTURES = "pictures"
 BATCH_ROWS = 65_536
@@ -105,8 +105,8 @@ class DatasetReport:
         if labelled.empty:
             return None
         kind, _, unit = self.info.label.partition(", ")
-        # a user's own table does not name its unit: labels above every score are ages
-        own = YEARS if labelled["label"].max() > HIGHEST_SCORE else "points"
+        # a user's own table does not name its unit
+        own = YEARS if are_ages(labelled["label"]) else "points"
         return Labels(kind, unit, labelled) if unit else Labels("label", own, labelled)
 
 

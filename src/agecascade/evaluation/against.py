@@ -12,12 +12,12 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from agecascade.errors import AgecascadeError, ModelError, ParamsError
-from agecascade.evaluation.comparison import ends
-from agecascade.evaluation.headline import headline_step
-from agecascade.evaluation.rows import HIGHEST_SCORE
+from agecascade.evaluation.results import headline_step
 from agecascade.evaluation.significance import Difference, NotComparable, holm, paired_difference
 from agecascade.evaluation.tables import p_text, to_markdown
 from agecascade.params import REGRESS, Params, check
+from agecascade.plots.numbers import interval_text, number_text
+from agecascade.schema import are_ages
 from agecascade.tracking_store import flat
 
 PREDICTIONS, PARAMS, LOCK = "data/predictions", "params.yaml", "dvc.lock"
@@ -185,23 +185,24 @@ def headline(params: Mapping[str, tuple[str, str]], outcome: Difference, here: V
     if len(params) > MOST_NAMED:
         named = f"{len(params)} params differ"
     verdict = outcome.verdict(here.params.evaluate.confidence)
-    interval = f" ({ends(outcome.tests[0].low, outcome.tests[0].high)})" if outcome.tests else ""
+    interval = f" ({interval_text(outcome.tests[0].low, outcome.tests[0].high)})" if outcome.tests else ""
     return f"{named or 'no param differs'} : MAE {signed(outcome.value)}{unit}{interval}: {verdict}"
 
 
 def signed(value: float) -> str:
     """A difference with its sign, none at zero."""
-    text = f"{value:+.2f}"
-    return text if float(text) else "0.00"
+    text = number_text(value)
+    return f"+{text}" if float(text) > 0 else text
 
 
 def _details(outcome: Difference, here: Version, there: Version) -> str:
     step, method, backbone = here.main_key()
     seeds = f"{outcome.seeds[0]} and {outcome.seeds[1]} seeds" if outcome.deviation is not None else "one seed each, which is not covered"
     confidence = f"{100 * here.params.evaluate.confidence:g} %"
-    tests = "; ".join(f"over {test.over} {ends(test.low, test.high)}, p {p_text(test.p)}" for test in outcome.tests)
+    tests = "; ".join(f"over {test.over} {interval_text(test.low, test.high)}, p {p_text(test.p)}" for test in outcome.tests)
     return (
-        f"Main row {method}, {backbone}, {step} on {here.target}: MAE {outcome.mae:.2f} here, {outcome.reference_mae:.2f} in {there.name}; "
+        f"Main row {method}, {backbone}, {step} on {here.target}: MAE {number_text(outcome.mae)} here, "
+        f"{number_text(outcome.reference_mae)} in {there.name}; "
         f"{confidence} intervals of the difference: {tests or 'none'}; {seeds}."
     )
 
@@ -231,7 +232,7 @@ def _table(outcomes: Mapping[Key, Difference], confidence: float) -> pd.DataFram
             "MAE there": outcome.reference_mae,
             "MAE here": outcome.mae,
             "difference": signed(outcome.value),
-            f"{100 * confidence:g} % CI": ends(outcome.tests[0].low, outcome.tests[0].high) if outcome.tests else "",
+            f"{100 * confidence:g} % CI": interval_text(outcome.tests[0].low, outcome.tests[0].high) if outcome.tests else "",
             "CI over": outcome.tests[0].over if outcome.tests else "",
             "p (Holm)": adjusted.get(key),
             "verdict": outcome.verdict(confidence, adjusted.get(key)),
@@ -244,4 +245,4 @@ def _table(outcomes: Mapping[Key, Difference], confidence: float) -> pd.DataFram
 def _unit(version: Version) -> str:
     """` years`, or nothing where labels are scores."""
     labels = version.predictions(version.files()[version.main_key()][:1])[0]["label"]
-    return " years" if labels.max() > HIGHEST_SCORE else ""
+    return " years" if are_ages(labels) else ""

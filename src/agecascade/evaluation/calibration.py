@@ -15,13 +15,12 @@ from agecascade import scoring
 from agecascade.errors import ModelError
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import EvaluatedRow
+from agecascade.evaluation.slices import age_bands
 from agecascade.evaluation.tables import write_table_files
 from agecascade.plots import calibration as plots
 
 WIDE = 0.95  # the second coverage, beside that of the study
-AGES = (3.0, 13.0, 20.0, 30.0, 40.0, 60.0, 80.0)  # where bands of ages begin, behind the first
-FEWEST_YEARS = 30.0  # a grid that spans less is no range of ages: its labels have FIFTHS
-FIFTHS = 5
+FIFTHS = 5  # bands of labels that are no ages
 ENOUGH = 150  # pictures of a band whose coverage is judged
 TOLERANCE = 0.04  # of the coverage in such a band
 
@@ -46,7 +45,8 @@ def _analyse_distributions(results: Results) -> None:
 
 def _analyse_coverage(results: Results) -> None:
     rows = {_name(row): row for row in results.target_rows()}
-    tables = {name: table for name, row in rows.items() if (table := coverage_table(row)) is not None}
+    ages = results.params.evaluate.bands if rows and results.in_years(results.params.evaluate.target) else None
+    tables = {name: table for name, row in rows.items() if (table := coverage_table(row, ages)) is not None}
     if tables:
         lines = [{**_row_columns(rows[name]), **band} for name, table in tables.items() for band in table.to_dict("records")]
         write_table_files(results.metrics / "tables" / "coverage", pd.DataFrame(lines), coverage_notes(tables))
@@ -99,9 +99,10 @@ def coverages(row: EvaluatedRow) -> list[float]:
     return sorted({row.calibration.coverage or 0.8, WIDE})
 
 
-def coverage_table(row: EvaluatedRow) -> pd.DataFrame | None:
+def coverage_table(row: EvaluatedRow, ages: Sequence[float] | None) -> pd.DataFrame | None:
     """A line for all test pictures and one for each band of labels; None where a row has neither distributions nor intervals.
 
+    ages: lower ends of the bands; None where labels are no ages.
     Columns: band, n; of each kind (`own`: the distribution's quantiles; `conformal`) and coverage c: `<kind> <c> held`, the share of
     labels in the interval; `<kind> <c> low` and `high`, its exact binomial interval of 95 %; `<kind> <c> width`, the mean, label units.
     """
@@ -110,7 +111,7 @@ def coverage_table(row: EvaluatedRow) -> pd.DataFrame | None:
     if not kinds:
         return None
     lines: list[dict[str, Any]] = []
-    for band, rows in bands(label, row.calibration.grid, row.groups is not None):
+    for band, rows in bands(label, row.calibration.grid, ages, row.groups is not None):
         line: dict[str, Any] = {"band": band, "n": int(rows.sum())}
         for name, (low, high) in kinds.items():
             held = int(inside(label, low, high)[rows].sum())
@@ -133,25 +134,29 @@ def _intervals(row: EvaluatedRow) -> Iterator[tuple[str, tuple[Array, Array]]]:
             yield f"conformal {coverage:.3g}", (ends[0], ends[1])
 
 
-def bands(label: Array, grid: Sequence[float], grouped: bool = False) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """`all`, and each band of labels (N,) that is not empty, with its pictures (N,): of ages as AGES has them, else fifths of the grid.
+def bands(
+    label: Array, grid: Sequence[float], ages: Sequence[float] | None, grouped: bool = False
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """`all`, and each band of labels (N,) that is not empty, with its pictures (N,): the age bands of `slices`, else fifths of the grid.
 
-    grouped: labels are middles of groups; each is a band of its own, for a group may reach into two bands of ages.
+    ages: lower ends of the age bands; None where labels are no ages. grouped: labels are middles of groups; each is a band of its own, for
+    a group may reach into two bands of ages.
     """
     yield "all", np.ones(len(label), bool)
     if grouped:
         yield from ((f"group at {middle:g}", label == middle) for middle in np.unique(label))
         return
+    names = age_bands(pd.Series(label), ages) if ages is not None else _fifths(pd.Series(label), grid)
+    yield from ((name, rows) for name in names.cat.categories if (rows := (names == name).to_numpy()).any())
+
+
+def _fifths(label: pd.Series, grid: Sequence[float]) -> pd.Series:
+    """The fifth of the grid that each label lies in, as an ordered category named by its ends."""
     low, high = (grid[0], grid[-1]) if len(grid) else (label.min(), label.max())
-    ages = high - low >= FEWEST_YEARS
-    starts = [start for start in AGES if low < start <= high] if ages else list(np.linspace(low, high, FIFTHS + 1)[1:-1])
-    edges = [-np.inf, *starts, np.inf]
-    for start, end in pairwise(edges):
-        rows = (label >= start) & (label < end)
-        if rows.any():
-            first, last = max(start, low), min(end, high)
-            years = f"{first:g}+" if end == np.inf else f"{first:g}-{last - 1:g}"
-            yield years if ages else f"{first:.3g} to {last:.3g}", rows
+    if low == high:
+        return pd.Series(pd.Categorical([f"{low:.3g}"] * len(label)))
+    ends = np.linspace(low, high, FIFTHS + 1)
+    return pd.cut(label, [*ends[:-1], np.inf], right=False, labels=[f"{first:.3g} to {last:.3g}" for first, last in pairwise(ends)])
 
 
 def coverage_notes(tables: dict[str, pd.DataFrame]) -> list[str]:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from agecascade.evaluation.results import Results
-from agecascade.evaluation.rows import BASELINE, EvaluatedRow
-from agecascade.evaluation.significance import UNDECIDED, Difference, NotComparable, absolute_errors, holm, paired_difference, rank_test
-from agecascade.evaluation.tables import p_text, write_table_files
-from agecascade.params import REGRESS
+from agecascade.evaluation.results import Results, longest_chain
+from agecascade.evaluation.rows import BASELINE, BASELINE_METHOD, EvaluatedRow
+from agecascade.evaluation.significance import (
+    BETTER,
+    UNDECIDED,
+    Difference,
+    NotComparable,
+    absolute_errors,
+    holm,
+    paired_difference,
+    rank_test,
+)
+from agecascade.evaluation.tables import counted, p_text, write_table_files
+from agecascade.params import REGRESS, Params
+from agecascade.plots.numbers import interval_text, number_text
 from agecascade.plots.statistics import critical_difference
 
 FEWEST_ROWS = 3  # two are compared by the paired test
@@ -57,9 +67,9 @@ def write_comparison(results: Results) -> None:
     exact = [result for result in results.rows if not result.row.bounded]
     for dataset in dict.fromkeys(result.row.dataset for result in exact):
         rivals = contenders([result for result in exact if result.row.dataset == dataset])
-        main = main_contender(rivals, results.params.main_row.name)
+        main = main_contender(rivals, results.main_row(dataset))
         if main is not None and len(rivals) > 1:
-            lines += compared(main, rivals, results, dataset)
+            lines += compared(main, rivals, results.params, results.subjects(dataset))
             notes += _notes(main, lines, dataset, results.params.evaluate.confidence)
         elif len(rivals) > 1:
             notes.append(f"{dataset}: not compared, for no network of the main row is tested on it.")
@@ -70,21 +80,22 @@ def write_comparison(results: Results) -> None:
     write_table_files(results.metrics / "tables" / "comparison", table.drop(columns=empty), [*notes, _ranked(results)])
 
 
-def main_contender(rivals: Sequence[Contender], name: str) -> Contender | None:
-    """The contender that the main row belongs to, in the step with the longest chain on the data set, as the headline."""
-    main = [rival for rival in rivals if any(row.name == name and row.step not in (REGRESS, BASELINE) for row in rival.rows)]
-    return max(reversed(main), key=_chain, default=None)
+def main_contender(rivals: Sequence[Contender], main_row: EvaluatedRow | None) -> Contender | None:
+    """The contender that the main row of the data set belongs to; None where there is none."""
+    return next((rival for rival in rivals if any(row is main_row for row in rival.rows)), None)
 
 
-def _chain(rival: Contender) -> int:
-    """How many steps its networks went through."""
-    return len(rival.first.row.chain)
+def compared(main: Contender, rivals: Sequence[Contender], settings: Params, subjects: pd.Series | None) -> list[dict[str, object]]:
+    """A line for each rival of the main contender; p values are adjusted over these lines (Holm). subjects: by sample_id."""
+    outcomes, adjusted = paired_with(main, rivals, settings, subjects)
+    by_key = {rival.key: rival for rival in rivals}
+    return [_line(by_key[key].first, outcome, adjusted.get(key), settings.evaluate.confidence) for key, outcome in outcomes.items()]
 
 
-def compared(main: Contender, rivals: Sequence[Contender], results: Results, dataset: str) -> list[dict[str, object]]:
-    """A line for each rival of the main contender; p values are adjusted over these lines (Holm)."""
-    settings = results.params
-    subjects = results.subjects(dataset)
+def paired_with(
+    main: Contender, rivals: Sequence[Contender], settings: Params, subjects: pd.Series | None
+) -> tuple[dict[tuple[str, ...], Difference | str], dict[tuple[str, ...], float]]:
+    """By the rivals' keys: how far each is from `main`, or why it cannot be said, and the p values adjusted over all of them (Holm)."""
     outcomes: dict[tuple[str, ...], Difference | str] = {}
     for rival in rivals:
         if rival is not main:
@@ -93,9 +104,31 @@ def compared(main: Contender, rivals: Sequence[Contender], results: Results, dat
             except NotComparable as error:
                 outcomes[rival.key] = str(error)
     tested = {key: outcome.tests[0].p for key, outcome in outcomes.items() if isinstance(outcome, Difference) and outcome.tests}
-    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
-    by_key = {rival.key: rival for rival in rivals}
-    return [_line(by_key[key].first, outcome, adjusted.get(key), settings.evaluate.confidence) for key, outcome in outcomes.items()]
+    return outcomes, dict(zip(tested, map(float, holm(list(tested.values()))), strict=True))
+
+
+def beaten_by_none(rows: Sequence[EvaluatedRow], settings: Params, subjects: Mapping[str, pd.Series]) -> list[str]:
+    """A line for each data set of which no row is distinguishably better than the baseline, on the same test pictures.
+
+    subjects: {data set: by sample_id}.
+    """
+    lines = []
+    for baseline in (row for row in rows if row.step == BASELINE):
+        dataset = baseline.row.dataset
+        median, *rivals = contenders([baseline, *(row for row in rows if row.row.dataset == dataset and row is not baseline)])
+        outcomes, adjusted = paired_with(median, rivals, settings, subjects.get(dataset))
+        known = {key: outcome for key, outcome in outcomes.items() if isinstance(outcome, Difference)}
+        verdicts = {key: outcome.verdict(settings.evaluate.confidence, adjusted.get(key)) for key, outcome in known.items()}
+        if known and BETTER not in verdicts.values():
+            key, best = min(known.items(), key=lambda each: each[1].mae)
+            test = best.tests[0] if best.tests else None
+            interval = f" ({interval_text(test.low, test.high)}, p {p_text(adjusted[key])} adjusted for all rows)" if test else ""
+            lines.append(
+                f"{dataset}: no row is distinguishably better than the {BASELINE_METHOD}, whose MAE is {number_text(baseline.mae)}; "
+                f"the best of the others on the same pictures has {number_text(best.mae)}, difference "
+                f"{number_text(best.value)}{interval}: {verdicts[key]}."
+            )
+    return lines
 
 
 def _line(row: EvaluatedRow, outcome: Difference | str, adjusted: float | None, confidence: float) -> dict[str, object]:
@@ -114,15 +147,10 @@ def _line(row: EvaluatedRow, outcome: Difference | str, adjusted: float | None, 
     }
     if outcome.tests:
         first, last = outcome.tests[0], outcome.tests[-1]
-        figures |= {interval: ends(first.low, first.high), "CI over": first.over, "p": first.p, "p (Holm)": adjusted}
+        figures |= {interval: interval_text(first.low, first.high), "CI over": first.over, "p": first.p, "p (Holm)": adjusted}
         if last is not first:
-            figures |= {f"bootstrap {interval}": ends(last.low, last.high), "bootstrap over": last.over, "bootstrap p": last.p}
+            figures |= {f"bootstrap {interval}": interval_text(last.low, last.high), "bootstrap over": last.over, "bootstrap p": last.p}
     return {**names, **empty, **figures, "verdict": outcome.verdict(confidence, adjusted)}
-
-
-def ends(low: float, high: float) -> str:
-    """An interval as tables show it; no minus before a zero."""
-    return f"{low + 0:.2f} to {high + 0:.2f}".replace("-0.00", "0.00")
 
 
 def _notes(main: Contender, lines: Sequence[dict[str, object]], dataset: str, confidence: float) -> list[str]:
@@ -141,11 +169,6 @@ def _notes(main: Contender, lines: Sequence[dict[str, object]], dataset: str, co
     ]
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def _ranked(results: Results) -> str:
     """Draw the critical-difference diagram, if ranks can tell anything; one line that says what they do, or why not."""
     confidence = results.params.evaluate.confidence
@@ -160,8 +183,9 @@ def _ranked(results: Results) -> str:
     critical_difference(results.plots / "critical_difference.png", ranks.means, ranks.critical_difference, ranks.groups(), over, ranks.p)
     best = min(ranks.means, key=lambda name: ranks.means[name])
     return (
-        f"Ranks over {over}: Friedman's chi-square {ranks.chi_square:.2f}, p {p_text(ranks.p)}: {decided}. Two mean ranks that differ by "
-        f"less than {ranks.critical_difference:.2f} are {UNDECIDED} (Nemenyi); the best is {best} with {ranks.means[best]:.2f}."
+        f"Ranks over {over}: Friedman's chi-square {number_text(ranks.chi_square)}, p {p_text(ranks.p)}: {decided}. Two mean ranks that "
+        f"differ by less than {number_text(ranks.critical_difference)} are {UNDECIDED} (Nemenyi); the best is {best} with "
+        f"{number_text(ranks.means[best])}."
     )
 
 
@@ -182,10 +206,12 @@ def _over_data_sets(networks: Sequence[EvaluatedRow]) -> pd.DataFrame:
     """The MAE of each method and backbone after its longest chain to each data set, over seeds; those that lack a data set are left out."""
     columns: dict[str, dict[str, float]] = {}
     for dataset in dict.fromkeys(row.row.dataset for row in networks):
-        rivals = contenders([row for row in networks if row.row.dataset == dataset])
-        for rival in sorted(rivals, key=_chain):  # longer chains replace shorter ones
-            name = f"{rival.first.row.method}, {rival.first.row.backbone}"
-            columns.setdefault(name, {})[dataset] = sum(row.mae for row in rival.rows) / len(rival.rows)
+        steps: dict[str, list[Contender]] = {}
+        for rival in contenders([row for row in networks if row.row.dataset == dataset]):
+            steps.setdefault(f"{rival.first.row.method}, {rival.first.row.backbone}", []).append(rival)
+        for name, rivals in steps.items():
+            if chosen := longest_chain(rivals, lambda rival: len(rival.first.row.chain)):
+                columns.setdefault(name, {})[dataset] = sum(row.mae for row in chosen.rows) / len(chosen.rows)
     return pd.DataFrame(columns).dropna(axis="columns")
 
 

@@ -40,7 +40,7 @@ def draw_examples(results: Results) -> None:
     two_groups(results.plots / "estimates.png", best.label, estimates)
     poor_from = min(results.params.evaluate.levels, default=math.inf)
     ends = {"highest predictions": _faces(top, faces, poor_from), "lowest predictions": _faces(bottom, faces, poor_from)}
-    title = f"{best.label}; orange: an error of {poor_from:g} or more"
+    title = f"{best.label}; orange: an error of {poor_from:g} {results.unit(best.row.dataset)} or more"
     two_groups(results.plots / "top_and_bottom.png", title, ends)
 
 

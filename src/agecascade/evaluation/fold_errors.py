@@ -23,7 +23,7 @@ def draw_fold_errors(results: Results) -> None:
     bounded = [row for row in results.rows if row.row.dataset == target and row.row.bounded]
     for name, rows in (("fold_errors.png", results.target_rows()), ("time_bounded_fold_errors.png", bounded)):
         if errors := errors_of_folds(rows):
-            plots.fold_errors(results.plots / name, errors, results.params.evaluate.published)
+            plots.fold_errors(results.plots / name, errors, results.params.evaluate.published, results.unit(target))
 
 
 def errors_of_folds(rows: Sequence[EvaluatedRow]) -> dict[str, np.ndarray]:

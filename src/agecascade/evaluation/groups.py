@@ -14,12 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import BASELINE, EvaluatedRow, labels_of
 from agecascade.evaluation.summary import fold_spread
-from agecascade.evaluation.tables import write_table_files
-from agecascade.params.study import AgeGroup
+from agecascade.evaluation.tables import mean_and_deviation, write_table_files
+from agecascade.params.evaluation import AgeGroup
 from agecascade.plots.confusion import Confusion, confusion_matrices
 
 PUBLISHED, BORDERS = "published", "evaluate.groups"  # kinds of groups: what the labels of a data set are, and what params.yaml asks for
 MOST_PANELS = 3
+CONFUSION = "confusion_matrix"
 OUTSIDE = -1
 COLUMNS = ["data set", "step", "row", "groups", "group", "n", "predicted", "precision", "recall", "F1", "accuracy", "1-off"]
 COLUMNS += ["accuracy of folds", "1-off of folds", "remark"]
@@ -94,9 +95,13 @@ def precision_recall(matrix: NDArray[np.int64]) -> pd.DataFrame:
 
 
 def analyse_groups(results: Results) -> None:
-    """Write the tables `groups` and `confusion_matrix`, and confusion.png of the main row; nothing where no row has groups."""
+    """Write the tables `groups` and `confusion_matrix*`, and confusion.png of the main row; nothing where no row has groups.
+
+    Rows with the same groups share a matrix table: `confusion_matrix` has the groups of `evaluate.groups`, and
+    `confusion_matrix_<data set>` those that a data set publishes.
+    """
     lines: list[dict[str, Any]] = []
-    matrices: list[dict[str, Any]] = []
+    matrices: dict[str, list[dict[str, Any]]] = {}
     panels: dict[tuple[str, str], Confusion] = {}
     for result, groups in grouped_rows(results):
         place = {"data set": result.row.dataset, "step": result.step, "row": result.name}
@@ -105,16 +110,16 @@ def analyse_groups(results: Results) -> None:
         predicted = groups.of_predictions(result.predictions["prediction"])
         matrix = confusion_matrix(true[inside], predicted[inside], len(groups.names))
         lines += [{**place, **line} for line in group_lines(result.predictions, groups, matrix, inside, results.params.evaluate.legal_age)]
-        matrices += [
+        table = CONFUSION if groups.kind == BORDERS else f"{CONFUSION}_{result.row.dataset}"
+        matrices.setdefault(table, []).extend(
             {
                 **place,
-                "groups": groups.kind,
                 "true": name,
                 "n": int(row.sum()),
                 **{f"as {other}": int(n) for other, n in zip(groups.names, row, strict=True)},
             }
             for name, row in zip(groups.names, matrix, strict=True)
-        ]
+        )
         if inside.any() and result is results.main_row(result.row.dataset):
             title = " ".join(dict.fromkeys([result.row.dataset, result.step]))
             panels[result.row.dataset, groups.kind] = Confusion(title, groups.names, matrix)
@@ -122,8 +127,8 @@ def analyse_groups(results: Results) -> None:
         return
     tables = results.metrics / "tables"
     write_table_files(tables / "groups", _arranged(pd.DataFrame(lines)))
-    counts = pd.DataFrame(matrices)
-    write_table_files(tables / "confusion_matrix", whole_numbers(counts, [column for column in counts if column.startswith("as ")]))
+    for name, counts in matrices.items():
+        write_table_files(tables / name, pd.DataFrame(counts))
     if panels:
         confusion_matrices(results.plots / "confusion.png", list(panels.values())[:MOST_PANELS])
 
@@ -179,7 +184,7 @@ def _accuracies(predictions: pd.DataFrame, groups: Groups, matrix: NDArray[np.in
     figures: dict[str, Any] = {"accuracy": matrix.trace() / n, "1-off": matrix[off].sum() / n}
     for name, right in (("accuracy of folds", distance == 0), ("1-off of folds", distance <= 1)):
         mean, deviation = fold_spread(pd.Series(right, index=predictions.index), predictions["fold"])
-        figures[name] = None if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
+        figures[name] = None if deviation is None else mean_and_deviation(mean, deviation)
     return figures
 
 

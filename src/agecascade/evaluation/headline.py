@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from agecascade import metrics
-from agecascade.evaluation.results import Results
+from agecascade.evaluation.results import Results, headline_step
 from agecascade.evaluation.rows import BASELINE, EvaluatedRow
 from agecascade.io.files import write_csv, write_figures
 from agecascade.params import Params
@@ -19,15 +19,6 @@ FIGURES = {"mae": "mae", "mae_low": "mae_low", "mae_high": "mae_high", "rmse": "
 HIGHEST = 15  # n of the cumulative score, label units
 SHOWN = 1000  # predictions of the curve `predictions`, evenly spread over the labels
 BANDS = 20  # of labels in the curve `error_by_label`, at most
-
-
-def headline_step(params: Params, steps: Mapping[str, Collection[str]]) -> str | None:
-    """The step whose main row is the study's headline: that with the longest chain, of several the last; None where there is none.
-
-    steps: {step: names of its rows, or {row: ...}} of the target data set, as in metrics/mae.json.
-    """
-    tested = [step for step in params.cascade if params.main_row.name in steps.get(step, ())]
-    return max(reversed(tested), key=lambda step: len(params.chain(step)), default=None)
 
 
 def headline(params: Params, figures: Mapping[str, Any], covered: float | None = None) -> dict[str, float]:

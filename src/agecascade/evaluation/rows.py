@@ -16,11 +16,15 @@ from agecascade.evaluation.summary import fold_maes, summarise
 from agecascade.evaluation.tables import TableRow
 from agecascade.params import REGRESS, Params
 from agecascade.regressors import TIME_BOUNDED
+from agecascade.schema import VALIDATION, are_ages
 
 Subjects = Mapping[str, pd.Series]  # {data set: the subject of each picture, by sample_id}
 NOBODY: Subjects = {}
-HIGHEST_SCORE = 10  # labels above are ages
-BASELINE, MEDIAN = "baseline", "median"  # in place of a step and a row: the first row of every data set
+BASELINE, MEDIAN, BASELINE_METHOD = (
+    "baseline",
+    "median",
+    "median of the training labels",
+)  # in place of a step and a row: the first row of every data set
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,11 @@ def evaluated_rows(params: Params, predictions: Path, subjects: Subjects = NOBOD
     return [*cascade, *_regressor_rows(params, predictions, groups, subjects)]
 
 
+def validation_predictions(predictions: Path, result: EvaluatedRow) -> pd.DataFrame:
+    """The predictions of the validation pictures of a network's row. Raises ModelError naming the stage to run where they are missing."""
+    return _stage_output(predictions / result.step / VALIDATION / f"{result.name}.parquet", f"finetune@{result.step}")
+
+
 def subjects_of(params: Params, data: Path) -> dict[str, pd.Series]:
     """The subjects by sample_id of each data set that may be tested on: {data set: Series}; {} where nobody is known.
 
@@ -99,7 +108,7 @@ def baseline_rows(params: Params, rows: Sequence[EvaluatedRow], data: Path, subj
     for dataset in dict.fromkeys(result.row.dataset for result in rows):
         frame = median_predictions(*split_and_manifest(data, dataset))
         summary = _summarised(params, frame, dataset, groups.get(dataset), subjects, f"split@{dataset}")
-        line = TableRow(dataset, "median of the training labels", "-", ["-"], params.seed, summary)
+        line = TableRow(dataset, BASELINE_METHOD, "-", ["-"], params.seed, summary)
         baselines.append(EvaluatedRow(BASELINE, MEDIAN, line, frame, {}, groups.get(dataset)))
     return baselines
 
@@ -128,8 +137,8 @@ def by_label(rows: Sequence[EvaluatedRow]) -> dict[str, EvaluatedRow]:
 
 
 def in_years(data: Path, dataset: str) -> bool:
-    """Whether the labels of a data set are ages: one of them is above every score. Raises ModelError where its manifest is missing."""
-    return bool(_manifest(data, dataset, ["label"])["label"].max() > HIGHEST_SCORE)
+    """Whether the labels of a data set are ages (`schema.are_ages`). Raises ModelError where its manifest is missing."""
+    return are_ages(_manifest(data, dataset, ["label"])["label"])
 
 
 def labels_of(data: Path, dataset: str) -> pd.DataFrame:

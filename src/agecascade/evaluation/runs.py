@@ -16,12 +16,14 @@ from typing import Any
 import pandas as pd
 
 from agecascade.errors import AgecascadeError
-from agecascade.evaluation.tables import to_markdown
+from agecascade.evaluation.tables import counted, to_markdown
 from agecascade.evaluation.tracked import evaluation_runs
+from agecascade.plots.numbers import YEARS, interval_text
 from agecascade.tracking_store import flat
 
 METRICS = "metrics/mae.json"
 TIME_BOUNDED = "metrics/time_bounded.json"
+TESTED, UNKNOWN = "test pictures", "unknown"
 SHOWN = ("lambda", "sigma", "decoding")  # params that the table always shows, besides those in which runs of a study differ
 # never shown: the row's name holds them, or they do not change the figures
 _HIDDEN = re.compile(r"(study|method|backbone|seed|head|compare|compute)(\..*)?")
@@ -51,7 +53,7 @@ def table_over_runs(root: Path) -> str:
     table = runs_table(root)
     if table.empty:
         raise AgecascadeError(f"{root}: neither DVC nor MLflow knows an evaluation yet; run `dvc repro` or `dvc exp run`")
-    return to_markdown(table)
+    return to_markdown(table) + "".join(f"\n{note}\n" for note in other_pictures(table))
 
 
 def runs_table(root: Path) -> pd.DataFrame:
@@ -59,7 +61,30 @@ def runs_table(root: Path) -> pd.DataFrame:
     evaluations = all_evaluations(root)
     keys = shown_params(evaluations)
     table = pd.DataFrame([line for evaluation in evaluations for line in _lines(evaluation, keys)])
+    if len(table):
+        table[TESTED] = numbered_sets(table)
     return table.dropna(axis="columns", how="all")
+
+
+def numbered_sets(table: pd.DataFrame) -> pd.Series:
+    """The number of each line's test pictures, from 1 in each data set; missing in data sets that have one, UNKNOWN in earlier versions."""
+    numbers = table.groupby("data set")[TESTED].transform(lambda digests: pd.factorize(digests)[0] + 1)  # 0 where none is known
+    several = table.groupby("data set")[TESTED].transform("nunique") > 1
+    return numbers.astype(str).replace("0", UNKNOWN).where(several)
+
+
+def other_pictures(table: pd.DataFrame) -> Iterator[str]:
+    """A line for each data set whose lines were tested on different pictures. table: `runs_table`."""
+    if TESTED in table:
+        for dataset, numbers in table.groupby("data set")[TESTED]:
+            count = numbers[numbers != UNKNOWN].nunique()
+            unknown = int((numbers == UNKNOWN).sum())
+            older = f"; of {counted(unknown, 'row')} it is unknown, for an earlier version logged them" if unknown else ""
+            if count > 1:
+                yield (
+                    f"{dataset}: not comparable: these rows were tested on {count} different sets of pictures, folds or labels; "
+                    f"compare those with the same number of `{TESTED}`{older}."
+                )
 
 
 def shown_params(evaluations: Sequence[Evaluation]) -> list[str]:
@@ -159,8 +184,10 @@ def _lines(evaluation: Evaluation, keys: Sequence[str]) -> Iterator[dict[str, An
                     "row": row,
                     "folds": _count(figures.get("folds")),
                     "n": _count(figures.get("pictures")),
+                    TESTED: figures.get("test_set"),
+                    "unit": figures.get("unit") if figures.get("unit") != YEARS else None,
                     "MAE": figures.get("mae"),
-                    "CI": f"{figures['mae_low']:.2f} to {figures['mae_high']:.2f}" if "mae_low" in figures else None,
+                    "CI": interval_text(figures["mae_low"], figures["mae_high"]) if "mae_low" in figures else None,
                     "accuracy": figures.get("accuracy"),
                     "1-off": figures.get("one_off"),
                     "pooled MAE": figures.get("pooled_mae"),

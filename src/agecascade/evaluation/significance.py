@@ -19,7 +19,7 @@ from agecascade.errors import AgecascadeError
 from agecascade.evaluation.bootstrap import fold_weights, p_value, percentile_interval, resampled_means, units_of
 from agecascade.evaluation.summary import FEWEST_FOLDS_FOR_T
 
-UNDECIDED = "not distinguishable"
+UNDECIDED, BETTER, WORSE = "not distinguishable", "better", "worse"
 
 
 class NotComparable(AgecascadeError):
@@ -56,7 +56,7 @@ class Difference:
             return "not comparable: all test pictures are of one subject"
         if (self.tests[0].p if p is None else p) >= 1 - confidence:
             return UNDECIDED
-        return "better" if self.value < 0 else "worse"
+        return BETTER if self.value < 0 else WORSE
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,18 @@ import pandas as pd
 
 from agecascade import metrics
 from agecascade.evaluation.bootstrap import Units, p_value, percentile_interval, resampled_means, resampled_sums, units_of
-from agecascade.evaluation.comparison import ends
 from agecascade.evaluation.results import Results
 from agecascade.evaluation.rows import EvaluatedRow, split_and_manifest
 from agecascade.evaluation.significance import holm
 from agecascade.evaluation.tables import write_table_files
 from agecascade.params import Params
+from agecascade.plots.numbers import interval_text, number_text
 from agecascade.plots.statistics import error_by_density, slice_errors
 
 ENOUGH = 30  # pictures of a slice that may be called the worst
-WINDOW = 2.0  # label units on each side: training pictures of nearly this age
+WINDOW = 2.0  # steps on each side: training pictures of nearly this label
+TINY = 1e-9  # more than the last bits of a label
+TENTH = 0.1  # of a point: the step of ratings, where that of ages is a year
 AGE, GROUP, LABEL = "age", "age group", "label"  # what a slice by the label is called
 NAMED = {"gender": "gender", "ethnicity": "ethnicity"}
 MEASURED = {"face_size": "face size (px)", "roll": "roll (degrees)", "face_score": "detector score"}  # taken by quartiles
@@ -42,10 +44,16 @@ def write_slices(results: Results) -> None:
         write_table_files(results.metrics / "tables" / "slices", _with_data_sets(table, others), notes)
     if len(table):
         slice_errors(
-            results.plots / "slices.png", table, metrics.mae(frame["prediction"], frame["label"]), f"{best.label}, {best.row.dataset}"
+            results.plots / "slices.png",
+            table,
+            metrics.mae(frame["prediction"], frame["label"]),
+            f"{best.label}, {best.row.dataset}",
+            results.unit(best.row.dataset),
         )
-    density = density_of(frame, *split_and_manifest(results.data, best.row.dataset))
-    error_by_density(results.plots / "error_by_density.png", density, WINDOW, f"{best.label}, {best.row.dataset}")
+    step = 1.0 if results.in_years(best.row.dataset) else TENTH
+    density = density_of(frame, *split_and_manifest(results.data, best.row.dataset), step)
+    title, unit = f"{best.label}, {best.row.dataset}", results.unit(best.row.dataset)
+    error_by_density(results.plots / "error_by_density.png", density, WINDOW * step, title, unit)
 
 
 def label_slices(frame: pd.DataFrame, bands: Sequence[float], in_years: bool = True, grouped: bool = False) -> dict[str, pd.Series]:
@@ -152,12 +160,12 @@ def _line(
     rest = len(np.unique(units.of[outside]))
     if count > 1:
         low, high = percentile_interval(draws[0], confidence, count, count - 1)
-        line |= {"low": low, "high": high, interval: ends(low, high)}
+        line |= {"low": low, "high": high, interval: interval_text(low, high)}
     if outside.any():
         line["difference"] = float(chosen.mean() - np.abs(error[outside]).mean())
     if min(count, rest) > 1:
         difference, fewer = draws[0] - draws[1], min(count, rest)
-        line[f"difference {interval}"] = ends(*percentile_interval(difference, confidence, fewer, fewer - 1))
+        line[f"difference {interval}"] = interval_text(*percentile_interval(difference, confidence, fewer, fewer - 1))
         line["p"] = p_value(difference, fewer, fewer - 1)
     return line
 
@@ -179,8 +187,8 @@ def worst_line(table: pd.DataFrame, frame: pd.DataFrame, confidence: float) -> s
     worst = worse.loc[worse["MAE"].astype(float).idxmax()]
     interval = f"{100 * confidence:g} % CI"
     return (
-        f"Worst slice: {worst['attribute']} {worst['slice']}, {worst['n']} pictures: MAE {worst['MAE']:.2f} ({worst[interval]}), "
-        f"{worst['difference']:.2f} ({worst[f'difference {interval}']}) above the rest; of all pictures {whole:.2f}."
+        f"Worst slice: {worst['attribute']} {worst['slice']}, {worst['n']} pictures: MAE {number_text(worst['MAE'])} ({worst[interval]}), "
+        f"{number_text(worst['difference'])} ({worst[f'difference {interval}']}) above the rest; of all pictures {number_text(whole)}."
     )
 
 
@@ -206,7 +214,7 @@ def _data_set_line(row: EvaluatedRow, subjects: pd.Series | None, params: Params
     line |= {"MAE": float(np.abs(error).mean()), "bias": float(error.mean()), "CS(5)": float((np.abs(error) <= 5).mean())}
     if units.freedom:
         draws = resampled_means(np.abs(error)[:, None], np.ones((len(error), 1)), units, params.seed)[:, 0]
-        line[interval] = ends(*percentile_interval(draws, params.evaluate.confidence, len(units.strata), units.freedom))
+        line[interval] = interval_text(*percentile_interval(draws, params.evaluate.confidence, len(units.strata), units.freedom))
     return line
 
 
@@ -217,8 +225,8 @@ def _with_data_sets(table: pd.DataFrame, lines: Sequence[dict[str, object]]) -> 
     return joined.infer_objects().astype({column: "Int64" for column in ("n", "subjects") if column in joined})
 
 
-def density_of(frame: pd.DataFrame, splits: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
-    """How many training pictures are within WINDOW of each label, and the error there: a line per whole label of the test pictures.
+def density_of(frame: pd.DataFrame, splits: pd.DataFrame, manifest: pd.DataFrame, step: float = 1.0) -> pd.DataFrame:
+    """How many training pictures are within WINDOW steps of each label, and the error there: a line per step that test pictures have.
 
     frame: fold, label, prediction; splits: sample_id, fold, role; manifest: sample_id, label. Returns label, training (mean over the test
     pictures of what their folds learned from), mae, n.
@@ -229,6 +237,10 @@ def density_of(frame: pd.DataFrame, splits: pd.DataFrame, manifest: pd.DataFrame
         ordered = np.sort(learned.to_numpy(np.float64))
         tested = (frame["fold"] == fold).to_numpy()
         label = frame.loc[tested, "label"].to_numpy(np.float64)
-        near[tested] = np.searchsorted(ordered, label + WINDOW, "right") - np.searchsorted(ordered, label - WINDOW, "left")
-    tested = pd.DataFrame({"label": frame["label"].round(), "training": near, "error": (frame["prediction"] - frame["label"]).abs()})
+        near[tested] = np.searchsorted(ordered, label + WINDOW * step + TINY, "right") - np.searchsorted(
+            ordered, label - WINDOW * step - TINY, "left"
+        )
+    tested = pd.DataFrame(
+        {"label": (frame["label"] / step).round() * step, "training": near, "error": (frame["prediction"] - frame["label"]).abs()}
+    )
     return tested.groupby("label").agg(training=("training", "mean"), mae=("error", "mean"), n=("error", "size")).reset_index()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from agecascade.evaluation.bootstrap import Units, fold_weights, percentile_inte
 
 # with two folds a t interval has one degree of freedom and says nothing
 FEWEST_FOLDS_FOR_T = 3
+DIGITS = 12  # of the digest of test pictures
 
 
 def fold_maes(predictions: pd.DataFrame) -> pd.Series:
@@ -34,8 +36,9 @@ def summarise(
     predictions: the columns of schema.PREDICTIONS, test pictures only; levels: n of CS(n) and CA(n), label units; groups: the
     middles of the groups that labels are, which then have an `accuracy` and a `one_off` of predictions taken to the nearest; subjects:
     by sample_id, over whom the interval is drawn where one has several pictures. `mae` is the mean of the fold MAEs and
-    `mae_low`, `mae_high` its interval, of the kind that `interval` names, where there is one; all other figures but `fold_mae_*` are over
-    the pictures of all folds together. Raises ValueError on predictions that are empty, not finite, or twice of one picture in one fold.
+    `mae_low`, `mae_high` its interval, of the kind that `interval` names, where there is one; `test_set` tells which pictures were
+    tested; all other figures but `fold_mae_*` are over the pictures of all folds together. Raises ValueError on predictions that are
+    empty, not finite, or twice of one picture in one fold.
     """
     predictions = predictions.sort_values(["fold", "sample_id"])  # so that sums and draws do not depend on the order
     twice = predictions.duplicated(["sample_id", "fold"])
@@ -67,7 +70,17 @@ def summarise(
         figures |= _fold_accuracies(predictions, groups)
     if predictions["label_sigma"].notna().all():
         figures["epsilon_error"] = metrics.epsilon_error(prediction, label, predictions["label_sigma"])
-    return {**figures, **_spread(maes), "pictures": len(predictions), "folds": len(maes)}
+    counts: dict[str, float | str] = {"pictures": len(predictions), "folds": len(maes), "test_set": digest_of_pictures(predictions)}
+    return {**figures, **_spread(maes), **counts}
+
+
+def digest_of_pictures(predictions: pd.DataFrame) -> str:
+    """Equal for rows that were tested on the same pictures with the same labels in the same folds, whose figures can be compared."""
+    tested = predictions.sort_values(["fold", "sample_id"])
+    lines = (
+        f"{fold}\t{name}\t{label:.6g}\n" for fold, name, label in zip(tested["fold"], tested["sample_id"], tested["label"], strict=True)
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:DIGITS]
 
 
 def _fold_r2(predictions: pd.DataFrame) -> dict[str, float]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from agecascade.errors import AgecascadeError
 from agecascade.io.files import write_csv, written_beside
+from agecascade.plots.numbers import CSV_FORMAT, YEARS, interval_text, number_text
 
 BOUNDED = "† bounded by time: does not regenerate exactly"
 RATES = ("CS(", "CA(")
@@ -18,6 +19,7 @@ SHARES = (
     *("calibration error", "calibration error, tempered"),
     *("let through", "asked"),
 )
+ALL_YEARS: Mapping[str, str] = {}
 P_VALUES = ("p", "p (Holm)", "bootstrap p")
 OF_INTERVALS = (" held", " low", " high")  # ends of the names of columns with shares of labels in their interval
 
@@ -35,8 +37,10 @@ class TableRow:
     bounded: bool = False  # by time, so that it does not regenerate exactly
 
 
-def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFrame:
+def mae_table(rows: Sequence[TableRow], confidence: float = 0.95, units: Mapping[str, str] = ALL_YEARS) -> pd.DataFrame:
     """The MAE table, sorted by data set and else as given; a figure that no row has gets no column.
+
+    units: {data set: unit of its labels}, with a column where one of them is another than years.
 
     MAE: mean of the fold MAEs with its interval (`CI over`: folds, subjects or pictures), and their median and quartiles where there
     are several folds; all other figures are pooled over folds.
@@ -54,8 +58,9 @@ def mae_table(rows: Sequence[TableRow], confidence: float = 0.95) -> pd.DataFram
                 "seed": row.seed,
                 "folds": figures["folds"],
                 "n": figures["pictures"],
+                "unit": units.get(row.dataset) if set(units.values()) - {YEARS} else None,
                 "MAE": figures["mae"],
-                interval: f"{figures['mae_low']:.2f} to {figures['mae_high']:.2f}" if "mae_low" in figures else None,
+                interval: _ends(figures, "mae_low", "mae_high"),
                 "CI over": str(figures["interval"]).rpartition(" ")[2] if "mae_low" in figures else figures["interval"],
                 "accuracy": figures.get("accuracy"),
                 "1-off": figures.get("one_off"),
@@ -81,14 +86,22 @@ def _mean_and_deviation(figures: Mapping[str, float | str], name: str) -> str | 
     """A figure as mean and standard deviation over folds; one fold has none."""
     if f"{name}_deviation" not in figures:
         return None
-    return f"{figures[f'{name}_mean']:.4f} ± {figures[f'{name}_deviation']:.4f}"
+    return mean_and_deviation(float(figures[f"{name}_mean"]), float(figures[f"{name}_deviation"]))
+
+
+def mean_and_deviation(mean: float, deviation: float) -> str:
+    """Of folds, as tables have it."""
+    return f"{number_text(mean, 4)} ± {number_text(deviation, 4)}"
 
 
 def _quartiles(figures: Mapping[str, float | str]) -> str | None:
     """The first and the third quartile of the fold MAEs; one fold has none."""
-    if figures["folds"] == 1 or "fold_mae_quartile_1" not in figures:
-        return None
-    return f"{figures['fold_mae_quartile_1']:.2f} to {figures['fold_mae_quartile_3']:.2f}"
+    return None if figures["folds"] == 1 else _ends(figures, "fold_mae_quartile_1", "fold_mae_quartile_3")
+
+
+def _ends(figures: Mapping[str, float | str], low: str, high: str) -> str | None:
+    """Two figures as an interval; None where a row has none."""
+    return interval_text(float(figures[low]), float(figures[high])) if low in figures else None
 
 
 def _rates(figures: Mapping[str, float | str]) -> dict[str, float | str]:
@@ -118,17 +131,22 @@ def cell_text(column: str, value: object) -> str:
     if column in P_VALUES:
         return p_text(value)
     share = column.startswith(RATES) or column in SHARES or column.endswith(OF_INTERVALS)
-    return f"{value:.3f}" if share else f"{value:.2f}"
+    return number_text(value, 3 if share else 2)
 
 
 def p_text(p: float) -> str:
     """A p value to the thousandth; a smaller one is not zero, and is not shown as zero."""
-    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+    return "<0.001" if p < 0.0005 else number_text(p, 3)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def write_table_files(stem: Path, table: pd.DataFrame, notes: Sequence[str] = ()) -> None:
-    """Write <stem>.csv, numbers to four decimals, and <stem>.md, with the notes below the table."""
-    write_csv(stem.with_suffix(".csv"), table, float_format="%.4f")
+    """Write <stem>.csv, numbers with six digits, and <stem>.md, with the notes below the table."""
+    write_csv(stem.with_suffix(".csv"), table, float_format=CSV_FORMAT)
     with written_beside(stem.with_suffix(".md")) as temporary:
         temporary.write_text(to_markdown(table) + "".join(f"\n{note}\n" for note in notes), encoding="utf-8")
 

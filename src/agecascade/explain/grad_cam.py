@@ -51,6 +51,27 @@ def module_of(network: Network, name: str) -> nn.Module:
     return found
 
 
+def require_maps(model: TorchModel, layer: str) -> None:
+    """Raise ModelError, as `grad_cam`, where the layer does not exist or gives no maps; the network may lie on the device "meta"."""
+    network, size, seen = model.network, model.card.image_size, []
+    device = next(network.parameters()).device
+    with _laid_out(network, module_of(network, layer)) as probe, torch.no_grad():
+        handle = probe.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        try:
+            network(torch.zeros(2, 3, size, size, device=device))
+        finally:
+            handle.remove()
+    if not seen:
+        raise ModelError(f"layer: {layer} takes no part in a prediction; take one of {', '.join(layer_names(network))}")
+    _require_maps(seen[0], layer, network, pictures=2)
+
+
+def _require_maps(maps: object, layer: str, network: Network, pictures: int) -> None:
+    if not isinstance(maps, Tensor) or maps.ndim != 4 or len(maps) != pictures or maps.shape[2] * maps.shape[3] == 1:
+        shape = " x ".join(map(str, maps.shape[1:])) if isinstance(maps, Tensor) else "several tensors"
+        raise ModelError(f"layer: {layer} gives no maps of a picture ({shape}); take one of {', '.join(layer_names(network))}")
+
+
 def scores_of_ages(model: TorchModel) -> bool:
     """Whether the head has a score for each age, so that Grad-CAM can be asked about one."""
     return model.method.reading == SOFTMAX
@@ -91,9 +112,7 @@ def _attributed(model: TorchModel, probe: nn.Module, layer: str, pictures: Tenso
         return outputs if target is not None else model.method.predict(outputs.float())[0]
 
     maps = LayerGradCam(score, probe).attribute(pictures.requires_grad_(), target, relu_attributions=True)
-    if not isinstance(maps, Tensor) or maps.ndim != 4 or maps.shape[2] * maps.shape[3] == 1:
-        shape = " x ".join(map(str, maps.shape[1:])) if isinstance(maps, Tensor) else "several tensors"
-        raise ModelError(f"layer: {layer} gives no maps (its Grad-CAM is {shape}); take one of {', '.join(layer_names(model.network))}")
+    _require_maps(maps, layer, model.network, len(pictures))
     return maps[:, 0].detach()  # (B, h, w)
 
 

@@ -65,16 +65,17 @@ def occlude(model: TorchModel, images: Images) -> Occlusion:
         if model.card.flip:
             size = batch.shape[3]
             views.append(_predicted(model, local, batch.flip(3), [place.mirrored(size) for place in places]))
-        mean = torch.stack(views).mean(0)  # (B, 57)
+        # of both views of each place, so that the value of the whole picture is that of use
+        mean = torch.stack([model.method.averaged(of_place)[0] for of_place in zip(*views, strict=True)], dim=1)  # (B, 57)
         values.append(mean[:, 0])
         hidden.append(mean[:, 1:])
     return Occlusion(_joined(values), _joined(hidden))
 
 
-def _predicted(model: TorchModel, local: LocalNetwork, view: Tensor, places: Sequence[Window]) -> Tensor:
-    """Values (B, 57) of a view (B, 3, S, S): whole, then with each place hidden."""
+def _predicted(model: TorchModel, local: LocalNetwork, view: Tensor, places: Sequence[Window]) -> list[tuple[Tensor, Tensor | None]]:
+    """Values (B,) and distributions (B, K) of a view (B, 3, S, S): whole, then with each of 56 places hidden."""
     outputs = [local.whole(view), *(local.changed(place, 0.0) for place in places)]
-    return torch.stack([model.method.predict(output.float())[0] for output in outputs], dim=1)  # (B, 57)
+    return [model.method.predict(output.float()) for output in outputs]
 
 
 def _joined(parts: list[Tensor]) -> NDArray[np.float64]:

@@ -30,9 +30,12 @@ _LONGEST = 60  # characters of a photo's name
 class Explainer:
     """An estimator whose faces are explained: the mean over its folds where it has several."""
 
-    def __init__(self, estimator: Estimator, kinds: Sequence[str] = (), layer: str = grad_cam.LAST) -> None:
-        """kinds: of KINDS; empty for all that the model has. Raises ModelError naming what there is where one, or the layer, is not."""
-        self.estimator, self.layer = estimator, layer
+    def __init__(self, estimator: Estimator, kinds: Sequence[str] = (), layer: str | None = None) -> None:
+        """kinds: of KINDS; empty for all that the model has. layer: of Grad-CAM, by default the last.
+
+        Raises ModelError naming what there is where one, or the layer, is not, and where a layer is given without Grad-CAM.
+        """
+        self.estimator, self.layer = estimator, layer or grad_cam.LAST
         first = _trained(estimator)[0]
         allowed = [kind for kind in KINDS if lacking(first, kind) is None]
         for kind in kinds:
@@ -42,7 +45,11 @@ class Explainer:
                 raise ModelError(f"{kind}: {fault}; this model has {', '.join(allowed)}")
         self.kinds = list(dict.fromkeys(kinds)) or allowed
         if "grad_cam" in self.kinds:
-            grad_cam.module_of(first.network, layer)
+            grad_cam.require_maps(first, self.layer)
+        elif layer is not None:
+            raise ModelError(
+                f"layer: {layer} is of grad_cam alone, and asked for is {', '.join(self.kinds)}; add grad_cam, or give no layer"
+            )
 
     @classmethod
     def quickest(cls, estimator: Estimator) -> Explainer:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agecascade import model_folder
 from agecascade.errors import ModelError, ParamsError
-from agecascade.explain import KINDS, comparison_ages, draw_study, grad_cam, lacking, score_map
+from agecascade.explain import KINDS, comparison_ages, draw_study, grad_cam, lacking, require_kinds, score_map
 from agecascade.explain.explained import Array, Explained, figures, joined
 from agecascade.explain.occlusion import occlude
 from agecascade.inference import predict_values
@@ -77,14 +77,9 @@ def _model(params: Params, models: Path, step: str, fold: int) -> TorchModel:
 def _of_fold(settings: Explain, model: TorchModel, before: TorchModel | None, images: NDArray[np.uint8], label: Array) -> Explained:
     value = _values(model, images)
     explained = Explained(images, label, value, 1, of_ages=grad_cam.scores_of_ages(model))
-    if settings.kinds == []:
-        raise ModelError("kinds: the list is empty; name some, or leave the key out for all that the model has")
+    require_kinds(model, settings.kinds)
     for kind in settings.kinds or KINDS:
-        fault = lacking(model, kind)
-        if fault and settings.kinds is not None:
-            allowed = [other for other in KINDS if not lacking(model, other)]
-            raise ModelError(f"kinds: {kind}: {fault}; this model has {', '.join(allowed)}")
-        if fault:
+        if fault := lacking(model, kind):
             explained.skipped[kind] = fault
         else:
             _ADD[kind](explained, model, before, settings)

@@ -8,12 +8,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from agecascade.errors import ModelError
 from agecascade.models.base import Backbone, Neck, Network
+
+
+class SquareMaxima(nn.MaxPool2d):
+    """The maxima of 2x2 squares of maps: (B, C, h, w) -> (B, C, h/2, w/2). Raises ModelError where the maps are smaller than a square."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        height, width = maps.shape[2:]
+        if min(height, width) < 2:
+            raise ModelError(f"hybrid pooling needs maps of 2 x 2 or more, and these are {height} x {width}; pooling: average takes any")
+        return super().forward(maps)
 
 
 def hybrid_pooling() -> nn.Module:
     """A 2x2 max-pool, then the global average (DLDL-v2, section 3.4)."""
-    return nn.Sequential(nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(SquareMaxima(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 def average_pooling() -> nn.Module:

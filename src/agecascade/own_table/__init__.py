@@ -25,7 +25,9 @@ from agecascade.imaging import decode_image
 from agecascade.io.fetch import cache_place
 from agecascade.io.places import printable
 from agecascade.own_table.columns import OPTION, encoding_of, has_decimal_commas, name_columns, serves, split_lines
+from agecascade.own_table.named import renamed, require_free_name, write_study
 from agecascade.params import Detection
+from agecascade.schema import are_ages
 from agecascade.study import OWN, apply, overlay_of_reader
 
 NAME = "csv_table"
@@ -65,7 +67,7 @@ class Look:
         usual = float(np.mean((self.labels >= 0) & (self.labels <= OLDEST)))
         name = self.columns["label"]
         named = _AGE.search(name) and not _NO_YEARS.search(name)
-        return usual >= 0.95 and bool(named or self.labels.max() > 20)
+        return usual >= 0.95 and bool(named or are_ages(self.labels))
 
     @property
     def grid(self) -> dict[str, float]:
@@ -120,24 +122,29 @@ def _fine_grid(low: float, high: float, digits: int) -> dict[str, float]:
 def study_of(
     name: str, table: Path | None, pictures: Path | None, columns: Mapping[str, str], genders: Mapping[str, str], root: Path, force: bool
 ) -> list[str]:
-    """Write the study of an own table into params.yaml; returns what was understood of it and the next command, in lines.
+    """Write the study of an own table into params.yaml, and under a name of its own into studies/ too.
 
-    The arguments are those of the command line. Raises ParamsError or ArchiveError, of one line, where no study can be made of them.
+    Returns what was understood of the table and the next command, in lines. The arguments are those of the command line. Raises
+    ParamsError or ArchiveError, of one line, where no study can be made of them.
     """
-    if name != NAME:
-        raise ParamsError(f"--table, --pictures and the columns go with {NAME}, which reads a table of your own, not with {name}")
-    if table is None or pictures is None:
-        raise ParamsError(f"{'--table' if table is None else '--pictures'} is missing: they go together")
+    require_free_name(name, NAME, root, force)
+    if table is None:
+        raise ParamsError("--table is missing: it names the CSV file that --pictures and the columns belong to")
+    pictures = pictures or table.parent
     empty = next((ours for ours, theirs in columns.items() if not theirs.strip()), None)
     if empty is not None:
         raise ParamsError(f"--{OPTION.get(empty, empty)} names no column; give its name, or leave the option away")
     seen = look(table, pictures, columns, genders, root)
     made = overlay(seen)
-    apply(NAME, root, overlay=made, force=force)
-    model = f"models/{OWN}/dldl_v2-tinyagenet-s0"
-    use = f"uv run agecascade predict --model {model} --input FOLDER --output ages.csv"
+    if name == NAME:
+        apply(NAME, root, overlay=made, force=force)
+    else:
+        write_study(name, table, renamed(made, NAME, name), root, force)
+    model = f"models/{OWN if name == NAME else name}/dldl_v2-tinyagenet-s0"
+    use = f"uv run agecascade predict FOLDER --model {model} --output ages.csv"
     return [
         *summary(seen, made),
+        *([] if name == NAME else [f"study      studies/{name}.yaml, which `uv run agecascade study {name}` applies again"]),
         "params.yaml is written. Next: uv run dvc repro",
         f"It writes metrics/tables/mae.md and the model {model}",
         f"After it: {use}" + (" --aligned, for crops such as these" if seen.detector == "whole" else ""),

@@ -2,6 +2,7 @@
 
 from agecascade.params.block import REGRESS, SCRATCH, Block, read_yaml
 from agecascade.params.data import HELD_OUT, Clean, Dataset, DrawSettings, Grid
+from agecascade.params.evaluation import Evaluate, Explain
 from agecascade.params.images import PRESETS, Align, Augment, Channels, Detection, Normalisation
 from agecascade.params.recipes import SEARCHED, Pretrain, Recipe, Schedule, Search, Step, Training, Weights
 from agecascade.params.study import (
@@ -9,8 +10,6 @@ from agecascade.params.study import (
     Compare,
     Compute,
     Daa,
-    Evaluate,
-    Explain,
     FeaturesSettings,
     Params,
     RegressorSettings,

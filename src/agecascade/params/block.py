@@ -93,7 +93,8 @@ def error_lines(error: ValidationError, root: type[Block]) -> list[str]:
 
 def _line(fault: Any, root: type[Block]) -> str:
     """One line for one of pydantic's errors."""
-    location = ".".join(str(part) for part in fault["loc"])
+    place = fault["loc"][:-2] if fault["loc"][-1:] == ("[key]",) else fault["loc"]  # of a key that is no name: its block
+    location = ".".join(str(part) for part in place)
     if fault["type"] == "extra_forbidden":
         parent, key = fault["loc"][:-1], str(fault["loc"][-1])
         return f"{location}: {unknown_name('key', key, _known_keys(root, parent))}"
@@ -139,6 +140,15 @@ def _study_name(name: str) -> str:
 
 
 StudyName = Annotated[str, AfterValidator(_study_name)]  # an MLflow experiment, and where it has an overlay a file
+
+
+def _label(text: str) -> str:
+    if not text.strip() or len(text) > LONGEST or not text.isprintable():
+        raise ValueError(f"a name in tables and plots is 1 to {LONGEST} characters that can be seen, not {shown(text)}")
+    return text
+
+
+Label = Annotated[str, AfterValidator(_label)]  # what a table or plot shows as it is written, such as the name of a paper
 
 
 def shown(name: str) -> str:

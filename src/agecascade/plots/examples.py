@@ -1,4 +1,4 @@
-"""Faces in rows with label and estimate below each, in two groups side by side."""
+"""Faces in rows with label and estimate below each, in two groups."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GOOD, POOR = COLOURS[0], COLOURS[1]  # blue and orange, which colour-blind readers can distinguish
-ROWS = 2
+COLUMNS = 10  # faces in a row: more are too small to read on a page
 TILE = 0.95  # inches
-STEP, LINE, GAP, HEAD = 1.08, 1.34, 0.5, 0.66  # in tiles: to the next face, to the next row, between the groups, above the faces
+STEP, LINE, NAME, HEAD = 1.08, 1.34, 0.4, 0.3  # in tiles: to the next face, to the next row, of a group's name, of the title
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,21 @@ class Face:
 
 
 def two_groups(path: Path | str, title: str, groups: Mapping[str, Sequence[Face]]) -> None:
-    """The faces of each named group in two rows, one group right of the other; "label → prediction" below each, orange where it is poor."""
-    columns = {name: -(-len(faces) // ROWS) for name, faces in groups.items()}
-    width = STEP * sum(columns.values()) + GAP * (len(groups) - 1)
-    height = HEAD + LINE * ROWS
+    """The faces of each named group in rows of COLUMNS, one group below the other; "label → prediction" below each, orange where poor."""
+    lines = {name: -(-len(faces) // COLUMNS) for name, faces in groups.items()}
+    width = STEP * min(COLUMNS, max(map(len, groups.values())))
+    height = HEAD + sum(NAME + LINE * count for count in lines.values())
     with figure(path, width=TILE * width + 0.2, height=TILE * height + 0.2) as (axes,):
-        axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
         axes.set_axis_off()
         axes.text(0, 0.02, f"{title}; label → prediction", va="top", fontsize=10)
-        left = 0.0
+        top = HEAD
         for name, faces in groups.items():
-            axes.text(left, HEAD - 0.08, name, va="bottom", fontsize=10, fontweight="bold")
+            axes.text(0, top + NAME - 0.1, name, va="bottom", fontsize=10, fontweight="bold")
             for number, face in enumerate(faces):
-                row, column = divmod(number, columns[name])
-                _show(axes, face, left + STEP * column, HEAD + LINE * row)
-            left += STEP * columns[name] + GAP
-        axes.set(xlim=(0, width), ylim=(height, 0))  # imshow sets them to its own picture
+                row, column = divmod(number, COLUMNS)
+                _show(axes, face, STEP * column, top + NAME + LINE * row)
+            top += NAME + LINE * lines[name]
+        axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")  # imshow sets them to its own picture
 
 
 def _show(axes: Axes, face: Face, left: float, top: float) -> None:

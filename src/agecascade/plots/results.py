@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from agecascade import metrics
+from agecascade.plots.numbers import YEARS, number_text
 from agecascade.plots.style import COLOURS, GREY, colours, figure
 
 ROLES = ["train", "validation", "test"]
+MOST_BESIDE = 2  # panels in a row: more are too small to read on a page
 MANY_POINTS = 1000  # which would cover each other
 _LINE = {"color": "#404040", "linewidth": 1}
 BOXES: dict[str, Any] = {
@@ -30,7 +32,7 @@ BOXES: dict[str, Any] = {
 BANDS, FEWEST_OF_BAND = 12, 8  # of labels, and pictures in one: fewer have no percentiles worth a bar
 
 
-def label_histogram(path: Path | str, labels: Mapping[str, Sequence[float]], unit: str = "years") -> None:
+def label_histogram(path: Path | str, labels: Mapping[str, Sequence[float]], unit: str = YEARS) -> None:
     """The distribution of the labels of each role. labels: {role: (N,)}, in `unit`."""
     filled = {role: np.asarray(labels[role], dtype=np.float64) for role in ROLES if len(labels.get(role, []))}
     values = np.concatenate(list(filled.values()))
@@ -42,15 +44,19 @@ def label_histogram(path: Path | str, labels: Mapping[str, Sequence[float]], uni
         axes.legend()
 
 
-def predicted_against_true(path: Path | str, predictions: Mapping[str, pd.DataFrame], unit: str = "years") -> None:
+def predicted_against_true(path: Path | str, predictions: Mapping[str, pd.DataFrame], unit: str = YEARS) -> None:
     """Predictions over labels with the line of identity, a panel each. predictions: {row: schema.PREDICTIONS}.
 
     Circles: the median prediction of a band of labels; bars: from its 10th to its 90th percentile.
     """
     ends = [float(frame[column].agg(end)) for frame in predictions.values() for column in ("label", "prediction") for end in ("min", "max")]
     limits = (min(ends) - 1, max(ends) + 1)
-    with figure(path, width=0.6 + 3.6 * len(predictions), height=4.6, columns=len(predictions)) as panels:
-        for colour, axes, (row, frame) in zip(colours(len(panels)), panels, predictions.items(), strict=True):
+    columns = min(len(predictions), MOST_BESIDE)
+    rows = -(-len(predictions) // columns)
+    with figure(path, width=0.6 + 3.9 * columns, height=4.6 * rows, columns=columns, rows=rows) as panels:
+        for axes in panels[len(predictions) :]:
+            axes.set_visible(False)
+        for colour, axes, (row, frame) in zip(colours(len(predictions)), panels, predictions.items(), strict=False):
             axes.plot(limits, limits, color=GREY, linewidth=1)
             cloud: dict[str, Any] = {"alpha": 0.4, "s": 12} if len(frame) <= MANY_POINTS else {"alpha": 0.15, "s": 6}
             axes.scatter(frame["label"], frame["prediction"], color=colour, linewidths=0, **cloud)
@@ -59,8 +65,9 @@ def predicted_against_true(path: Path | str, predictions: Mapping[str, pd.DataFr
             circle: dict[str, Any] = {"fmt": "o", "color": "black", "markerfacecolor": "white", "markersize": 4.5, "linewidth": 1}
             axes.errorbar(bands["label"], bands["median"], spread, **circle)
             error = metrics.mae(frame["prediction"], frame["label"])
-            axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel=f"true ({unit})", title=f"{row}\npooled MAE {error:.2f}")
-        panels[0].set_ylabel(f"predicted ({unit})")
+            axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel=f"true ({unit})", title=f"{row}\npooled MAE {number_text(error)}")
+        for axes in panels[::columns]:
+            axes.set_ylabel(f"predicted ({unit})")
         note = "circle: median of a band of labels; bar: 10th to 90th percentile"
         panels[0].figure.supxlabel(note, fontsize=8, color=GREY)
 
@@ -78,7 +85,7 @@ def prediction_bands(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(values, columns=["label", "low", "median", "high"])
 
 
-def fold_errors(path: Path | str, errors: Mapping[str, np.ndarray], published: Mapping[str, float], unit: str = "years") -> None:
+def fold_errors(path: Path | str, errors: Mapping[str, np.ndarray], published: Mapping[str, float], unit: str = YEARS) -> None:
     """The MAEs of the folds of each row as a box plot with its mean, best row at the top, and published MAEs as dotted lines.
 
     errors: {row: (F,) in `unit`}; published: {name: MAE}. Boxes show the quartiles, whiskers the furthest fold within 1.5 times their
@@ -98,7 +105,7 @@ def fold_errors(path: Path | str, errors: Mapping[str, np.ndarray], published: M
         axes.set(xlabel=f"MAE of a fold ({unit}); line: median, diamond: mean", xlim=(0, None))
 
 
-def cumulative_scores(path: Path | str, predictions: Mapping[str, pd.DataFrame], highest: int = 15, unit: str = "years") -> None:
+def cumulative_scores(path: Path | str, predictions: Mapping[str, pd.DataFrame], highest: int = 15, unit: str = YEARS) -> None:
     """CS(n) of several rows for n = 0 .. highest. predictions: {row: schema.PREDICTIONS}."""
     levels = range(highest + 1)
     with figure(path) as (axes,):
@@ -109,7 +116,7 @@ def cumulative_scores(path: Path | str, predictions: Mapping[str, pd.DataFrame],
         axes.legend(loc="lower right")
 
 
-def mae_bars(path: Path | str, summaries: Mapping[str, Mapping[str, float | str]], unit: str = "years") -> None:
+def mae_bars(path: Path | str, summaries: Mapping[str, Mapping[str, float | str]], unit: str = YEARS) -> None:
     """The MAE of each row with its interval, best at the top. summaries: {row: summarise(...)}."""
     rows = sorted(summaries, key=lambda row: float(summaries[row]["mae"]), reverse=True)
     # a row without an interval has a bar without one
@@ -119,16 +126,16 @@ def mae_bars(path: Path | str, summaries: Mapping[str, Mapping[str, float | str]
     with figure(path, width=7.2, height=1.3 + 0.38 * len(rows)) as (axes,):
         axes.barh(rows, mae, xerr=np.stack([mae - low, high - mae]), color=COLOURS[5], ecolor="#404040", capsize=3, height=0.62)
         for position, (value, end) in enumerate(zip(mae, high, strict=True)):
-            axes.annotate(f"{value:.2f}", (end, position), xytext=(5, 0), textcoords="offset points", va="center")
+            axes.annotate(number_text(value), (end, position), xytext=(5, 0), textcoords="offset points", va="center")
         axes.grid(axis="y", visible=False)
         axes.set(xlabel=f"MAE ({unit}), mean of the folds, with its interval", xlim=(0, 1.12 * high.max()))
 
 
-def training_curves(path: Path | str, histories: Mapping[str, pd.DataFrame]) -> None:
+def training_curves(path: Path | str, histories: Mapping[str, pd.DataFrame], unit: str = YEARS) -> None:
     """Training loss and validation MAE over the epochs. histories: {row: history.csv: epoch, loss, validation_error}."""
     from matplotlib.ticker import MaxNLocator
 
-    panels = {"loss": "training loss", "validation_error": "validation MAE"}
+    panels = {"loss": "training loss", "validation_error": f"validation MAE ({unit})"}
     with figure(path, width=9, height=3.8, columns=len(panels)) as both:
         for axes, (column, name) in zip(both, panels.items(), strict=True):
             for colour, (row, history) in zip(colours(len(histories)), histories.items(), strict=True):
@@ -139,7 +146,7 @@ def training_curves(path: Path | str, histories: Mapping[str, pd.DataFrame]) -> 
         both[0].legend()
 
 
-def learned_styles(path: Path | str, styles: Mapping[str, pd.DataFrame], unit: str = "years") -> None:
+def learned_styles(path: Path | str, styles: Mapping[str, pd.DataFrame], unit: str = YEARS) -> None:
     """DAA's styles S and T over the comparison ages (DAA, Fig. 3), a panel each, a line per row. styles: {row: age in `unit`, S, T}."""
     panels = {"S": "S, standard deviation", "T": "T, mean"}
     with figure(path, width=9, height=3.8, columns=len(panels)) as both:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from agecascade.plots.numbers import YEARS, number_text
 from agecascade.plots.style import COLOURS, GREY, colours, figure
 
 
@@ -29,7 +30,7 @@ def critical_difference(
     step, bar = 0.42, 0.2
     deepest = 0.45 + bar * len(groups) + step * left
     scale = max(count - 1, 1) / 3.4  # ranks per inch
-    names = [f"{row}  ({ranks[row]:.2f})" for row in ordered]
+    names = [f"{row}  ({number_text(ranks[row])})" for row in ordered]
     # for the names on each side, some 0.075 inches a character
     before, after = (0.35 + (0.2 + 0.075 * max(map(len, side), default=0)) * scale for side in (names[:left], names[left:]))
     with figure(path, width=3.4 + (before + after) / scale, height=1.2 + 0.8 * deepest) as (axes,):
@@ -41,7 +42,7 @@ def critical_difference(
             axes.text(rank, 0.2, str(rank), ha="center", va="bottom")
         shown = min(difference, count - 1)  # a longer one would leave the picture
         axes.plot([1, 1 + shown], [0.78, 0.78], color=COLOURS[1], linewidth=2, marker="|", markersize=8)
-        text = f"critical difference {difference:.2f}" + (" (longer than all ranks)" if shown < difference else "")
+        text = f"critical difference {number_text(difference)}" + (" (longer than all ranks)" if shown < difference else "")
         axes.text(1 + shown / 2, 0.86, text, ha="center", va="bottom", color=COLOURS[1])
         for level, (low, high) in enumerate(groups):
             height = -0.22 - bar * level
@@ -56,7 +57,7 @@ def critical_difference(
         axes.set_title(f"Mean rank of the MAE over {over} (1 is best); Friedman p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}")
 
 
-def slice_errors(path: Path | str, table: pd.DataFrame, whole: float, title: str) -> None:
+def slice_errors(path: Path | str, table: pd.DataFrame, whole: float, title: str, unit: str = YEARS) -> None:
     """The MAE of each slice with its interval, by attribute, beside that of all pictures.
 
     table: attribute, slice, n, MAE, low, high, in the order of the picture; those without pictures are left out.
@@ -81,10 +82,12 @@ def slice_errors(path: Path | str, table: pd.DataFrame, whole: float, title: str
             text.set_fontweight("bold" if heading else "normal")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
-        axes.set(ylim=(height + 0.4, 0.4), xlabel=f"MAE with its interval; dashed: {whole:.2f}, of all pictures", title=title)
+        axes.set(
+            ylim=(height + 0.4, 0.4), xlabel=f"MAE ({unit}) with its interval; dashed: {number_text(whole)}, of all pictures", title=title
+        )
 
 
-def error_by_density(path: Path | str, density: pd.DataFrame, window: float, title: str) -> None:
+def error_by_density(path: Path | str, density: pd.DataFrame, window: float, title: str, unit: str = YEARS) -> None:
     """The MAE at each label beside how many training pictures have nearly that label.
 
     density: label, training, mae, n; a label without training pictures stands at one half, where it is drawn hollow.
@@ -101,12 +104,16 @@ def error_by_density(path: Path | str, density: pd.DataFrame, window: float, tit
         axes.scatter([0.5] * len(unseen), unseen["mae"], s=30, facecolors="none", edgecolors="black", label="no training picture: at 0.5")
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.figure.colorbar(drawn, ax=axes, label="label")
+        axes.figure.colorbar(drawn, ax=axes, label=f"label ({unit})")
         if len(unseen):
             axes.legend()
         varies = len(density) > 2 and density["training"].nunique() > 1 and density["mae"].nunique() > 1
         rank = f"; Spearman {scipy.stats.spearmanr(density['training'], density['mae']).statistic:.2f}" if varies else ""
-        axes.set(xlabel=f"training pictures within {window:g} of the label", ylabel="MAE", title=f"{title}\n{len(density)} labels{rank}")
+        axes.set(
+            xlabel=f"training pictures within {window:g} {unit} of the label",
+            ylabel=f"MAE ({unit})",
+            title=f"{title}\n{len(density)} labels{rank}",
+        )
 
 
 def age_confusion(path: Path | str, predictions: pd.DataFrame, title: str, width: float = 5.0) -> None:

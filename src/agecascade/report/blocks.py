@@ -6,32 +6,45 @@ import base64
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agecascade.errors import AgecascadeError
 from agecascade.evaluation.tables import cell_text
 
-_DECIMALS = re.compile(r"-?\d+\.\d+(e-?\d+)?")
+_DECIMALS = re.compile(r"-?\d+\.\d*(e[+-]?\d+)?")
 _NUMBER = re.compile(r"<?-?\d+(\.\d+)?(e[+-]?\d+)?")
+CONSTANT = ("data set", "backbone", "seed", "folds", "step", "row", "groups", "unit", "seeds", "CI over", "bootstrap over")
+LONG = 34  # characters of a cell from which it is broken
+FEWEST_LINES = 2  # of a table whose lines may say the same
+NAMES = ("slice", "group", "band", "subject", "true")  # columns of names, also where these are numbers
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass
 class Table:
-    """A numbered table; numeric: which columns stand to the right."""
+    """A numbered table; blocks: a line whose first cell is filled begins a block of lines."""
 
     name: str
     caption: str
     columns: list[str]
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
+    blocks: bool = False
     number: int = 0
 
     @property
-    def numeric(self) -> list[bool]:
-        filled = [[row[i] for row in self.rows if row[i]] for i in range(len(self.columns))]
-        return [bool(cells) and all(_NUMBER.fullmatch(cell) for cell in cells) for cells in filled]
+    def classes(self) -> list[str]:
+        """How each column is set: `number` to the right, `long`: sentences, whose lines are broken; else empty."""
+        columns = [[row[i] for row in self.rows if row[i]] for i in range(len(self.columns))]
+        return [
+            "number"
+            if cells and all(_NUMBER.fullmatch(cell) for cell in cells)
+            else "long"
+            if max(map(len, cells), default=0) > LONG
+            else ""
+            for cells in columns
+        ]
 
 
 @dataclass
@@ -88,9 +101,33 @@ def read_table(path: Path, caption: str, keep: Sequence[str] | None = None) -> T
     return Table(path.stem, caption, columns, shown, list(notes_below(path.with_suffix(".md"))))
 
 
+def without_constants(table: Table) -> Table:
+    """The table without CONSTANT columns in which all lines say the same; a note below says it once."""
+    if len(table.rows) < FEWEST_LINES:
+        return table
+    same = [name for i, name in enumerate(table.columns) if name in CONSTANT and len({row[i] for row in table.rows}) == 1]
+    said = [f"{name} {table.rows[0][table.columns.index(name)]}" for name in same]
+    kept = [i for i, name in enumerate(table.columns) if name not in same]
+    notes = [f"In all lines: {', '.join(said)}.", *table.notes] if said else table.notes
+    return replace(table, columns=[table.columns[i] for i in kept], rows=[[row[i] for i in kept] for row in table.rows], notes=notes)
+
+
+def as_matrix(table: Table) -> Table:
+    """A table of confusion matrices with each row's name above its matrix once, and only the groups beside its numbers."""
+    place = [table.columns.index(name) for name in ("data set", "step", "row")]
+    cells = [i for i in range(len(table.columns)) if i not in place]
+    rows, datasets, above = [], list(dict.fromkeys(row[place[0]] for row in table.rows)), ""
+    for row in table.rows:
+        name = " ".join(dict.fromkeys(row[i] for i in (place if len(datasets) > 1 else place[1:])))
+        rows.append(["" if name == above else name, *(row[i] for i in cells)])
+        above = name
+    caption = table.caption if len(datasets) > 1 else f"{datasets[0]}: {table.caption}"
+    return replace(table, caption=caption, columns=["row", *(table.columns[i] for i in cells)], rows=rows, blocks=True)
+
+
 def _shown(column: str, cell: str) -> str:
     """A number with the digits that tables in Markdown have, other text as it is."""
-    return cell_text(column, float(cell)) if _DECIMALS.fullmatch(cell) else cell
+    return cell_text(column, float(cell)) if _DECIMALS.fullmatch(cell) and column not in NAMES else cell
 
 
 def notes_below(path: Path) -> Iterator[str]:

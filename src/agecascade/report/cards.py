@@ -10,6 +10,7 @@ from agecascade.evaluation.rows import BASELINE
 from agecascade.io.files import written_beside
 from agecascade.model_folder import read_card
 from agecascade.params import Params
+from agecascade.plots.numbers import number_text
 from agecascade.report import words
 from agecascade.report.sections import Sources, unit_of
 from agecascade.training.model_cards import Tested, model_card
@@ -44,15 +45,12 @@ def tested_rows(params: Params, figures: Mapping[str, Any]) -> Iterator[tuple[st
 
 def tested(sources: Sources, dataset: str, figures: Mapping[str, Any]) -> Tested:
     """The test figures of a row in words, with the baseline of its data set."""
-    unit = unit_of(sources.metrics, dataset)
+    unit = unit_of(sources, dataset)
     tested_on = f"{figures['pictures']} pictures of {dataset} in {words.in_folds(figures['folds'])}"
-    text = [
-        f"MAE {figures['mae']:.2f} {unit}, {sources.params.evaluate.confidence:.0%} interval {figures['mae_low']:.2f} to "
-        f"{figures['mae_high']:.2f} ({figures['interval']}), on {tested_on}."
-    ]
+    text = [f"MAE {number_text(figures['mae'])} {unit}{words.interval_of(figures, sources.params.evaluate.confidence)}, on {tested_on}."]
     baseline = next(iter((sources.json("mae.json") or {})[dataset].get(BASELINE, {}).values()), None)
     if baseline is not None:
-        text.append(f"The median of the training labels has {baseline['mae']:.2f}.")
+        text.append(f"The median of the training labels has {number_text(baseline['mae'])}.")
     drawn = "Its data set is drawn by a program: the figures say nothing about real faces."
     limits = [drawn] if dataset in sources.drawn else []
     return Tested({key: figures[key] for key in SHOWN if key in figures}, text, limits)

@@ -49,11 +49,11 @@ TABLES = {
     "hardest_subjects": Entry("slices", "Subjects with the largest MAE."),
     "held_out_together": Entry("slices", "Error when several subjects are held out together."),
     "groups": Entry("groups", "Accuracy, precision and recall of groups; 1-off: the right group or one beside it."),
-    "confusion_matrix": Entry("groups", "True groups (rows) against predicted ones (columns)."),
+    "confusion_matrix": Entry("groups", "True groups (rows) against predicted ones (columns), in pictures; n: all of the true group."),
     "thresholds": Entry(
         "thresholds",
         "What a threshold T lets through and whom it asks: shares of minors who pass, and of adults who are asked for a proof of age. "
-        "The estimate or the predicted probability of the legal age decides; a chosen T is judged on other pictures than it was chosen on.",
+        "The estimate or the predicted probability of the legal age decides; a chosen T is judged on pictures that it was not chosen on.",
     ),
     "efficiency": Entry("efficiency", "Size and speed of the networks."),
 }

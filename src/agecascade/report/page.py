@@ -25,6 +25,7 @@ def write_report(params: Params, metrics: Path, plots: Path, settings: str, path
     numbered(shown)
     content = {
         "params": params,
+        "key_figures": words.key_figures(sources),
         "summary": words.summary(sources),
         "sections": shown,
         "limits": words.limits(sources),

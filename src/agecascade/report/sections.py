@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from agecascade.errors import ModelError
-from agecascade.evaluation.headline import headline_step
+from agecascade.evaluation.results import headline_step
 from agecascade.params import Params
-from agecascade.report.blocks import Section, Table, read_figure, read_table
+from agecascade.plots.numbers import number_text, percent_text
+from agecascade.report.blocks import Section, Table, as_matrix, read_figure, read_table, without_constants
 from agecascade.report.contents import DATA_FIGURES, EXPLANATIONS, FIGURES, SECTIONS, TABLES, Entry
 
+MATRIX = "confusion_matrix"
+VERDICT = ("data set", "method", "cascade", "MAE", "main MAE", "difference", "% CI", "p (Holm)", "verdict")  # of comparisons
 FIRST = ("data set", "method", "cascade", "MAE")  # columns of errors, before all others; then intervals
 
 
@@ -62,7 +66,7 @@ def sections(sources: Sources) -> list[Section]:
     made["training"].paragraphs.append(network_text(sources.params))
     made["training"].blocks.append(recipe_table(sources.params))
     target = sources.params.evaluate.target
-    made["results"].paragraphs.append(f"Errors on {target} are in {unit_of(sources.metrics, target)}.")
+    made["results"].paragraphs.append(f"Errors on {target} are in {unit_of(sources, target)}.")
     made["confidence"].paragraphs += confidence_text(sources)
     _tables(sources, made)
     _figures(sources, made)
@@ -72,11 +76,36 @@ def sections(sources: Sources) -> list[Section]:
 
 def _tables(sources: Sources, made: Mapping[str, Section]) -> None:
     found = {path.stem: path for path in sorted((sources.metrics / "tables").glob("*.csv"))}
-    for name in [*(name for name in TABLES if name in found), *(name for name in found if name not in TABLES)]:
-        entry = TABLES.get(name, Entry("further", f"{name.replace('_', ' ').capitalize()}."))
+    order = list(TABLES)
+    for name in sorted(found, key=lambda name: order.index(_kind(name)) if _kind(name) in TABLES else len(order)):
+        entry = TABLES.get(_kind(name), Entry("further", f"{name.replace('_', ' ').capitalize()}."))
         table = read_table(found[name], entry.caption, list(sources.params.datasets))
         if table is not None:
-            made[entry.section].blocks += of_errors(table, sources.params.evaluate.target) if name == "mae" else [table]
+            table = first_columns(table, VERDICT) if name == "comparison" else table
+            table = of_main_row(table, sources) if name == "groups" else table
+            parts = of_errors(table, sources.params.evaluate.target) if name == "mae" else [table]
+            made[entry.section].blocks += [as_matrix(part) if _kind(name) == MATRIX else without_constants(part) for part in parts]
+
+
+def _kind(name: str) -> str:
+    """The name of a table in TABLES: there is a matrix for each data set with groups of its own."""
+    return MATRIX if name.startswith(f"{MATRIX}_") else name
+
+
+def of_main_row(table: Table, sources: Sources) -> Table:
+    """The table of groups with every group of the main row, and of the other rows the line of all pictures."""
+    step, row, group = (table.columns.index(name) for name in ("step", "row", "group"))
+    main = (sources.step, sources.params.main_row.name)
+    rows = [line for line in table.rows if (line[step], line[row]) == main or line[group] == "all"]
+    left_out = ["Of the rows besides the main one only the lines of all pictures stand here; metrics/tables/groups.csv has all lines."]
+    return replace(table, rows=rows, notes=[*table.notes, *(left_out if len(rows) < len(table.rows) else [])])
+
+
+def first_columns(table: Table, names: Sequence[str]) -> Table:
+    """The table with these columns at the left, in their order; `% CI` stands for the interval at any confidence."""
+    known = ["% CI" if re.fullmatch(r"[\d.]+ % CI", column) else column for column in table.columns]
+    order = sorted(range(len(known)), key=lambda i: names.index(known[i]) if known[i] in names else len(names) + i)
+    return replace(table, columns=[table.columns[i] for i in order], rows=[[row[i] for i in order] for row in table.rows])
 
 
 def of_errors(table: Table, target: str) -> list[Table]:
@@ -88,9 +117,9 @@ def of_errors(table: Table, target: str) -> list[Table]:
         shown = [name for name in names if any(row[table.columns.index(name)] for row in rows) and not (chosen and name == "data set")]
         cells = [[row[table.columns.index(name)] for name in shown] for row in rows]
         marked = any("†" in row for row in cells)
-        parts.append(
-            replace(table, caption=caption, columns=shown, rows=cells, notes=[note for note in table.notes if marked or "†" not in note])
-        )
+        others = {row[table.columns.index("data set")] for row in table.rows} - {row[table.columns.index("data set")] for row in rows}
+        notes = [note for note in table.notes if (marked or "†" not in note) and note.partition(":")[0] not in others]
+        parts.append(replace(table, caption=caption, columns=shown, rows=cells, notes=notes))
     return [part for part in parts if part.rows]
 
 
@@ -111,8 +140,8 @@ def _explanations(sources: Sources, made: Mapping[str, Section]) -> None:
         pictures = content.get("faces", {}).get("all")
         if error is not None and pictures is not None:
             tested = f"{pictures} test pictures of {content['dataset']}" if "dataset" in content else f"{pictures} test pictures"
-            unit = unit_of(sources.metrics, content.get("dataset", ""))
-            made["explain"].paragraphs.append(f"{path.stem}: the networks of step {step} on {tested}, MAE {error:.2f} {unit}.")
+            unit = unit_of(sources, content.get("dataset", ""))
+            made["explain"].paragraphs.append(f"{path.stem}: the networks of step {step} on {tested}, MAE {number_text(error)} {unit}.")
         if (stripes := content.get("occlusion")) and all(group.get("stripes") for group in stripes.values()):
             made["explain"].blocks.append(stripes_table(path.stem, stripes))
     folder = sources.plots / "explain"
@@ -126,7 +155,7 @@ def _explanations(sources: Sources, made: Mapping[str, Section]) -> None:
 def stripes_table(name: str, groups: Mapping[str, Mapping[str, Any]]) -> Table:
     """What covering each stripe of the face costs. groups: {group of faces: mae, stripes (relative losses, the top one first)}."""
     count = max(len(group["stripes"]) for group in groups.values())
-    rows = [[group, f"{each['mae']:.2f}", *(f"{100 * loss:z.0f}" for loss in each["stripes"])] for group, each in groups.items()]
+    rows = [[group, number_text(each["mae"]), *(f"{100 * loss:z.0f}" for loss in each["stripes"])] for group, each in groups.items()]
     covered = "a stripe of the face is covered by the mean training picture; stripe 1 is at the top"
     columns = ["faces", "MAE", *(f"stripe {number}" for number in range(1, count + 1))]
     return Table(f"occlusion_{name}", f"{name}: by how many percent the MAE grows when {covered}.", columns, rows)
@@ -202,21 +231,20 @@ def _text(value: Any) -> str:
 def confidence_text(sources: Sources) -> Iterator[str]:
     """How intervals are made, and how often those of the main row hold the label."""
     asked = sources.params.evaluate.coverage
-    yield f"Intervals of predictions are conformal and are to hold {asked:.0%} of the labels."
+    yield f"Intervals of predictions are conformal and are to hold {percent_text(asked, 0)} of the labels."
     covered = sources.headline.get("coverage")
     if covered is not None:
-        yield f"On the test pictures of the main row they hold {covered:.1%}."
+        yield f"On the test pictures of the main row they hold {percent_text(covered)}."
 
 
-def unit_of(metrics: Path, dataset: str) -> str:
-    """The unit of a data set's labels, as describe's table says; "label units" where it does not."""
-    for line in _lines(metrics / "datasets" / "table.csv"):
-        if line.get("data set") == dataset and ", " in (line.get("label") or ""):
-            return str(line["label"]).rpartition(", ")[2]
-    return "label units"
+def unit_of(sources: Sources, dataset: str) -> str:
+    """The unit of a data set's labels, as the evaluation has it; "label units" where it has none."""
+    steps = (sources.json("mae.json") or {}).get(dataset, {})
+    units = [figures["unit"] for rows in steps.values() for figures in rows.values() if "unit" in figures]
+    return str(units[0]) if units else "label units"
 
 
-def _lines(path: Path) -> Sequence[dict[str, str | None]]:
+def csv_lines(path: Path) -> Sequence[dict[str, str | None]]:
     """The lines of a CSV file by column; none where it is not there."""
     if not path.is_file():
         return []

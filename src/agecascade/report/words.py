@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from agecascade.evaluation.rows import BASELINE_METHOD
+from agecascade.evaluation.significance import BETTER, UNDECIDED, WORSE
+from agecascade.evaluation.tables import p_text
+from agecascade.plots.numbers import YEARS, interval_text, number_text, percent_text
 from agecascade.report.blocks import notes_below
-from agecascade.report.sections import Sources, unit_of
+from agecascade.report.sections import Sources, csv_lines, unit_of
 
 NEAR = 0.01  # share of test pictures with a near copy in training above which the limits say so
 
@@ -18,34 +23,75 @@ def summary(sources: Sources) -> list[str]:
     target, step = params.evaluate.target, sources.step
     if step is None:
         return [f"Study {params.study}: its main row is tested on no picture of {target}; the tables have what was."]
-    unit, main = unit_of(sources.metrics, target), params.main_row
+    unit, main = unit_of(sources, target), params.main_row
     chain = " > ".join(params.chain(step))
     texts = [
         f"Study {params.study}: {main.backbone} with {main.method}, trained through {chain}, and tested on {figures['pictures']:,.0f} "
-        f"pictures of {target} in {in_folds(figures['folds'])}. Its MAE is {figures['mae']:.2f} {unit}, with a "
-        f"{params.evaluate.confidence:.0%} interval from {figures['mae_low']:.2f} to {figures['mae_high']:.2f}."
+        f"pictures of {target} in {in_folds(figures['folds'])}. Its MAE is {number_text(figures['mae'])} {unit}"
+        f"{interval_of(figures, params.evaluate.confidence)}."
     ]
-    texts += against_baseline(figures, unit)
+    texts += against_baseline(sources, unit)
     texts += worst_slice(sources.metrics / "tables" / "slices.md")
     if "coverage" in figures:
-        texts.append(f"Intervals that are to hold {params.evaluate.coverage:.0%} of the labels hold {figures['coverage']:.1%} of them.")
+        wanted, held = percent_text(params.evaluate.coverage, 0), percent_text(figures["coverage"])
+        texts.append(f"Intervals that are to hold {wanted} of the labels hold {held} of them.")
     if sources.drawn:
         texts.append(_drawn(sources))
     return texts
 
 
-def against_baseline(figures: dict[str, float], unit: str) -> Iterator[str]:
-    """Whether the main row beats the median of the training labels."""
-    baseline = figures.get("mae_baseline")
-    if baseline is None:
-        return
-    text = f"The median of the training labels, which looks at no picture, has {baseline:.2f} {unit}"
-    if figures["mae_high"] < baseline:
-        yield f"{text}, outside of that interval."
-    elif figures["mae"] < baseline:
-        yield f"{text}, which lies within that interval: undecided."
-    else:
-        yield f"{text}, and the main row does not beat it."
+def interval_of(figures: Mapping[str, Any], confidence: float) -> str:
+    """The interval of an MAE as the end of a sentence; nothing where it has none, as with test pictures of one subject."""
+    if "mae_low" not in figures:
+        return ", without an interval"
+    kind = f", {figures['interval']}" if "interval" in figures else ""
+    return f" ({percent_text(confidence, 0)} interval {interval_text(figures['mae_low'], figures['mae_high'])}{kind})"
+
+
+# of the baseline, as the table of comparisons has it: what that says of the main row
+VERDICTS = {WORSE: "the main row is better", BETTER: "the main row is worse", UNDECIDED: "the two are not distinguishable"}
+
+
+def key_figures(sources: Sources) -> list[tuple[str, str, str]]:
+    """What a reader looks for first: a figure's name, its value, and what it is beside; none where the main row is not tested."""
+    params, figures = sources.params, sources.headline
+    if sources.step is None:
+        return []
+    unit = unit_of(sources, params.evaluate.target)
+    interval = interval_text(figures["mae_low"], figures["mae_high"]) if "mae_low" in figures else "no interval"
+    shown = [("MAE", f"{number_text(figures['mae'])} {unit}", interval)]
+    if "mae_baseline" in figures:
+        shown.append(("without a network", f"{number_text(figures['mae_baseline'])} {unit}", BASELINE_METHOD))
+    if "accuracy" in figures:
+        shown.append(("accuracy", percent_text(figures["accuracy"]), "of groups"))
+    for name in (name for name in figures if name.startswith("cs_") and unit == YEARS):
+        shown.append((f"CS({name[3:]})", percent_text(figures[name]), f"errors of at most {name[3:]} {unit}"))
+    if "coverage" in figures:
+        shown.append(("intervals hold", percent_text(figures["coverage"]), f"asked for {percent_text(params.evaluate.coverage, 0)}"))
+    shown.append(("test pictures", f"{figures['pictures']:,.0f}", in_folds(figures["folds"])))
+    return shown
+
+
+def against_baseline(sources: Sources, unit: str) -> Iterator[str]:
+    """Whether the main row beats the median of the training labels, paired on the same test pictures as in the table of comparisons."""
+    target = sources.params.evaluate.target
+    for line in csv_lines(sources.metrics / "tables" / "comparison.csv"):
+        if (line.get("data set"), line.get("method")) == (target, BASELINE_METHOD):
+            verdict, error, difference = (line.get(column) or "" for column in ("verdict", "MAE", "difference"))
+            said = f"The {BASELINE_METHOD}, which looks at no picture"
+            if not error or not difference:
+                yield f"{said}: {verdict}."
+                return
+            apart = f"{number_text(abs(float(difference)))} {'less' if difference.startswith('-') else 'more'} on the same pictures"
+            verdict = VERDICTS.get(verdict, verdict)
+            yield f"{said}, has an MAE of {number_text(float(error))} {unit}, {apart}{_test_of(line)}: {verdict}."
+
+
+def _test_of(line: Mapping[str, str | None]) -> str:
+    """The interval of a difference and its p in brackets; nothing where there was no test."""
+    interval = next((text for column, text in line.items() if column.endswith("CI") and text), "")
+    p = line.get("p (Holm)")
+    return f" ({interval}, paired over {line['CI over']}, p {p_text(float(p))} adjusted for all rows)" if interval and p else ""
 
 
 def worst_slice(path: Path) -> Iterator[str]:

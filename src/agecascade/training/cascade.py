@@ -7,7 +7,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from agecascade.io.files import copied, write_table
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces, images_digest
 from agecascade.loading.faces import load_cached_faces
-from agecascade.model_folder import ModelCard, model_digest
+from agecascade.model_folder import ModelCard, model_digest, read_card, write_card
 from agecascade.params import DAA, Compute, Params, Row
+from agecascade.schema import VALIDATION
 from agecascade.tracking import Tracker
 from agecascade.tracking_store import data_inputs
 from agecascade.training import frozen
@@ -50,7 +51,7 @@ def train_step(
     work: Path,
     processes: Processes | None = None,
 ) -> None:
-    """Train all rows and folds of `step` into `out`, and write test predictions, one Parquet per row, into `predictions`.
+    """Train all rows and folds of `step` into `out`, and write predictions, one Parquet per row and role, into `predictions`.
 
     faces: the step's data set; splits: columns sample_id, fold, role; models: the folder of all steps; predictions: None for
     a pretraining; work: the folder of finished folds and checkpoints, from which an interrupted stage goes on; processes: those
@@ -165,11 +166,22 @@ def _deliver(jobs: list[Job], trained: dict[str, Path], out: Path, predictions: 
         copied(trained[job.name], out / job.name, leave=[TESTED, VALIDATED])
         finished[job.row].append(trained[job.name])
         delivered[job.row].append(out / job.name)
+        _name_study(out / job.name, job.params.study)
     if predictions is not None:
         for row, folders in finished.items():
-            cards = conclude(folders, delivered[row], jobs[0].params.evaluate)
+            conclude(folders, delivered[row], jobs[0].params.evaluate)
+            cards = [_name_study(folder, jobs[0].params.study) for folder in delivered[row]]
             _write_readme(out / row.name, next(job for job in jobs if job.row == row), cards)
-            _write_predictions(predictions / f"{row.name}.parquet", folders, cards, grouped)
+            write_predictions(predictions, row.name, folders, cards, grouped)
+
+
+def _name_study(folder: Path, study: str) -> ModelCard:
+    """The card of a delivered model, in which this study stands: another one may have trained it."""
+    card = read_card(folder)
+    if card.study != study:
+        card = replace(card, study=study)
+        write_card(folder, card)
+    return card
 
 
 def _write_readme(folder: Path, job: Job, cards: list[ModelCard]) -> None:
@@ -212,12 +224,15 @@ OF_AGES: dict[str, Any] = {"sigma": True, "daa": True}
 
 
 def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processes: Processes) -> str:
-    """The name of a training: it changes with the code, the data, the recipe and all params that the training depends on."""
+    """The name of a training: it changes with the code, the data, the recipe and all params that the training depends on.
+
+    The study's name changes nothing that is learned: studies that are alike in all else share a training.
+    """
     settings = job.params.model_dump(include=SETTINGS if job.identities else SETTINGS | OF_AGES)
     if job.card.head != DAA:
         settings.pop("daa", None)
     return fingerprint(
-        job=[job.recipe.model_dump(), asdict(job.card)],
+        job=[job.recipe.model_dump(), asdict(replace(job.card, study=""))],
         data=[data, fold.to_csv(index=False)],
         settings=settings,
         init=init,
@@ -226,23 +241,29 @@ def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processe
     )
 
 
-def _write_predictions(path: Path, folders: list[Path], cards: list[ModelCard], grouped: bool) -> None:
-    """The test predictions of a row's folds, with their intervals, in one Parquet file.
+def write_predictions(out: Path, name: str, folders: list[Path], cards: list[ModelCard], grouped: bool) -> None:
+    """The predictions of a row's folds: of test pictures with their intervals as <name>.parquet, of validation pictures below VALIDATION.
 
-    Its metadata: the models that they came from, their temperatures, the grid, the coverage of `low` and `high`, and the groups if any.
+    Their metadata: the role of the pictures, the models that they came from, the grid, the temperatures, and the groups if any; of test
+    pictures the coverage of `low` and `high` too. Validation pictures have no interval, for it may be calibrated on them.
     """
-    tables = [pq.read_table(folder / TESTED) for folder in folders]
-    models = {card.fold: table.schema.metadata[b"model"].decode() for table, card in zip(tables, cards, strict=True) if len(table)}
-    contents: dict[str, Any] = {"models": models, "grid": cards[0].grid}
-    if any(card.interval for card in cards):
-        contents["coverage"] = next(card.interval.coverage for card in cards if card.interval)
+    tested, validated = ([pq.read_table(folder / part) for folder in folders] for part in (TESTED, VALIDATED))
+    digests = {card.fold: table.schema.metadata[b"model"].decode() for table, card in zip(tested, cards, strict=True)}
+    contents: dict[str, Any] = {"grid": cards[0].grid}
     if temperatures := {card.fold: card.temperature for card in cards if card.temperature is not None}:
         contents["temperatures"] = temperatures
     if grouped:
         contents["groups"] = cards[0].grid
-    metadata = {name: json.dumps(content) for name, content in contents.items()}
-    bounded = [with_intervals(table, card).replace_schema_metadata(metadata) for table, card in zip(tables, cards, strict=True)]
-    write_table(path, pa.concat_tables(bounded))
+    intervals = [card.interval for card in cards if card.interval]
+    coverage = {"coverage": intervals[0].coverage} if intervals else {}
+    bounded = [with_intervals(table, card) for table, card in zip(tested, cards, strict=True)]
+    for path, tables, more in (
+        (out / f"{name}.parquet", bounded, {"role": "test", **coverage}),
+        (out / VALIDATION / f"{name}.parquet", validated, {"role": "validation"}),
+    ):
+        models = {fold: digest for (fold, digest), table in zip(digests.items(), tables, strict=True) if len(table)}
+        metadata = {key: json.dumps(content) for key, content in {"models": models, **contents, **more}.items()}
+        write_table(path, pa.concat_tables([table.replace_schema_metadata(metadata) for table in tables]))
 
 
 def faces_digest(faces: Faces) -> str:

@@ -1,4 +1,4 @@
-"""Intervals and temperature of a row's networks: of the validation pictures of each fold, or else of the test pictures of the others."""
+"""Intervals and temperature of a row's networks: of each fold's validation pictures, or, if they are too few, of the other folds' tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agecascade.conformal import Calibration, Interval
 from agecascade.model_folder import ModelCard
 from agecascade.params import Evaluate
 
-VALIDATED = "validation.parquet"  # of a finished training: the predictions of its validation pictures; it stays in the work folder
+VALIDATED = "validation.parquet"  # of a finished training: the predictions of its validation pictures
 TESTED = "predictions.parquet"  # of a finished training: those of its test pictures
 WIDE = 0.95  # coverage of the second interval
 INTERVALS = {"interval": ("low", "high"), "interval_95": ("low_95", "high_95")}  # keys of the card, and columns of the predictions
@@ -87,24 +87,44 @@ def conclude(trained: list[Path], delivered: list[Path], settings: Evaluate) -> 
     """Write the intervals of each fold of a row into its delivered model folder, where they are not those of its training.
 
     trained, delivered: for each fold, in the same order, the finished training with VALIDATED and TESTED, and its model folder.
-    A fold without validation pictures takes the test pictures of the other folds, which none of its decisions saw; a row with one fold
-    has none of these, and no interval. Returns the cards as delivered.
+    A fold takes its own validation pictures. Where these do not make the bands that are wanted and the test pictures of the other folds
+    do, or where there are none, it takes those test pictures instead, each by the network that did not learn from it; none of them is
+    tested in this fold. A row with one fold has no others. Returns the cards as delivered.
     """
     cards = [model_folder.read_card(folder) for folder in trained]
-    tested: dict[int, Judged] = {}
-    if any(card.validation is None for card in cards):
-        tested = {fold: Judged.read(folder / TESTED) for fold, folder in enumerate(trained)}
+    own = [
+        calibration([Judged.read(folder / VALIDATED)] if card.validation else [], card.grid)
+        for card, folder in zip(cards, trained, strict=True)
+    ]
+    few = [_too_few(each, settings) for each in own]
+    tested = [Judged.read(folder / TESTED) if any(few) else None for folder in trained]
     concluded = []
-    for fold, (card, folder) in enumerate(zip(cards, trained, strict=True)):
-        if card.validation is not None:
-            found, source = calibration([Judged.read(folder / VALIDATED)], card.grid), "validation"
-        else:
-            found, source = calibration([other for i, other in tested.items() if i != fold], card.grid), "other_folds"
-        changes: dict[str, Any] = dict.fromkeys(INTERVALS) | found.intervals(settings, source)  # type: ignore[arg-type]
+    for fold, (card, found) in enumerate(zip(cards, own, strict=True)):
+        intervals = found.intervals(settings, "validation")
+        if few[fold]:
+            others = calibration([other for i, other in enumerate(tested) if i != fold and other is not None], card.grid)
+            if len(others.scores) and not (len(found.scores) and _too_few(others, settings)):
+                intervals = _of_the_others(others, settings, len(found.scores))
+                found = others
+        changes: dict[str, Any] = dict.fromkeys(INTERVALS) | intervals
         concluded.append(replace(card, temperature=found.temperature, **changes))
         if concluded[-1] != card:
             model_folder.write_card(delivered[fold], concluded[-1])
     return concluded
+
+
+def _too_few(found: Calibrated, settings: Evaluate) -> bool:
+    """Whether the pictures make no two bands, where these are wanted, or there are none."""
+    return not len(found.scores) or (settings.interval == "auto" and not found.intervals(settings, "validation")["interval"].edges)
+
+
+def _of_the_others(others: Calibrated, settings: Evaluate, own: int) -> dict[str, Interval]:
+    """The intervals of the other folds' test pictures, by the keys of the card; own: number of the fold's validation pictures."""
+    intervals = others.intervals(settings, "other_folds")
+    if not own:
+        return intervals
+    reason = f"of the other folds' test pictures: the {own} validation pictures of this one make no two bands"
+    return {key: replace(interval, note="; ".join(filter(None, [reason, interval.note]))) for key, interval in intervals.items()}
 
 
 def with_intervals(predictions: pa.Table, card: ModelCard) -> pa.Table:

@@ -10,6 +10,7 @@ from typing import Any
 from agecascade.model_folder import ModelCard
 
 NAME = "README.md"
+CALIBRATED = {"validation": "validation pictures", "other_folds": "the test pictures of the other folds"}
 _HEAD = """---
 library_name: agecascade
 pipeline_tag: image-classification
@@ -54,7 +55,7 @@ def model_card(name: str, folds: Sequence[ModelCard], dataset: str, recipe: Mapp
         *([] if tested is None else ["## Test\n\n" + "\n".join(tested.text) + "\n"]),
         _limits(card, tested),
         _USE,
-        f"## Use\n\n    agecascade predict --model models/{card.step}/{name} --input photos/ --output ages.csv\n",
+        f"## Use\n\n    agecascade predict photos/ --model models/{card.step}/{name} --output ages.csv\n",
     ]
     return "\n".join(parts)
 
@@ -91,7 +92,11 @@ def _validation(folds: Sequence[ModelCard]) -> str:
     interval = folds[0].interval
     if interval is None:
         return f"{text} The model has no calibrated interval."
-    return f"{text} Intervals are conformal and are to hold {interval.coverage:.0%} of the labels."
+    kind = "a quantile for each band of labels" if interval.edges else "one quantile for all labels"
+    return (
+        f"{text} Intervals are conformal, with {kind}, and are to hold {interval.coverage:.0%} of the labels. They are calibrated on "
+        f"{CALIBRATED[interval.calibrated_on]}."
+    )
 
 
 def _limits(card: ModelCard, tested: Tested | None) -> str:
