@@ -67,7 +67,9 @@ def photos(found: bool, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def server(found: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A model that says 19 years, 17 to 21, of every face."""
     folder = tmp_path_factory.mktemp("served")
-    model = write_model(folder / "model", 4, grid=AGES, crop=CROP | {"detector": "yunet" if found else "whole"})
+    learned = [{"step": "target", "dataset": "target", "pictures": 320, "drawn": True}]
+    crop = CROP | {"detector": "yunet" if found else "whole"}
+    model = write_model(folder / "model", 4, grid=AGES, crop=crop, trained_on=learned)
     with served(model, folder / "log", "--max-megabytes", "2") as server:
         yield server
 
@@ -86,6 +88,7 @@ def test_a_photo_is_chosen_and_its_ages_are_read(
     page.goto(server.address)
     page.locator(".pill.ready").wait_for()
     assert page.inner_text("#model") == "test/target/dldl_v2-tinyagenet-s0"
+    assert page.inner_text("#note").startswith("The model has seen drawn faces alone (target)")
     page.get_by_label("Legal age").fill("18")
     page.get_by_label("Challenge age").fill("20")
     page.get_by_label("Show what adds to the estimate").check()

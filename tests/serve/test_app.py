@@ -197,6 +197,7 @@ def test_health_names_model_version_and_limits(client: TestClient) -> None:
     assert (health["status"], health["ready"], health["version"]) == ("ready", True, "0.1.0")
     assert health["model"] == {
         "name": "test/target/dldl_v2-tinyagenet-s0",
+        "note": None,
         "folds": 1,
         "lowest": 14,
         "highest": 21,

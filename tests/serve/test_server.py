@@ -172,6 +172,17 @@ def test_what_cannot_start_is_one_line(model: Path, options: list[str], line: st
     assert result.output.count("\n") == 1
 
 
+def test_a_model_of_drawn_faces_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agecascade.serve import server as module
+
+    learned = [{"step": "target", "dataset": "target", "pictures": 320, "drawn": True}]
+    drawn = write_model(tmp_path / "model", 3, crop=CROP | {"detector": "whole"}, trained_on=learned)
+    monkeypatch.setattr(module, "run", lambda app, jobs, listener, limits: jobs.stop())
+    result = CliRunner().invoke(app, ["serve", "--model", str(drawn), "--port", "0"])
+    assert result.exit_code == 0, result.output
+    assert "warning: the model has seen drawn faces alone (target)" in result.output
+
+
 def test_without_the_extra_one_line_says_what_to_install(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fastapi", None)
     monkeypatch.delitem(sys.modules, "agecascade.serve.app", raising=False)

@@ -27,9 +27,8 @@ class Held:
 
     def __init__(self) -> None:
         card = SimpleNamespace(study="s", step="t", method="m", backbone="b", seed=0, grid=[0.0, 100.0], interval=None)
-        self.estimator: Any = SimpleNamespace(
-            age_check=lambda threshold, challenge: None, folds=[SimpleNamespace(card=card)], grid=card.grid
-        )
+        folds = [SimpleNamespace(card=card)]
+        self.estimator: Any = SimpleNamespace(age_check=lambda threshold, challenge: None, folds=folds, grid=card.grid, note=None)
         self.go, self.called = threading.Event(), threading.Event()
         self.seen: list[int] = []
 

@@ -47,6 +47,8 @@ def serve(
         service = Service(_answers(model, device, max_side, min_score, limits), limits, workers)
         if not is_loopback(host):
             typer.echo(f"warning: {host} is not this machine alone: {EXPOSED}", err=True)
+        if service.model["note"]:
+            typer.echo(f"warning: {service.model['note']}", err=True)
         typer.echo(f"{service.model['name']} on {address(listener)}; Ctrl-C ends it")
         run(create_app(service, is_loopback(host), metrics), service.jobs, listener, limits)
     typer.echo("stopped; all requests that were accepted have been answered")

@@ -107,6 +107,7 @@ class Service:
         card = folds[0].card
         return {
             "name": f"{card.study}/{card.step}/{card.method}-{card.backbone}-s{card.seed}",
+            "note": self._answers.estimator.note,
             "folds": len(folds),
             "lowest": card.grid[0],
             "highest": card.grid[-1],

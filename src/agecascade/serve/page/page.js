@@ -22,6 +22,8 @@ async function connect() {
     $("model").textContent = health.model.name;
     $("model").className = "pill ready";
     $("model").title = `agecascade ${health.version}`;
+    $("note").hidden = !health.model.note;
+    $("note").textContent = health.model.note ? sentence(health.model.note) : "";
     $("maps").disabled = !health.model.maps;
     $("maps-hint").textContent = health.model.maps ? "The score map: which places of the face speak for the estimated age." : `Not here: ${health.model.without_maps}.`;
     if (health.model.thresholds && !$("threshold").value) {
@@ -234,7 +236,7 @@ async function card(photo, row, grid, threshold) {
     more.append(node("p", { className: "hint", textContent: `${percentage(row.probability)} of the distribution lies at ${threshold} or above.` }));
   }
   if (row.map) more.append(await mapped(row.map));
-  if (row.note) more.append(node("p", { className: "hint", textContent: sentence(row.note) }));
+  if (row.note && row.note !== state.model?.note) more.append(node("p", { className: "hint", textContent: sentence(row.note) }));
   made.append(more);
   made.addEventListener("mouseenter", () => choose(photo, row.face, false));
   return made;
