@@ -23,10 +23,11 @@ from agecascade.faces.photos import changed, checked_limits, in_photos
 from agecascade.faces.rows import COLUMNS, OF_THRESHOLD, Columns, FaceRow, reduced, rows_of, table
 from agecascade.imaging.inputs import Named, named_pictures, opened
 from agecascade.io.threads import in_order
-from agecascade.model_card import fold_folders, note_on_drawn
+from agecascade.model_card import note_on_drawn
 from agecascade.params import Detection
 from agecascade.params.data import MAX_MEGAPIXELS
-from agecascade.runtimes import FoldModel, averaged, exported_without_card, load_fold
+from agecascade.runtimes import FoldModel, averaged, load_fold
+from agecascade.runtimes.folders import model_folders
 
 __all__ = ["COLUMNS", "OF_THRESHOLD", "Columns", "Estimator", "FaceRow", "FoldModel", "load_fold"]
 BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
@@ -80,7 +81,7 @@ class Estimator:
         it, and FaceError where one of these is no setting of a detector.
         """
         with _local(folder) as place:
-            paths = _model_folders(place)
+            paths = model_folders(place)
             folds = [load_fold(path, device) for path in paths]
         _refuse_other_models(paths, folds)
         crop = folds[0].card.crop
@@ -286,31 +287,6 @@ def registry_address(folder: Path | str) -> str | None:
     """The address `models:/...` of a model in MLflow's registry, also where a Path was made of it; None for a folder."""
     text = folder.as_posix() if isinstance(folder, Path) else folder
     return text if text.startswith("models:/") else None
-
-
-def _model_folders(folder: Path) -> list[Path]:
-    """The folder itself, its fold0, fold1, ..., or those of the one model that lies below it; raises ModelError."""
-    if (folder / "model.json").is_file():
-        return [folder]
-    if (name := exported_without_card(folder)) is not None:
-        raise ModelError(f"{folder / name} has no model.json beside it, which says how faces are cropped; copy both (`agecascade export`)")
-    if paths := _folds(folder):
-        return paths
-    rows = [path for path in sorted(folder.iterdir()) if path.is_dir() and ((path / "model.json").is_file() or fold_folders(path))]
-    if len(rows) == 1:
-        return _model_folders(rows[0])
-    if rows:
-        raise ModelError(f"{folder} holds several models: {', '.join(path.name for path in rows)}; name one of them")
-    raise ModelError(f"{folder} holds no model.json, nor does a fold<k> in it; train the model first (`dvc repro`)")
-
-
-def _folds(folder: Path) -> list[Path]:
-    """The folders fold0, fold1, ... of a model; raises ModelError where one of them is missing."""
-    paths = fold_folders(folder)
-    missing = next((k for k, path in enumerate(paths) if path.name != f"fold{k}"), None)
-    if missing is not None:
-        raise ModelError(f"{folder} holds {paths[-1].name} without fold{missing}; `dvc checkout` restores it, or name one fold alone")
-    return paths
 
 
 def _refuse_other_models(paths: list[Path], folds: list[FoldModel]) -> None:

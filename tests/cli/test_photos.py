@@ -67,11 +67,14 @@ def test_without_an_input_it_says_what_is_missing(work: Path) -> None:
 
 
 def test_a_parent_folder_with_one_model_is_that_model(work: Path) -> None:
-    assert predict("photos/0.png", "--output", "a.csv", model="models/target").exit_code == 0
+    for model in ("models/target", "models"):
+        assert predict("photos/0.png", "--output", "a.csv", model=model).exit_code == 0
     write_model(work / "models" / "target" / "other", 4)
     result = predict("photos/0.png", "--output", "a.csv", model="models/target")
     assert result.exit_code == 1
     assert result.stderr == "error: models/target holds several models: other, row; name one of them\n"
+    result = predict("photos/0.png", "--output", "a.csv", model="models")
+    assert result.stderr == "error: models holds several models: target/other, target/row; name one of them\n"
 
 
 def test_the_help_explains_every_column() -> None:

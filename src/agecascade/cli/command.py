@@ -17,7 +17,8 @@ from agecascade.errors import AgecascadeError, os_error_line
 from agecascade.extras import not_installed
 
 STATUSES = (
-    "Exit status: 0 done; 1 an error or Ctrl-C ended the command, one line says why; 2 wrong usage; 3 done, but some pictures failed."
+    "Exit status: 0 done; 1 an error or Ctrl-C ended the command, or nothing could be read: one line says why; 2 wrong usage; "
+    "3 done, but some pictures failed."
 )
 SOME_FAILED = 3
 

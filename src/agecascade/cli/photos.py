@@ -22,22 +22,26 @@ if TYPE_CHECKING:
     from agecascade.imaging.sources import Sources
     from agecascade.io.user_output import UserOutput
 
-COLUMNS = """Columns: path; frame, of a video; face, from 0, the largest; value, the estimate in the unit of the labels that the model
-learned: years, where it learned ages; low and high, its interval, which holds 80 % of such faces; left, top, right and bottom of the face,
-in pixels; score of the detector; note, what to know of the model; error, why there is no value."""
+COLUMNS = (
+    "Columns: path; frame, of a video; face, from 0, the largest; value, the estimate in the unit of the labels that the model learned: "
+    "years, where it learned ages; low and high, its interval, which holds 80 % of such faces; left, top, right and bottom of the face, "
+    "in pixels; score of the detector; note, what to know of the model; error, why there is no value."
+)
 
 # options that predict and explain share
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="INPUT...",
+        metavar="INPUT",
         help="Pictures, folders, quoted patterns, zip and tar archives, videos, camera:0, or - for a list of paths on standard input.",
         show_default=False,
     ),
 ]
 Model = Annotated[
     Path | None,
-    typer.Option(readable=False, help="Folder with a model.json, or a parent with one model: its folds are averaged."),
+    typer.Option(
+        readable=False, help="Folder with a model.json, or a parent with one model; folds are averaged. By default the released one."
+    ),
 ]
 OldInput = Annotated[Path | None, typer.Option("--input", readable=False, hidden=True, help="The earlier form of INPUT.")]
 Aligned = Annotated[bool, typer.Option("--aligned", help="The pictures are face crops already; no face is searched for.")]
