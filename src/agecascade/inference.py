@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -37,17 +37,6 @@ def predict_values(
             distributions.append(distribution)
     predicted = torch.cat(values).double().cpu().numpy() if values else np.empty(0)
     return predicted, torch.cat(distributions).cpu().numpy() if distributions else None
-
-
-def averaged(method: Method, folds: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Value (N,) and distribution (N, K), or None, of what `predict_values` returned of each fold of a model, as `Method.averaged` says."""
-    device = method.grid.device
-    views = [
-        (torch.from_numpy(value).to(device), None if distribution is None else torch.from_numpy(distribution).to(device))
-        for value, distribution in folds
-    ]
-    value, distribution = method.averaged(views)
-    return value.double().cpu().numpy(), None if distribution is None else distribution.cpu().numpy()
 
 
 def batched_features(

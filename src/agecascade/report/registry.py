@@ -1,4 +1,8 @@
-"""Trained models in MLflow, with signature and input example; registered under the alias `champion` where that is asked for."""
+"""Trained models in MLflow: the whole way from a picture's bytes to ages, with signature and input example.
+
+They are registered under the alias `champion` where that is asked for. The flavour is MLflow's pyfunc with the model folder as it is: its
+PyTorch flavour would keep a traced graph in place of the weights.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +16,41 @@ import numpy as np
 import pandas as pd
 from mlflow import pyfunc
 from mlflow.pyfunc import PythonModel
+from packaging.requirements import Requirement
 
 from agecascade.estimator import Estimator
+from agecascade.extras import PIPELINE
+from agecascade.imaging import encode_image
+from agecascade.registered import KEY
 from agecascade.tracking_store import tracking_uri
 
-NAME = "model"  # of the logged model, and the key of its folder
+NAME = "model"  # of the logged model
 CHAMPION = "champion"  # alias of the registered model's newest version
-OUTPUTS = ["value", "low", "high"]
+PICTURE = "picture"  # column of the input: the bytes of a picture file, base64 in JSON
+NUMBERS = ["value", "low", "high", "left", "top", "right", "bottom", "score"]
+OUTPUTS = [PICTURE, "face", *NUMBERS, "error"]
 
 
-class AlignedFaces(PythonModel):
-    """A model folder behind MLflow's interface: aligned faces in, values with their intervals out."""
+class Pictures(PythonModel):
+    """A model folder behind MLflow's interface: the bytes of pictures in, a row for each face out."""
 
     def load_context(self, context: Any) -> None:
-        self.estimator = Estimator.load(context.artifacts[NAME])
+        self.estimator = Estimator.load(context.artifacts[KEY])
 
-    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Value, low and high (N,) in label units, the ends NaN where the model has no interval; model_input: (N, S, S, 3) uint8, RGB."""
-        return self.estimator.predict(list(model_input), aligned=True)[OUTPUTS].astype(np.float64)
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """The columns OUTPUTS of a frame with the column PICTURE; params: aligned, whether the pictures are face crops already.
+
+        `picture` is the position of the input's row; value, low and high are in label units, the box in pixels. What is missing is NaN,
+        and an empty text for `error`.
+        """
+        aligned = bool((params or {}).get("aligned", False))
+        frame = self.estimator.predict([bytes(content) for content in model_input[PICTURE]], aligned)
+        rows = frame.assign(**{PICTURE: frame["path"].astype(int), "face": frame["face"].astype("float64")})
+        if "box" in rows:
+            boxes = [box if isinstance(box, list) else [np.nan] * 4 for box in rows["box"]]
+            rows[["left", "top", "right", "bottom"]] = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+        rows["error"] = rows["error"].astype(object).where(rows["error"].notna(), "")
+        return rows[OUTPUTS].astype(dict.fromkeys(NUMBERS, np.float64))
 
 
 def log_model(folder: Path, run_id: str, name: str, register: bool) -> str:
@@ -39,17 +60,16 @@ def log_model(folder: Path, run_id: str, name: str, register: bool) -> str:
     """
     for chatty in ("mlflow.pyfunc", "mlflow.utils.environment"):  # that Python objects are pickled, and that there is no pip
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    estimator = Estimator.load(folder, "cpu")
-    size = estimator.frame.size
-    example = np.full((1, size, size, 3), 127, np.uint8)  # a grey square: nobody's face
+    size = Estimator.load(folder, "cpu").frame.size
+    grey = encode_image(np.full((size, size, 3), 127, np.uint8), "png", 100)  # a grey square: nobody's face
     mlflow.set_tracking_uri(tracking_uri())
     with mlflow.start_run(run_id=run_id):
         info = pyfunc.log_model(
             name=NAME,
-            python_model=AlignedFaces(),
-            artifacts={NAME: str(folder)},
-            signature=_signature(size),
-            input_example=example,
+            python_model=Pictures(),
+            artifacts={KEY: str(folder)},
+            signature=_signature(),
+            input_example=(pd.DataFrame({PICTURE: [grey]}), {"aligned": True}),
             pip_requirements=_requirements(),
             code_paths=[str(Path(__file__).parents[1])],
             registered_model_name=name if register else None,
@@ -61,15 +81,21 @@ def log_model(folder: Path, run_id: str, name: str, register: bool) -> str:
     return str(info.model_uri)
 
 
-def _signature(size: int) -> Any:
+def _signature() -> Any:
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-    inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, 3))])
-    return ModelSignature(inputs, Schema([ColSpec(DataType.double, name) for name in OUTPUTS]))
+    kinds = {PICTURE: DataType.long, "face": DataType.double, **dict.fromkeys(NUMBERS, DataType.double), "error": DataType.string}
+    return ModelSignature(
+        Schema([ColSpec(DataType.binary, PICTURE)]),
+        Schema([ColSpec(kinds[name], name) for name in OUTPUTS]),
+        ParamSchema([ParamSpec("aligned", DataType.boolean, False)]),
+    )
 
 
 def _requirements() -> list[str]:
-    """What the package needs, without extras, and this very torch."""
-    needed = [text for text in requires("agecascade") or [] if "extra ==" not in text and not text.startswith("torch>")]
-    return [*needed, f"torch=={version('torch').partition('+')[0]}"]
+    """What the package needs with the extra `pipeline`, and this very torch."""
+    wanted = [Requirement(text) for text in requires("agecascade") or []]
+    needed = [one for one in wanted if one.name != "torch" and (one.marker is None or one.marker.evaluate({"extra": PIPELINE}))]
+    names = [f"{one.name}[{','.join(sorted(one.extras))}]".removesuffix("[]") + str(one.specifier) for one in needed]
+    return [*names, f"torch=={version('torch').partition('+')[0]}"]
