@@ -49,6 +49,7 @@ SETTINGS = {
     "annotation": ("annotation", ONCE),
     "yunet": ("yunet", ONCE),
     MAIN: ("yunet", RETRIES),
+    "yunet, ONNX Runtime, with retries": ("yunet", RETRIES.model_copy(update={"runtime": "onnxruntime"})),
     "retinaface, MobileNet-0.25": ("retinaface", ONCE.model_copy(update={"network": "mobilenet0.25"})),
     "retinaface, MobileNet-0.25, with retries": ("retinaface", RETRIES.model_copy(update={"network": "mobilenet0.25"})),
     "retinaface, ResNet-50": ("retinaface", ONCE),

@@ -36,7 +36,11 @@ WIDTH, HEIGHT, GREY = 6000, 4000, 128
 COLUMNS, ROWS = 5, 4
 HEIGHTS = [50, 100, 200, 400]  # pixels of a face, from the brows to the chin
 LOOKS = [(640, 0), (640, 2), (1280, 0), (2560, 0), (5120, 0)]  # max_side, pyramid
-DETECTORS = {"yunet": ("yunet", "resnet50"), "retinaface, MobileNet-0.25": ("retinaface", "mobilenet0.25")}
+DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
+    "yunet": ("yunet", {}),
+    "yunet, ONNX Runtime": ("yunet", {"runtime": "onnxruntime"}),
+    "retinaface, MobileNet-0.25": ("retinaface", {"network": "mobilenet0.25"}),
+}
 STEP = 50  # every 50th picture of FG-NET
 
 
@@ -98,8 +102,8 @@ def group(people: list[Picture], height: int) -> Group:
 
 def look(name: str, side: int, pyramid: int, groups: dict[int, Group]) -> tuple[int, dict[str, Any]]:
     """The number of faces found at all heights, and the line of the table."""
-    detector, network = DETECTORS[name]
-    find = create_finder(detector, Detection(max_side=side, pyramid=pyramid, network=network))  # type: ignore[arg-type]
+    detector, options = DETECTORS[name]
+    find = create_finder(detector, Detection(max_side=side, pyramid=pyramid, **options))
     line: dict[str, Any] = {"detector": name, "max_side": side, "pyramid": pyramid}
     total, false, seconds = 0, 0, 0.0
     for height, photo in groups.items():

@@ -100,7 +100,7 @@ def test_a_detection_that_cannot_be_is_one_line(tmp_path: Path, option: str, val
 
 @pytest.mark.parametrize(("option", "value"), [("--max-side", 640), ("--min-score", 0.5)])
 def test_an_option_of_detection_is_not_ignored_for_crops(tmp_path: Path, option: str, value: float) -> None:
-    places = ("--model", write_model(tmp_path / "m", 4), "--input", write_pictures(tmp_path / "pictures"), "--output", tmp_path / "a.csv")
+    places = ("--model", write_model(tmp_path / "m", 4), write_pictures(tmp_path / "pictures"), "--output", tmp_path / "a.csv")
     result = call("predict", *places, "--aligned", option, value)
     assert result.exit_code == 1
     assert result.stderr == f"error: {option} is of the search for faces, and --aligned means that there is none; leave one of them away\n"
@@ -150,7 +150,7 @@ def test_predict_without_the_detector_leaves_the_earlier_file(tmp_path: Path, mo
     folder = write_pictures(tmp_path / "pictures")
     result = call("predict", "--model", write_model(tmp_path / "model", 4), folder, "--output", tmp_path / "ages.csv")
     assert result.exit_code == 1
-    assert "OpenCV cannot read it as a YuNet model" in result.stderr
+    assert "ONNX Runtime cannot read it as a YuNet model" in result.stderr
     assert (tmp_path / "ages.csv").read_text() == "earlier"
 
 

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -318,10 +318,21 @@ def test_a_photo_is_looked_at_as_the_card_says(tmp_path: Path, fake: Fake) -> No
 
 def test_small_faces_are_searched_for_in_photos_whatever_training_did(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model", 3, crop=CROP | {"detection": Detection(pyramid=3, min_score=0.5).model_dump()})
-    assert Estimator.load(folder).detection == Detection(pyramid=3, min_score=0.5)
-    plain = write_model(tmp_path / "plain", 3)
-    assert Estimator.load(plain).detection == Detection(pyramid=PYRAMID)
-    assert Estimator.load(plain, max_side=1280, min_score=0.9).detection == Detection(pyramid=PYRAMID, max_side=1280, min_score=0.9)
+    assert Estimator.load(folder).detection == Detection(pyramid=3, min_score=0.5, runtime="onnxruntime")
+    plain, others = write_model(tmp_path / "plain", 3), Detection(pyramid=PYRAMID, runtime="onnxruntime")
+    assert Estimator.load(plain).detection == others
+    assert Estimator.load(plain, max_side=1280, min_score=0.9).detection == others.model_copy(update={"max_side": 1280, "min_score": 0.9})
+
+
+@pytest.mark.parametrize("runtime", ["opencv", "onnxruntime"])
+def test_photos_are_searched_as_training_was_or_sooner(tmp_path: Path, runtime: Literal["opencv", "onnxruntime"]) -> None:
+    detection = Detection(runtime=runtime).model_dump()
+    found, published = (
+        write_model(tmp_path / trained_with, 3, crop=CROP | {"detection": detection, "trained_with": trained_with})
+        for trained_with in ("yunet", "whole")
+    )
+    assert Estimator.load(found).detection.runtime == runtime
+    assert Estimator.load(published).detection.runtime == "onnxruntime"
 
 
 @pytest.mark.parametrize(("given", "line"), [({"max_side": 3}, "max_side: .* found 3"), ({"min_score": 1.5}, "min_score: .* found 1.5")])

@@ -151,7 +151,7 @@ def test_boxes_come_before_a_detector() -> None:
     assert made().detector == "annotation"
 
 
-def test_faces_decide_where_yunet_is_at_hand(mirror, monkeypatch) -> None:
+def test_faces_decide(mirror) -> None:
     """Square pictures with a small face in them are photos."""
     import zipfile
 
@@ -162,7 +162,6 @@ def test_faces_decide_where_yunet_is_at_hand(mirror, monkeypatch) -> None:
         canvas = np.full((480, 480, 3), 128, np.uint8)
         canvas[100:380, 130:350] = cv2.resize(face, (220, 280))
         cv2.imwrite(f"photos/{number:02d}.jpg", canvas)
-    monkeypatch.setenv("AGECASCADE_MIRROR", str(mirror.resolve()))
     result = study()
     assert "are square and small, but faces fill" in result.output
     assert params.load().datasets["csv_table"].detector == "yunet"

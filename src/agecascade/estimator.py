@@ -87,7 +87,7 @@ class Estimator:
         crop = folds[0].card.crop
         detector = crop.detector if crop.repeatable else None
         note = note_on_drawn([fold.card for fold in folds])
-        return cls(folds, detector, in_photos(crop.detection, max_side, min_score), note=note)
+        return cls(folds, detector, in_photos(crop.detection, crop.trained_with, max_side, min_score), note=note)
 
     def predict(
         self,

@@ -128,3 +128,19 @@ def test_a_wrong_mirror_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_published_addresses_are_those_of_their_checksums() -> None:
     assert weights.RETINAFACE.url.endswith(f"-{weights.RETINAFACE.sha256}.zip")
     assert len(weights.YUNET.sha256) == 64
+
+
+def test_yunet_comes_with_the_package_and_another_copy_goes_before_it(tmp_path: Path) -> None:
+    packaged = weights.yunet_file()
+    assert hashlib.sha256(packaged.read_bytes()).hexdigest() == weights.YUNET_PACKAGED
+    (licence,) = packaged.parent.glob("face_detection_yunet.LICENSE*")
+    assert "MIT License\n\nCopyright (c) 2020 Shiqi Yu" in licence.read_text(encoding="utf-8")
+    (tmp_path / "archives").mkdir()
+    (tmp_path / "archives" / weights.YUNET.file).write_bytes(b"another version")
+    assert weights.yunet_file() == tmp_path / "archives" / weights.YUNET.file
+
+
+def test_a_wrong_mirror_is_named_before_the_packaged_copy_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGECASCADE_MIRROR", "/nowhere/at/all")
+    with pytest.raises(FaceError, match="AGECASCADE_MIRROR=/nowhere/at/all"):
+        weights.yunet_file()

@@ -201,3 +201,17 @@ def test_text_never_leaves_its_tile():
     assert lines[-1].endswith("…")
     assert sheets._wrapped("label 174 is outside 0 to 100", font, 1000) == ["label 174 is outside 0 to 100"]
     assert sheets._wrapped("  ", font, 100) == []
+
+
+@pytest.mark.parametrize(("low", "high", "each"), [(0, 69, 2), (0, 116, 3), (21, 60, 1), (5, 5, 1)])
+def test_every_bar_of_whole_ages_holds_as_many_ages(low: int, high: int, each: int) -> None:
+    ages = np.arange(low, high + 1.0)
+    counts, _ = np.histogram(ages, results.label_edges(ages))
+    assert counts.sum() == len(ages)
+    assert set(counts[:-1]) <= {each}
+    assert 1 <= counts[-1] <= each
+
+
+def test_ratings_are_divided_evenly() -> None:
+    edges = results.label_edges(np.array([1.0, 2.5, 9.75]))
+    assert (edges[0], edges[-1], len(edges)) == (1.0, 9.75, 11)

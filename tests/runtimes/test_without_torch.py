@@ -70,7 +70,7 @@ print(json.dumps([frame["value"].tolist()[:2], frame["error"].notna().tolist()])
 
 def test_the_command_predicts_and_says_what_parquet_needs(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encode_image(noise(0, SIZE, SIZE), "png", 100))
-    options = ("predict", "--model", str(folder), "--input", str(tmp_path / "a.png"), "--aligned", "--output")
+    options = ("predict", "--model", str(folder), str(tmp_path / "a.png"), "--aligned", "--output")
     result = command(*options, str(tmp_path / "ages.csv"))
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "ages.csv").read_text().count("\n") == 2
@@ -84,9 +84,9 @@ def test_the_command_predicts_and_says_what_parquet_needs(folder: Path, tmp_path
     [
         pytest.param(("study", "sample"), id="study"),
         pytest.param(("export", "--model", "MODEL", "--output", "OUT"), id="export"),
-        pytest.param(("predict", "--model", "MODEL", "--input", "IN", "--aligned", "--output", "-"), id="predict"),
-        pytest.param(("explain", "--model", "MODEL", "--input", "IN", "--aligned", "--output", "OUT"), id="explain"),
-        pytest.param(("predict", "--model", "models:/ages@champion", "--input", "IN", "--aligned", "--output", "-"), id="registry"),
+        pytest.param(("predict", "--model", "MODEL", "IN", "--aligned", "--output", "-"), id="predict"),
+        pytest.param(("explain", "--model", "MODEL", "IN", "--aligned", "--output", "OUT"), id="explain"),
+        pytest.param(("predict", "--model", "models:/ages@champion", "IN", "--aligned", "--output", "-"), id="registry"),
     ],
 )
 def test_what_needs_the_pipeline_says_so(arguments: tuple[str, ...], original: Path, tmp_path: Path) -> None:

@@ -11,13 +11,20 @@ from agecascade.params import Detection
 from agecascade.params.data import MOST_MEGAPIXELS
 
 PYRAMID = 2  # params.Detection.pyramid in photos: group photos are large, and their faces small
+RUNTIME = "onnxruntime"  # params.Detection.runtime in photos, where YuNet found no face of training
 
 
-def in_photos(trained: dict[str, Any], max_side: int | None, min_score: float | None) -> Detection:
-    """The detection of training in photos: small faces are searched for in large ones, and what is given is changed."""
+def in_photos(trained: dict[str, Any], trained_with: str | None, max_side: int | None, min_score: float | None) -> Detection:
+    """The detection of training in photos: small faces are searched for in large ones, and what is given is changed.
+
+    trained_with: the detector of the training set. The runtime stays that of training where YuNet found its faces, so that each pixel
+    of a crop is the same. Raises FaceError where a setting cannot be.
+    """
     given = {"max_side": max_side, "min_score": min_score}
     wanted = {key: value for key, value in given.items() if value is not None}
-    return changed(Detection.model_validate(trained), {"pyramid": max(PYRAMID, trained.get("pyramid", 0)), **wanted})
+    runtime = trained.get("runtime", "opencv") if trained_with == "yunet" else RUNTIME
+    pyramid = max(PYRAMID, trained.get("pyramid", 0))
+    return changed(Detection.model_validate(trained), {"pyramid": pyramid, "runtime": runtime, **wanted})
 
 
 def changed(detection: Detection, changes: dict[str, Any]) -> Detection:

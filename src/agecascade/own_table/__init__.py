@@ -20,9 +20,7 @@ from agecascade.datasets.base import PICTURE_SUFFIXES, ManifestRow, Reject, pars
 from agecascade.datasets.tables import Table
 from agecascade.errors import ArchiveError, FaceError, ParamsError
 from agecascade.faces.detection import create_finder, filled_share
-from agecascade.faces.detectors.weights import YUNET
 from agecascade.imaging import decode_image
-from agecascade.io.fetch import cache_place
 from agecascade.io.places import printable
 from agecascade.own_table.columns import OPTION, encoding_of, has_decimal_commas, name_columns, serves, split_lines
 from agecascade.own_table.named import renamed, require_free_name, write_study
@@ -297,8 +295,7 @@ def _are_crops(archive: Archive, matched: Sequence[ManifestRow]) -> tuple[bool, 
         return False, f"not all of {of} are square: photos"
     if np.median([image.shape[0] for image in images]) > SMALL_CROP:
         return False, f"{of} are square, but larger than {SMALL_CROP} pixels: photos"
-    at_hand = YUNET.local() is not None or cache_place(YUNET).is_file()
-    share = filled_share(images, create_finder("yunet", Detection())) if at_hand else None
+    share = filled_share(images, create_finder("yunet", Detection(runtime="onnxruntime")))
     if share is not None and share < FILLED:
         return False, f"{of} are square and small, but faces fill {100 * share:.0f} % of them: photos"
     return True, f"{of} are square and small" + (", and faces fill them" if share is not None else "") + ": face crops"

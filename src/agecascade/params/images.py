@@ -40,6 +40,7 @@ class Detection(Block):
     """Settings of face detection, the same in training and in use."""
 
     network: Literal["resnet50", "mobilenet0.25"] = "resnet50"  # of retinaface
+    runtime: Literal["opencv", "onnxruntime"] = "opencv"  # of yunet; in photos too, where it found training's faces, else onnxruntime
     min_score: float = Field(0.7, gt=0, lt=1)
     max_side: int = Field(640, ge=64, le=65_535)  # pixels; longer pictures are reduced for detection
     pyramid: int = Field(0, ge=0, le=4)  # times that a longer picture is searched again, at 2, 4, ... times max_side, for small faces

@@ -29,6 +29,7 @@ BOXES: dict[str, Any] = {
     "medianprops": {"color": COLOURS[0], "linewidth": 2},
     "meanprops": {"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 5},
 }
+MOST_BARS = 40  # of a histogram of labels
 BANDS, FEWEST_OF_BAND = 12, 8  # of labels, and pictures in one: fewer have no percentiles worth a bar
 
 
@@ -36,12 +37,22 @@ def label_histogram(path: Path | str, labels: Mapping[str, Sequence[float]], uni
     """The distribution of the labels of each role. labels: {role: (N,)}, in `unit`."""
     filled = {role: np.asarray(labels[role], dtype=np.float64) for role in ROLES if len(labels.get(role, []))}
     values = np.concatenate(list(filled.values()))
-    edges = np.linspace(values.min(), values.max(), min(40, max(10, int(np.ptp(values)) + 1)) + 1)
+    edges = label_edges(values)
     with figure(path) as (axes,):
         names = [f"{role} ({len(values)})" for role, values in filled.items()]
         axes.hist(list(filled.values()), bins=list(edges), stacked=True, label=names, edgecolor="white", linewidth=0.4)
         axes.set(xlabel=f"label ({unit})", ylabel="pictures", title="Labels")
         axes.legend()
+
+
+def label_edges(values: np.ndarray) -> np.ndarray:
+    """The edges of at most MOST_BARS bars of labels (N,), in their unit. A bar of whole ages holds as many ages as every other one:
+    with edges between, some would hold one and some two, and the ages would seem to come and go."""
+    low, high = float(values.min()), float(values.max())
+    if not (values == np.round(values)).all():
+        return np.linspace(low, high, min(MOST_BARS, max(10, int(high - low) + 1)) + 1)
+    width = -(-int(high - low + 1) // MOST_BARS)
+    return np.arange(low, high + width + 1, width) - 0.5
 
 
 def predicted_against_true(path: Path | str, predictions: Mapping[str, pd.DataFrame], unit: str = YEARS) -> None:

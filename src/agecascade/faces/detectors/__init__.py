@@ -16,6 +16,7 @@ from agecascade.errors import FaceError, unknown_name
 from agecascade.faces.crops import whole_face
 from agecascade.faces.detectors.retinaface import RetinaFace
 from agecascade.faces.detectors.yunet import YuNet
+from agecascade.faces.detectors.yunet_onnx import YuNetOnnx
 from agecascade.faces.face import Annotation, Face, Image, bounds, is_sound
 from agecascade.params import Detection
 
@@ -55,10 +56,11 @@ class Whole:
         return [[whole_face(image)] for image in images]
 
 
+YUNETS: dict[str, type[YuNet] | type[YuNetOnnx]] = {"opencv": YuNet, "onnxruntime": YuNetOnnx}
 DETECTORS: dict[str, Callable[[Detection], Detector]] = {
     "annotation": lambda detection: FromAnnotation(),
     "whole": lambda detection: Whole(),
-    "yunet": lambda detection: YuNet(detection.min_score),
+    "yunet": lambda detection: YUNETS[detection.runtime](detection.min_score),
     "retinaface": lambda detection: RetinaFace(detection.min_score, detection.max_side, network=detection.network),
 }
 BLIND = frozenset({"annotation", "whole"})  # read no pixels: rotating or scaling the picture changes nothing
@@ -72,7 +74,7 @@ def create_detector(name: str, detection: Detection | None = None) -> Detector:
         raise FaceError(unknown_name("detector", name, DETECTORS))
     factory, detection = DETECTORS[name], detection or Detection()
     created = _per_thread.__dict__.setdefault("detectors", {})
-    key = (factory, detection.min_score, detection.max_side, detection.network)
+    key = (factory, detection.min_score, detection.max_side, detection.network, detection.runtime)
     if key not in created:
         created[key] = factory(detection)
     return created[key]

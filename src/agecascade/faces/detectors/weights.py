@@ -1,4 +1,4 @@
-"""The published networks of the detectors, and their files: in the mirror or archives/, else fetched once into the user's cache."""
+"""The published networks of the detectors, and their files: in the mirror or archives/, else in this package, or fetched once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from agecascade.errors import FaceError, FetchError
 from agecascade.io.places import Source
 
+PACKAGED = Path(__file__).parents[2] / "released"  # what comes with the package; the licence lies beside the file
+YUNET_PACKAGED = "81dbde155e982455488235acb8ec2dec5d647edf7cf7080d33e4abb69b93a0d2"  # another export than the published one
 YUNET = Source(
     "face_detection_yunet.onnx",
     "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/face_detection_yunet_2023mar.onnx",
@@ -30,5 +32,16 @@ def model_file(source: Source, *, any_version: bool = False) -> Path:
 
     try:
         return fetch_cached(source, any_version=any_version)
+    except FetchError as error:
+        raise FaceError(str(error)) from None
+
+
+def yunet_file() -> Path:
+    """The path of YuNet's file: a copy of any version in the mirror or archives/, else the one in this package.
+
+    Raises FaceError for a wrong mirror.
+    """
+    try:
+        return YUNET.local() or PACKAGED / YUNET.file
     except FetchError as error:
         raise FaceError(str(error)) from None

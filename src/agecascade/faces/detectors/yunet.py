@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from agecascade.errors import FaceError
-from agecascade.faces.detectors.weights import YUNET, model_file
+from agecascade.faces.detectors.weights import YUNET, yunet_file
 from agecascade.faces.face import Annotation, Face, Image, Points
 
 OVERLAP = 0.3  # of the boxes of one face, in non-maximum suppression
@@ -24,7 +24,7 @@ class YuNet:
     batch = 1
 
     def __init__(self, min_score: float, model: Path | None = None) -> None:
-        model = model or model_file(YUNET, any_version=True)
+        model = model or yunet_file()
         level = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a target that is not used
         try:
@@ -40,9 +40,9 @@ class YuNet:
     def _faces(self, image: Image) -> list[Face]:
         self._network.setInputSize((image.shape[1], image.shape[0]))
         _, rows = self._network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        return [] if rows is None else [_face(row.astype(np.float64)) for row in rows]
+        return [] if rows is None else [face_of(row.astype(np.float64)) for row in rows]
 
 
-def _face(row: Points) -> Face:
+def face_of(row: Points) -> Face:
     """One row (15,) of OpenCV's result: left, top, width, height, five points, score."""
     return Face(np.concatenate([row[:2], row[:2] + row[2:4]]), row[4:14].reshape(5, 2), float(row[14]))
