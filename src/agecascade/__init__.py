@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agecascade.estimator import Estimator
+
+# ONNX Runtime from 1.32 on writes an identifier of the device into the home folder when it is imported, and sends events to its
+# publisher; whoever wants that sets the variable to 0
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["Estimator"]

@@ -1,0 +1,184 @@
+"""The page of `agecascade serve` in a real browser (`uv run pytest -m browser`): a photo is chosen, and its ages are read on the page."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from agecascade.imaging import decode_image, encode_image
+from browser import executable
+from images import noise
+from model_folders import CROP, write_model
+from served import Served, served
+
+pytestmark = pytest.mark.browser
+WAIT = 120_000  # milliseconds
+AGES = [float(age) for age in range(15, 23)]
+VIEWS = {
+    "light": {"viewport": {"width": 1200, "height": 900}},
+    "dark": {"viewport": {"width": 1200, "height": 900}, "color_scheme": "dark"},
+    "narrow": {"viewport": {"width": 360, "height": 780}},
+}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    path = executable()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> bool:
+    """Whether YuNet and real photos are there; else each picture is a face."""
+    mirror = Path(os.environ.get("AGECASCADE_MIRROR", "../shared/mirror"))
+    return (mirror / "FGNET.zip").is_file()
+
+
+@pytest.fixture(scope="module")
+def photos(found: bool, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two portraits side by side, and a picture without a face; or two drawn ones."""
+    folder = tmp_path_factory.mktemp("photos")
+    if found:
+        with zipfile.ZipFile(Path(os.environ.get("AGECASCADE_MIRROR", "../shared/mirror")) / "FGNET.zip") as archive:
+            names = sorted(name for name in archive.namelist() if name.lower().endswith(".jpg"))[12:14]
+            portraits = [cv2.resize(decode_image(archive.read(name)), (330, 400)) for name in names]
+        (folder / "two.jpg").write_bytes(encode_image(np.hstack(portraits).astype(np.uint8), "jpeg", 95))
+        (folder / "none.png").write_bytes(encode_image(np.full((120, 200, 3), 90, np.uint8), "png", 0))
+    else:
+        for name in ("two.jpg", "none.png"):
+            (folder / name).write_bytes(encode_image(noise(0, 200, 200), "png", 0))
+    (folder / "text.jpg").write_text("no picture")
+    return [folder / name for name in ("two.jpg", "none.png", "text.jpg")]
+
+
+@pytest.fixture(scope="module")
+def server(found: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A model that says 19 years, 17 to 21, of every face."""
+    folder = tmp_path_factory.mktemp("served")
+    learned = [{"step": "target", "dataset": "target", "pictures": 320, "drawn": True}]
+    crop = CROP | {"detector": "yunet" if found else "whole"}
+    model = write_model(folder / "model", 4, grid=AGES, crop=crop, trained_on=learned)
+    with served(model, folder / "log", "--max-megabytes", "2") as server:
+        yield server
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_photo_is_chosen_and_its_ages_are_read(
+    chromium: Any, server: Served, photos: list[Path], found: bool, view: str, tmp_path: Path
+) -> None:
+    faults: list[str] = []
+    requests: list[str] = []
+    page = chromium.new_page(**VIEWS[view])
+    page.set_default_timeout(WAIT)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(server.address)
+    page.locator(".pill.ready").wait_for()
+    assert page.inner_text("#model") == "test/target/dldl_v2-tinyagenet-s0"
+    assert page.inner_text("#note").startswith("The model has seen drawn faces alone (target)")
+    page.get_by_label("Legal age").fill("18")
+    page.get_by_label("Challenge age").fill("20")
+    page.get_by_label("Show what adds to the estimate").check()
+    page.set_input_files("#files", photos[:2])
+    first = page.locator("article", has_text="two.jpg")
+    first.locator(".face").first.wait_for()
+    count = 2 if found else 1
+    assert first.locator(".face").count() == first.get_by_role("button", name="Face").count() == count
+    assert first.locator(".age").first.inner_text() == "19.0 years"
+    assert first.locator(".interval").first.inner_text() == "80 % interval 17.0 to 21.0"
+    assert first.locator(".decision").first.inner_text() == "ask for proof"
+    assert first.get_by_role("img", name="Distribution of the age: Face 1: 19.0 years, 80 % interval 17.0 to 21.0").count() == 1
+    assert first.get_by_role("img", name="Score map over the face").count() == count
+    assert page.evaluate("[...document.querySelectorAll('.sheet img')].every(image => image.naturalWidth > 0)")
+    second = page.locator("article", has_text="none.png")
+    second.locator(".message, .face").first.wait_for()
+    assert second.locator(".faces").inner_text().startswith("No face found." if found else "19.0 years")
+    page.get_by_label("Challenge age").fill("19")  # the question is asked again
+    page.get_by_label("Challenge age").fill("")
+    page.get_by_text("Passes: whose whole 80 % interval lies at 18 or above").wait_for()
+    page.get_by_label("Legal age").fill("17")
+    first.get_by_text("passes").first.wait_for()
+    page.screenshot(path=Path(os.environ.get("AGECASCADE_SCREENSHOTS", tmp_path)) / f"serve_{view}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= VIEWS[view]["viewport"]["width"], "the page scrolls sideways"
+    assert all(url.startswith((server.address, "blob:", "data:")) for url in requests)
+    assert not faults
+    page.close()
+
+
+def test_the_page_works_by_keyboard(chromium: Any, server: Served, photos: list[Path], found: bool) -> None:
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    page.set_default_timeout(WAIT)
+    page.on("filechooser", lambda chooser: None)  # from now on, so that no system's dialog takes the key
+    page.goto(server.address)
+    page.locator(".pill.ready").wait_for()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "files"
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(photos[0])
+    page.locator(".face").first.wait_for()
+    reached = []
+    while len(reached) < 20 and (not reached or reached[-1] != "A"):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.className || document.activeElement.id || document.activeElement.tagName"))
+    count = 2 if found else 1
+    assert [name.partition(" ")[0] for name in reached] == ["threshold", "maps", "close", *["box"] * count, "faces", "A"]
+    page.locator(".box").last.focus()
+    assert page.evaluate("[...document.querySelectorAll('.face')].map(face => face.classList.contains('chosen'))")[-1]
+    assert page.inner_text("#said").startswith(f"two.jpg: {count} face")
+    page.get_by_role("button", name="Remove two.jpg").press("Enter")
+    assert page.locator("article").count() == 0
+    assert page.evaluate("document.activeElement.id") == "files"
+    page.close()
+
+
+def test_what_cannot_be_answered_is_said_on_the_page(chromium: Any, server: Served, photos: list[Path], tmp_path: Path) -> None:
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    page.set_default_timeout(WAIT)
+    page.goto(server.address)
+    page.locator(".pill.ready").wait_for()
+    page.set_input_files("#files", photos[2])
+    page.get_by_role("alert").get_by_text("text.jpg: its 10 bytes are no picture").wait_for()
+    page.get_by_role("button", name="Remove text.jpg").click()
+    (tmp_path / "large.jpg").write_bytes(b"x" * 2_500_000)
+    page.set_input_files("#files", tmp_path / "large.jpg")
+    page.get_by_role("alert").get_by_text("large.jpg has 2.5 MB; this server takes 2 MB.").wait_for()
+    page.get_by_role("button", name="Remove large.jpg").click()
+    page.set_input_files("#files", photos[0])
+    page.locator(".face").first.wait_for()
+    page.get_by_label("Legal age").fill("70")
+    page.get_by_text("threshold: 70 does not lie within the grid of the model, 15 to 22").wait_for()
+    assert page.get_by_label("Legal age").get_attribute("aria-invalid") == "true"
+    assert page.locator(".face").count() > 0, "what was answered before stays"
+    page.close()
+
+
+def test_a_picture_that_the_browser_cannot_show_has_its_boxes_all_the_same(
+    chromium: Any, server: Served, photos: list[Path], tmp_path: Path
+) -> None:
+    image = decode_image(photos[0].read_bytes())
+    cv2.imwrite(str(tmp_path / "two.jp2"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    page.set_default_timeout(WAIT)
+    page.goto(server.address)
+    page.locator(".pill.ready").wait_for()
+    page.set_input_files("#files", tmp_path / "two.jp2")
+    page.locator(".face").first.wait_for()
+    page.get_by_text("This browser cannot show the format").wait_for()
+    outline = page.locator(".outline").bounding_box()
+    assert outline["width"] / outline["height"] == pytest.approx(image.shape[1] / image.shape[0], rel=0.02)
+    assert page.locator(".box").first.bounding_box()["width"] > 10
+    page.close()
