@@ -3,11 +3,11 @@ FROM python:3.12-slim AS wheels
 WORKDIR /build
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-RUN pip wheel --no-cache-dir --wheel-dir /wheels ".[serve]"
+RUN pip wheel --no-cache-dir --wheel-dir /wheels ".[serve,heic]"
 
 FROM python:3.12-slim
 COPY --from=wheels /wheels /wheels
-RUN pip install --no-cache-dir --no-index --find-links /wheels "agecascade[serve]" \
+RUN pip install --no-cache-dir --no-index --find-links /wheels "agecascade[serve,heic]" \
     && rm -r /wheels \
     && useradd --system --no-create-home --uid 10001 agecascade
 USER 10001

@@ -12,6 +12,7 @@ _EXTRAS = {  # import name of a library -> extra, where that is not PIPELINE
     "dask": "dask",
     "ray": "ray",
     "s3fs": "s3",
+    "pillow_heif": "heic",
     "fastapi": "serve",
     "uvicorn": "serve",
     "python_multipart": "serve",

@@ -92,7 +92,7 @@ def load(folder: Path | str) -> tuple[Network, Method, ModelCard]:
     weights = _sealed_weights(folder, digest)
     try:
         method, network = card.objective(), card.network()
-        models.require_size(card.outline(), card.backbone, card.image_size)
+        models.require_size(network, card.backbone, card.image_size)
     except ModelError as error:
         raise ModelError(f"{folder / 'model.json'}: {error}") from None
     except (TypeError, ValueError, RuntimeError, AssertionError, ArithmeticError) as error:  # what a layer says of an impossible shape

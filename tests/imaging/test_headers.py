@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 
 import numpy as np
 import pillow_heif
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from agecascade.errors import FaceError
 from agecascade.imaging import decode_image, upright
 from agecascade.imaging.headers import picture_size
+from agecascade.imaging.inputs import opened
 from agecascade.imaging.soundness import picture_fault
 
 BLOCKS = np.array([[[250, 0, 0], [0, 250, 0], [0, 0, 250]], [[250, 250, 250], [10, 10, 10], [250, 250, 0]]], np.uint8)
@@ -107,3 +110,11 @@ def test_the_exif_of_a_png_may_stand_behind_its_pixels() -> None:
     behind = whole[:at] + whole[at + len(chunk) : -12] + chunk + whole[-12:]
     assert_seen(behind, 6, tolerance=0.1)
     assert_seen(plain, 1, tolerance=0.1)
+
+
+def test_a_heif_file_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded("HEIF", 1)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as in an installation for prediction alone
+    with pytest.raises(FaceError, match=r"HEIC picture needs pillow_heif, .*pip install 'agecascade\[heic\]'"):
+        decode_image(content)
+    assert "agecascade[heic]" in str(opened(content, 100))

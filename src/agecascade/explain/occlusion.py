@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from agecascade.explain.local import LocalNetwork, Window
 from agecascade.explain.maps import normalised_batches
@@ -60,6 +61,7 @@ def occlude(model: TorchModel, images: Images) -> Occlusion:
     local = LocalNetwork(model.network.to(memory_format=torch.channels_last))
     places = windows(model.card.image_size)
     values, hidden = [], []
+    bar = tqdm(total=len(images), desc="occlusion", unit="face", leave=False, delay=5)
     for batch in normalised_batches(model, images):
         views = [_predicted(model, local, batch, places)]
         if model.card.flip:
@@ -69,6 +71,8 @@ def occlude(model: TorchModel, images: Images) -> Occlusion:
         mean = torch.stack([model.method.averaged(of_place)[0] for of_place in zip(*views, strict=True)], dim=1)  # (B, 57)
         values.append(mean[:, 0])
         hidden.append(mean[:, 1:])
+        bar.update(len(batch))
+    bar.close()
     return Occlusion(_joined(values), _joined(hidden))
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from PIL import Image as Pillow
 
 from agecascade.errors import FaceError
+from agecascade.extras import not_installed
 from agecascade.params.data import MOST_MEGAPIXELS
 
 TAG_ORIENTATION = 0x0112  # of EXIF and TIFF
@@ -208,9 +209,14 @@ def is_heif(content: bytes) -> bool:
 
 
 def open_heif(content: bytes) -> Any:
-    """pillow-heif's primary image of a HEIF file, not decoded yet; libheif turns it upright itself. Raises ValueError."""
-    import pillow_heif
+    """pillow-heif's primary image of a HEIF file, not decoded yet; libheif turns it upright itself.
 
+    Raises ValueError, and FaceError where pillow-heif is not installed.
+    """
+    try:
+        import pillow_heif
+    except ModuleNotFoundError as error:
+        raise FaceError(str(not_installed(error, "a HEIC picture"))) from None
     try:
         file = pillow_heif.open_heif(BytesIO(content))
         return file[file.primary_index]

@@ -113,7 +113,10 @@ def frozen_blocks(blocks: Iterable[str], trainable: str) -> list[str]:
 
 
 def require_size(network: Network, name: str, size: int) -> None:
-    """Raise ModelError where a network on the device "meta" cannot take pictures of `size` pixels; it names usual sizes that fit."""
+    """Raise ModelError where a network cannot take pictures of `size` pixels; it names usual sizes that fit.
+
+    One on the device "meta" computes nothing, and one in use is asked for one picture: torch imports for seconds what only "meta" needs.
+    """
     fault = _fault(network, size)
     if fault is None:
         return
@@ -143,11 +146,11 @@ def _width(name: str) -> float:
 
 
 def _fault(network: Network, size: int) -> str | None:
-    """Why a network on the device "meta" cannot take pictures of this size; None where it can."""
-    was_training = network.training
+    """Why a network cannot take pictures of this size; None where it can."""
+    was_training, device = network.training, next(network.parameters()).device
     try:
         with torch.no_grad():
-            network.eval()(torch.empty(1, 3, size, size, device="meta"))
+            network.eval()(torch.zeros(1, 3, size, size, device=device))
     except (RuntimeError, AssertionError, ValueError, ModelError) as error:
         return " ".join(str(error).split())
     finally:
