@@ -17,7 +17,7 @@ from agecascade.evaluation.tables import write_table_files
 from agecascade.io.files import rounded
 from agecascade.params import Params
 from agecascade.report.page import write_report
-from agecascade.report.sections import Sources
+from agecascade.report.sections import Sources, data_tables
 from agecascade.report.words import summary
 from finished import comparison, headline, write_finished
 from places import sample_params
@@ -226,3 +226,12 @@ def test_what_is_missing_or_damaged_is_one_line(study: Params, finished: Path) -
     (finished / "metrics" / "headline.json").unlink()
     with pytest.raises(ModelError, match=r"headline\.json is missing; run `dvc repro evaluate`"):
         page(study, finished)
+
+
+def test_subjects_that_nobody_knows_are_called_unknown(study: Params, finished: Path) -> None:
+    path = finished / "metrics" / "splits" / "sample_fgnet.json"
+    split = json.loads(path.read_text(encoding="utf-8"))
+    split["leaks"] = {"test": {"subjects": None, "exact": 2, "near": 3}}
+    path.write_text(json.dumps(split), encoding="utf-8")
+    leakage = next(table for table in data_tables(Sources(study, finished / "metrics", finished / "plots")) if table.name == "leakage")
+    assert ["sample_fgnet", "test", "unknown", "2", "3"] in leakage.rows

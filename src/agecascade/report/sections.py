@@ -178,7 +178,7 @@ def data_tables(sources: Sources) -> Iterator[Table]:
         for role in ("test", "validation"):
             if split.get(role):
                 found = split.get("leaks", {}).get(role, {})
-                leaks.append([name, role, *(str(found.get(kind, "")) for kind in ("subjects", "exact", "near"))])
+                leaks.append([name, role, *(_known(found.get(kind)) for kind in ("subjects", "exact", "near"))])
     columns = ["data set", "origin", "kept", "rejected", "subjects", "labels", "protocol", "folds", "train", "validation", "test"]
     if counts:
         yield Table("data", "Pictures after cleaning, and in each role; roles are summed over the folds.", columns, counts)
@@ -188,6 +188,11 @@ def data_tables(sources: Sources) -> Iterator[Table]:
             "picture by its fingerprint."
         )
         yield Table("leakage", caption, ["data set", "role", "subjects", "exact copies", "near copies"], leaks)
+
+
+def _known(count: int | None) -> str:
+    """A count, or that nobody knows it: a data set without subjects has no leakage of subjects that could be counted."""
+    return "unknown" if count is None else str(count)
 
 
 def network_text(params: Params) -> str:
