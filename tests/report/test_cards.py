@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 from ruamel.yaml import YAML
 
 from agecascade import params
@@ -32,6 +33,53 @@ def test_every_tested_row_has_a_card_with_its_figures(tmp_path: Path) -> None:
     assert "The median of the training labels has 9.00." in text
     assert "2 networks, one for each fold" in text
     assert "say nothing about real faces" in text
+
+
+def test_a_card_has_its_data_errors_by_age_thresholds_and_failures(tmp_path: Path) -> None:
+    finished = write_finished(tmp_path)
+    slices = {"n": [40, 0, 60], "MAE": [9.0, None, 3.0], "95 % CI": ["8.00 to 9.90", None, "2.00 to 4.00"], "bias": [2.0, None, -1.0]}
+    compared = {
+        "difference": [4.5, None, -2.0],
+        "difference 95 % CI": ["1.00 to 6.00", None, "-3.00 to -1.00"],
+        "p (Holm)": [0.01, None, 0.2],
+    }
+    lines = {"attribute": ["age"] * 2 + ["gender"], "slice": ["0-2", "80+", "female"], **slices, **compared}
+    pd.DataFrame(lines).to_csv(finished / "metrics/tables/slices.csv", index=False)
+    chain = "faces > imdb > agedb > target"
+    held = {"method": ["dldl_v2"] * 2, "cascade": [chain, "target_from_scratch"], "band": ["0-2"] * 2, "conformal 0.8 held": [0.75, 0.1]}
+    pd.DataFrame(held).to_csv(finished / "metrics/tables/coverage.csv", index=False)
+    asked = {"decides": ["estimate"] * 2, "T": [25, 30], "chosen on": ["given"] * 2, "slice": ["all", "gender female"]}
+    shares = {
+        "let through": [0.012, 0.5],
+        "let through, 95 % CI": ["0.0050 to 0.0260"] * 2,
+        "asked": [0.4, 0.5],
+        "asked, 95 % CI": ["0.3000 to 0.5000"] * 2,
+    }
+    pd.DataFrame({"step": "target", "row": MAIN, **asked, **shares}).to_csv(finished / "metrics/tables/thresholds.csv", index=False)
+    for step in ("target", "target_from_scratch"):
+        write_model(finished / "models" / step / MAIN / "fold0", 3)
+    main, other = write_cards(params.check(sample_params()), finished / "metrics", finished / "models", finished / "cards")
+    text = main.read_text()
+    assert "Data: drawn by a program, in the layout of FG-NET Aging Database." in text
+    assert "Protocol: subject_kfold, folds: 5; pictures over all folds: 1100 to train, 160 to validate, 300 to test." in text
+    assert "| 0-2 | 40 | 9.00 | 8.00 to 9.90 | 2.00 | 75.0 % |" in text
+    assert "80+" not in text  # without a picture
+    assert "| the estimate | 25 | given | 1.2 % | 0.5 to 2.6 | 40.0 % | 30.0 to 50.0 |" in text
+    assert "gender female" not in text
+    assert "- age 0-2: MAE 9.00 years over 40 pictures, 4.50 (1.00 to 6.00) more than the rest." in text
+    assert "### By age" not in other.read_text()  # the slices are of the main row
+
+
+def test_a_card_names_the_licence_of_real_data(tmp_path: Path) -> None:
+    finished, content = write_finished(tmp_path), sample_params()
+    content["datasets"]["sample_fgnet"] |= {"draw": None, "origin": "publisher"}
+    write_model(finished / "models" / "target" / MAIN / "fold0", 3)
+    write_model(finished / "models" / "target_from_scratch" / MAIN / "fold0", 3)
+    written = write_cards(params.check(content), finished / "metrics", finished / "models", finished / "cards")
+    assert (
+        "FG-NET Aging Database (Lanitis et al., 2002). Licence of the data, and so of what is trained on them: research only."
+        in written[0].read_text()
+    )
 
 
 def test_a_card_without_test_figures_names_none(tmp_path: Path) -> None:
