@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from agecascade.plots import explanations, results, sheets
 from agecascade.plots import labels as label_plots
-from agecascade.plots import results, sheets
 
 rng = np.random.default_rng(0)
 LABEL = rng.uniform(0, 69, 120)
@@ -215,3 +215,13 @@ def test_every_bar_of_whole_ages_holds_as_many_ages(low: int, high: int, each: i
 def test_ratings_are_divided_evenly() -> None:
     edges = results.label_edges(np.array([1.0, 2.5, 9.75]))
     assert (edges[0], edges[-1], len(edges)) == (1.0, 9.75, 11)
+
+
+def test_the_heading_of_a_narrow_occlusion_figure_is_not_cut(tmp_path: Path) -> None:
+    face, losses = np.full((64, 64, 3), 150, np.uint8), np.linspace(-0.2, 0.2, 56)
+    explanations.occlusion_figure(
+        tmp_path / "one.png", "ratings: change of the MAE in percent where a part is hidden", {"all": (face, losses)}
+    )
+    dark = (cv2.imread(str(tmp_path / "one.png"), cv2.IMREAD_GRAYSCALE) < 128).any(axis=0)
+    assert not dark[:10].any()
+    assert not dark[-10:].any()

@@ -72,12 +72,14 @@ def _grad_cam(path: Path, name: str, explained: Explained, settings: Explain) ->
     size = explained.images.shape[1]
     shown = spread(explained.label, settings.shown)
     maps = {kind: enlarged(cams[shown], size) for kind, cams in explained.cams.items()}
+    if settings.before is None:  # there is nothing to be after
+        maps = {kind.removeprefix("after, "): cams for kind, cams in maps.items()}
     rows = []
     for place, i in enumerate(shown):
         panels = [Panel(explained.images[i], f"label {_said(explained, i)}")]
         panels += [Panel(explained.images[i], kind if place == 0 else "", cams[place]) for kind, cams in maps.items()]
         rows.append(("", panels))
-    steps = f"before: {settings.before}, after: {settings.step}" if settings.before else f"after: {settings.step}"
+    steps = f"before: {settings.before}, after: {settings.step}" if settings.before else f"step {settings.step}"
     what = "predicted and true age" if explained.of_ages else "predicted value"
     sheet(path, f"{name}: Grad-CAM, {what}; layer {settings.layer}; {steps}", rows)
 
@@ -95,4 +97,4 @@ def _occlusion(path: Path, name: str, explained: Explained, settings: Explain) -
 
 
 def _said(explained: Explained, row: int) -> str:
-    return f"{explained.label[row]:g}, predicted {explained.value[row]:.1f}"
+    return f"{round(float(explained.label[row]), 1):g}, predicted {explained.value[row]:.1f}"

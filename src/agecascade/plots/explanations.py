@@ -20,6 +20,7 @@ PANEL = 1.45  # inches
 HEAT, SIGNED = "turbo", "RdBu_r"
 CLEAR = 0.5  # opacity of a map over a face
 SQUARES = 7  # of an occlusion, a side
+NARROWEST = 5.2  # inches of a figure of one column, whose heading and names of rows need room
 NARROW = 5  # panels in a row, above which a title of two parts is one line
 
 
@@ -55,7 +56,7 @@ def occlusion_figure(path: Path | str, title: str, columns: Mapping[str, tuple[A
     losses = np.array([values for _, values in columns.values()])  # (columns, 56)
     squares, stripes = (max(0.01, float(np.abs(part).max())) for part in np.split(losses, [SQUARES**2], axis=1))
     width, count = 1.9, len(columns)
-    with figure(path, width * count + 1.0, 3 * (width + 0.05) + 0.5, count, 3) as axes:
+    with figure(path, max(width * count + 1.0, NARROWEST), 3 * (width + 0.05) + 0.5, count, 3) as axes:
         for column, (name, (face, values)) in enumerate(columns.items()):
             _draw(axes[column], Panel(face, name))
             _losses(axes[count + column], face, values[: SQUARES**2].reshape(SQUARES, SQUARES), squares, every=True)
@@ -63,7 +64,7 @@ def occlusion_figure(path: Path | str, title: str, columns: Mapping[str, tuple[A
         for row, name in enumerate(("mean face", "squares", "stripes")):
             first = axes[row * count]
             first.text(-0.06, 0.5, name, transform=first.transAxes, ha="right", va="center", fontsize=9)
-        _heading(axes[0], title)
+        _heading(axes[0], title if count > 1 else title.replace(": ", "\n", 1))
 
 
 def comparison_figure(path: Path | str, ages: Array, deltas: Mapping[str, Array], errors: Array, mae: float) -> None:

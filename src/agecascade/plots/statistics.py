@@ -125,9 +125,11 @@ def age_confusion(path: Path | str, predictions: pd.DataFrame, title: str, width
     first, last = np.floor(both.min() / width) * width, np.floor(both.max() / width) * width + width
     edges = np.arange(first, last + width / 2, width)
     counts = np.histogram2d(both[:, 0], both[:, 1], bins=[edges, edges])[0]  # (true, predicted)
+    from matplotlib.ticker import MaxNLocator
+
     with figure(path, width=5.8, height=5) as (axes,):
         axes.grid(visible=False)
         drawn = axes.imshow(np.ma.masked_equal(counts, 0).T, origin="lower", extent=(first, last, first, last), cmap="viridis_r")
         axes.plot([first, last], [first, last], color=GREY, linewidth=1)
-        axes.figure.colorbar(drawn, ax=axes, label="pictures", shrink=0.8)
+        axes.figure.colorbar(drawn, ax=axes, label="pictures", shrink=0.8, ticks=MaxNLocator(integer=True))
         axes.set(xlabel="true", ylabel="predicted", title=title)
