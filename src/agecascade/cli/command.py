@@ -76,5 +76,11 @@ def fail(line: str) -> NoReturn:
     except OSError:
         with suppress(OSError):  # no file behind it, as in tests
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    typer.echo(f"error: {line}", err=True)
+    for part in f"error: {line}".split("\n"):  # several faults of params.yaml have a line each
+        typer.echo(harmless(part), err=True)
     raise typer.Exit(1) from None
+
+
+def harmless(text: str) -> str:
+    r"""A text without what breaks a line or commands a terminal: such a letter, of a file's name, is written as `\n` or `\x1b`."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
