@@ -194,11 +194,28 @@ def test_an_exported_model_is_refused_before_torch_is_asked_for(work: Path, comm
     assert not (work / "drawn").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "line"),
+    [
+        ("photos --output a.csv", 0, ""),
+        ("photos --output -", 1, "error: --output -: the standard output is closed; name a file\n"),
+        ("absent", 1, "error: absent does not exist; "),
+    ],
+)
+def test_a_closed_standard_output_is_no_trace(work: Path, arguments: str, status: int, line: str) -> None:
+    command = f"{sys.executable} -c 'from agecascade.cli import app; app()' predict {arguments} --aligned --model models/target >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert line in done.stderr
+    assert "Traceback" not in done.stderr
+    assert Path("a.csv").exists() == (status == 0)
+
+
 def test_an_error_is_one_line_whatever_a_file_is_called(work: Path) -> None:
     (work / "a\nb\x1b[2J.jpg").write_text("text")
     result = predict("a\nb\x1b[2J.jpg", "--output", "a.csv")
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].startswith(r"error: a\nb\x1b[2J.jpg: its 4 bytes are no picture")
+    assert result.stderr.splitlines()[-1].startswith("error: a?b?[2J.jpg: its 4 bytes are no picture")
 
 
 def test_a_camera(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,10 +40,16 @@ def test_a_narrow_terminal_leaves_out_boxes_and_then_cuts_names_at_their_start()
 
 
 def test_a_name_neither_breaks_a_line_nor_commands_the_terminal() -> None:
-    (frame := rows(("a\n\x1b[2Jb.jpg", 1), ("c.zip", 0))).loc[1, "error"] = "c.zip/d\r.jpg is truncated"
+    (frame := rows(("a\n\x1b[2Jb\u202f1.jpg", 1), ("c.zip", 0))).loc[1, "error"] = "c.zip/d\r.jpg is truncated"
     assert list(lines(frame, 100))[1:] == [
-        r"a\n\x1b[2Jb.jpg     0   30.0  25.0  41.5    10   20    110     120   0.90",
-        r"c.zip            c.zip/d\r.jpg is truncated",
+        "a??[2Jb\u202f1.jpg     0   30.0  25.0  41.5    10   20    110     120   0.90",
+        "c.zip          c.zip/d?.jpg is truncated",
+    ]
+
+
+def test_a_picture_that_is_named_twice_is_no_second_face() -> None:
+    assert [line.split()[0] for line in lines(rows(("a.jpg", 2), ("a.jpg", 1), ("b.jpg", 0), ("b.jpg", 0)), 100)] == [
+        *("path", "a.jpg", "1", "a.jpg", "b.jpg", "b.jpg")
     ]
 
 

@@ -202,6 +202,8 @@ def _target(output: Path | None, sources: Sources, model: Path | None) -> UserOu
     from agecascade import released
     from agecascade.io.user_output import UserOutput
 
+    if str(output) == "-" and sys.stdout.name == os.devnull:
+        raise OutputError("--output -: the standard output is closed; name a file")
     package = Path(released.__file__).parent  # the model where none is named, and the detector
     return UserOutput(output, [*sources.paths, *_files_of(model)], folders=[package, *([] if model is None else [model])])
 

@@ -97,7 +97,8 @@ def _names(frame: pd.DataFrame) -> list[str]:
     """The path of each row, empty below the first row of a picture, without the folder that all of them lie in."""
     paths = frame["path"].tolist()
     pictures = list(zip(paths, frame["frame"].astype(object) if "frame" in frame else paths, strict=True))
-    return [harmless(path) if i == 0 or pictures[i] != pictures[i - 1] else "" for i, path in enumerate(paths)]
+    further = frame["face"].gt(0).fillna(False).tolist()  # of a picture that is named twice, the first face shows where it begins again
+    return [harmless(path) if i == 0 or pictures[i] != pictures[i - 1] or not further[i] else "" for i, path in enumerate(paths)]
 
 
 def _columns(text: str) -> int:
