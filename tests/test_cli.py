@@ -287,7 +287,5 @@ def test_the_earlier_flag_of_the_input_still_works_for_one_version(tmp_path: Pat
     folder, output = write_pictures(tmp_path / "pictures"), tmp_path / "ages.csv"
     result = call("predict", "--model", write_model(tmp_path / "model", 4), "--input", folder / "b.png", "--output", output, "--aligned")
     assert result.exit_code == 0, result.output
-    assert result.stderr.splitlines()[0] == (
-        "note: --input is the earlier form, and goes with the next version; write: agecascade predict INPUT..."
-    )
+    assert result.stderr.splitlines()[0] == ("note: --input is the earlier form, and goes with the next version; name the INPUT without it")
     assert len(output.read_text().splitlines()) == 2

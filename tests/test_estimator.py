@@ -443,6 +443,17 @@ def test_a_missing_model_folder_is_named(tmp_path: Path) -> None:
         Estimator.load(tmp_path / "absent")
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_not_the_working_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_model(tmp_path / "fold0", 2)
+    (tmp_path / "a.png").write_bytes(encode_image(noise(0, SIZE, SIZE), "png", 100))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="an empty name is no model"):
+        Estimator.load(name)
+    with pytest.raises(FaceError, match="an empty name is no picture and no folder"):
+        brightness()[0].predict(name, aligned=True)
+
+
 @pytest.mark.parametrize(
     "changes", [{"margin": 0.5}, {"crop": "box"}, {"detector": "retinaface"}, {"detection": Detection(scales=[2.0]).model_dump()}]
 )

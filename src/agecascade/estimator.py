@@ -195,6 +195,8 @@ class Estimator:
         """
         if not workers >= 1:
             raise FaceError(f"workers: 1 or more is wanted, found {workers}")
+        if isinstance(images, str) and not images.strip():  # a variable that was never set; Path("") is the working folder
+            raise FaceError("an empty name is no picture and no folder")
         batch = self._finder(aligned).batch  # raises before any picture is read
         pictures = named_pictures(images)
         several = iter(lambda: list(islice(pictures, batch)), [])
@@ -270,6 +272,8 @@ class Estimator:
 @contextmanager
 def _local(folder: Path | str | None) -> Iterator[Path]:
     """The folder of a model while it is read: the released one, one of MLflow's registry, or the one that is named. Raises ModelError."""
+    if isinstance(folder, str) and not folder.strip():
+        raise ModelError("an empty name is no model; name its folder, or None for the one that comes with the package")
     if folder is None:
         yield released.folder()
     elif (address := registry_address(folder)) is not None:

@@ -18,6 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import agecascade
+from agecascade import released
 from agecascade.cli import SOME_FAILED, app
 from agecascade.faces import detectors
 from agecascade.faces.rows import COLUMNS
@@ -169,6 +170,54 @@ def test_a_camera_of_which_there_is_none_is_one_line(work: Path) -> None:
     assert not (work / "a.csv").exists()
 
 
+def test_the_model_of_the_package_is_never_written_over(work: Path) -> None:
+    for name in ("model.json", "ages.csv"):
+        output = released.folder() / name
+        before = output.read_bytes() if output.exists() else None
+        result = CliRunner().invoke(app, ["predict", "photos", "--aligned", "--output", str(output)])
+        after = output.read_bytes() if output.exists() else None
+        if before is None:
+            output.unlink(missing_ok=True)
+        else:
+            output.write_bytes(before)  # not spoilt for other tests
+        assert result.exit_code == 1
+        assert f"error: --output {output}: lies in {output.parent}, which is read" in result.stderr
+        assert after == before
+
+
+@pytest.mark.parametrize("command", [["predict", "photos", "--draw", "drawn", "--explain"], ["explain", "photos", "--output", "drawn"]])
+def test_an_exported_model_is_refused_before_torch_is_asked_for(work: Path, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "agecascade.explain.photos", None)  # as in an installation for prediction alone
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert "an exported model, such as the one of the package, has no layers to look into" in result.stderr
+    assert not (work / "drawn").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "line"),
+    [
+        ("photos --output a.csv", 0, ""),
+        ("photos --output -", 1, "error: --output -: the standard output is closed; name a file\n"),
+        ("absent", 1, "error: absent does not exist; "),
+    ],
+)
+def test_a_closed_standard_output_is_no_trace(work: Path, arguments: str, status: int, line: str) -> None:
+    command = f"{sys.executable} -c 'from agecascade.cli import app; app()' predict {arguments} --aligned --model models/target >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert line in done.stderr
+    assert "Traceback" not in done.stderr
+    assert Path("a.csv").exists() == (status == 0)
+
+
+def test_an_error_is_one_line_whatever_a_file_is_called(work: Path) -> None:
+    (work / "a\nb\x1b[2J.jpg").write_text("text")
+    result = predict("a\nb\x1b[2J.jpg", "--output", "a.csv")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("error: a?b?[2J.jpg: its 4 bytes are no picture")
+
+
 def test_a_camera(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Capture:
         def __init__(self, _: int) -> None: ...
@@ -212,6 +261,8 @@ def test_workers_and_batches_change_no_row(work: Path, workers: int) -> None:
         (["--draw", "photos"], "--draw photos: lies in photos, which is read"),
         (["--draw", "full"], "--draw full has files in it; name a new folder, or say --overwrite"),
         (["--draw", "broken.jpg"], "--draw broken.jpg is no folder"),
+        (["--draw", "new", "--output", "new/a.csv"], "--output new/a.csv: is in the way of --draw new, a new folder"),
+        (["--draw", "a.csv"], "--output a.csv: is in the way of --draw a.csv, a new folder"),
     ],
 )
 def test_an_option_that_cannot_be_is_one_line(work: Path, options: list[object], line: str) -> None:

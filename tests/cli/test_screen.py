@@ -39,6 +39,20 @@ def test_a_narrow_terminal_leaves_out_boxes_and_then_cuts_names_at_their_start()
     assert list(lines(rows(("holidays/2026/beach.jpg", 1)), 48))[1] == "...026/beach.jpg     0   30.0  25.0  41.5   0.90"
 
 
+def test_a_name_neither_breaks_a_line_nor_commands_the_terminal() -> None:
+    (frame := rows(("a\n\x1b[2Jb\u202f1.jpg", 1), ("c.zip", 0))).loc[1, "error"] = "c.zip/d\r.jpg is truncated"
+    assert list(lines(frame, 100))[1:] == [
+        "a??[2Jb\u202f1.jpg     0   30.0  25.0  41.5    10   20    110     120   0.90",
+        "c.zip          c.zip/d?.jpg is truncated",
+    ]
+
+
+def test_a_picture_that_is_named_twice_is_no_second_face() -> None:
+    assert [line.split()[0] for line in lines(rows(("a.jpg", 2), ("a.jpg", 1), ("b.jpg", 0), ("b.jpg", 0)), 100)] == [
+        *("path", "a.jpg", "1", "a.jpg", "b.jpg", "b.jpg")
+    ]
+
+
 def test_scores_have_two_decimals() -> None:
     frame = table([FaceRow("a.jpg", 0, [1, 2, 3, 4], 0.9)], np.array([[3.456], [3.0], [4.0]]))
     assert list(lines(frame, 40))[1] == "a.jpg     0   3.46  3.00  4.00   0.90"

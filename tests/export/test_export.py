@@ -21,6 +21,7 @@ from agecascade.errors import ModelError
 from agecascade.estimator import Estimator
 from agecascade.export import checking, export, exporting
 from agecascade.export.graph import write_onnx
+from agecascade.export.pictures import faces_of
 from agecascade.imaging import encode_image
 from agecascade.model_folder import read_card
 from fold_models import random_model
@@ -190,6 +191,18 @@ def test_what_cannot_be_exported_is_one_line(original: Path, in_onnx: Path, tmp_
     assert "unknown format 'onxx'; did you mean onnx" in refusal("--model", str(original), "--format", "onxx")
     assert "--check nowhere does not exist" in refusal("--model", str(original), "--check", "nowhere")
     assert "lies in" in refusal("--model", str(original), "--output", str(original / "out"))
+    (tmp_path / "text.jpg").write_text("text")
+    assert "text.jpg gives no face (" in (line := refusal("--model", str(original), "--check", str(tmp_path / "text.jpg")))
+    assert "its 4 bytes are no picture" in line
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    assert refusal("--model", str(original)).endswith("out has files in it; name a new folder\n")  # there is no --overwrite
+
+
+def test_an_archive_of_faces_is_read_as_predict_reads_it(original: Path, crops: Path, tmp_path: Path) -> None:
+    packed = Path(shutil.make_archive(str(tmp_path / "crops"), "zip", crops))
+    faces = faces_of(packed, read_card(original), "test", 5, Estimator.load(original), aligned=True)
+    assert (faces.what, faces.images.shape) == ("5 faces of crops.zip", (5, SIZE, SIZE, 3))
 
 
 def test_an_exported_folder_that_is_not_whole_is_one_line(in_onnx: Path, tmp_path: Path) -> None:

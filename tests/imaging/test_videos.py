@@ -111,7 +111,12 @@ def test_a_camera_without_a_picture_is_one_line(capture: Capture) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "line"), [("camera:93", "OpenCV finds no such camera"), ("camera:front", "a camera is named by its number, such as camera:0")]
+    ("name", "line"),
+    [
+        ("camera:93", "OpenCV finds no such camera"),
+        ("camera:front", "a camera is named by its number, such as camera:0"),
+        ("camera:99999999999", "a camera is named by its number, such as camera:0"),
+    ],
 )
 def test_a_camera_that_is_not_there_is_one_line(name: str, line: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(FaceError, match=f"{name}: {line}"):

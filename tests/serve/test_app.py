@@ -102,6 +102,8 @@ def test_a_form_of_several_pictures_gives_rows_in_their_order(client: TestClient
         ("threshold=18&challenge=16", png(), PNG, 422, "challenge: 16 is below the threshold 18"),
         ("challenge=18", png(), PNG, 422, "challenge: it goes with a threshold"),
         ("threshold=70", png(), PNG, 422, "threshold: 70 does not lie within the grid of the model, 14 to 21"),
+        ("treshold=18", png(), PNG, 422, "unknown parameter 'treshold'; did you mean threshold"),
+        ("threshold=18&threshold=16", png(), PNG, 422, "threshold: it is given 2 times; give it once"),
         ("distribution=perhaps", png(), PNG, 422, "distribution: input should be a valid boolean"),
     ],
 )
@@ -113,6 +115,13 @@ def test_what_cannot_be_answered_is_one_line(
     assert answer.json()["status"] == status
     assert line in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
+
+
+def test_a_parameter_in_the_form_is_told_where_it_belongs(client: TestClient) -> None:
+    answer = client.post("/predict", files={"x": png()}, data={"threshold": "18"})
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("threshold: a field of the form is not read; ask for it in the address")
+    assert client.post("/predict", files={"x": png()}, data={"send": "Send"}).status_code == 200
 
 
 def test_other_addresses_and_methods_say_what_there_is(client: TestClient) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from unicodedata import category
 
 import typer
 
@@ -49,6 +51,7 @@ def one_line(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:
+        _stand_in()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):  # a name that its encoding lacks must not end a command whose work is done
                 stream.reconfigure(errors="backslashreplace")
@@ -69,6 +72,13 @@ def one_line(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def _stand_in() -> None:
+    """Put the null device in the place of a stream that was closed before the start, as by `>&-`: Python has None there."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # as long as the command
+
+
 def fail(line: str) -> NoReturn:
     """Print the one line and exit; what still waits for a standard output that takes nothing is dropped."""
     try:
@@ -76,5 +86,11 @@ def fail(line: str) -> NoReturn:
     except OSError:
         with suppress(OSError):  # no file behind it, as in tests
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    typer.echo(f"error: {line}", err=True)
+    for part in f"error: {line}".split("\n"):  # several faults of params.yaml have a line each
+        typer.echo(harmless(part), err=True)
     raise typer.Exit(1) from None
+
+
+def harmless(text: str) -> str:
+    """A text without what breaks a line or commands a terminal: such a letter, of a file's name, is shown as a question mark."""
+    return "".join(letter if letter.isprintable() or category(letter) == "Zs" else "?" for letter in text)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agecascade.cli.command import app, one_line
-from agecascade.errors import AgecascadeError, ModelError, unknown_name
+from agecascade.errors import AgecascadeError, ModelError, OutputError, unknown_name
 
 
 @app.command()
@@ -33,6 +33,8 @@ def export(
     for name, folder in (("--calibrate", calibrate), ("--check", check)):
         if folder is not None and not folder.exists():
             raise ModelError(f"{name} {folder} does not exist; give a folder of faces")
+    if output.is_dir() and next(output.iterdir(), None) is not None:  # a file of another format would lie beside the new one
+        raise OutputError(f"--output {output} has files in it; name a new folder")
     target = UserFolder(output, [path for path in (model, calibrate, check) if path is not None])
     from agecascade.estimator import Estimator
     from agecascade.export import FORMATS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agecascade.cli.command import SOME_FAILED, STATUSES, app, one_line
-from agecascade.errors import FaceError
+from agecascade.cli.command import SOME_FAILED, STATUSES, app, harmless, one_line
+from agecascade.errors import FaceError, ModelError, OutputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,9 @@ Model = Annotated[
     typer.Option(
         readable=False, help="Folder with a model.json, or a parent with one model; folds are averaged. By default the released one."
     ),
+]
+TrainedModel = Annotated[
+    Path | None, typer.Option(readable=False, help="As of `predict`, but of a trained model: an exported one has no layers.")
 ]
 OldInput = Annotated[Path | None, typer.Option("--input", readable=False, hidden=True, help="The earlier form of INPUT.")]
 Aligned = Annotated[bool, typer.Option("--aligned", help="The pictures are face crops already; no face is searched for.")]
@@ -102,6 +106,7 @@ def predict(
     sources = _sources(inputs, source, every, frames)
     target = _target(output, sources, model)
     folder = _folder(draw, "--draw", sources, model, overwrite)
+    _refuse_output_among_drawn(output, draw)
     if explain_too and draw is None:
         raise FaceError("--explain: name with --draw the folder to write the maps into")
     from agecascade.estimator import Estimator
@@ -109,6 +114,8 @@ def predict(
     estimator = Estimator.load(model, device, max_side=max_side, min_score=min_score).set_params(batch_size=batch_size)
     # a threshold that the model cannot tell ends here, before the bar
     columns = estimator.columns(threshold, challenge, distribution=distribution, landmarks=landmarks, frame=sources.framed)
+    if explain_too:
+        _require_trained(estimator, "--explain")
     if estimator.note:
         typer.echo(f"warning: {estimator.note}", err=True)
     rows: Counter[str] = Counter()
@@ -126,7 +133,7 @@ def explain(
     output: Annotated[
         Path | None, typer.Option(readable=False, help="A new or empty folder: a picture for each face, and faces.csv.", show_default=False)
     ] = None,
-    model: Model = None,
+    model: TrainedModel = None,
     source: OldInput = None,
     kind: Annotated[
         list[str] | None,
@@ -152,10 +159,13 @@ def explain(
     target = _folder(output, "--output", sources, model, overwrite)
     assert target is not None
     from agecascade.estimator import Estimator
+
+    estimator = Estimator.load(model, device, max_side=max_side, min_score=min_score)
+    _require_trained(estimator, "explain")
     from agecascade.explain.photos import TABLE, Explainer
     from agecascade.io.user_output import UserOutput
 
-    explainer = Explainer(Estimator.load(model, device, max_side=max_side, min_score=min_score), kind or (), layer)
+    explainer = Explainer(estimator, kind or (), layer)
     rows: Counter[str] = Counter()
     with _bar(sources, "explain") as bar, target.opened() as folder:
         batches = explainer.batches(bar, folder, aligned, frame=sources.framed, workers=_workers(workers))
@@ -175,7 +185,7 @@ def _sources(inputs: list[str] | None, source: Path | None, every: int, frames: 
     from agecascade.imaging.sources import Sources
 
     if source is not None:
-        typer.echo("note: --input is the earlier form, and goes with the next version; write: agecascade predict INPUT...", err=True)
+        typer.echo("note: --input is the earlier form, and goes with the next version; name the INPUT without it", err=True)
     names = [*(inputs or []), *([str(source)] if source is not None else [])]
     if not names:
         raise typer.BadParameter("name pictures, folders, archives or videos", param_hint="INPUT...")
@@ -189,9 +199,13 @@ def _target(output: Path | None, sources: Sources, model: Path | None) -> UserOu
         from agecascade.cli.screen import Screen
 
         return Screen()
+    from agecascade import released
     from agecascade.io.user_output import UserOutput
 
-    return UserOutput(output, [*sources.paths, *_files_of(model)], folders=[] if model is None else [model])
+    if str(output) == "-" and sys.stdout.name == os.devnull:
+        raise OutputError("--output -: the standard output is closed; name a file")
+    package = Path(released.__file__).parent  # the model where none is named, and the detector
+    return UserOutput(output, [*sources.paths, *_files_of(model)], folders=[package, *([] if model is None else [model])])
 
 
 def _folder(typed: Path | None, option: str, sources: Sources, model: Path | None, overwrite: bool) -> Any:
@@ -201,6 +215,24 @@ def _folder(typed: Path | None, option: str, sources: Sources, model: Path | Non
     from agecascade.io.user_output import UserFolder
 
     return UserFolder(typed, [*sources.places, *([model] if model is not None else [])], overwrite, option)
+
+
+def _refuse_output_among_drawn(output: Path | None, draw: Path | None) -> None:
+    """Raise OutputError where the rows would be written into the new folder of --draw, which appears as a whole at the end."""
+    if output is None or draw is None or draw.exists():
+        return
+    rows, folder = (Path(os.path.realpath(path)) for path in (output, draw))
+    if rows.is_relative_to(folder) or folder.is_relative_to(rows):
+        raise OutputError(f"--output {output}: is in the way of --draw {draw}, a new folder; write the rows beside it")
+
+
+def _require_trained(estimator: Estimator, option: str) -> None:
+    """Raise ModelError where there are no layers to explain: before torch is asked for, which would not help."""
+    if any(fold.card.exported is not None for fold in estimator.folds):
+        raise ModelError(
+            f"{option}: an exported model, such as the one of the package, has no layers to look into; name a trained one "
+            "(--model models/<step>/<row>)"
+        )
 
 
 def _workers(given: int | None) -> int:
@@ -277,4 +309,4 @@ def _counted(frames: Iterator[pd.DataFrame], rows: Counter[str]) -> Iterator[pd.
         yield frame
     if rows["pictures"] and rows["failed"] == rows["pictures"]:
         several = f"none of {rows['pictures']} pictures could be read; the first: " if rows["pictures"] > 1 else ""
-        raise FaceError(f"{several}{first}")
+        raise FaceError(f"{several}{harmless(first)}")

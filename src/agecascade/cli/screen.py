@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from agecascade.cli.command import harmless
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -69,7 +71,7 @@ def lines(frame: pd.DataFrame, width: int) -> Iterator[str]:
         cells = [" " * (column.width - _columns(column.cells[i])) + column.cells[i] for column in numbers]
         if isinstance(error, str):
             keep = 1 + ("frame" in frame)
-            cells = [*(cells[:keep] if cells[keep - 1].strip() else []), error]
+            cells = [*(cells[:keep] if cells[keep - 1].strip() else []), harmless(error)]
         yield _shortened("  ".join([_padded(name, left), *cells]).rstrip(), max(width, left + 20))
 
 
@@ -95,7 +97,8 @@ def _names(frame: pd.DataFrame) -> list[str]:
     """The path of each row, empty below the first row of a picture, without the folder that all of them lie in."""
     paths = frame["path"].tolist()
     pictures = list(zip(paths, frame["frame"].astype(object) if "frame" in frame else paths, strict=True))
-    return [path if i == 0 or pictures[i] != pictures[i - 1] else "" for i, path in enumerate(paths)]
+    further = frame["face"].gt(0).fillna(False).tolist()  # of a picture that is named twice, the first face shows where it begins again
+    return [harmless(path) if i == 0 or pictures[i] != pictures[i - 1] or not further[i] else "" for i, path in enumerate(paths)]
 
 
 def _columns(text: str) -> int:

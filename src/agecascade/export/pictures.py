@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from agecascade.errors import FaceError
 from agecascade.estimator import Estimator
 from agecascade.imaging import Image
+from agecascade.imaging.sources import Sources
 from agecascade.loading import load_faces, resized
 from agecascade.model_card import ModelCard
 
@@ -30,16 +30,25 @@ class Crops:
 
 
 def faces_of(source: Path, card: ModelCard, role: str, most: int, estimator: Estimator, aligned: bool) -> Crops:
-    """At most so many faces of an aligned folder (part-*.parquet), those of `role` where its split lies beside it, or of photos.
+    """At most so many faces of an aligned folder (part-*.parquet), those of `role` where its split lies beside it, or of pictures.
 
-    role: train or test. aligned: the photos are crops. Raises FaceError where there is no face.
+    source: also what `predict` reads: a photo, an archive, a video. role: train or test. aligned: the photos are crops. Raises FaceError
+    where there is no face.
     """
     if next(source.glob("part-*.parquet"), None) is not None:
         return _of_data_set(source, card, role, most)
-    rows = (row for batch in estimator.face_batches(source, aligned) for row in batch if row.crop is not None)
-    crops = [resized(row.crop, card.image_size) for row in islice(rows, most) if row.crop is not None]
+    rows = (row for batch in estimator.face_batches(Sources([source]), aligned) for row in batch)
+    crops: list[Image] = []
+    errors: list[str] = []
+    for row in rows:
+        if row.crop is None:
+            errors.append(f"{row.path}: {row.error}")
+        elif len(crops) < most:
+            crops.append(resized(row.crop, card.image_size))
+        else:
+            break
     if not crops:
-        raise FaceError(f"{source} has no face; give photos with faces, or the folder data/aligned/<name> of a study")
+        raise FaceError(f"{source} gives no face ({errors[0]}); give photos with faces, or the folder data/aligned/<name> of a study")
     return Crops(np.stack(crops), None, f"{len(crops)} faces of {source.name}")
 
 

@@ -18,6 +18,7 @@ SUFFIXES = (
     *(".3gp", ".3g2", ".mts", ".m2ts", ".mjpeg", ".mjpg"),
 )
 CAMERA = "camera:"
+LONGEST_NUMBER = 4  # digits; OpenCV takes numbers of hundreds as the kind of a camera
 WARM_UP = 5  # frames of a camera that are dropped: it finds its exposure
 LACKING = 0.02  # share of the announced frames that a sound video may lack: containers estimate
 
@@ -44,7 +45,7 @@ def frames_of(path: str, every: int, most: int | None) -> Iterator[Named]:
 def camera_frames(name: str, every: int, most: int) -> Iterator[Named]:
     """So many frames of `camera:N`, every n-th. Raises FaceError where OpenCV finds no such camera, or it gives no picture."""
     number = name.removeprefix(CAMERA)
-    if not (number.isascii() and number.isdigit()):
+    if not (number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER):
         raise FaceError(f"{printable(name)}: a camera is named by its number, such as {CAMERA}0")
     with _quiet():
         capture = cv2.VideoCapture(int(number))

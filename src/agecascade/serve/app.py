@@ -16,10 +16,11 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 import agecascade
+from agecascade.errors import unknown_name
 from agecascade.serve import replies
 from agecascade.serve.counters import Counters
 from agecascade.serve.guard import Guard
-from agecascade.serve.jobs import Question
+from agecascade.serve.jobs import PARAMETERS, Question
 from agecascade.serve.refusals import Refusal
 from agecascade.serve.service import Service
 from agecascade.serve.uploads import ClientGone
@@ -80,6 +81,7 @@ def _add_predict(app: FastAPI, service: Service, counters: Counters | None) -> N
         """Ages of all faces in one or several pictures, one row for each face, or for a picture without one."""
         begun, status = time.monotonic(), 500
         try:
+            _refuse_others(request)
             question = Question(threshold, challenge, distribution, maps)
             reply = await service.reply(request, question, counters.answered if counters else lambda pictures, faces: None)
             status = 200
@@ -96,6 +98,16 @@ def _add_predict(app: FastAPI, service: Service, counters: Counters | None) -> N
         finally:
             if counters:
                 counters.request(status, time.monotonic() - begun)
+
+
+def _refuse_others(request: Request) -> None:
+    """Raise Refusal (422) for a parameter that there is not, or twice: the answer would be to another question."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        if name not in PARAMETERS:
+            raise Refusal(422, unknown_name("parameter", name[:80], PARAMETERS))
+        if given.count(name) > 1:
+            raise Refusal(422, f"{name}: it is given {given.count(name)} times; give it once")
 
 
 def _add_health(app: FastAPI, service: Service) -> None:

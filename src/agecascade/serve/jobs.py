@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import accumulate
 from typing import Any
 
@@ -30,6 +30,9 @@ class Question:
     challenge: float | None = None
     distribution: bool = False
     maps: bool = False
+
+
+PARAMETERS = tuple(part.name for part in fields(Question))  # of a request
 
 
 @dataclass(eq=False)

@@ -12,6 +12,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from agecascade.errors import FaceError
 from agecascade.io.places import printable
+from agecascade.serve.jobs import PARAMETERS
 from agecascade.serve.limits import Limits
 from agecascade.serve.refusals import Refusal
 
@@ -174,6 +175,8 @@ class _Form:
         options = parse_options_header(self._disposition.encode("utf-8").decode("latin-1"))[1]
         if b"filename" not in options:
             self._fields += 1
+            if (name := options.get(b"name", b"").decode("utf-8", "replace")) in PARAMETERS:
+                raise Refusal(422, f"{name}: a field of the form is not read; ask for it in the address, POST /predict?{name}=...")
             if self._fields > _FIELDS:
                 raise Refusal(413, f"the form has more than {_FIELDS} fields that are no files")
             return
