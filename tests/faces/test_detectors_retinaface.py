@@ -347,7 +347,7 @@ def test_the_package_comes_with_the_project_and_without_what_it_asks_for_in_vain
     assert {"retinaface-pytorch", "opencv-python-headless"} <= names
     assert not names & {"opencv-python", "streamlit", "scikit-image", "imagecorruptions"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert any(each.startswith("retinaface-pytorch") for each in project["project"]["dependencies"])
+    assert any(each.startswith("retinaface-pytorch") for each in project["project"]["optional-dependencies"]["pipeline"])
 
 
 def test_the_rest_of_the_package_works_without_it() -> None:

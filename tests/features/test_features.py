@@ -18,7 +18,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from agecascade import model_folder, models, params
+from agecascade import model_card, models, params
 from agecascade.errors import ParamsError, RegressorError
 from agecascade.features import Features, load_features, write_features
 from agecascade.features.layers import layer, layer_names, network_features
@@ -227,7 +227,7 @@ def test_the_stage_writes_what_the_params_describe(work: Path):
     assert (deviations.feature <= hand_made.feature).all()  # responses are positive: their deviation is below the largest
     card = json.loads((next((work / "models" / "scratch").glob("*/fold0")) / "model.json").read_text())
     assert card["step"] == "scratch"
-    assert card["format"] == model_folder.FORMAT
+    assert card["format"] == model_card.FORMAT
 
 
 def test_the_stage_names_the_key_of_a_lost_layer(work: Path):

@@ -166,7 +166,15 @@ def test_the_card_tells_how_faces_are_found_in_training_and_in_use(study: Params
     content["align"] |= {
         "crop": "box",
         "margin": 0.4,
-        "detection": {"network": "mobilenet0.25", "min_score": 0.6, "max_side": 320, "pyramid": 1, "rotations": [90.0], "scales": [0.5]},
+        "detection": {
+            "network": "mobilenet0.25",
+            "runtime": "onnxruntime",
+            "min_score": 0.6,
+            "max_side": 320,
+            "pyramid": 1,
+            "rotations": [90.0],
+            "scales": [0.5],
+        },
     }
     for dataset in content["datasets"].values():
         dataset["detector"] = trained_with
