@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def write_params(**changes: Any) -> None:
     content["explain"]["target"] |= changes
     with written_beside("params.yaml") as temporary:
         temporary.write_text(dump_yaml(content))
+
+
+def test_a_network_of_scores_is_not_asked_for_ages(work: Path) -> None:
+    row = params.check(sample_params()).main_row.name
+    model = random_model(grid=6, step="agedb")  # scores of 0 to 5
+    shutil.rmtree(Path("models", "agedb", row))
+    save(Path("models", "agedb", row, "fold0"), model.network, model.card, [])
+    write_params(kinds=["grad_cam"])
+    stage.main("target")
+    content = json.loads(Path("metrics/explain/target.json").read_text())
+    assert set(content["grad_cam"]["means"]) == {"before, predicted", "after, predicted", "after, true"}
 
 
 def test_the_stage_writes_figures_and_pictures(work: Path) -> None:

@@ -80,7 +80,7 @@ def _grad_cam(path: Path, name: str, explained: Explained, settings: Explain) ->
         panels += [Panel(explained.images[i], kind if place == 0 else "", cams[place]) for kind, cams in maps.items()]
         rows.append(("", panels))
     steps = f"before: {settings.before}, after: {settings.step}" if settings.before else f"step {settings.step}"
-    what = "predicted and true age" if explained.of_ages else "predicted value"
+    what = "predicted and true label" if explained.of_ages else "predicted value"
     sheet(path, f"{name}: Grad-CAM, {what}; layer {settings.layer}; {steps}", rows)
 
 

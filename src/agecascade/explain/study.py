@@ -22,6 +22,7 @@ from agecascade.loading.pictures import take
 from agecascade.params import Explain, Params
 from agecascade.runtimes import torch_runtime
 from agecascade.runtimes.torch_runtime import TorchModel
+from agecascade.schema import are_ages
 
 
 def explain(params: Params, name: str, data: Path, models: Path, plots: Path) -> dict[str, Any]:
@@ -102,8 +103,15 @@ def _add_cams(explained: Explained, model: TorchModel, before: TorchModel | None
         if network is None:
             continue
         asked = {"predicted": None, "true": explained.label} if grad_cam.scores_of_ages(network) else {"value": None}
+        if not of_one_kind(network, model):
+            asked.pop("true", None)
         for target, ages in asked.items():
             explained.cams[f"{when}, {target}"] = grad_cam.grad_cam(network, explained.images, settings.layer, ages)
+
+
+def of_one_kind(before: TorchModel, model: TorchModel) -> bool:
+    """Whether both steps learned ages, or both scores: a network of ages has no score of an attractiveness of 7.5."""
+    return are_ages(before.card.grid) == are_ages(model.card.grid)
 
 
 def _add_occlusion(explained: Explained, model: TorchModel, before: TorchModel | None, settings: Explain) -> None:
