@@ -7,7 +7,7 @@ RUN pip wheel --no-cache-dir --wheel-dir /wheels ".[serve,heic]"
 
 FROM python:3.12-slim
 COPY --from=wheels /wheels /wheels
-RUN pip install --no-cache-dir --no-index --find-links /wheels "agecascade[serve,heic]" \
+RUN pip install --no-cache-dir /wheels/*.whl \
     && rm -r /wheels \
     && useradd --system --no-create-home --uid 10001 agecascade
 USER 10001

@@ -13,7 +13,7 @@ from agecascade import params
 from agecascade.evaluation.tracked import log_evaluation
 from agecascade.report.page import write_report
 from agecascade.tracking_store import runs_address, tracking_uri
-from browser import executable, mlflow_pages
+from browser import launched, mlflow_pages
 from finished import write_finished
 from places import ROOT, sample_params
 
@@ -23,13 +23,8 @@ WAIT = 120_000  # milliseconds
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    path = executable()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from agecascade.imaging import decode_image, encode_image
-from browser import executable
+from browser import launched
 from images import noise
 from model_folders import CROP, write_model
 from served import Served, served
@@ -30,13 +30,8 @@ VIEWS = {
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    path = executable()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -59,11 +59,17 @@ def test_a_batch_is_bounded() -> None:
     jobs.stop(20)
 
 
-def test_a_bad_request_fails_alone() -> None:
+def at_work() -> tuple[Echo, Jobs]:
+    """Jobs that have begun with one of them, so that all that follow wait together."""
     echo = Echo()
     jobs = Jobs(echo, places=9)
     jobs.put(Job([b"0"]))
     assert echo.called.wait(20)
+    return echo, jobs
+
+
+def test_a_bad_request_fails_alone() -> None:
+    echo, jobs = at_work()
     bad, good = Job([b"bad"]), Job([b"good"])
     jobs.put(bad)
     jobs.put(good)
@@ -76,10 +82,7 @@ def test_a_bad_request_fails_alone() -> None:
 
 
 def test_a_withdrawn_job_is_not_answered() -> None:
-    echo = Echo()
-    jobs = Jobs(echo, places=9)
-    jobs.put(Job([b"0"]))
-    assert echo.called.wait(20)
+    echo, jobs = at_work()
     withdrawn, kept = Job([b"withdrawn"]), Job([b"kept"])
     jobs.put(withdrawn)
     jobs.put(kept)

@@ -61,12 +61,18 @@ def test_a_client_that_sends_too_much_gets_to_read_why(server: Served) -> None:
         connection.close()
 
 
-def test_a_slow_client_is_let_go_and_keeps_no_other_waiting(server: Served) -> None:
+def half_sent(server: Served) -> http.client.HTTPConnection:
+    """A connection whose request announces 1,000 bytes, and has sent one."""
     connection = connected(server)
     connection.putrequest("POST", "/predict")
     connection.putheader("Content-Type", "image/png")
     connection.putheader("Content-Length", "1000")
     connection.endheaders(b"x")
+    return connection
+
+
+def test_a_slow_client_is_let_go_and_keeps_no_other_waiting(server: Served) -> None:
+    connection = half_sent(server)
     begun = time.monotonic()
     assert server.ask(picture())[0] == 200
     answer = connection.getresponse()
@@ -77,12 +83,7 @@ def test_a_slow_client_is_let_go_and_keeps_no_other_waiting(server: Served) -> N
 
 
 def test_a_client_that_leaves_gives_its_place_back(server: Served) -> None:
-    connection = connected(server)
-    connection.putrequest("POST", "/predict")
-    connection.putheader("Content-Type", "image/png")
-    connection.putheader("Content-Length", "1000")
-    connection.endheaders(b"x")
-    connection.close()
+    half_sent(server).close()
     end = time.monotonic() + 1.5  # before its time is over
     while server.health["requests_under_way"]:
         assert time.monotonic() < end

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,18 @@ def executable() -> str:
     if found is None:
         pytest.skip("no browser: `apt-get install chromium`, or name one in AGECASCADE_BROWSER")
     return found
+
+
+@contextmanager
+def launched() -> Iterator[Any]:
+    """A headless browser, as Playwright drives it."""
+    path = executable()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from agecascade import datasets
+from agecascade.evaluation.tables import to_markdown
 from agecascade.plots.numbers import number_text
 from agecascade.report.sections import Sources
 
@@ -57,7 +58,7 @@ def threshold_lines(sources: Sources, step: str, row: str) -> Iterator[str]:
     yield f"Legal age {legal:g}: who is estimated below T is asked for a proof of age, everybody else passes."
     yield ""
     yield from _table(
-        ["decides", "T", "T was chosen on", "minors who pass", "95 % CI", "adults who are asked", "95 % CI"],
+        ["decides", "T", "T was chosen on", "minors who pass", "minors, 95 % CI", "adults who are asked", "adults, 95 % CI"],
         [
             [
                 WAYS.get(line["decides"], line["decides"]),
@@ -78,7 +79,7 @@ def failure_lines(sources: Sources, step: str, row: str, unit: str) -> Iterator[
     slices = _read(sources, "slices")
     if slices is None or not _is_main(sources, step, row):
         return
-    worse = slices[(slices["n"] >= FEWEST) & (slices["difference"] > 0) & (slices["p (Holm)"] < 0.05)]
+    worse = slices[(slices["n"] >= FEWEST) & (slices["difference"] > 0) & (slices["p (Holm)"] < 1 - sources.params.evaluate.confidence)]
     for line in worse.sort_values("difference", ascending=False).head(MOST_FAILURES).to_dict("records"):
         yield (
             f"- {line['attribute']} {line['slice']}: MAE {number_text(line['MAE'])} {unit} over {line['n']} pictures, "
@@ -100,19 +101,17 @@ def _read(sources: Sources, name: str) -> pd.DataFrame | None:
 
 def _held(sources: Sources, step: str, row: str) -> dict[str, str]:
     """{band: share of labels that its intervals hold}."""
-    coverage, parts = _read(sources, "coverage"), (sources.params.evaluate.coverage, row.partition("-")[0])
-    if coverage is None or not _is_main(sources, step, row):
+    coverage, main = _read(sources, "coverage"), sources.params.main_row
+    column = f"conformal {sources.params.evaluate.coverage:g} held"
+    if coverage is None or column not in coverage or not _is_main(sources, step, row):
         return {}
-    column, chain = f"conformal {parts[0]:g} held", " > ".join(sources.params.chain(step))
-    own = coverage[(coverage["method"] == parts[1]) & (coverage["cascade"] == chain)] if column in coverage else coverage.head(0)
-    return {str(band): _percent(share) for band, share in zip(own["band"], own.get(column, ()), strict=False)}
+    wanted = {**main._asdict(), "cascade": " > ".join(sources.params.chain(step))}  # method, backbone, seed
+    own = coverage[(coverage[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    return {band: _percent(share) for band, share in zip(own["band"], own[column], strict=True)}
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    yield f"| {' | '.join(columns)} |"
-    yield f"| {' | '.join('---' for _ in columns)} |"
-    for row in rows:
-        yield f"| {' | '.join(map(str, row))} |"
+    yield from to_markdown(pd.DataFrame(rows, columns=list(columns))).splitlines()
 
 
 def _percent(share: float) -> str:
