@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,21 +27,23 @@ CALIBRATION = 512  # faces; more change the ranges little
 COMPARED = 64  # of these, for the table of layers
 BATCH = 16
 _WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
-_QUANTISED = ["Conv", "Gemm", "MatMul", "MaxPool", "Add", "GlobalAveragePool", "AveragePool"]
+_QUANTISED = ["Conv", "Relu", "Gemm", "MatMul", "MaxPool", "Add", "GlobalAveragePool", "AveragePool"]
 
 
 def quantise(source: Path, target: Path, crops: Image) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Write an ONNX file with integers; returns how it was calibrated, and of each layer the signal to noise in dB.
 
     crops: (N, S, S, 3) faces of the training set. Weights are signed, with a scale for each output channel, activations are signed
-    with one, by their smallest and largest values. The first layer stays in single precision: its input of three channels costs most
-    (on UTKFace MAE rises by 0.019 years in place of 0.041, in two thirds of the time), and so does what follows the last layer.
+    with one, by their smallest and largest values. The first layer stays in single precision: with its input of three channels as integers,
+    single ages of UTKFace are up to 2.2 years off in place of 0.9, and a face of 224 pixels takes 1.2 times as long. So does what follows
+    the last layer.
     """
     kept = _kept(source)
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")
         level = logging.getLogger().level
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        _rectify_first(source, prepared)
+        quant_pre_process(str(prepared), str(prepared), skip_symbolic_shape=True)
         logging.getLogger().setLevel(level)
         quantize_static(
             str(prepared), str(target), _Reader(crops), quant_format=QuantFormat.QDQ, per_channel=True,
@@ -61,6 +64,21 @@ class _Reader(CalibrationDataReader):
     def get_next(self) -> dict[str, Image] | None:
         batch = next(self._batches, None)
         return None if batch is None else {INPUT: batch}
+
+
+def _rectify_first(source: Path, target: Path) -> None:
+    """Let a ReLU that follows a max pooling precede it, which has the same result: behind a layer with weights it then costs nothing."""
+    model = onnx.load(source)
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    pools = {node.output[0]: node for node in model.graph.node if node.op_type == "MaxPool"}
+    for node in model.graph.node:
+        pool = pools.get(node.input[0]) if node.op_type == "Relu" else None
+        if pool is not None and readers[pool.output[0]] == 1:
+            node.attribute.extend(pool.attribute)
+            del pool.attribute[:]
+            pool.op_type, node.op_type = "Relu", "MaxPool"
+            pool.name, node.name = node.name, pool.name
+    onnx.save(model, target)
 
 
 def _kept(path: Path) -> list[str]:
