@@ -1,6 +1,7 @@
 """Check that a model in use has the error of its table: `agecascade predict --aligned` on a study's test pictures, against its predictions.
 
-usage: uv run python benchmarks/agreement.py STEP [--row ROW] [--model FOLDER]    after `dvc repro` of a study whose data set is published as crops
+usage: uv run python benchmarks/agreement.py STEP [--row ROW] [--model FOLDER]
+After `dvc repro` of a study whose data set is published as crops.
 The pictures come from the publisher's archive and go through the command line, as a user's would; of a split of several folds, the
 first fold's model is used, or that of --model, such as an exported one. The last line printed is one JSON object: pictures, table_mae,
 use_mae, difference of the two, largest_difference of a prediction, coverage.
@@ -56,7 +57,16 @@ def in_use(model: Path, raw: Path, members: set[str]) -> pd.DataFrame:
                     path.write_bytes(member.read())
                     paths[str(path)] = member.name
         output = Path(folder, "ages.csv")
-        command = [str(Path(sys.executable).with_name("agecascade")), "predict", folder, "--model", str(model), "--output", str(output), "--aligned"]
+        command = [
+            str(Path(sys.executable).with_name("agecascade")),
+            "predict",
+            folder,
+            "--model",
+            str(model),
+            "--output",
+            str(output),
+            "--aligned",
+        ]
         subprocess.run(command, check=True, stdout=sys.stderr)
         predictions = pd.read_csv(output)
     return predictions.assign(member=predictions["path"].map(paths))[["member", "value", "low", "high"]]

@@ -139,7 +139,7 @@ def test_integers_and_openvino(original: Path, crops: Path, tmp_path: Path) -> N
     graph = onnx.load(integers / "model.onnx").graph
     kinds = [node.op_type for node in graph.node]
     makers = {name: node.op_type for node in graph.node for name in node.output}
-    assert {makers[node.input[0]] for node in graph.node if node.op_type == "Relu"} == {"Conv"}  # one operation of ONNX Runtime, also at a pool
+    assert {makers[node.input[0]] for node in graph.node if node.op_type == "Relu"} == {"Conv"}  # also where a pool is
     assert "QuantizeLinear" in kinds
     assert "QLinearConv" not in kinds
     pytest.importorskip("openvino")

@@ -15,15 +15,15 @@ from agecascade.export.pictures import faces_of
 from agecascade.model_folder import read_card
 
 pytestmark = pytest.mark.slow
-STEP, DATA = "utkface", "utkface"
+STEP, DATA = "age_0_116", "utkface"
 
 
 @pytest.fixture(scope="module")
 def study() -> Path:
-    """The folder of a finished study whose step `utkface` was trained and tested on UTKFace."""
+    """The folder of a finished study whose step `age_0_116` (of `released`, say) was trained and tested on UTKFace."""
     folder = Path(os.environ.get("AGECASCADE_STUDY", "nowhere"))
     if not (folder / "data" / "predictions" / STEP).is_dir():
-        pytest.skip("AGECASCADE_STUDY names no folder of a finished study with a step utkface on UTKFace")
+        pytest.skip("AGECASCADE_STUDY names no folder of a finished study with a step age_0_116 on UTKFace")
     return folder
 
 
