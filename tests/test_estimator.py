@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import shutil
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +18,11 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from sklearn.base import clone
 from sklearn.metrics import mean_absolute_error
 
 import agecascade
+from agecascade import released
 from agecascade.age_thresholds import AgeCheck
 from agecascade.conformal import Interval
 from agecascade.errors import FaceError, ModelError
@@ -609,10 +613,49 @@ def test_settings_are_read_and_changed_as_in_scikit_learn() -> None:
         ({"min_scores": 1}, "unknown setting of an Estimator 'min_scores'; did you mean min_score"),
         ({"min_score": 2.0}, "min_score: .* found 2.0"),
         ({"batch_size": 0.5}, "batch_size: a whole number of 1 or more is wanted, found 0.5"),
+        ({"batch_size": True}, "batch_size: a whole number of 1 or more is wanted, found True"),
+        ({"max_megapixels": "7"}, "max_megapixels is above 0"),
     ):
         with pytest.raises(FaceError, match=line):
             estimator.set_params(**{"max_megapixels": 7, **wrong})
     assert estimator.max_megapixels == 100  # nothing is changed by half
+    copied = clone(estimator).set_params(batch_size=9)
+    assert (copied.get_params()["batch_size"], estimator.get_params()["batch_size"]) == (9, 8)
+    assert copied.folds is estimator.folds
+
+
+def test_another_process_reads_the_same_folder(tmp_path: Path) -> None:
+    write_model(tmp_path / "fold0", 2)
+    estimator = Estimator.load(tmp_path, min_score=0.5).set_params(batch_size=3)
+    copied = pickle.loads(pickle.dumps(estimator))  # made here
+    assert copied.get_params() == estimator.get_params()
+    pictures = [noise(number, SIZE, SIZE) for number in range(4)]
+    np.testing.assert_array_equal(copied.ages(pictures, aligned=True), estimator.ages(pictures, aligned=True))
+    with pytest.raises(TypeError, match=r"use Estimator\.load"):
+        pickle.dumps(brightness()[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"threshold": "18"}, "threshold: a number is wanted, found '18'"),
+        ({"threshold": 18, "challenge": "x"}, "challenge: a number is wanted, found 'x'"),
+        ({"workers": "2"}, "workers: a whole number of 1 or more is wanted, found '2'"),
+        ({"workers": 0}, "workers: a whole number of 1 or more is wanted, found 0"),
+    ],
+)
+def test_an_option_of_a_wrong_kind_is_one_line(options: dict[str, Any], line: str) -> None:
+    with pytest.raises((FaceError, ModelError), match=line):
+        brightness()[0].predict(noise(0, SIZE, SIZE), aligned=True, **options)
+
+
+def test_a_damaged_model_of_the_package_is_no_reason_to_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(released.folder(), tmp_path / "released")
+    (tmp_path / "released" / "model.json").write_text("{")
+    monkeypatch.setattr(released, "folder", lambda: tmp_path / "released")
+    with pytest.raises(ModelError, match="it comes with the package: install agecascade again") as error:
+        Estimator.load()
+    assert "train" not in str(error.value)
 
 
 def test_a_failure_in_a_worker_is_raised_where_it_is_read() -> None:
@@ -622,7 +665,7 @@ def test_a_failure_in_a_worker_is_raised_where_it_is_read() -> None:
 
     with pytest.raises(FaceError, match="the camera is gone"):
         brightness()[0].predict(pictures(), aligned=True, workers=3)
-    with pytest.raises(FaceError, match="workers: 1 or more is wanted, found 0"):
+    with pytest.raises(FaceError, match="workers: a whole number of 1 or more is wanted, found 0"):
         brightness()[0].predict([], workers=0)
 
 

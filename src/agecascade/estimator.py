@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import numbers
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from agecascade.errors import FaceError, ModelError, unknown_name
 from agecascade.faces.crops import Frame
 from agecascade.faces.detection import Finder, create_finder
 from agecascade.faces.face import Image
-from agecascade.faces.photos import changed, checked_limits, in_photos
+from agecascade.faces.photos import changed, checked_limits, in_photos, whole_number
 from agecascade.faces.rows import COLUMNS, OF_THRESHOLD, Columns, FaceRow, reduced, rows_of, table
 from agecascade.imaging.inputs import Named, named_pictures, opened
 from agecascade.io.threads import in_order
@@ -62,6 +64,7 @@ class Estimator:
         self.detection = detection or Detection()
         self.max_megapixels, self.batch_size = checked_limits(max_megapixels, batch_size)
         self.note = note  # what every row says of this model
+        self._source: tuple[Path | str | None, str | None] | None = None  # what `load` was given, for a copy in another process
 
     @classmethod
     def load(
@@ -87,7 +90,24 @@ class Estimator:
         crop = folds[0].card.crop
         detector = crop.detector if crop.repeatable else None
         note = note_on_drawn([fold.card for fold in folds])
-        return cls(folds, detector, in_photos(crop.detection, crop.trained_with, max_side, min_score), note=note)
+        estimator = cls(folds, detector, in_photos(crop.detection, crop.trained_with, max_side, min_score), note=note)
+        estimator._source = (Path(folder).absolute() if folder is not None and registry_address(folder) is None else folder, device)
+        return estimator
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes: where it was loaded from, and its settings; the folder is read there, and must be there still."""
+        if self._source is None:
+            raise TypeError("an Estimator is pickled by the folder that it was loaded from; this one was made of folds: use Estimator.load")
+        return _reloaded, (*self._source, self.get_params())
+
+    def __sklearn_clone__(self) -> Estimator:
+        """A copy with settings of its own; the networks, which nothing changes, are shared. scikit-learn's `clone` asks for it."""
+        return copy.copy(self)
+
+    def __copy__(self) -> Estimator:
+        other = Estimator(self.folds, self.detector, self.detection, self.max_megapixels, self.batch_size, self.note)
+        other._source = self._source
+        return other
 
     def predict(
         self,
@@ -184,6 +204,9 @@ class Estimator:
             if challenge is not None:
                 raise ModelError("challenge: it goes with a threshold, the legal age (--threshold, threshold=); give both")
             return None
+        for name, value in (("threshold", threshold), ("challenge", challenge)):
+            if not isinstance(value, numbers.Real | None) or isinstance(value, bool):
+                raise ModelError(f"{name}: a number is wanted, found {value!r}")
         check = AgeCheck(float(threshold), None if challenge is None else float(challenge))
         check.require(self.folds[0].card.grid, all(fold.card.interval is not None for fold in self.folds))
         return check
@@ -193,8 +216,7 @@ class Estimator:
 
         shown: pixels of the longer side to which each picture is reduced and kept in its rows, for drawing.
         """
-        if not workers >= 1:
-            raise FaceError(f"workers: 1 or more is wanted, found {workers}")
+        whole_number("workers", workers)
         if isinstance(images, str) and not images.strip():  # a variable that was never set; Path("") is the working folder
             raise FaceError("an empty name is no picture and no folder")
         batch = self._finder(aligned).batch  # raises before any picture is read
@@ -269,13 +291,21 @@ class Estimator:
         return np.mean(rows, axis=0), np.mean(known, axis=0)
 
 
+def _reloaded(folder: Path | str | None, device: str | None, settings: dict[str, Any]) -> Estimator:
+    return Estimator.load(folder, device).set_params(**settings)
+
+
 @contextmanager
 def _local(folder: Path | str | None) -> Iterator[Path]:
     """The folder of a model while it is read: the released one, one of MLflow's registry, or the one that is named. Raises ModelError."""
     if isinstance(folder, str) and not folder.strip():
         raise ModelError("an empty name is no model; name its folder, or None for the one that comes with the package")
     if folder is None:
-        yield released.folder()
+        try:
+            yield released.folder()
+        except ModelError as error:  # whose advice is to train or to export it
+            fault = str(error).rpartition(";")[0]
+            raise ModelError(f"{fault}; it comes with the package: install agecascade again, or name another model") from None
     elif (address := registry_address(folder)) is not None:
         from agecascade.registered import registered_folder
 

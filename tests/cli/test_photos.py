@@ -253,13 +253,14 @@ def test_workers_and_batches_change_no_row(work: Path, workers: int) -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--workers", 0], "workers: 1 or more is wanted, found 0"),
+        (["--workers", 0], "workers: a whole number of 1 or more is wanted, found 0"),
         (["--batch-size", 0], "batch_size: a whole number of 1 or more is wanted, found 0"),
         (["--every", 0], "--every and --frames: 1 or more is wanted, found 0"),
         (["--device", "abacus"], "device 'abacus'"),
         (["--explain"], "--explain: name with --draw the folder"),
         (["--draw", "photos"], "--draw photos: lies in photos, which is read"),
         (["--draw", "full"], "--draw full has files in it; name a new folder, or say --overwrite"),
+        (["--overwrite"], "--overwrite: is of the pictures that --draw writes"),
         (["--draw", "broken.jpg"], "--draw broken.jpg is no folder"),
         (["--draw", "new", "--output", "new/a.csv"], "--output new/a.csv: is in the way of --draw new, a new folder"),
         (["--draw", "a.csv"], "--output a.csv: is in the way of --draw a.csv, a new folder"),
@@ -273,6 +274,13 @@ def test_an_option_that_cannot_be_is_one_line(work: Path, options: list[object],
     assert result.stderr.splitlines()[-1].startswith(f"error: {line}")
     assert not (work / "a.csv").exists()
     assert [path.name for path in (work / "full").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("options", [["--model", ""], ["--model="], ["--output", " "], ["--draw", ""]])
+def test_an_empty_value_is_not_the_working_folder(work: Path, options: list[str]) -> None:
+    result = CliRunner().invoke(app, ["predict", "photos", *options])
+    assert result.exit_code == 2
+    assert f"{options[0].rstrip('=')}: its value is empty" in result.stderr
 
 
 def test_the_decision_colours_the_box_and_drawn_pictures_have_names_of_their_own(work: Path) -> None:

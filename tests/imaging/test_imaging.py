@@ -278,6 +278,8 @@ def test_part_of_a_heic_or_avif_is_none(share: float) -> None:
 def test_numbers_without_black_and_white_are_no_picture() -> None:
     with pytest.raises(FaceError, match="floating-point"):
         from_pillow(Pillow.fromarray(np.zeros((4, 4), np.float32)))
+    with pytest.raises(FaceError, match="floating-point"):
+        decode_image(written(Pillow.fromarray(np.zeros((4, 4), np.float32)), "TIFF"))
 
 
 @pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "HEIF"])

@@ -118,7 +118,8 @@ def test_a_camera_without_a_picture_is_one_line(capture: Capture) -> None:
         ("camera:99999999999", "a camera is named by its number, such as camera:0"),
     ],
 )
-def test_a_camera_that_is_not_there_is_one_line(name: str, line: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_camera_that_is_not_there_is_one_line(name: str, line: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(FaceError, match=f"{name}: {line}"):
-        list(Sources([name]))
+        Sources([tmp_path, name])  # before a picture of another input is read
     assert capfd.readouterr().err == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 from unicodedata import category
 
 import typer
+from typer.core import TyperGroup
 
 from agecascade import __version__
 from agecascade.errors import AgecascadeError, os_error_line
@@ -24,7 +26,19 @@ STATUSES = (
 )
 SOME_FAILED = 3
 
+
+class _Commands(TyperGroup):
+    """The commands, none of whose options means anything by an empty value: a path of it would be the working folder."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        for before, value in itertools.pairwise([*args, "-"]):
+            if before.startswith("--") and (before.endswith("=") or not value.strip()):  # a variable that was never set
+                ctx.fail(f"{before.rstrip('=')}: its value is empty")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

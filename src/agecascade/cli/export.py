@@ -48,6 +48,10 @@ def export(
         for card in exported(estimator, kind, folder, calibrate or own, check or own, aligned):
             assert card.exported is not None
             said = card.exported.check
+            calibration = card.exported.calibration or {}
+            if calibration.get("few"):
+                line = f"warning: calibrated on {calibration['faces']}: other faces may lie beyond its ranges; give 32 or more"
+                typer.echo(line, err=True)
             mae = f", MAE {said['mae_exported']:.4f} (trained: {said['mae_trained']:.4f})" if "mae_exported" in said else ""
             typer.echo(f"fold {card.fold}: {said['faces']}: {said['mean_difference']:.2g} off on average, "
                        f"{said['largest_difference']:.2g} at most{mae}")  # fmt: skip

@@ -103,6 +103,8 @@ def predict(
     agecascade predict photos/ --output ages.csv
     """
     _require_detection(aligned, max_side, min_score)
+    if overwrite and draw is None:
+        raise OutputError("--overwrite: is of the pictures that --draw writes; a file of rows is replaced without it")
     sources = _sources(inputs, source, every, frames)
     target = _target(output, sources, model)
     folder = _folder(draw, "--draw", sources, model, overwrite)

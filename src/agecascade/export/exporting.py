@@ -45,13 +45,13 @@ def _fold(estimator: Estimator, fold: TorchModel, kind: str, place: Path, calibr
     calibration, layers = None, None
     if kind == "int8":
         assert calibrate is not None
-        from agecascade.export.integers import CALIBRATION, quantise
+        from agecascade.export.integers import CALIBRATION, FEWEST, quantise
 
         with tempfile.TemporaryDirectory() as temporary:
             made_with = FORMATS[kind](fold, Path(temporary))
             crops = faces_of(calibrate, fold.card, "train", CALIBRATION, estimator, aligned)
             calibration, layers = quantise(Path(temporary, "model.onnx"), place / "model.onnx", crops.images)
-            calibration["faces"] = crops.what
+            calibration.update(faces=crops.what, few=len(crops.images) < FEWEST)
     else:
         made_with = FORMATS[kind](fold, place)
     made = Exported(kind, fold.mean_decoded, made_with, {}, calibration, layers)  # type: ignore[arg-type]  # of FORMATS

@@ -24,6 +24,7 @@ from agecascade.imaging import Image
 from agecascade.runtimes.base import INPUT
 
 CALIBRATION = 512  # faces; more change the ranges little
+FEWEST = 32  # faces; of fewer, the ranges of rare values are unknown
 COMPARED = 64  # of these, for the table of layers
 BATCH = 16
 _WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")

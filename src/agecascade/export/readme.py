@@ -60,7 +60,12 @@ def text(card: ModelCard, folder: Path) -> str:
     code = "\n".join(f"    {line}" for line in dedent(_USE[made.format]).strip().splitlines())
     lines += ["", code, "", _NOTES[made.format]]
     if made.calibration and made.layers:
-        lines += ["", f"Calibrated on {made.calibration['faces']}; {made.calibration['single_precision']} stays in single precision.", ""]
+        few = " These are few: other faces may lie beyond its ranges." if made.calibration.get("few") else ""
+        lines += [
+            "",
+            f"Calibrated on {made.calibration['faces']}; {made.calibration['single_precision']} stays in single precision.{few}",
+            "",
+        ]
         lines += ["| layer | kind | signal to quantisation noise (dB) |", "| --- | --- | ---: |"]
         lines += [f"| {layer['layer']} | {layer['kind']} | {layer['sqnr_db']:.1f} |" for layer in made.layers]
     return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 from pydantic import ValidationError
@@ -38,8 +39,13 @@ def changed(detection: Detection, changes: dict[str, Any]) -> Detection:
 
 def checked_limits(max_megapixels: float, batch_size: int) -> tuple[float, int]:
     """Both; raises FaceError where one of them cannot be."""
-    if not 0 < max_megapixels <= MOST_MEGAPIXELS:  # so that NaN is refused
-        raise FaceError(f"max_megapixels is above 0 and at most {MOST_MEGAPIXELS:g}, found {max_megapixels}")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise FaceError(f"batch_size: a whole number of 1 or more is wanted, found {batch_size}")
-    return max_megapixels, batch_size
+    if not isinstance(max_megapixels, numbers.Real) or not 0 < max_megapixels <= MOST_MEGAPIXELS:  # so that NaN is refused
+        raise FaceError(f"max_megapixels is above 0 and at most {MOST_MEGAPIXELS:g}, found {max_megapixels!r}")
+    return max_megapixels, whole_number("batch_size", batch_size)
+
+
+def whole_number(name: str, value: Any) -> int:
+    """A setting that is a whole number of 1 or more; raises FaceError where it is none."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+        raise FaceError(f"{name}: a whole number of 1 or more is wanted, found {value!r}")
+    return int(value)

@@ -19,6 +19,7 @@ from agecascade.imaging.headers import PILLOW_FORMATS, TAG_ORIENTATION, Header, 
 from agecascade.params.data import MOST_MEGAPIXELS
 
 Image = NDArray[np.uint8]
+FLOATING = "its pixels are floating-point numbers, whose black and white nobody knows"
 _OF_PILLOW = {"png": "PNG", "webp": "WEBP", "gif": "GIF"}
 
 
@@ -62,7 +63,7 @@ def upright(image: Image, orientation: int) -> Image:
 def from_pillow(picture: Pillow.Image) -> Image:
     """A Pillow picture as RGB (H, W, 3) uint8, transparent parts on white; not turned. Raises FaceError for floating-point pixels."""
     if picture.mode == "F":
-        raise FaceError("its pixels are floating-point numbers, whose black and white nobody knows")
+        raise FaceError(FLOATING)
     if picture.mode == "I" or picture.mode.startswith("I;16"):
         return _from_sixteen_bits(np.asarray(picture), picture.info.get("transparency"))
     if not picture.has_transparency_data:
@@ -116,6 +117,8 @@ def _by_pillow(data: bytes, header: Header) -> Image | None:
     try:
         with Pillow.open(BytesIO(data), formats=formats) as file:
             turned = file.format == "TIFF" and file.getexif().get(TAG_ORIENTATION, 1) != 1
+            if file.mode == "F":
+                raise FaceError(FLOATING)  # OpenCV shows some of them, and refuses others
             if not (file.has_transparency_data or turned or file.format == "AVIF"):
                 return None
             if header.kind == "png" and data[24] == 16 and data[25] in (0, 2):

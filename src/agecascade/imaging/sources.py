@@ -93,6 +93,7 @@ class Sources:
         if name == LIST:
             yield from (_file(path) for path in _listed(listed))
         elif name.startswith(videos.CAMERA) and not Path(name).exists():
+            videos.require_camera(name)
             yield Input("camera", name)
         elif Path(name).is_dir():
             listing = list_pictures(Path(name))

@@ -42,16 +42,26 @@ def frames_of(path: str, every: int, most: int | None) -> Iterator[Named]:
         capture.release()
 
 
-def camera_frames(name: str, every: int, most: int) -> Iterator[Named]:
-    """So many frames of `camera:N`, every n-th. Raises FaceError where OpenCV finds no such camera, or it gives no picture."""
+def require_camera(name: str) -> None:
+    """Raise FaceError where `camera:N` is not there, before others are read."""
+    _camera(name).release()
+
+
+def _camera(name: str) -> cv2.VideoCapture:
     number = name.removeprefix(CAMERA)
     if not (number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER):
         raise FaceError(f"{printable(name)}: a camera is named by its number, such as {CAMERA}0")
     with _quiet():
         capture = cv2.VideoCapture(int(number))
+    if not capture.isOpened():
+        raise FaceError(f"{name}: OpenCV finds no such camera; plug it in, give the right to read it, or try another number")
+    return capture
+
+
+def camera_frames(name: str, every: int, most: int) -> Iterator[Named]:
+    """So many frames of `camera:N`, every n-th. Raises FaceError where OpenCV finds no such camera, or it gives no picture."""
+    capture = _camera(name)
     try:
-        if not capture.isOpened():
-            raise FaceError(f"{name}: OpenCV finds no such camera; plug it in, give the right to read it, or try another number")
         for _ in range(WARM_UP):
             capture.grab()
         read, _ = yield from _taken(capture, name, every, most)
