@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -150,3 +155,35 @@ def test_this_process_holds_memory() -> None:
 
 def test_this_machine_tells_what_is_free() -> None:
     assert memory.free_bytes(torch.device("cpu")) > 2**20
+
+
+PAGES = """
+import resource, torch
+from agecascade.training import memory
+if {kept}:
+    memory.keep_freed_memory()
+
+def step():
+    tensors = [torch.ones(1 << 20) for _ in range(16)]  # 4 MiB each
+    return sum(tensor[0].item() for tensor in tensors)
+
+for _ in range(5):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+step()
+if {returned}:
+    memory.return_freed_memory()
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+def test_freed_memory_is_kept_for_the_next_step_and_returned_when_asked() -> None:
+    def faults(**settings: bool) -> int:
+        command = [sys.executable, "-c", PAGES.format(**settings)]
+        return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+    pages = (16 << 22) // mmap.PAGESIZE
+    assert faults(kept=True, returned=False) < pages / 8
+    assert faults(kept=True, returned=True) > pages / 2

@@ -33,6 +33,7 @@ from agecascade.training.fold import train_fold
 from agecascade.training.frozen import HeadTrainings
 from agecascade.training.intervals import TESTED, VALIDATED, conclude, with_intervals
 from agecascade.training.jobs import Job, jobs_of, pictures_to_learn
+from agecascade.training.memory import keep_freed_memory
 from agecascade.training.model_cards import NAME as README
 from agecascade.training.model_cards import model_card
 from agecascade.training.parallel import Processes, side_by_side, start
@@ -85,6 +86,7 @@ def train_stage(
 
     Of several processes that train together, the first writes; the others end here (SystemExit), before they could.
     """
+    keep_freed_memory()  # before pictures are decoded in threads
     processes = start(params.compute.devices)
     faces = load_cached_faces(aligned, params.image_size, params.compute.cache_gib)
     tracker = Tracker(params.study, "pretrain" if step in params.pretrain else "finetune")

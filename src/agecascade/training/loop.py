@@ -20,7 +20,7 @@ from agecascade.training import optimisers
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.epochs import History, Record, batches_of, full_precision, loss_error, require_pictures, run_epochs
 from agecascade.training.learner import Learner, autocast
-from agecascade.training.memory import explain_shortage, reserved_memory
+from agecascade.training.memory import explain_shortage, keep_freed_memory, reserved_memory
 from agecascade.training.optimisers import LearningRate
 from agecascade.training.parallel import Processes
 from agecascade.training.progress import Progress
@@ -53,6 +53,7 @@ def train(
     loss is not finite, naming epoch, batch and pictures, and TrainingError where the data or the memory do not suffice.
     """
     processes, progress = processes or Processes(), progress or Progress()
+    keep_freed_memory()
     history = History(recipe, len(training), len(validation))
     batches = batches_of(len(training), recipe.batch_size, processes.size)
     require_pictures(history, processes.size)

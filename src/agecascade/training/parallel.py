@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from agecascade.errors import TrainingError
 from agecascade.params import Compute, Row
 from agecascade.training.jobs import Job
+from agecascade.training.memory import keep_freed_memory
 from agecascade.training.optimisers import draws
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def side_by_side(finish: Callable[[Work], Result], jobs: list[Work], compute: Co
         torch.set_num_threads(compute.threads)  # of the thread that it runs in
         return finish(job)
 
+    keep_freed_memory()
     if processes.size > 1:
         return [finished(job) for job in jobs]
     most = 1 if torch.cuda.is_available() else min(max(1, compute.workers // compute.threads), len(jobs))
