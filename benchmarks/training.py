@@ -5,7 +5,10 @@ Both train on the same drawn faces with the same augmentation (flip, gray, rotat
 is a JPEG folder, PIL, torchvision's transforms, a DataLoader with two workers, NCHW float32, Adam; its pictures are stored at
 64 px, which spares it the decoding of larger ones. Ours is `training.loop.train` on decoded pictures, in fp32 and, where the processor
 has it, in bf16. Each runs in processes of its own, in turn; figures are medians. --quick takes one turn of 8 s instead of three of 15 s.
-The last line printed is one JSON object: peer_speedup (of the faster precision), fp32_speedup, bf16_speedup, and images/s.
+The floor of a step is the longer of two: its operations over the rate of a wide convolution, and its bytes over the rate of copying,
+both measured in turn with the others. Each number that a layer gives is written once and read twice, its gradient written and read once.
+The last line printed is one JSON object: peer_speedup (of the faster precision), roofline_share (its step's floor over its time),
+fp32_speedup, bf16_speedup, images/s, and those of the floors. benchmarks/layers.py says where the rest goes.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ def main() -> None:
         print(json.dumps(PROGRAMS[program](Path(folder), float(seconds))))
         return
     turns, seconds = (1, 8.0) if arguments.quick else (3, 15.0)
-    programs = [program for program in PROGRAMS if program != "bf16" or has_bf16()]
+    programs = [program for program in PROGRAMS if "bf16" not in program or has_bf16()]
     with tempfile.TemporaryDirectory() as folder:
         draw(Path(folder))
         rates: dict[str, list[float]] = {program: [] for program in programs}
@@ -47,8 +50,11 @@ def main() -> None:
                 rates[program].append(child(program, folder, seconds))
                 print(f"{program}: {rates[program][-1]:,.0f} images/s", file=sys.stderr)
     rate = {program: statistics.median(values) for program, values in rates.items()}
-    speedups = {f"{program}_speedup": round(rate[program] / rate["peer"], 2) for program in programs if program != "peer"}
-    figures = {"peer_speedup": max(speedups.values()), **speedups}
+    trained = [program for program in ("fp32", "bf16") if program in programs]
+    speedups = {f"{program}_speedup": round(rate[program] / rate["peer"], 2) for program in trained}
+    fastest = max(trained, key=rate.__getitem__)
+    share = round(rate[fastest] / rate[f"{fastest}_floor"], 3)
+    figures = {"peer_speedup": max(speedups.values()), "roofline_share": share, **speedups}
     print(json.dumps(figures | {f"{program}_images_per_s": round(value) for program, value in rate.items()}))
 
 
@@ -111,6 +117,50 @@ def ours(folder: Path, seconds: float, precision: str) -> float:
         if len(rates) > 1 and time.perf_counter() - start > seconds:
             break
     return statistics.median(rates[1:])  # the first epoch includes the first use of every kernel
+
+
+def floor(precision: str, seconds: float) -> float:
+    """Images per second of a step that only multiplies matrices, or only moves its numbers, whichever takes longer."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from agecascade import models
+    from agecascade.training.memory import activations
+
+    torch.set_num_threads(THREADS)
+    network = models.create("tinyagenet").train()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(2, 3, SIZE, SIZE)).sum().backward()
+    operations = counter.get_total_flops() / 2
+    moved = 5 * (2 if precision == "bf16" else 4) * activations(network, BATCH, SIZE) / BATCH
+    products, copies, start = [], [], time.perf_counter()
+    while not products or time.perf_counter() - start < seconds:
+        products.append(matrix_rate(precision))
+        copies.append(memory_rate())
+    return 1 / max(operations / max(products), moved / max(copies))
+
+
+def matrix_rate(precision: str, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Operations per second of a convolution with many channels: oneDNN's, for MKL's fp32 product takes three times as long on AMD."""
+    import torch
+
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    images, weight = (torch.randn(shape).to(kind).to(memory_format=torch.channels_last) for shape in ((32, 256, 16, 16), (256, 256, 3, 3)))
+    torch.conv2d(images, weight, padding=1)
+    start = clock()
+    torch.conv2d(images, weight, padding=1)
+    return 2 * images.numel() * weight[0].numel() / (clock() - start)
+
+
+def memory_rate() -> float:
+    """Bytes per second that a copy of 128 MiB reads and writes."""
+    import torch
+
+    source = torch.ones(1 << 25)
+    target = source.clone()
+    start = time.perf_counter()
+    target.copy_(source)
+    return 2 * source.nbytes / (time.perf_counter() - start)
 
 
 def peer(folder: Path, seconds: float) -> float:
@@ -179,6 +229,8 @@ PROGRAMS: dict[str, Callable[[Path, float], float]] = {
     "peer": peer,
     "fp32": lambda folder, seconds: ours(folder, seconds, "fp32"),
     "bf16": lambda folder, seconds: ours(folder, seconds, "bf16"),
+    "fp32_floor": lambda folder, seconds: floor("fp32", seconds / 3),
+    "bf16_floor": lambda folder, seconds: floor("bf16", seconds / 3),
 }
 
 
