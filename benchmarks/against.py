@@ -9,7 +9,7 @@ and auto-sklearn's environment come before the clock starts. The order is swappe
   help        `uv run agecascade --help`
   photos      `agecascade predict` with five folds over FG-NET's 1,002 photos of AGECASCADE_MIRROR on two cores; --model FOLDER, or
               what the older build's sample trains
-  training    images a second of TinyAgeNet at 64 px, by each build's own benchmarks/training.py --quick
+  training    images a second of TinyAgeNet at 64 px, by the functions of each build's own benchmarks/training.py, 15 s a turn
   lopo        whole_folds.py: 16 folds with 5 epochs; with --whole all 82 with 30, hours for each build
 A job that one of the builds cannot run is named with the reason, and left out. --folder keeps the checkouts and finished samples for the
 next call. --quick: one round, `help` alone unless jobs are named, 100 photos, two folds, nothing compiled before.
@@ -29,7 +29,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from builds import Build, CommandError, commit_of, uncommitted
+from builds import Build, commit_of, uncommitted
+from commands import CommandError
 from comparison_jobs import JOBS, LeftOut, Reading, Setting
 from stage_times import table
 

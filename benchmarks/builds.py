@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from commands import CommandError, Run, own_environment, run
+from commands import Run, own_environment, run
 
 ROOT = Path(__file__).resolve().parent.parent
 # auto-sklearn's own environment, which the pipeline makes at the first use; the module of its earlier place too
@@ -83,6 +83,3 @@ def commit_of(name: str) -> str:
 def uncommitted() -> bool:
     """Whether files that git knows differ from HEAD."""
     return bool(run(["git", "status", "--porcelain", "--untracked-files=no"], ROOT).lines)
-
-
-__all__ = ["ROOT", "Build", "CommandError", "commit_of", "uncommitted"]

@@ -50,6 +50,6 @@ def table(runs: dict[str, Sequence[Run]]) -> str:
             cells += [str(found[0].items), f"{statistics.median(one.seconds for one in found):.1f}"] if found else ["", ""]
         lines.append(cells)
     total = ["all"]
-    for build, some in runs.items():
-        total += [str(sum(one.items for one in times[build][0].values()) - 1), f"{statistics.median(run.seconds for run in some):.1f}"]
+    for build, whole in runs.items():
+        total += [str(sum(one.items for one in times[build][0].values()) - 1), f"{statistics.median(run.seconds for run in whole):.1f}"]
     return "".join(f"| {' | '.join(line)} |\n" for line in [*lines, total])
