@@ -13,9 +13,9 @@ and auto-sklearn's environment come before the clock starts. The order is swappe
   lopo        whole_folds.py: 16 folds with 5 epochs; with --whole all 82 with 30, hours for each build
 A job that one of the builds cannot run is named with the reason, and left out. --folder keeps the checkouts and finished samples for the
 next call. --quick: one round, `help` alone unless jobs are named, 100 photos, two folds, nothing compiled before.
-The last line printed is one JSON object: old, new (commits), rounds, load (before the first job), left_out, and of each job NAME (median
-over the rounds of new / old, below 1 is faster; of `training`, above 1), NAME_old and NAME_new (medians: s, or images/s),
-NAME_processor (ratio of the processor's seconds), and where memory is read NAME_memory (ratio), NAME_old_mib, NAME_new_mib.
+The last line printed is one JSON object: old, new (commits), rounds, load (before the first job), left_out, and of each job {job} (median
+over the rounds of new / old, below 1 is faster; of `training`, above 1), {job}_old and {job}_new (medians: s, or images/s),
+{job}_processor (ratio of the processor's seconds), and where memory is read {job}_memory (ratio), {job}_old_mib, {job}_new_mib.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ features: TinyAgeNet at 64 px in fp32 on pictures and their mirror images, batch
 from pictures in memory to a Parquet file. lopo: 256 random features (functions of the age plus noise) of 1,002 pictures, 82 subjects: SVR,
 OHRank and BFGS-LDL on all folds with their default lists to choose from, two workers. Turns alternate, medians are reported. --quick takes
 fewer turns and pictures, and every fourth fold, four times whose seconds are reported.
-The last line printed is one JSON object: bif_speedup, bif_floor_ratio (time over floor), bif_ms, lopo_seconds (of all three, and of each),
-features_over_forward.
+The last line printed is one JSON object: bif_speedup, bif_floor_ratio (time over floor), bif_ms, lopo_seconds (of all three), svr_seconds,
+ohrank_seconds, bfgs_ldl_seconds, features_over_forward.
 """
 
 from __future__ import annotations
