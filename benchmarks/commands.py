@@ -35,7 +35,7 @@ class Run(NamedTuple):
 
     seconds: float
     processor: float  # seconds, of the user and of the system, with all processes that it waited for
-    largest_mib: float  # resident memory of its largest process at its peak
+    largest_mib: float  # resident memory of its largest process at its peak, or of this one, which it is forked from, if that is larger
     tree_mib: float  # memory of all its processes at their peak, what several share counted once; 0 where nobody watched
     lines: list[Line]
 
