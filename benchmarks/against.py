@@ -5,7 +5,7 @@ COMMIT is 5333940 by default. Each build has a clone, an environment, a cache an
 and auto-sklearn's environment come before the clock starts. The order is swapped in every round. Jobs, all by default:
   sample      `uv run dvc repro` on an empty workspace and cache; its stages are printed as a table, its memory is read
   noop        the same with nothing to do
-  experiment  `uv run dvc exp run -S lambda=0.1` after it; lambda is 0.2 in the second round, and so on
+  experiment  `uv run dvc exp run -S lambda=0.1` after it; a further digit of lambda is another in each call, and the first in each round
   help        `uv run agecascade --help`
   photos      `agecascade predict` with five folds over FG-NET's 1,002 photos of AGECASCADE_MIRROR on two cores; --model FOLDER, or
               what the older build's sample trains
@@ -43,13 +43,13 @@ def main() -> None:
     arguments = parsed()
     names = arguments.job or (["help"] if arguments.quick else list(JOBS))
     rounds = 1 if arguments.quick else arguments.rounds
-    figures: dict[str, Any] = {"rounds": rounds, "load": round(os.getloadavg()[0], 2), "left_out": {}}
+    figures: dict[str, Any] = {"rounds": rounds, "left_out": {}}
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         builds = checkouts(arguments.commit, folder, bytecode=not arguments.quick, automl=bool(WITH_SAMPLE & set(names)))
         setting = Setting(builds[0], Path(temporary), arguments.quick, arguments.whole, arguments.model)
-        figures = {**{build.name: build.commit[:7] for build in builds}, **figures}
+        figures = {**{build.name: build.commit[:7] for build in builds}, "load": round(os.getloadavg()[0], 2), **figures}
         for name in [name for name in JOBS if name in names]:
             try:
                 turns = measured(name, setting, builds, rounds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from commands import Run
 from photos import ARCHIVE, archive, unpacked
 
 HERE = Path(__file__).resolve().parent
+STAMP = int(time.time()) % 1_000_000  # other experiments in each call, the same ones in both builds
 # by the functions of the build's own benchmarks/training.py, without its peer
 TRAINING = """
 import json, sys, tempfile
@@ -78,8 +80,8 @@ def noop(setting: Setting, build: Build, turn: int) -> Reading:
 
 
 def experiment(setting: Setting, build: Build, turn: int) -> Reading:
-    """An experiment with another weight of the expectation loss in each turn, for DVC restores what it has run before."""
-    return of(build.run("uv", "run", "dvc", "exp", "run", "-S", f"lambda={(turn + 1) / 10}", watch=True))
+    """An experiment with a weight of the expectation loss that none had before, for DVC restores what it has run."""
+    return of(build.run("uv", "run", "dvc", "exp", "run", "-S", f"lambda=0.{turn + 1}{STAMP:06d}", watch=True))
 
 
 def help_text(setting: Setting, build: Build, turn: int) -> Reading:
