@@ -64,7 +64,7 @@ def mae_of(run: tuple[str, int], size: tuple[int | None, int | None], step: str 
     faces = load_faces(Path("data/aligned", name), study.image_size)
     splits = pd.read_parquet(f"data/splits/{name}.parquet")
     job = next(jobs_of(study, step, faces, splits, Path("models")))
-    role = splits.set_index("sample_id")["role"].reindex(faces.sample_id).to_numpy()
+    role = splits[splits["fold"] == job.fold].set_index("sample_id")["role"].reindex(faces.sample_id).to_numpy()
     train_rows, validation_rows = np.flatnonzero(role == "train"), np.flatnonzero(role == "validation")
     if pictures:
         shuffled = np.random.default_rng(0).permutation(train_rows)

@@ -100,7 +100,8 @@ def prepared(folder: Path, epochs: int, step: str | None) -> Task:
     seconds = time.perf_counter() - start
     splits = pd.read_parquet(f"data/splits/{name}.parquet")
     job = next(jobs_of(study, step, faces, splits, Path("models")))
-    roles = {role: faces.take(np.isin(faces.sample_id, part.to_numpy(str))) for role, part in splits.groupby("role")["sample_id"]}
+    fold = splits[splits["fold"] == job.fold]
+    roles = {role: faces.take(np.isin(faces.sample_id, part.to_numpy(str))) for role, part in fold.groupby("role")["sample_id"]}
     training, test = (samples_of(job, faces, roles[role]) for role in ("train", "test"))
     (folder / "jpeg").mkdir()
     for row, picture in enumerate(np.asarray(training.images)):
