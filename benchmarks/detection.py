@@ -4,8 +4,8 @@ usage: uv run python benchmarks/detection.py [--quick]
 Needs FGNET.zip in the mirror (AGECASCADE_MIRROR) or in archives/; --quick takes every tenth picture, and fetches no weights. Prints
 a table in Markdown, a line per detector and setting, and writes the faces whose eyes were found worst, with both sets of points, to
 plots/detection/ (real people: nothing of plots/ is ever committed). A face counts as found where the align stage would crop it. Errors
-are distances over the published distance of the eyes' centres; eyes: the mean over both. Milliseconds a picture are those of detection, retries
-included, pictures decoded, one thread.
+are distances over the published distance of the eyes' centres; eyes: the mean over both. Milliseconds a picture are those of detection,
+retries included, pictures decoded, one thread.
 The last line printed is one JSON object of YuNet with retries: found, found_share, eye_error (mean), pictures_per_s.
 """
 
