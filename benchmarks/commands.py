@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LOOK = 0.25  # seconds between two looks at the processes
 READ = 0.5  # seconds between two readings of their memory at least, for a reading walks their page tables
@@ -30,6 +30,13 @@ class Line(NamedTuple):
     text: str
 
 
+class Used(NamedTuple):
+    """Seconds of the processor that a command has used so many seconds after its start."""
+
+    seconds: float
+    processor: float
+
+
 class Run(NamedTuple):
     """A command that has ended."""
 
@@ -38,6 +45,7 @@ class Run(NamedTuple):
     largest_mib: float  # resident memory of its largest process at its peak, or of this one, which it is forked from, if that is larger
     tree_mib: float  # memory of all its processes at their peak, what several share counted once; 0 where nobody watched
     lines: list[Line]
+    used: Sequence[Used] = ()  # in the order of time; empty where nobody watched
 
 
 def own_environment(**more: str) -> dict[str, str]:
@@ -54,7 +62,7 @@ def run(
     watch: bool = False,
     show: bool = False,
 ) -> Run:
-    """A command on these cores, or on all. watch: its memory is read; show: its output goes to stderr too. Raises CommandError."""
+    """A command on these cores, or on all. watch: its processes are looked at; show: its output goes to stderr too. Raises CommandError."""
 
     def bound() -> None:
         if cores is not None:
@@ -75,16 +83,16 @@ def run(
     lines: list[Line] = []
     reader = threading.Thread(target=_read, args=(child, start, lines, show), daemon=True)
     reader.start()
-    watcher = MemoryWatch(child.pid) if watch else None
+    watcher = Watch(child.pid, start) if watch else None
     _, status, used = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - start
     child.returncode = os.waitstatus_to_exitcode(status)
     reader.join(5.0)  # what the command left behind may hold its output open
-    peak = watcher.end() if watcher else 0.0
+    peak, processor = (watcher.end(), watcher.used) if watcher else (0.0, [])
     if child.returncode:
         said = "\n".join(line.text for line in lines[-TAIL:])
         raise CommandError(f"{' '.join(command)} ended with {child.returncode}:\n{said}")
-    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, peak, lines)
+    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, peak, lines, processor)
 
 
 def _read(child: subprocess.Popen[str], start: float, lines: list[Line], show: bool) -> None:
@@ -95,15 +103,16 @@ def _read(child: subprocess.Popen[str], start: float, lines: list[Line], show: b
             print(lines[-1].text, file=sys.stderr, flush=True)
 
 
-class MemoryWatch:
-    """The peak of a process and its descendants, read from /proc while they run: the sum of their proportional set sizes.
+class Watch:
+    """The memory of a process and its descendants at its peak, and the processor's seconds that they have used, read while they run.
 
-    The sum of the resident sizes, which is quick to read and counts shared pages several times, is never less: memory is read where that
-    sum is above the peak so far.
+    Memory is the sum of their proportional set sizes. The sum of the resident sizes, which is quick to read and counts shared pages
+    several times, is never less: memory is read where that sum is above the peak so far.
     """
 
-    def __init__(self, pid: int) -> None:
-        self.pid, self.peak = pid, 0.0
+    def __init__(self, pid: int, start: float) -> None:
+        self.pid, self.start, self.peak = pid, start, 0.0
+        self.used: list[Used] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -121,10 +130,22 @@ class MemoryWatch:
         while not self._ended.wait(LOOK):
             with suppress(psutil.Error, OSError):
                 root = psutil.Process(self.pid)
-                pids = [self.pid, *(process.pid for process in root.children(recursive=True))]
+                processes = [root, *root.children(recursive=True)]
+                pids = [process.pid for process in processes]
                 now = time.perf_counter()
+                self.used.append(Used(now - self.start, sum(map(_processor_seconds, processes))))
                 if now - last >= READ and sum(map(_resident_mib, pids)) > self.peak:
                     self.peak, last = max(self.peak, sum(map(_proportional_mib, pids))), now
+
+
+def _processor_seconds(process: Any) -> float:
+    """Of a process and those that it waited for, 0 if it has ended meanwhile."""
+    import psutil
+
+    with suppress(psutil.Error):
+        times = process.cpu_times()
+        return float(times.user + times.system + times.children_user + times.children_system)
+    return 0.0
 
 
 def _resident_mib(pid: int) -> float:

@@ -11,7 +11,7 @@ from places import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
 
-from commands import CommandError, Line, Run, own_environment, run
+from commands import CommandError, Line, Run, Used, own_environment, run
 from stage_times import BEFORE, StageTime, stage_times, table
 
 PARENT = "import subprocess, sys; held = bytearray(60 * 2**20); subprocess.run([sys.executable, '-c', {child!r}])"
@@ -35,6 +35,15 @@ def test_memory_is_that_of_all_processes() -> None:
     assert used.largest_mib > 90
 
 
+def test_processor_seconds_include_processes_that_have_ended() -> None:
+    burn = "import time\nwhile time.process_time() < 1: pass"
+    used = run(
+        [sys.executable, "-c", f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {burn!r}]); time.sleep(1)"], watch=True
+    )
+    assert used.used[-1].processor >= 1
+    assert used.processor >= used.used[-1].processor - 0.1
+
+
 def test_environment_lends_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("VIRTUAL_ENV", "PYTHONPATH", "DVC_ROOT", "MLFLOW_TRACKING_URI", "AGECASCADE_MIRROR", "UV_PROJECT_ENVIRONMENT"):
         monkeypatch.setenv(name, str(tmp_path))
@@ -44,7 +53,9 @@ def test_environment_lends_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def repro(*lines: tuple[float, str], seconds: float) -> Run:
-    return Run(seconds, 0.0, 0.0, 0.0, [Line(*line) for line in lines])
+    """A run that uses half of the processor all the time, looked at every half second."""
+    looks = [Used(number / 2, number / 4) for number in range(int(2 * seconds))]
+    return Run(seconds, seconds / 2, 0.0, 0.0, [Line(*line) for line in lines], looks)
 
 
 def test_stages_last_until_the_next_is_named() -> None:
@@ -55,15 +66,19 @@ def test_stages_last_until_the_next_is_named() -> None:
         (7.0, "Running stage 'clean@agedb':"),
         seconds=10.0,
     )
-    assert stage_times(run_of_dvc) == {BEFORE: StageTime(1, 1.0), "check": StageTime(1, 2.0), "clean": StageTime(2, 7.0)}
+    assert stage_times(run_of_dvc) == {
+        BEFORE: StageTime(1, 1.0, 0.5),
+        "check": StageTime(1, 2.0, 1.0),
+        "clean": StageTime(2, 7.0, 3.5),
+    }
 
 
 def test_table_has_the_stages_of_both_builds() -> None:
     old = repro((1.0, "Running stage 'clean@faces':"), seconds=5.0)
     new = [repro((0.5, "Running stage 'data':"), seconds=seconds) for seconds in (1.5, 2.5, 3.5)]
     assert table({"old": [old], "new": new}).splitlines()[2:] == [
-        f"| {BEFORE} | 1 | 1.0 | 1 | 0.5 |",
-        "| clean | 1 | 4.0 |  |  |",
-        "| data |  |  | 1 | 2.0 |",
-        "| all | 1 | 5.0 | 1 | 2.5 |",
+        f"| {BEFORE} | 1 | 1.0 | 0.5 | 1 | 0.5 | 0.2 |",
+        "| clean | 1 | 4.0 | 2.0 |  |  |  |",
+        "| data |  |  |  | 1 | 2.0 | 1.0 |",
+        "| all | 1 | 5.0 | 2.5 | 1 | 2.5 | 1.2 |",
     ]
