@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 _RANDOM = {Tensor.normal_, Tensor.uniform_}
 
 
-class without_values(TorchFunctionMode):  # noqa: N801  # read as what it does: `with without_values():`
+class without_values(TorchFunctionMode):  # read as what it does: `with without_values():`
     """Initialises no parameter at random: on torch's device "meta" that changes nothing, and imports its compiler, two seconds of work."""
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
