@@ -1,6 +1,7 @@
 """Compare the committed HEAD with an earlier commit: both checked out side by side, the same jobs in both, alternately in one run.
 
-usage: uv run python benchmarks/against.py [COMMIT] [--job NAME ...] [--rounds N] [--folder FOLDER] [--model FOLDER] [--whole] [--quick]
+usage: uv run python benchmarks/against.py [COMMIT] [--job NAME ...] [--rounds N] [--folder FOLDER] [--model FOLDER]
+       [--no-bytecode] [--whole] [--quick]
 COMMIT is 5333940 by default. Each build has a clone, an environment, a cache and a store of its own; installation, compilation to bytecode
 and auto-sklearn's environment come before the clock starts. The order is swapped in every round. Jobs, all by default:
   sample      `uv run dvc repro` on an empty workspace and cache; its stages are printed as a table, its memory is read
@@ -12,7 +13,8 @@ and auto-sklearn's environment come before the clock starts. The order is swappe
   training    images a second of TinyAgeNet at 64 px, by the functions of each build's own benchmarks/training.py, 15 s a turn
   lopo        whole_folds.py: 16 folds with 5 epochs; with --whole all 82 with 30, hours for each build
 A job that one of the builds cannot run is named with the reason, and left out. --folder keeps the checkouts and finished samples for the
-next call. --quick: one round, `help` alone unless jobs are named, 100 photos, two folds, nothing compiled before.
+next call. --no-bytecode: Python may write none (PYTHONDONTWRITEBYTECODE), as in many containers; take another folder for it. --quick: one
+round, `help` alone unless jobs are named, 100 photos, two folds, nothing compiled before.
 The last line printed is one JSON object: old, new (commits), rounds, load (before the first job), left_out, and of each job {job} (median
 over the rounds of new / old, below 1 is faster; of `training`, above 1), {job}_old and {job}_new (medians: s, or images/s),
 {job}_processor (ratio of the processor's seconds), and where memory is read {job}_memory (ratio), {job}_old_mib, {job}_new_mib.
@@ -47,7 +49,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        builds = checkouts(arguments.commit, folder, bytecode=not arguments.quick, automl=bool(WITH_SAMPLE & set(names)))
+        variables = {"PYTHONDONTWRITEBYTECODE": "1"} if arguments.no_bytecode else {}
+        compiled = not (arguments.quick or arguments.no_bytecode)
+        builds = checkouts(arguments.commit, folder, variables, compiled, automl=bool(WITH_SAMPLE & set(names)))
         setting = Setting(builds[0], Path(temporary), arguments.quick, arguments.whole, arguments.model)
         figures = {**{build.name: build.commit[:7] for build in builds}, "load": round(os.getloadavg()[0], 2), **figures}
         for name in [name for name in JOBS if name in names]:
@@ -70,6 +74,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--no-bytecode", action="store_true")
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
@@ -80,12 +85,12 @@ def parsed() -> argparse.Namespace:
     return arguments
 
 
-def checkouts(commit: str, folder: Path, bytecode: bool, automl: bool) -> tuple[Build, Build]:
+def checkouts(commit: str, folder: Path, variables: dict[str, str], bytecode: bool, automl: bool) -> tuple[Build, Build]:
     """The older build and HEAD, installed; ends the program where one cannot be."""
     if uncommitted():
         print("note: HEAD is measured; what is not committed is not", file=sys.stderr)
     try:
-        builds = tuple(Build(name, commit_of(of), folder / name) for name, of in (("old", commit), ("new", "HEAD")))
+        builds = tuple(Build(name, commit_of(of), folder / name, **variables) for name, of in (("old", commit), ("new", "HEAD")))
         for build in builds:
             print(f"installs {build.name}, {build.commit[:7]}", file=sys.stderr, flush=True)
             build.install(bytecode, automl)

@@ -23,9 +23,9 @@ KEPT = ("/.venv", "/uv.lock", "__pycache__")  # of an installation, where the wo
 class Build:
     """A commit, checked out into a folder of its own."""
 
-    def __init__(self, name: str, commit: str, folder: Path) -> None:
-        """Clone, or use what an earlier run left in the folder, and install. Raises CommandError."""
-        self.name, self.commit, self.folder = name, commit, folder
+    def __init__(self, name: str, commit: str, folder: Path, **variables: str) -> None:
+        """Clone, or use what an earlier run left in the folder. variables: of every command there. Raises CommandError."""
+        self.name, self.commit, self.folder, self.variables = name, commit, folder, variables
         self._finished = False
         if not folder.exists():
             run(["git", "clone", "--quiet", "--no-checkout", str(ROOT), str(folder)], environment=own_environment())
@@ -44,7 +44,8 @@ class Build:
     def run(self, *command: str, watch: bool = False, show: bool = False, cores: set[int] | None = None, **variables: str) -> Run:
         """Run a command in the folder; no cache, store or package is anybody else's. Raises CommandError."""
         # DVC keeps what it knows of files outside the repository, by the repository's path
-        environment = own_environment(DVC_SITE_CACHE_DIR=str(self.folder / ".dvc" / "tmp" / "site"), **variables)
+        site = str(self.folder / ".dvc" / "tmp" / "site")
+        environment = own_environment(**{"DVC_SITE_CACHE_DIR": site, **self.variables, **variables})
         return run(command, self.folder, environment, cores, watch, show)
 
     def empty(self) -> None:
