@@ -32,6 +32,7 @@ LONG = {
     "lopo": "trains heads of 82 folds on two networks",
     "pipeline": "installs a checkout and runs the whole sample",
 }
+PATTERN = re.compile(r"[\w{}|]*\{[\w|]+\}[\w{}|]*")  # a key with a part that varies: {network}_{onnx|int8}_ms
 DAA_ROW = "daa-resnet18-s0"
 
 
@@ -124,14 +125,14 @@ def docstring_of(path: Path) -> str:
 def always_printed(docstring: str) -> set[str]:
     """Names with an underscore after "one JSON object", except in parentheses, where conditions are, and those with a {pattern}."""
     _, _, after = re.sub(r"\s+", " ", docstring).partition("one JSON object")
-    plain = re.sub(r"\([^()]*\)", "", after)
-    return set(re.findall(r"(?<![\w}])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w{])", plain))
+    plain = PATTERN.sub("", re.sub(r"\([^()]*\)", "", after))
+    return set(re.findall(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b", plain))
 
 
 def unnamed(docstring: str, figures: dict[str, Any]) -> list[str]:
     """Keys that the docstring has neither as a word nor by a pattern: {network}_{onnx|int8}_ms."""
     patterns = []
-    for word in re.findall(r"[\w{}|]*\{[\w|]+\}[\w{}|]*", docstring):
+    for word in PATTERN.findall(docstring):
         pieces = re.split(r"(\{[\w|]+\})", word)
         patterns.append("".join(_choice(piece) if piece.startswith("{") else re.escape(piece) for piece in pieces))
     words = set(re.findall(r"\w+", docstring))
@@ -147,6 +148,6 @@ def test_every_program_tells_of_its_last_line() -> None:
 
 
 def test_names_of_a_docstring() -> None:
-    docstring = "The last line printed is one JSON\nobject: a_b (of c_d), e, {network}_{onnx|int8}_ms, and f_g of all."
+    docstring = "The last line printed is one JSON\nobject: a_b (of c_d), e, {network}_{onnx|int8|x_y}_ms, and f_g of all."
     assert always_printed(docstring) == {"a_b", "f_g"}
     assert unnamed(docstring, dict.fromkeys(["a_b", "c_d", "e", "tiny_int8_ms", "tiny_fp32_ms", "h"])) == ["tiny_fp32_ms", "h"]
