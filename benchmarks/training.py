@@ -5,7 +5,7 @@ Both train on the same drawn faces with the same augmentation (flip, gray, rotat
 is a JPEG folder, PIL, torchvision's transforms, a DataLoader with two workers, NCHW float32, Adam; its pictures are stored at
 64 px, which spares it the decoding of larger ones. Ours is `training.loop.train` on decoded pictures, in fp32 and, where the processor
 has it, in bf16. Each runs in processes of its own, in turn; figures are medians. --quick takes one turn of 2 s with
-a quarter of the faces instead of three of 15 s.
+an eighth of the faces instead of three of 15 s.
 The last line printed is one JSON object: peer_speedup (of the faster precision), fp32_speedup, peer_images_per_s, fp32_images_per_s
 (and where the processor has bf16 bf16_speedup, bf16_images_per_s).
 """
@@ -39,7 +39,7 @@ def main() -> None:
         program, folder, seconds = arguments.measure
         print(json.dumps(PROGRAMS[program](Path(folder), float(seconds))))
         return
-    turns, seconds, faces = (1, 2.0, FACES // 4) if arguments.quick else (3, 15.0, FACES)
+    turns, seconds, faces = (1, 2.0, FACES // 8) if arguments.quick else (3, 15.0, FACES)
     programs = [program for program in PROGRAMS if program != "bf16" or has_bf16()]
     with tempfile.TemporaryDirectory() as folder:
         draw(Path(folder), faces)
@@ -76,7 +76,9 @@ def draw(folder: Path, count: int = FACES) -> None:
     from agecascade.params import DrawSettings
 
     with tempfile.TemporaryDirectory() as drawn:
-        synthetic.write("identity_folders", Path(drawn) / "faces", DrawSettings(pictures=256, subjects=20), seed=0, workers=THREADS)
+        synthetic.write(
+            "identity_folders", Path(drawn) / "faces", DrawSettings(pictures=min(256, count // 4), subjects=20), seed=0, workers=THREADS
+        )
         with open_archives(Path(drawn) / "faces") as archive:
             faces = [cv2.resize(decode_image(member.read()), (SIZE, SIZE), interpolation=cv2.INTER_AREA) for member in archive.members()]
     for number in range(count):
