@@ -18,6 +18,7 @@ from agecascade.datasets import reader
 from agecascade.datasets.cleaning import clean
 from agecascade.io import fetch
 from agecascade.io.fetch import fetch_all
+from agecascade.io.yaml_text import dump_yaml, load_yaml
 from images import picture
 from places import ROOT
 from publishers import write_folder, write_zip
@@ -370,3 +371,20 @@ def test_a_table_is_missing() -> None:
         1,
         "error: --table is missing: it names the CSV file that --pictures and the columns belong to\n",
     )
+
+
+def test_the_study_goes_behind_a_large_data_set_as_the_how_to_says() -> None:
+    """docs/how_to/own_data.md, "More than one data set": two blocks of studies/fgnet.yaml, and two values changed."""
+    assert mine("--path", "filename").exit_code == 0
+    path = Path("studies/mine.yaml")
+    own, fgnet = load_yaml(path.read_text()), load_yaml(Path("studies/fgnet.yaml").read_text())
+    own["datasets"]["utkface"] = fgnet["datasets"]["utkface"]
+    own["cascade"] = {"utkface": fgnet["cascade"]["utkface"], "mine": own["cascade"]["mine"] | {"init": "utkface"}}
+    own["datasets"]["mine"]["grid"] = fgnet["datasets"]["utkface"]["grid"]
+    path.write_text(dump_yaml(own))
+    result = CliRunner().invoke(app, ["study", "mine"])
+    assert result.exit_code == 0, result.output
+    study = params.load("params.yaml")
+    assert study.cascade["mine"].init == "utkface"
+    assert study.datasets["mine"].grid == study.datasets["utkface"].grid
+    assert study.datasets["mine"].options["columns"] == {"path": "filename", "label": "age_years", "gender": "sex"}

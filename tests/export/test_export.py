@@ -195,7 +195,7 @@ def test_what_cannot_be_exported_is_one_line(original: Path, in_onnx: Path, tmp_
 
     assert "int8: the ranges of its layers are calibrated" in refusal("--model", str(original), "--format", "int8")
     assert "exported already" in refusal("--model", str(in_onnx))
-    assert "unknown format 'onxx'; did you mean onnx" in refusal("--model", str(original), "--format", "onxx")
+    assert "unknown format 'onxx'; there are onnx, int8, openvino, torchscript" in refusal("--model", str(original), "--format", "onxx")
     assert "--check nowhere does not exist" in refusal("--model", str(original), "--check", "nowhere")
     assert "lies in" in refusal("--model", str(original), "--output", str(original / "out"))
     (tmp_path / "text.jpg").write_text("text")
