@@ -375,7 +375,8 @@ def test_a_table_is_missing() -> None:
 
 def test_the_study_goes_behind_a_large_data_set_as_the_how_to_says() -> None:
     """docs/how_to/own_data.md, "More than one data set": two blocks of studies/fgnet.yaml, and two values changed."""
-    assert mine("--path", "filename").exit_code == 0
+    made = mine("--pictures", "photos")
+    assert made.exit_code == 0, made.output
     path = Path("studies/mine.yaml")
     own, fgnet = load_yaml(path.read_text()), load_yaml(Path("studies/fgnet.yaml").read_text())
     own["datasets"]["utkface"] = fgnet["datasets"]["utkface"]

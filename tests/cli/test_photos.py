@@ -116,7 +116,7 @@ def test_archives_and_lists(work: Path) -> None:
     [
         (["broken.jpg"], b"", "broken.jpg: its 10 bytes are no picture"),
         (["-"], b"x.png\ny.png\n", "none of 2 pictures could be read; the first: x.png: cannot be read: No such file or directory"),
-        (["broken.zip"], b"", "broken.zip: broken.zip is truncated, damaged or no archive"),
+        (["broken.zip"], b"", "broken.zip: it is truncated, damaged or no archive"),
         (["broken.mp4"], b"", "broken.mp4: OpenCV cannot read it as a video"),
         (["empty.zip"], b"", "empty.zip: the archive holds no picture"),
     ],
