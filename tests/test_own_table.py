@@ -249,14 +249,18 @@ def test_one_wanted_and_one_existing_path() -> None:
         ([], {"pictures": "."}, "--pictures . holds this whole repository"),
         ([], {"pictures": "studies"}, "studies holds no picture"),
         (["--drawn"], {}, "--drawn and --target do not go with --table"),
-        (["--label", ""], {}, "--label names no column"),
-        (["--split", " "], {}, "--split names no column"),
-        (["--genders", ""], {}, "--genders : write what each value of the column means"),
         (["--genders", "f=female,f=male"], {}, "--genders f=female,f=male: write what each value"),
     ],
 )
 def test_what_is_refused(arguments: list[str], options: dict[str, str], message: str) -> None:
     assert message in error(*arguments, **options)
+
+
+@pytest.mark.parametrize("option", ["--label", "--split", "--genders"])
+def test_an_option_without_a_value_is_wrong_usage(option: str) -> None:
+    result = study(option, " ")
+    assert result.exit_code == 2
+    assert f"{option}: its value is empty" in result.output
 
 
 def test_what_else_is_refused() -> None:
