@@ -163,6 +163,13 @@ def test_a_video_has_the_number_of_the_frame_and_options_their_columns(work: Pat
     assert "; distribution: over the 8 labels from 0 to 70" in result.output
 
 
+def test_the_screen_says_where_columns_are_that_it_has_no_room_for(work: Path) -> None:
+    result = predict("photos/0.png", "--distribution", "--landmarks")
+    assert "; distribution and landmarks: too wide for the screen, --output ages.csv has them" in result.output
+    assert "distribution: over the" not in result.output
+    assert "too wide" not in predict("photos/0.png").output
+
+
 def test_a_camera_of_which_there_is_none_is_one_line(work: Path) -> None:
     result = predict("camera:93", "--output", "a.csv")
     assert result.exit_code == 1
