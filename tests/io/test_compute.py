@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agecascade.errors import ArchiveError, ComputeError
-from agecascade.io import compute
+from agecascade.io import clusters
 from agecascade.io.compute import UNREAD, ordered, return_memory
 from agecascade.params import Compute
 
@@ -78,7 +78,7 @@ def test_a_backend_that_is_not_installed_is_named_with_the_remedy(backend: Any, 
 
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compute, "REACH", 1.0)
+    monkeypatch.setattr(clusters, "REACH", 1.0)
     with pytest.raises(ComputeError, match=r"compute\.address: no cluster answers at tcp://127\.0\.0\.1:9 "):
         list(ordered(abs, [1], Compute(backend="dask", address="tcp://127.0.0.1:9")))
 
@@ -86,7 +86,7 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
 def test_a_dead_address_of_ray_is_named_within_the_time_of_dask(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray itself makes 20 attempts of 41 s."""
     pytest.importorskip("ray")
-    monkeypatch.setattr(compute, "REACH", 0.5)
+    monkeypatch.setattr(clusters, "REACH", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", f"localhost:{port}"):
@@ -124,7 +124,7 @@ def test_an_address_of_ray_that_something_else_listens_at_is_named() -> None:
 def test_a_scheduler_that_takes_the_connection_and_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed")
     never = threading.Event()
-    monkeypatch.setattr(compute, "REACH", -4.9)
+    monkeypatch.setattr(clusters, "REACH", -4.9)
     monkeypatch.setattr(distributed, "Client", lambda address, timeout: never.wait(30))
     with pytest.raises(ComputeError, match=r"no cluster answers at tcp://scheduler:1 \(something there .* says nothing for 0\.1 s\)"):
         list(ordered(abs, [1], Compute(backend="dask", address="tcp://scheduler:1")))
@@ -170,15 +170,16 @@ def test_a_cluster_gives_what_threads_give(backend: Any) -> None:
 
 
 @pytest.mark.slow
-def test_dask_does_the_work_of_a_killed_worker_again(tmp_path: Path) -> None:
-    assert list(ordered(dying_once(tmp_path / "died"), range(40), Compute(backend="dask"))) == [item * item for item in range(40)]
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_cluster_does_the_work_of_a_killed_worker_again(backend: Any, tmp_path: Path) -> None:
+    assert list(ordered(dying_once(tmp_path / "died"), range(40), Compute(backend=backend))) == [item * item for item in range(40)]
     assert (tmp_path / "died").exists()
 
 
 @pytest.mark.slow
-def test_ray_tells_of_a_killed_worker_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ComputeError, match=r"compute\.backend ray: .*finished parts are kept"):
-        list(ordered(dying_once(tmp_path / "died"), range(40), Compute(backend="ray")))
+def test_workers_that_die_again_and_again_are_told_in_one_line() -> None:
+    with pytest.raises(ComputeError, match=r"compute\.backend dask: KilledWorker: .*finished parts are kept"):
+        list(ordered(lambda item: os.kill(os.getpid(), signal.SIGKILL), range(2), Compute(backend="dask")))
 
 
 @pytest.mark.slow
