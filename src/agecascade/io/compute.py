@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -35,10 +36,13 @@ def ordered(
 
     `local`: threads, because OpenCV and torch let go of the interpreter, and processes take seconds to start. `dask`, `ray`: processes,
     wherever the cluster has them. `function` is sent to each of them once, so it holds what all items share; an item is sent with
-    its call. threads: what one call uses on a cluster. alone: no other such call in the same process, and a GPU where the cluster has
-    some, as torch wants it. What `items` or `function` raises is raised here. Raises ComputeError where the cluster cannot be had, runs
-    other code than this process, or loses its workers.
+    its call. threads: what one call uses on a cluster. alone: no other such call in the same process, so that torch has its GPU and its
+    random numbers for itself; locally one after the other in this thread. What `items` or `function` raises is raised here. Raises
+    ComputeError where the cluster cannot be had, runs other code than this process, or loses its workers.
     """
+    if compute.backend == "local" and alone:
+        yield from map(function, items)
+        return
     if compute.backend == "local":
         yield from in_order(function, items, compute.workers, UNREAD)
         return
@@ -131,6 +135,14 @@ def _failures_told(backend: str) -> Iterator[None]:
         raise ComputeError(
             f"compute.backend {backend}: {type(error).__name__}: {reason}; finished parts are kept, so run it again"
         ) from error
+
+
+def not_shared(path: Path | str) -> ComputeError:
+    """The error of a worker that does not see at a path what the sender sees there."""
+    return ComputeError(
+        f"compute.backend: the worker on {socket.gethostname()} does not see {path} as this stage does; trainings, features and explanations "
+        "need the repository on a file system that all workers share, or compute.backend: local"
+    )
 
 
 def return_memory() -> None:
