@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,12 @@ from agecascade.explain import KINDS, comparison_ages, draw_study, grad_cam, lac
 from agecascade.explain.explained import Array, Explained, figures, joined
 from agecascade.explain.occlusion import occlude
 from agecascade.inference import predict_values
+from agecascade.io.compute import ordered
 from agecascade.loading import Images
-from agecascade.loading.faces import Faces, load_cached_faces
+from agecascade.loading.faces import Faces
 from agecascade.loading.pictures import take
+from agecascade.loading.shared import SharedFaces
+from agecascade.model_folder import SharedModel
 from agecascade.params import Explain, Params
 from agecascade.runtimes import torch_runtime
 from agecascade.runtimes.torch_runtime import TorchModel
@@ -42,19 +47,42 @@ def explain(params: Params, name: str, data: Path, models: Path, plots: Path) ->
 
 
 def explain_pictures(params: Params, settings: Explain, data: Path, models: Path) -> Explained:
-    """Everything that `settings` asks for, of test pictures of all folds. Raises ModelError that begins with a key of them."""
+    """Everything that `settings` asks for, of test pictures of all folds, each fold by a worker of `compute` where that is a cluster.
+
+    Raises ModelError that begins with a key of the settings, and ComputeError where workers are lost or see other files.
+    """
     splits = pd.read_parquet(data / "splits" / f"{settings.dataset}.parquet")
-    faces = load_cached_faces(data / "aligned" / settings.dataset, params.image_size, params.compute.cache_gib)
-    tested = pictures_tested(splits, faces, settings.pictures, params.seed)
+    shared = SharedFaces.of(data / "aligned" / settings.dataset, params.image_size, params.compute.cache_gib)
+    tested = pictures_tested(splits, shared.load(), settings.pictures, params.seed)
     if not len(tested):
         raise ModelError(f"dataset: {settings.dataset} has no test pictures; see datasets.{settings.dataset}.test")
-    parts = []
-    for fold, rows in tested.groupby("fold")["row"]:
-        model = _model(params, models, settings.step, int(fold))
-        before = _model(params, models, settings.before, int(fold)) if settings.before else None
-        own = rows.to_numpy()
-        parts.append(_of_fold(settings, model, before, np.asarray(take(faces.images, own)), faces.label[own]))
-    return joined(parts)
+
+    def model(step: str, fold: int) -> SharedModel:
+        return SharedModel.of(model_folder.find_model(models / step, params.main_row, fold))
+
+    folds = [
+        _TestedFold(model(settings.step, int(fold)), model(settings.before, int(fold)) if settings.before else None, rows.to_numpy())
+        for fold, rows in tested.groupby("fold")["row"]
+    ]
+    return joined(list(ordered(partial(_explained, settings, shared), folds, params.compute, threads=params.compute.threads, alone=True)))
+
+
+@dataclass(frozen=True, eq=False)
+class _TestedFold:
+    """The networks of a fold, after and before the step, and the rows (n,) of its pictures among the faces."""
+
+    model: SharedModel
+    before: SharedModel | None
+    rows: NDArray[np.int64]
+
+
+def _explained(settings: Explain, shared: SharedFaces, fold: _TestedFold) -> Explained:
+    """What is asked for of a fold, here or on a worker."""
+    faces = shared.load()
+    before = torch_runtime.load(fold.before.found()) if fold.before else None
+    return _of_fold(
+        settings, torch_runtime.load(fold.model.found()), before, np.asarray(take(faces.images, fold.rows)), faces.label[fold.rows]
+    )
 
 
 def pictures_tested(splits: pd.DataFrame, faces: Faces, most: int, seed: int) -> pd.DataFrame:
@@ -69,10 +97,6 @@ def pictures_tested(splits: pd.DataFrame, faces: Faces, most: int, seed: int) ->
     if len(frame) > most:
         frame = frame.iloc[np.sort(np.random.default_rng(seed).choice(len(frame), most, replace=False))]
     return frame
-
-
-def _model(params: Params, models: Path, step: str, fold: int) -> TorchModel:
-    return torch_runtime.load(model_folder.find_model(models / step, params.main_row, fold))
 
 
 def _of_fold(settings: Explain, model: TorchModel, before: TorchModel | None, images: NDArray[np.uint8], label: Array) -> Explained:

@@ -35,7 +35,8 @@ class Cluster(Protocol):
 @contextmanager
 def connected(compute: Compute, threads: int = 1, alone: bool = False) -> Iterator[Cluster]:
     """The cluster of `compute`; threads, alone: what one call needs (`ordered`). Raises ComputeError where it cannot be had."""
-    with {"dask": _dask, "ray": _ray}[compute.backend](compute, threads, alone) as cluster:
+    connect: Any = {"dask": _dask, "ray": _ray}[compute.backend]
+    with connect(compute, threads, alone) as cluster:
         yield cluster
 
 
@@ -131,9 +132,10 @@ class RayCall:
 class RayCluster:
     """Workers of a Ray cluster; `needs`: what Ray reserves for a call."""
 
-    def __init__(self, count: int, **needs: float) -> None:
+    def __init__(self, count: int, **needs: Any) -> None:
         self.count, self._needs = count, needs
         self._call: Any = None
+        self._begin: Any = None
 
     def shared(self, call: Any) -> RayCluster:
         import ray

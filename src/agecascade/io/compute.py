@@ -140,8 +140,8 @@ def _failures_told(backend: str) -> Iterator[None]:
 def not_shared(path: Path | str) -> ComputeError:
     """The error of a worker that does not see at a path what the sender sees there."""
     return ComputeError(
-        f"compute.backend: the worker on {socket.gethostname()} does not see {path} as this stage does; trainings, features and explanations "
-        "need the repository on a file system that all workers share, or compute.backend: local"
+        f"compute.backend: the worker on {socket.gethostname()} does not see {path} as this stage does; trainings, features and "
+        "explanations need the repository on a file system that all workers share, or compute.backend: local"
     )
 
 
