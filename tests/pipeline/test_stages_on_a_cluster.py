@@ -22,15 +22,16 @@ from agecascade.archives import open_archives
 from agecascade.datasets import reader
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import ComputeError
+from agecascade.explain import study
 from agecascade.faces.align import align
-from agecascade.features import Features
+from agecascade.features import Features, extraction
 from agecascade.io import compute as module
 from agecascade.io.yaml_text import dump_yaml
 from agecascade.loading.shared import SharedFaces
 from agecascade.params import Align, Clean, Compute, Params
 from agecascade.regressors import create_regressor
 from agecascade.regressors.folds import fit_folds
-from agecascade.training import cascade
+from agecascade.training import cascade, search
 from agecascade.training.cascade import train_stage
 from agecascade.training.initial_weights import initialise
 from agecascade.training.on_workers import StepFiles
@@ -57,6 +58,11 @@ def twice(run: Callable[[Compute, Path], object], cluster: Compute, root: Path) 
     here, there = contents(root / "here"), contents(root / "there")
     assert here == there
     assert here
+
+
+def never_here(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+    """From now on the function is called on workers alone: they are processes of their own."""
+    monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail(f"{name} runs here"))
 
 
 def archive_of_pictures(path: Path) -> Path:
@@ -98,7 +104,7 @@ def test_regressors(cluster: Compute, tmp_path: Path) -> None:
     twice(run, cluster, tmp_path)
 
 
-def small_study(compute: Compute, folds: int = 2) -> dict[str, Any]:
+def small_study(compute: Compute) -> dict[str, Any]:
     content = sample_params()
     content |= {"image_size": 32, "compute": compute.model_dump(), "augment": "daa"}
     content["features"] = {"agedb": {"dataset": "sample_fgnet", "step": "scratch"}}
@@ -128,9 +134,9 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 INPUTS = (Path("data/aligned/sample_fgnet"), Path("data/splits/sample_fgnet.parquet"), Path("models"))
 
 
-def trained(study: Params, folder: Path) -> None:
+def trained(settings: Params, folder: Path) -> None:
     """Train the step as the stage does, into a folder, tracked nowhere."""
-    train_stage(study, STEP, *INPUTS, folder / "models", folder / "predictions", folder.parent / f"work-{folder.name}")
+    train_stage(settings, STEP, *INPUTS, folder / "models", folder / "predictions", folder.parent / f"work-{folder.name}")
 
 
 @pytest.fixture
@@ -151,18 +157,26 @@ def untracked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return titles
 
 
-def test_folds_of_a_step(cluster: Compute, data: Path, untracked: list[str]) -> None:
-    twice(lambda compute, folder: trained(params.check(small_study(compute)), folder), cluster, data)
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_folds_of_a_step(backend: Any, cluster: Compute, data: Path, untracked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(compute: Compute, folder: Path) -> None:
+        if compute.backend != "local":
+            never_here(monkeypatch, cascade, "train_fold")
+        trained(params.check(small_study(compute)), folder)
+
+    twice(run, cluster if backend == "dask" else Compute(backend="ray"), data)
     half = len(untracked) // 2
     assert untracked[:half] == untracked[half:]
     assert untracked.count(f"{STEP}/dldl_v2-tinyagenet-s0/fold1") == 2
 
 
+@pytest.mark.slow
 def test_a_fold_that_an_interrupted_step_finished_is_not_trained_again(
     cluster: Compute, data: Path, untracked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether it was trained here or there; the checkpoint of the other goes on there."""
-    study, train_fold, begun = params.check(small_study(cluster)), cascade.train_fold, []
+    train_fold, begun = cascade.train_fold, []
 
     def interrupted(job: Any, *arguments: Any, **options: Any) -> None:
         begun.append(job.fold)
@@ -183,16 +197,20 @@ def test_a_fold_that_an_interrupted_step_finished_is_not_trained_again(
 
     monkeypatch.setattr(cascade, "ordered", counted)
     (data / "there").mkdir(exist_ok=True)
-    trained(study, data / "there")
+    trained(params.check(small_study(cluster)), data / "there")
     assert sent == [1]
     trained(params.check(small_study(Compute())), data / "here")
     assert contents(data / "here") == contents(data / "there")
 
 
-def stage_outputs(main: Callable[[str], None], name: str, outputs: list[str]) -> Callable[[Compute, Path], None]:
-    """Run a stage's script in the repository and move what it wrote into the folder."""
+def stage_outputs(
+    main: Callable[[str], None], name: str, outputs: list[str], monkeypatch: pytest.MonkeyPatch, there: tuple[Any, str]
+) -> Callable[[Compute, Path], None]:
+    """Run a stage's script in the repository and move what it wrote into the folder; there: the function that workers call."""
 
     def run(compute: Compute, folder: Path) -> None:
+        if compute.backend != "local":
+            never_here(monkeypatch, *there)
         content = small_study(compute)
         content["search"] = {"tuned": {"step": STEP, "dataset": "sample_fgnet", "init": "scratch", "learning_rates": [0.01, 0.001]}}
         content["search"]["tuned"] |= {"batch_sizes": [6], "folds": 2}
@@ -210,29 +228,43 @@ def stage_outputs(main: Callable[[str], None], name: str, outputs: list[str]) ->
 
 
 def test_features(cluster: Compute, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    twice(stage_outputs(features_stage.main, "agedb", ["data/features/agedb.parquet"]), cluster, data)
+    twice(
+        stage_outputs(features_stage.main, "agedb", ["data/features/agedb.parquet"], monkeypatch, (extraction, "network_features")),
+        cluster,
+        data,
+    )
 
 
+@pytest.mark.slow
 def test_search(cluster: Compute, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_stage, "log_run", lambda *_, **__: None)
-    twice(stage_outputs(search_stage.main, "tuned", ["models/tuned", "data/search/tuned.csv"]), cluster, data)
+    twice(
+        stage_outputs(search_stage.main, "tuned", ["models/tuned", "data/search/tuned.csv"], monkeypatch, (search, "train")), cluster, data
+    )
 
 
-def test_explanations(cluster: Compute, data: Path, untracked: list[str]) -> None:
+@pytest.mark.slow
+def test_explanations(cluster: Compute, data: Path, untracked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     trained(params.check(small_study(Compute())), data / "trained")
     (data / "trained/models").rename(data / "models" / STEP)
-    twice(stage_outputs(explain_stage.main, "agedb", ["metrics/explain/agedb.json", "plots/explain/agedb"]), cluster, data)
+    twice(
+        stage_outputs(
+            explain_stage.main, "agedb", ["metrics/explain/agedb.json", "plots/explain/agedb"], monkeypatch, (study, "predict_values")
+        ),
+        cluster,
+        data,
+    )
 
 
 def test_a_training_is_sent_without_its_pictures(data: Path) -> None:
-    study = params.check(small_study(Compute(backend="dask")))
-    files = StepFiles.of(*INPUTS[:2], data / "work", 32, study.compute)
+    content = params.check(small_study(Compute(backend="dask")))
+    files = StepFiles.of(*INPUTS[:2], data / "work", 32, content.compute)
     assert files is not None
     faces, folds = files.faces.load(), dict(list(pd.read_parquet(INPUTS[1]).groupby("fold")))
-    job = next(cascade.jobs_of(study, STEP, faces, pd.concat(folds.values()), Path("models").resolve()))
+    job = next(cascade.jobs_of(content, STEP, faces, pd.concat(folds.values()), Path("models").resolve()))
     assert job.card
     sent = len(pickle.dumps(cascade.Sent(job, "x" * 60))) + len(pickle.dumps(files))
-    assert sent < 20_000, sent
+    assert sent < 10_000
 
 
 def test_a_worker_that_does_not_see_the_same_files_says_so(cluster: Compute, data: Path) -> None:
