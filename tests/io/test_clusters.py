@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agecascade.errors import ComputeError
-from agecascade.io.clusters import _dask_count, _ray_cluster
+from agecascade.io.clusters import _dask_count, _ray_cluster, _unreachable
 
 
 def node(cpus: float, gpus: float = 0, alive: bool = True) -> dict:
@@ -56,3 +56,9 @@ def test_ray_reserves_what_a_call_uses(nodes: list[dict], threads: int, alone: b
 def test_nodes_without_enough_processors_are_told() -> None:
     with pytest.raises(ComputeError, match=r"^compute\.threads: 4, but no node of the Ray cluster has more than 3 processors; lower it$"):
         _ray_cluster([node(2), node(3)], 4, True)
+
+
+def test_a_cluster_that_refuses_without_a_token_is_told_how_it_is_given_one() -> None:
+    line = str(_unreachable("head:6379", ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")))
+    assert line.endswith("; correct it, set RAY_AUTH_MODE=token where it asks for a token, or say null to start one here")
+    assert "token" not in str(_unreachable("tcp://head:8786", OSError("refused")))

@@ -156,8 +156,8 @@ class RayCluster:
 @contextmanager
 def _ray(compute: Compute, threads: int, alone: bool) -> Iterator[RayCluster]:
     """Connect to the cluster at `address`, or start one with processes for `workers` threads."""
-    if compute.address is None:
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else each worker started below `uv run` builds an environment anew
+    # else below `uv run` the whole repository is sent to the cluster, and each worker builds an environment anew
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         import ray
     except ImportError:
@@ -232,4 +232,6 @@ def _missing(backend: str) -> ComputeError:
 
 def _unreachable(address: str, error: Exception) -> ComputeError:
     reason = " ".join(str(error).split())[:200]
-    return ComputeError(f"compute.address: no cluster answers at {address} ({reason}); correct it, or say null to start one here")
+    # Ray says no more of a cluster that wants a token, and waits for one unless the mode says that there is one
+    token = ", set RAY_AUTH_MODE=token where it asks for a token" if reason.startswith("Failed to connect to Ray") else ""
+    return ComputeError(f"compute.address: no cluster answers at {address} ({reason}); correct it{token}, or say null to start one here")
