@@ -203,6 +203,44 @@ def test_a_fold_that_an_interrupted_step_finished_is_not_trained_again(
     assert contents(data / "here") == contents(data / "there")
 
 
+def killed_once(function: Callable[[Any], Any], work: Path) -> Callable[[Any], Any]:
+    """The function, whose first process is killed as soon as there is a checkpoint."""
+    marker = work.parent / "killed"
+
+    def run(item: Any) -> Any:
+        import os
+        import signal
+        import threading
+        import time
+
+        def watch() -> None:
+            while not list(work.glob("*.state/checkpoint.pt")):
+                time.sleep(0.001)
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        if not marker.exists():
+            threading.Thread(target=watch, daemon=True).start()
+        return function(item)
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_training_whose_worker_dies_goes_on_behind_its_checkpoint(
+    cluster: Compute, data: Path, untracked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = small_study(cluster)
+    content["cascade"][STEP] |= {"epochs": 40}
+    with monkeypatch.context() as patch:
+        patch.setattr(cascade, "ordered", lambda work, *rest, **more: module.ordered(killed_once(work, data / "work-there"), *rest, **more))
+        (data / "work-there").mkdir()
+        trained(params.check(content), data / "there")
+    assert (data / "killed").exists()
+    trained(params.check(content | {"compute": Compute().model_dump()}), data / "here")
+    assert contents(data / "here") == contents(data / "there")
+
+
 def stage_outputs(
     main: Callable[[str], None], name: str, outputs: list[str], monkeypatch: pytest.MonkeyPatch, there: tuple[Any, str]
 ) -> Callable[[Compute, Path], None]:
