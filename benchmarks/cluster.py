@@ -1,7 +1,7 @@
 """What a cluster costs: the same stages on this machine's threads and on a Dask cluster of as many processes, and what is sent.
 
 usage: uv run python benchmarks/cluster.py [--quick]
-1,000 drawn faces of 400 pixels are cleaned and aligned with YuNet, by two threads here and by two processes of a cluster that runs
+300 drawn faces of 400 pixels are cleaned and aligned with YuNet, by two threads here and by two processes of a cluster that runs
 already, in turns; a figure is the median over the rounds of the ratios within a round. The rest are bytes: what is sent for
 each picture, and for each training, whose worker reads the pictures itself.
 The last line printed is one JSON object: clean_cluster_over_local, align_cluster_over_local (times; 1 where the cluster costs nothing),
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-ROUNDS, PICTURES, QUICK_PICTURES, FACES, SIDE, WORKERS = 3, 1_000, 64, 40, 400, 2
+ROUNDS, PICTURES, QUICK_PICTURES, FACES, SIDE, WORKERS = 3, 300, 64, 40, 400, 2
 
 
 def main() -> None:
