@@ -49,8 +49,8 @@ def stage_files(script: Path, never: Collection[str] = frozenset()) -> frozenset
     """
     closure = import_closure(script)
     named = {module for path in closure for module in named_modules(path)} - set(never)
-    started = {other for path in closure for other in named_scripts(path, script.parent)}
-    return closure.union(started, *(import_closure(module) for module in named))
+    files = closure.union(*(import_closure(module) for module in named))
+    return files.union(*(named_scripts(path, script.parent) for path in files))
 
 
 def _listing(files: Collection[Path], root: Path, digests: dict[Path, str]) -> str:

@@ -34,7 +34,7 @@ from agecascade.training.epochs import Record
 from agecascade.training.fold import train_fold
 from agecascade.training.frozen import HeadTrainings
 from agecascade.training.intervals import TESTED, VALIDATED, conclude, with_intervals
-from agecascade.training.jobs import Job, jobs_of, pictures_to_learn
+from agecascade.training.jobs import Job, begun_heads, jobs_of, pictures_to_learn
 from agecascade.training.model_cards import NAME as README
 from agecascade.training.model_cards import model_card
 from agecascade.training.on_workers import Recorder, Sent, StepFiles, log_finished
@@ -72,6 +72,8 @@ def train_step(
         torch.set_num_threads(params.compute.threads)
         _follow(alone, faces, folds, processes)
         return
+    for line in begun_heads(jobs):
+        print(line, file=sys.stderr)
     resume = ResumeCache(work)
     total = sum(pictures_to_learn(job, folds[job.fold]) for job in jobs)
     shared = common_settings(jobs)
