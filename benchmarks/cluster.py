@@ -35,7 +35,7 @@ def main() -> None:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None, memory_limit=0) as started,
+        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0) as started,
     ):
         path = Path(folder, "faces.tar")
         encoded = write(path, QUICK_PICTURES if quick else PICTURES)

@@ -22,8 +22,8 @@ def main(name: str) -> None:
     study = params.load("params.yaml")
     settings = study.search[name]
     aligned, splits = Path("data/aligned", settings.dataset), Path(f"data/splits/{settings.dataset}.parquet")
-    faces = load_cached_faces(aligned, study.image_size, study.compute.cache_gib)
     files = StepFiles.of(aligned, splits, work_folder(), study.image_size, study.compute)
+    faces = files.faces.load() if files else load_cached_faces(aligned, study.image_size, study.compute.cache_gib)
     models = Path("models") if files is None else Path("models").resolve()
     result = search(study, name, faces, pq.read_table(splits).to_pandas(), models, work_folder(), files)
     with written_beside(f"models/{name}") as folder:

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -192,3 +193,20 @@ def test_what_the_work_raises_on_a_cluster_is_raised_here(backend: Any) -> None:
 
     with pytest.raises(ArchiveError, match="truncated"):
         list(ordered(work, range(20), Compute(backend=backend)))
+
+
+@pytest.mark.slow
+def test_what_all_items_share_is_sent_once() -> None:
+    """Dask warns of calls above 10 MB each."""
+    shared, sent = b"x" * 12_000_000, []
+    submit = clusters.DaskCluster.submit
+
+    def counted(self: clusters.DaskCluster, item: bytes) -> Any:
+        sent.append(len(item))
+        return submit(self, item)
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patch.setattr(clusters.DaskCluster, "submit", counted)
+        assert list(ordered(lambda item: len(shared) + item, range(20), Compute(backend="dask"))) == [12_000_000 + i for i in range(20)]
+    assert sum(sent) < 1_000

@@ -13,6 +13,6 @@ from agecascade.params import Compute
 def cluster() -> Iterator[Compute]:
     """The settings of a stage that works on the cluster."""
     distributed = pytest.importorskip("distributed")
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
     with distributed.LocalCluster(**options) as started:
         yield Compute(backend="dask", address=started.scheduler_address)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from agecascade import model_folder
 from agecascade.errors import ParamsError
@@ -47,7 +48,11 @@ def _features(params: Params, name: str, faces: SharedFaces, models: Path) -> It
     try:
         model = None if settings.extractor == "bif" else model_folder.SharedModel.of(_only_model(params, models / settings.step))
         extraction = _Extraction(settings, faces, model)
-        yield from chain.from_iterable(ordered(extraction, starts, params.compute, threads=params.compute.threads, alone=True))
+        parts = ordered(extraction, starts, params.compute, threads=params.compute.threads, alone=True)
+        with tqdm(total=count, desc=f"features {name}", unit="face", delay=5) as bar:
+            for batch in chain.from_iterable(parts):
+                yield batch
+                bar.update(len(batch))
     except ParamsError as error:
         raise ParamsError(f"features.{name}.{error}") from None
 

@@ -77,7 +77,7 @@ def _dask(compute: Compute, threads: int, alone: bool) -> Iterator[DaskCluster]:
         processes = max(1, compute.workers // threads)
         # no limit of memory: Dask counts the mapped pictures of a cache, and would end the worker
         with (
-            LocalCluster(n_workers=processes, threads_per_worker=threads, dashboard_address=None, memory_limit=0) as cluster,
+            LocalCluster(n_workers=processes, threads_per_worker=threads, dashboard_address="127.0.0.1:0", memory_limit=0) as cluster,
             Client(cluster) as client,
         ):
             yield DaskCluster(client, processes)

@@ -94,7 +94,7 @@ def train_stage(
     processes = start(params.compute.devices)
     files = StepFiles.of(aligned, splits, work, params.image_size, params.compute) if processes.size == 1 else None
     models = models if files is None else models.resolve()
-    faces = load_cached_faces(aligned, params.image_size, params.compute.cache_gib)
+    faces = files.faces.load() if files else load_cached_faces(aligned, params.image_size, params.compute.cache_gib)
     tracker = Tracker(params.study, "pretrain" if step in params.pretrain else "finetune")
     tracker.data = data_inputs([aligned.name], "training")
     train_step(params, step, faces, pq.read_table(splits).to_pandas(), models, out, predictions, tracker, work, processes, files)
