@@ -167,7 +167,7 @@ def test_folds_of_a_step(backend: Any, cluster: Compute, data: Path, untracked: 
 
     twice(run, cluster if backend == "dask" else Compute(backend="ray"), data)
     half = len(untracked) // 2
-    assert untracked[:half] == untracked[half:]
+    assert sorted(untracked[:half]) == sorted(untracked[half:])  # threads begin in any order
     assert untracked.count(f"{STEP}/dldl_v2-tinyagenet-s0/fold1") == 2
 
 
