@@ -1,4 +1,5 @@
-# agecascade serve: prediction alone, as a user without rights (docs/how_to/serve.md)
+# agecascade serve: prediction alone, as a user without rights (docs/how_to/serve.md). There is no torch: mount a model that
+# `agecascade export` wrote, and not the trained one.
 FROM python:3.12-slim AS wheels
 WORKDIR /build
 COPY pyproject.toml README.md LICENSE ./

@@ -13,7 +13,7 @@ sample:
     uv run agecascade study sample
     uv run dvc repro
 
-# the tests (6 minutes); arguments go to pytest: just test tests/faces
+# the tests (8 minutes); arguments go to pytest: just test tests/faces
 test *ARGS:
     uv run pytest {{ARGS}}
 

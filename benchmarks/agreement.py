@@ -1,10 +1,10 @@
 """Check that a model in use has the error of its table: `agecascade predict --aligned` on a study's test pictures, against its predictions.
 
-usage: uv run python benchmarks/agreement.py STEP [--row ROW] [--model FOLDER]
+usage: uv run python benchmarks/agreement.py STEP [--row ROW] [--model FOLDER] [--quick]
 After `dvc repro` of a study whose data set is published as crops.
 The pictures come from the publisher's archive and go through the command line, as a user's would; of a split of several folds, the
-first fold's model is used, or that of --model, such as an exported one. The last line printed is one JSON object: pictures, table_mae,
-use_mae, difference of the two, largest_difference of a prediction, coverage.
+first fold's model is used, or that of --model, such as an exported one. --quick takes the first 50 test pictures. The last line printed
+is one JSON object: pictures, table_mae, use_mae, difference of the two, largest_difference of a prediction, coverage.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ import pandas as pd
 from agecascade.archives import open_archives
 from step_arguments import read_arguments, step_parser
 
+QUICK = 50  # pictures
+
 
 def main() -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--model", type=Path)
     arguments, model = read_arguments(parser), parser.parse_args().model
     name, row = arguments.dataset, arguments.row
-    table = pd.read_parquet(f"data/predictions/{arguments.step}/{row}.parquet").query("fold == 0")
+    table = pd.read_parquet(f"data/predictions/{arguments.step}/{row}.parquet").query("fold == 0")[: QUICK if arguments.quick else None]
     members = pd.read_parquet(f"data/manifest/{name}.parquet").set_index("sample_id")["member"].loc[table["sample_id"]]
     used = in_use(model or Path("models", arguments.step, row, "fold0"), Path("data/raw", name), set(members))
     joined = table[["label", "prediction"]].assign(member=members.to_numpy()).merge(used, on="member", validate="one_to_one")

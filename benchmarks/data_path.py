@@ -8,7 +8,7 @@ Streaming: the same pictures decoded as they are used. Whole training steps (Tin
 memory take turns in one process; two further ones stream alone, these pictures and eight times as many, for their peaks of memory.
 The last line printed is one JSON object: peer_speedup (the median of the pairs' ratios), images_per_s, peer_images_per_s (medians),
 streaming_over_memory (whole training steps), streaming_alone_over_memory (the data path alone, decoding included),
-streaming_peak_mib and, not with --quick, grown_peak_mib.
+streaming_peak_mib (and without --quick grown_peak_mib).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """How many of FG-NET's faces each detector finds, how far its points are from the published ones, and how fast.
 
 usage: uv run python benchmarks/detection.py [--quick]
-Needs FGNET.zip in the mirror (AGECASCADE_MIRROR) or in archives/; --quick takes every tenth picture. Prints a table in Markdown, a line
-per detector and setting, and writes the faces whose eyes were found worst, with both sets of points, to plots/detection/
-(real people: nothing of plots/ is ever committed). A face counts as found where the align stage would crop it. Errors are distances
-over the published distance of the eyes' centres; eyes: the mean over both. Milliseconds a picture are those of detection, retries
-included, pictures decoded, one thread.
+Needs FGNET.zip in the mirror (AGECASCADE_MIRROR) or in archives/; --quick takes every tenth picture, and fetches no weights. Prints
+a table in Markdown, a line per detector and setting, and writes the faces whose eyes were found worst, with both sets of points, to
+plots/detection/ (real people: nothing of plots/ is ever committed). A face counts as found where the align stage would crop it. Errors
+are distances over the published distance of the eyes' centres; eyes: the mean over both. Milliseconds a picture are those of detection,
+retries included, pictures decoded, one thread.
 The last line printed is one JSON object of YuNet with retries: found, found_share, eye_error (mean), pictures_per_s.
 """
 
@@ -36,6 +36,7 @@ from agecascade.evaluation.tables import to_markdown
 from agecascade.faces.crops import Frame, cut, transform_points
 from agecascade.faces.detection import DetectionResult, choose_face, create_finder
 from agecascade.faces.detectors import Annotation, Face
+from agecascade.faces.detectors.retinaface import DESIGNS
 from agecascade.faces.face import Points
 from agecascade.imaging import decode_image
 from agecascade.io.places import archive_folders
@@ -86,14 +87,14 @@ class Tally:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    step = 10 if parser.parse_args().quick else 1
+    quick = parser.parse_args().quick
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     path = next((folder / ARCHIVE for folder in archive_folders() if (folder / ARCHIVE).is_file()), None)
     if path is None:
         folders = ", ".join(map(str, archive_folders()))
         sys.exit(f"error: {ARCHIVE} is in none of {folders}; set AGECASCADE_MIRROR, or `agecascade datasets fgnet`")
-    tallies, unavailable = measure(path, step)
+    tallies, unavailable = measure(path, 10 if quick else 1, fetch=not quick)
     lines = [line(name, tallies[name]) if name in tallies else {"detector": name, "found": unavailable[name]} for name in SETTINGS]
     print(to_markdown(pd.DataFrame(lines)))
     chosen = tallies[MAIN]
@@ -107,14 +108,17 @@ def main() -> None:
     print(json.dumps({**summary, "pictures_per_s": rate}))
 
 
-def measure(path: Path, step: int) -> tuple[dict[str, Tally], dict[str, str]]:
-    """The results of each setting, and the reason for each that cannot run; one pass over the archive."""
+def measure(path: Path, step: int, fetch: bool) -> tuple[dict[str, Tally], dict[str, str]]:
+    """The results of each setting, and the reason for each that cannot run; one pass over the archive. fetch: weights that are not here."""
     tallies: dict[str, Tally] = {}
     unavailable: dict[str, str] = {}
     for name, (detector, detection) in SETTINGS.items():
         try:
-            create_finder(detector, detection)
-            tallies[name] = Tally()
+            if fetch or at_hand(detector, detection):
+                create_finder(detector, detection)
+                tallies[name] = Tally()
+            else:
+                unavailable[name] = "its weights are not here, and --quick fetches none"
         except FaceError as error:
             print(error, file=sys.stderr)
             unavailable[name] = "its weights are not available here"
@@ -122,6 +126,11 @@ def measure(path: Path, step: int) -> tuple[dict[str, Tally], dict[str, str]]:
         for name, tally in tallies.items():
             detect(picture, *SETTINGS[name], tally)
     return tallies, unavailable
+
+
+def at_hand(detector: str, detection: Detection) -> bool:
+    """Whether a detector's weights need no download: YuNet's come with the package."""
+    return detector != "retinaface" or DESIGNS[detection.network].source.local() is not None
 
 
 def pictures(path: Path, step: int) -> Iterator[Picture]:

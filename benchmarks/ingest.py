@@ -97,12 +97,12 @@ def ours(path: Path) -> None:
     from agecascade.archives import open_archives
     from agecascade.datasets import reader
     from agecascade.datasets.cleaning import clean
-    from agecascade.params import Clean
+    from agecascade.params import Clean, Compute
 
     manifest, rejects = path.with_suffix(".parquet"), path.with_suffix(".rejects.parquet")
     with open_archives(path) as archive, tempfile.TemporaryDirectory() as work:
         settings, files = Clean(low=0, high=101), {"manifest": manifest, "rejects": rejects, "work": Path(work)}
-        clean(archive, reader("agedb"), settings, {}, name=path.stem, workers=WORKERS, **files)
+        clean(archive, reader("agedb"), settings, {}, name=path.stem, compute=Compute(workers=WORKERS), **files)
 
 
 def peer(path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Leave one subject out behind a frozen backbone: all 82 folds against one; or whole networks, all layers of which learn.
+"""Leave one subject out behind a frozen backbone: all 82 folds against one.
 
-usage: uv run python benchmarks/lopo.py [--quick] [--whole [--folds 8]]
+usage: uv run python benchmarks/lopo.py [--quick]
 1,002 drawn pictures of 82 subjects, split as FG-NET is; the head alone learns, by mode (a) of cascaded fine-tuning: 20 epochs,
 batches of 48, learning rate 0.001, without augmentation. A run is a whole step: features, heads, intervals, test predictions, model
 folders, and runs in MLflow's SQLite store; importing and reading the pictures is not in it. ThinAgeNet at 224 px, as DLDL-v2 has it, is
@@ -8,12 +8,8 @@ what the ratio is about. One fold looks at the mirror images of its own validati
 by itself makes the ratio 1.8, and it grows as the backbone shrinks. So TinyAgeNet at 64 px stands beside it (small_...), three turns
 after a first run that is not counted, with one fold as the general loop trains it, which takes every picture through the backbone in
 every epoch. --quick takes 112 px and one turn.
---whole trains all layers of TinyAgeNet at 64 px, 30 epochs with DLDL-v2's augmentation, in bf16 where the processor has it, in as many
-folds as --folds says, side by side as a stage does. Their time is proportional to the folds, so `whole_all_seconds` is that of 82.
-Seconds of the processor are less disturbed by other programs than those of the clock. --quick takes two folds and two epochs.
 The last line printed is one JSON object: folds_over_one, one_seconds, all_seconds (ThinAgeNet), small_folds_over_one (median of the turns'
-ratios), small_one_seconds, small_all_seconds, small_loop_seconds (one fold by the loop), peak_mib. With --whole: whole_seconds,
-whole_cpu_seconds, whole_all_seconds, whole_images_per_s (of training), peak_mib.
+ratios), small_one_seconds, small_all_seconds, small_loop_seconds (one fold by the loop), peak_mib.
 """
 
 from __future__ import annotations
@@ -32,7 +28,6 @@ import numpy as np
 import pandas as pd
 
 from memory import peak_mib
-from training import has_bf16
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES, SUBJECTS = 1002, 82
@@ -43,15 +38,9 @@ RECIPE = {"dataset": "fgnet", "init": "scratch", "epochs": 20, "batch_size": 48,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--whole", action="store_true")
-    parser.add_argument("--folds", type=int, default=8)
-    arguments = parser.parse_args()
-    quick = arguments.quick
+    quick = parser.parse_args().quick
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "DVC_ROOT": folder}
-        if arguments.whole:
-            print(json.dumps(whole(Path(folder), 2 if quick else arguments.folds, 2 if quick else 30)))
-            return
         small = Task(Path(folder) / "small", "tinyagenet", 64)
         small.step("first")  # warm-up: the store, caches
         figures = {f"small_{name}": value for name, value in small.ratio(1 if quick else 3).items()}
@@ -61,26 +50,14 @@ def main() -> None:
     print(json.dumps(figures | {"peak_mib": round(peak_mib())}))
 
 
-def whole(folder: Path, folds: int, epochs: int) -> dict[str, float]:
-    """The time of whole networks in the first `folds` folds."""
-    task = Task(folder, "tinyagenet", 64, augment="dldl_v2", precision="bf16" if has_bf16() else "fp32", trainable="all", epochs=epochs)
-    some = task.splits["some"] = task.splits["all"][task.splits["all"]["fold"] < folds]
-    start = time.process_time()
-    seconds = task.step("some")
-    spent = time.process_time() - start
-    learned = epochs * int((some["role"] == "train").sum())
-    figures = {"whole_seconds": seconds, "whole_cpu_seconds": spent, "whole_all_seconds": seconds * SUBJECTS / folds}
-    return {name: round(value, 1) for name, value in {**figures, "whole_images_per_s": learned / seconds, "peak_mib": peak_mib()}.items()}
-
-
 class Task:
-    """One backbone and size of pictures, and the folds that it is trained on; changes: of the recipe, and of the study's precision."""
+    """One backbone and size of pictures, and the folds that it is trained on."""
 
-    def __init__(self, folder: Path, backbone: str, side: int, augment: str = "none", precision: str = "fp32", **changes: Any) -> None:
+    def __init__(self, folder: Path, backbone: str, side: int) -> None:
         from agecascade.training.initial_weights import initialise
 
         self.folder, self.side = folder, side
-        self.study, self.faces = settings(backbone, side, augment, precision, changes), drawn(side)
+        self.study, self.faces = settings(backbone, side), drawn(side)
         splits = leave_one_subject_out(self.faces)
         self.splits = {"first": splits[splits["fold"] == 0], "all": splits}
         initialise(self.study, folder / "models" / "scratch")
@@ -108,18 +85,17 @@ class Task:
             return time.perf_counter() - start
 
 
-def settings(backbone: str, side: int, augment: str, precision: str, changes: dict[str, Any]) -> Any:
+def settings(backbone: str, side: int) -> Any:
     from agecascade import params
 
     content = params.read_yaml(ROOT / "studies" / "sample.yaml")
     block = {**content["datasets"]["sample_fgnet"], "protocol": "leave_one_subject_out"}
-    recipe = {**RECIPE, "schedule": {"name": "constant"}, **changes}
+    recipe = {**RECIPE, "schedule": {"name": "constant"}}
     content |= {
         "study": "lopo",
         "backbone": backbone,
         "image_size": side,
-        "augment": augment,
-        "precision": precision,
+        "augment": "none",
         "datasets": {"fgnet": block},
         "cascade": {STEP: recipe},
     }

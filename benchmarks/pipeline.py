@@ -1,23 +1,22 @@
 """How long the main job takes on a fresh clone with an empty cache, and how long a second `dvc repro` that has nothing to do.
 
 usage: uv run python benchmarks/pipeline.py [--quick]
-Installation is done before the clock starts. --quick takes one reading of the second run instead of five.
-The last line printed is one JSON object: sample_seconds, noop_seconds (the median).
+Installation, the compilation of its bytecode, and auto-sklearn's environment are done before the clock starts. Prints a table by stage.
+--quick takes one reading of the second run instead of five. `against.py` does the same in two builds.
+The last line printed is one JSON object: sample_seconds, sample_processor_seconds, noop_seconds (the median), peak_mib (of all processes
+of the sample together, pages that several share counted once).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from builds import Build, commit_of
+from stage_times import table
 
 
 def main() -> None:
@@ -25,23 +24,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
     with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder) / "agecascade"
-        run(["git", "clone", "--quiet", str(ROOT), str(clone)], ROOT)
-        run(["uv", "sync", "--quiet"], clone)
-        run(["uv", "run", "python", "-c", "from agecascade.regressors import automl; automl.install('run it again')"], clone)
-        sample = run(["uv", "run", "dvc", "repro"], clone)
-        noops = [run(["uv", "run", "dvc", "repro"], clone) for _ in range(1 if quick else 5)]
-    print(json.dumps({"sample_seconds": round(sample, 1), "noop_seconds": round(statistics.median(noops), 2)}))
-
-
-def run(command: list[str], folder: Path) -> float:
-    """Seconds that a command takes; its output goes to stderr, so that stdout ends with the figures."""
-    # the outer environment must not lend the clone its packages, its tracking store or a cache
-    outer = {"VIRTUAL_ENV", "PYTHONPATH", "DVC_ROOT", "MLFLOW_TRACKING_URI", "AGECASCADE_MIRROR"}
-    environment = {key: value for key, value in os.environ.items() if key not in outer}
-    start = time.perf_counter()
-    subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr, check=True)
-    return time.perf_counter() - start
+        build = Build("new", commit_of("HEAD"), Path(folder) / "agecascade")
+        build.install(bytecode=True, automl=True)
+        sample = build.sample(show=True)
+        noops = [build.run("uv", "run", "dvc", "repro").seconds for _ in range(1 if quick else 5)]
+    print(table({"sample": [sample]}))
+    figures = {"sample_seconds": sample.seconds, "sample_processor_seconds": sample.processor}
+    rounded = {name: round(value, 1) for name, value in figures.items()}
+    print(json.dumps({**rounded, "noop_seconds": round(statistics.median(noops), 2), "peak_mib": round(sample.tree_mib)}))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 usage: uv run python benchmarks/serve.py [--model DIR] [--pictures DIR] [--seconds 60] [--clients 4] [--quick]
 Pictures are raw bodies of POST /predict?threshold=18, in turn: those of --pictures, else FG-NET's first 100 in AGECASCADE_MIRROR. Server
-and clients share the machine. The last line printed is one JSON object: requests_per_second, p50_ms and p95_ms of the answers, lost
-(requests without an answer), refused (429), mib_quarter and mib_end (resident memory of the server after a quarter of the time and at its
-end). With --crowd, clients are three times the server's four places, so that some are refused. --quick takes 5 seconds.
+and clients share the machine. With --crowd, clients are three times the server's four places, so that some are refused. --quick takes 5
+seconds. The last line printed is one JSON object: requests_per_second, p50_ms and p95_ms of the answers, answered, lost (requests without
+an answer), refused (429), mib_quarter and mib_end: resident memory of the server after a quarter of the time and at its end.
 """
 
 from __future__ import annotations

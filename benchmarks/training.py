@@ -4,11 +4,14 @@ usage: uv run python benchmarks/training.py [--quick]
 Both train on the same drawn faces with the same augmentation (flip, gray, rotation, shift, zoom, colours) on all cores. The peer
 is a JPEG folder, PIL, torchvision's transforms, a DataLoader with two workers, NCHW float32, Adam; its pictures are stored at
 64 px, which spares it the decoding of larger ones. Ours is `training.loop.train` on decoded pictures, in fp32 and, where the processor
-has it, in bf16. Each runs in processes of its own, in turn; figures are medians. --quick takes one turn of 8 s instead of three of 15 s.
+has it, in bf16. Each runs in processes of its own, in turn; figures are medians. --quick takes one turn of 2 s with
+an eighth of the faces instead of three of 15 s.
 The floor of a step is the longer of two: its operations over the rate of a wide convolution, and its bytes over the rate of copying,
 both measured in turn with the others. Each number that a layer gives is written once and read twice, its gradient written and read once.
-The last line printed is one JSON object: peer_speedup (of the faster precision), roofline_share (its step's floor over its time),
-fp32_speedup, bf16_speedup, images/s, and those of the floors. benchmarks/layers.py says where the rest goes.
+benchmarks/layers.py says where the rest goes.
+The last line printed is one JSON object: peer_speedup (of the faster precision), roofline_share (its floor over its time), fp32_speedup,
+peer_images_per_s, fp32_images_per_s, fp32_floor_images_per_s (and where the processor has bf16 bf16_speedup, bf16_images_per_s,
+bf16_floor_images_per_s).
 """
 
 from __future__ import annotations
@@ -40,10 +43,10 @@ def main() -> None:
         program, folder, seconds = arguments.measure
         print(json.dumps(PROGRAMS[program](Path(folder), float(seconds))))
         return
-    turns, seconds = (1, 8.0) if arguments.quick else (3, 15.0)
+    turns, seconds, faces = (1, 2.0, FACES // 8) if arguments.quick else (3, 15.0, FACES)
     programs = [program for program in PROGRAMS if "bf16" not in program or has_bf16()]
     with tempfile.TemporaryDirectory() as folder:
-        draw(Path(folder))
+        draw(Path(folder), faces)
         rates: dict[str, list[float]] = {program: [] for program in programs}
         for _ in range(turns):
             for program in programs:
@@ -70,8 +73,8 @@ def child(program: str, folder: str, seconds: float) -> float:
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
-def draw(folder: Path) -> None:
-    """FACES drawn faces as JPEG files of SIZE pixels, named after an age."""
+def draw(folder: Path, count: int = FACES) -> None:
+    """`count` drawn faces as JPEG files of SIZE pixels, named after an age."""
     import cv2
 
     from agecascade import synthetic
@@ -80,10 +83,12 @@ def draw(folder: Path) -> None:
     from agecascade.params import DrawSettings
 
     with tempfile.TemporaryDirectory() as drawn:
-        synthetic.write("identity_folders", Path(drawn) / "faces", DrawSettings(pictures=256, subjects=20), seed=0, workers=THREADS)
+        synthetic.write(
+            "identity_folders", Path(drawn) / "faces", DrawSettings(pictures=min(256, count // 4), subjects=20), seed=0, workers=THREADS
+        )
         with open_archives(Path(drawn) / "faces") as archive:
             faces = [cv2.resize(decode_image(member.read()), (SIZE, SIZE), interpolation=cv2.INTER_AREA) for member in archive.members()]
-    for number in range(FACES):
+    for number in range(count):
         picture = faces[number % len(faces)][:, :, ::-1]
         cv2.imwrite(str(folder / f"{number % 101}_{number}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
 

@@ -26,7 +26,7 @@ def main(name: str) -> None:
             name=name,
             manifest=Path("data/manifest") / f"{name}.parquet",
             rejects=Path("data/manifest") / f"{name}.rejects.parquet",
-            workers=settings.compute.workers,
+            compute=settings.compute,
             work=work_folder(),
         )
     write_figures(Path("metrics/clean") / f"{name}.json", counts)

@@ -29,7 +29,7 @@ def main() -> None:
     evaluation = attach(tracker, METRICS / "mae.json", [PAGE, CARDS])
     if evaluation is not None and study.tracking.models != "none":
         log_main_row(study, evaluation)
-    print(f"report: {PAGE}, and {len(cards)} model cards in {CARDS}")
+    print(f"report: {PAGE}, and {len(cards)} model card{'s' * (len(cards) != 1)} in {CARDS}")
     if page := runs_page(tracker):
         print(page)
 

@@ -147,6 +147,7 @@ def test_what_cannot_be_answered_is_said_on_the_page(chromium: Any, server: Serv
     page.locator(".pill.ready").wait_for()
     page.set_input_files("#files", photos[2])
     page.get_by_role("alert").get_by_text("text.jpg: its 10 bytes are no picture").wait_for()
+    assert page.get_by_text("This browser cannot show the format").count() == page.locator(".sheet").count() == 0
     page.get_by_role("button", name="Remove text.jpg").click()
     (tmp_path / "large.jpg").write_bytes(b"x" * 2_500_000)
     page.set_input_files("#files", tmp_path / "large.jpg")
@@ -176,4 +177,77 @@ def test_a_picture_that_the_browser_cannot_show_has_its_boxes_all_the_same(
     outline = page.locator(".outline").bounding_box()
     assert outline["width"] / outline["height"] == pytest.approx(image.shape[1] / image.shape[0], rel=0.02)
     assert page.locator(".box").first.bounding_box()["width"] > 10
+    page.close()
+
+
+def crowd() -> dict[str, Any]:
+    """An answer with 63 faces in 1000 x 700 pixels: rows from the top edge on, a gap of 4 pixels between heads, and three tiny faces."""
+    boxes = [(10 + 99 * x, 3 + 114 * y, 100 + 99 * x, 112 + 114 * y) for y in range(6) for x in range(10)]
+    boxes += [(700, 690, 708, 699), (709, 690, 717, 699), (20, 20, 30, 30)]
+    rows = [
+        {"picture": 0, "path": "crowd.png", "face": face, "value": 20.0 + face, "low": 10.0, "high": 90.0, "note": None, "error": None}
+        | dict(zip(("left", "top", "right", "bottom"), box, strict=True))
+        for face, box in enumerate(boxes)
+    ]
+    picture = {"name": "crowd.png", "width": 1000, "height": 700, "faces_left_out": 0}
+    return {"model": "test", "pictures": [picture], "rows": rows, "grid": None}
+
+
+# [labels over another face's box, over another label, outside of the sheet, labels that are shown, boxes]
+LOOK = """() => {
+  const both = (a, b, low, high) => Math.min(a[high], b[high]) - Math.max(a[low], b[low]);
+  const meet = (a, b) => both(a, b, "left", "right") > 0.5 && both(a, b, "top", "bottom") > 0.5;
+  const boxes = [...document.querySelectorAll(".box")], edges = boxes.map(box => box.getBoundingClientRect());
+  const sheet = document.querySelector(".sheet").getBoundingClientRect();
+  const labels = boxes.map(box => box.querySelector(".label")).map(label => label.hidden ? null : label.getBoundingClientRect());
+  const over = labels.filter((label, i) => label && edges.some((edge, j) => j !== i && meet(label, edge)));
+  const twice = labels.filter((label, i) => label && labels.some((other, j) => j < i && other && meet(label, other)));
+  const out = labels.filter(label => label && !(label.top > sheet.top - 3 && label.left > sheet.left - 3 && label.right < sheet.right + 3));
+  return [over.length, twice.length, out.length, labels.filter(Boolean).length, boxes.length];
+}"""
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_labels_in_a_crowd_hide_no_other_face_and_no_other_label(chromium: Any, server: Served, view: str, tmp_path: Path) -> None:
+    page = chromium.new_page(**VIEWS[view])
+    page.set_default_timeout(WAIT)
+    page.route("**/predict?*", lambda route: route.fulfill(json=crowd()))
+    page.goto(server.address)
+    page.locator(".pill.ready").wait_for()
+    (tmp_path / "crowd.png").write_bytes(encode_image(np.full((700, 1000, 3), 120, np.uint8), "png", 100))
+    page.set_input_files("#files", tmp_path / "crowd.png")
+    page.locator(".box .label").first.wait_for()
+    page.screenshot(path=Path(os.environ.get("AGECASCADE_SCREENSHOTS", tmp_path)) / f"crowd_{view}.png", full_page=True)
+    over, twice, out, shown, boxes = page.evaluate(LOOK)
+    assert (over, twice, out, boxes) == (0, 0, 0, 63)
+    assert shown >= 59, "but for the tiny faces, and the one that a tiny one lies upon"
+    tiny = page.locator(".box").last
+    assert not tiny.locator(".label").is_visible()
+    assert not tiny.locator(".full").is_visible()
+    tiny.focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    assert tiny.locator(".full").inner_text() == "82.0 years, 10.0 to 90.0"
+    assert tiny.locator(".full").is_visible()
+    first = page.locator(".box").first
+    first.hover()
+    assert first.locator(".full").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= VIEWS[view]["viewport"]["width"], "the page scrolls sideways"
+    page.close()
+
+
+def test_labels_follow_the_width_of_the_page(chromium: Any, server: Served, tmp_path: Path) -> None:
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    page.set_default_timeout(WAIT)
+    page.route("**/predict?*", lambda route: route.fulfill(json=crowd()))
+    page.goto(server.address)
+    page.locator(".pill.ready").wait_for()
+    (tmp_path / "crowd.png").write_bytes(encode_image(np.full((700, 1000, 3), 120, np.uint8), "png", 100))
+    page.set_input_files("#files", tmp_path / "crowd.png")
+    page.locator(".box .label").first.wait_for()
+    wide = page.locator(".box .label").nth(1).inner_text()
+    page.set_viewport_size({"width": 360, "height": 780})
+    page.wait_for_function("document.querySelectorAll('.box .label')[1].textContent === '21'")
+    assert wide == "21.0"
+    assert page.evaluate(LOOK)[:3] == [0, 0, 0]
     page.close()

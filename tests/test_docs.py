@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import importlib
+import os
 import re
 import shlex
+import zipfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import typer
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from agecascade import methods, models
+from agecascade import methods, models, released
 from agecascade.cli import app
 from agecascade.datasets import READERS
+from agecascade.estimator import Estimator
+from agecascade.imaging import decode_image
 from agecascade.params import Params
 from agecascade.regressors import REGRESSORS
 
@@ -187,6 +196,47 @@ def test_the_readme_counts_what_the_registries_have() -> None:
     assert [int(count) for count in counts.groups()] == [len(methods.METHODS), len(models.BACKBONES), len(READERS)]
 
 
+# --- Python in the docs
+
+FENCED = re.compile(r"^( *)```python\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+INDENTED = re.compile(r"(?:^\n|\A)((?:^ {4,}(?:from [\w.]+ )?import .*\n)(?:^ {4,}.*\n|^\n(?= {4}))*)", re.MULTILINE)
+
+
+def python_blocks(page: Path) -> list[str]:
+    """The Python of a page: fenced blocks, and indented ones that begin with an import."""
+    content = text(page)
+    return [dedent(code) for _, code in FENCED.findall(content)] + [dedent(code) for code in INDENTED.findall(FENCED.sub("", content))]
+
+
+def undefined(code: str) -> set[str]:
+    """The names that code reads and that it neither imports nor defines anywhere; Python's own apart."""
+    tree = ast.parse(code)
+    read, known = set(), set(dir(builtins))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            (read if isinstance(node.ctx, ast.Load) else known).add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            known |= {(name.asname or name.name).partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            known.add(node.name)
+        elif isinstance(node, ast.arg):
+            known.add(node.arg)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            known.add(node.name)
+    return read - known
+
+
+@pages
+def test_python_in_the_docs_reads_no_name_that_it_does_not_define(page: Path) -> None:
+    assert {code: undefined(code) for code in python_blocks(page) if undefined(code)} == {}
+
+
+def test_an_undefined_name_is_found() -> None:
+    assert undefined("import a.b\nfrom c import d as e\n\ndef f(x):\n    return [g + x for g in a.b(e, h)]") == {"h"}
+    assert sum(len(python_blocks(page)) for page in PAGES) > 5
+    assert any("import mlflow" in code for code in python_blocks(ROOT / "docs" / "how_to" / "experiments.md"))  # an indented one
+
+
 # --- the examples of the how-to
 
 
@@ -218,3 +268,30 @@ def test_the_network_of_the_how_to_passes_its_own_test(monkeypatch: pytest.Monke
     monkeypatch.setitem(models.BACKBONES, "small", _run(code)["Small"])
     torch.manual_seed(0)
     _run_tests(test)
+
+
+def test_the_crop_of_the_how_to_is_that_of_predict() -> None:
+    code = next(code for code in examples("export") if "def crop_of" in code)
+    names = _run(code)
+    folder = released.folder()
+    estimator = Estimator.load()
+    differences = []
+    for picture in (ROOT / "docs" / "faces.png", *_photos()):
+        image = decode_image(picture if isinstance(picture, bytes) else picture.read_bytes())
+        for row in (row for rows in estimator.face_batches([image]) for row in rows if row.crop is not None):
+            made = names["crop_of"](image, row.points, asdict(estimator.folds[0].card.crop))
+            assert made.shape == row.crop.shape
+            assert np.abs(made.astype(int) - row.crop).mean() <= 1
+            frame = estimator.predict([row.crop], aligned=True)
+            differences.append(abs(names["age_of"](image, row.points, folder) - frame["value"].iloc[0]))
+    assert len(differences) >= 5
+    assert max(differences) <= 0.1
+
+
+def _photos() -> list[bytes]:
+    """Some of FG-NET's, where they are."""
+    archive = Path(os.environ.get("AGECASCADE_MIRROR", "../shared/mirror")) / "FGNET.zip"
+    if not archive.is_file():
+        return []
+    with zipfile.ZipFile(archive) as photos:
+        return [photos.read(name) for name in sorted(name for name in photos.namelist() if name.lower().endswith(".jpg"))[::200]]

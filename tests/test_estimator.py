@@ -690,3 +690,16 @@ def test_every_row_says_that_the_model_learned_from_drawn_faces(tmp_path: Path, 
     frame = loaded.predict([noise(0, SIZE, SIZE), None], aligned=True)
     assert [None if pd.isna(said) else said for said in frame["note"]] == [note, note]
     assert frame["error"].isna().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_a_file_of_a_model_is_told_to_name_its_folder(tmp_path: Path, name: str) -> None:
+    folder = write_model(tmp_path / "model", 3)
+    with pytest.raises(ModelError, match=f"{name} is a file; name its folder, {folder}, which holds model.json too"):
+        Estimator.load(folder / name)
+
+
+def test_an_address_is_no_model() -> None:
+    for address in ("https://example.org/model", Path("https://example.org/model")):
+        with pytest.raises(ModelError, match="is an address, and addresses are not read: download the model's folder first"):
+            Estimator.load(address)

@@ -18,6 +18,7 @@ from agecascade.datasets import reader
 from agecascade.datasets.cleaning import clean
 from agecascade.io import fetch
 from agecascade.io.fetch import fetch_all
+from agecascade.io.yaml_text import dump_yaml, load_yaml
 from images import picture
 from places import ROOT
 from publishers import write_folder, write_zip
@@ -248,14 +249,18 @@ def test_one_wanted_and_one_existing_path() -> None:
         ([], {"pictures": "."}, "--pictures . holds this whole repository"),
         ([], {"pictures": "studies"}, "studies holds no picture"),
         (["--drawn"], {}, "--drawn and --target do not go with --table"),
-        (["--label", ""], {}, "--label names no column"),
-        (["--split", " "], {}, "--split names no column"),
-        (["--genders", ""], {}, "--genders : write what each value of the column means"),
         (["--genders", "f=female,f=male"], {}, "--genders f=female,f=male: write what each value"),
     ],
 )
 def test_what_is_refused(arguments: list[str], options: dict[str, str], message: str) -> None:
     assert message in error(*arguments, **options)
+
+
+@pytest.mark.parametrize("option", ["--label", "--split", "--genders"])
+def test_an_option_without_a_value_is_wrong_usage(option: str) -> None:
+    result = study(option, " ")
+    assert result.exit_code == 2
+    assert f"{option}: its value is empty" in result.output
 
 
 def test_what_else_is_refused() -> None:
@@ -370,3 +375,21 @@ def test_a_table_is_missing() -> None:
         1,
         "error: --table is missing: it names the CSV file that --pictures and the columns belong to\n",
     )
+
+
+def test_the_study_goes_behind_a_large_data_set_as_the_how_to_says() -> None:
+    """docs/how_to/own_data.md, "More than one data set": two blocks of studies/fgnet.yaml, and two values changed."""
+    made = mine("--pictures", "photos")
+    assert made.exit_code == 0, made.output
+    path = Path("studies/mine.yaml")
+    own, fgnet = load_yaml(path.read_text()), load_yaml(Path("studies/fgnet.yaml").read_text())
+    own["datasets"]["utkface"] = fgnet["datasets"]["utkface"]
+    own["cascade"] = {"utkface": fgnet["cascade"]["utkface"], "mine": own["cascade"]["mine"] | {"init": "utkface"}}
+    own["datasets"]["mine"]["grid"] = fgnet["datasets"]["utkface"]["grid"]
+    path.write_text(dump_yaml(own))
+    result = CliRunner().invoke(app, ["study", "mine"])
+    assert result.exit_code == 0, result.output
+    study = params.load("params.yaml")
+    assert study.cascade["mine"].init == "utkface"
+    assert study.datasets["mine"].grid == study.datasets["utkface"].grid
+    assert study.datasets["mine"].options["columns"] == {"path": "filename", "label": "age_years", "gender": "sex"}

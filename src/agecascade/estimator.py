@@ -23,7 +23,7 @@ from agecascade.faces.detection import Finder, create_finder
 from agecascade.faces.face import Image
 from agecascade.faces.photos import changed, checked_limits, in_photos, whole_number
 from agecascade.faces.rows import COLUMNS, OF_THRESHOLD, Columns, FaceRow, reduced, rows_of, table
-from agecascade.imaging.inputs import Named, named_pictures, opened
+from agecascade.imaging.inputs import Named, is_address, named_pictures, opened
 from agecascade.io.threads import in_order
 from agecascade.model_card import note_on_drawn
 from agecascade.params import Detection
@@ -313,6 +313,10 @@ def _local(folder: Path | str | None) -> Iterator[Path]:
             yield place
     elif Path(folder).is_dir():
         yield Path(folder)
+    elif Path(folder).exists():
+        raise ModelError(f"{folder} is a file; name its folder, {Path(folder).parent}, which holds model.json too")
+    elif is_address(str(folder)):
+        raise ModelError(f"{folder} is an address, and addresses are not read: download the model's folder first, and name it")
     else:
         raise ModelError(f"{folder} is no folder; a model folder holds model.json beside its weights: train the model first (`dvc repro`)")
 

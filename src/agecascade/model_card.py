@@ -144,7 +144,9 @@ class ModelCard:
         """The network's shape alone, on the device "meta"."""
         import torch
 
-        with torch.device("meta"):
+        from agecascade.models.shapes import without_values
+
+        with torch.device("meta"), without_values():
             return self.network()
 
     def objective(self) -> Method:

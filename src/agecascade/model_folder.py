@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from agecascade import methods, models
 from agecascade.errors import ModelError
 from agecascade.faces.crops import TEMPLATE
+from agecascade.io.compute import not_shared
 from agecascade.io.files import as_os_error, write_csv
 from agecascade.methods.base import SHARED, Method
 from agecascade.model_card import IDENTITY, Crop, ModelCard, fold_folders, model_digest, read_card, sealed_card, write_card
@@ -26,6 +27,7 @@ __all__ = [
     "IDENTITY",
     "Crop",
     "ModelCard",
+    "SharedModel",
     "describe",
     "find_model",
     "fold_folders",
@@ -106,6 +108,25 @@ def load(folder: Path | str) -> tuple[Network, Method, ModelCard]:
     except RuntimeError as error:
         raise ModelError(f"{folder}: the weights do not fit model.json: {' '.join(str(error).split())}") from None
     return network.for_use(), method, card
+
+
+@dataclass(frozen=True)
+class SharedModel:
+    """A model folder on a file system that the workers of a cluster share; digest: of its weights, as the sender sees them."""
+
+    folder: Path
+    digest: str
+
+    @classmethod
+    def of(cls, folder: Path) -> SharedModel:
+        """The model in a folder."""
+        return cls(folder.resolve(), model_digest(folder))
+
+    def found(self) -> Path:
+        """The folder, on a worker; raises ComputeError where that sees other weights there."""
+        if not (self.folder / "model.safetensors").is_file() or model_digest(self.folder) != self.digest:
+            raise not_shared(self.folder)
+        return self.folder
 
 
 def describe(params: Params, step: str, row: Row, grid: list[float], fold: int, chain: Sequence[str] = ()) -> ModelCard:

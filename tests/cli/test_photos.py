@@ -116,7 +116,7 @@ def test_archives_and_lists(work: Path) -> None:
     [
         (["broken.jpg"], b"", "broken.jpg: its 10 bytes are no picture"),
         (["-"], b"x.png\ny.png\n", "none of 2 pictures could be read; the first: x.png: cannot be read: No such file or directory"),
-        (["broken.zip"], b"", "broken.zip: broken.zip is truncated, damaged or no archive"),
+        (["broken.zip"], b"", "broken.zip: it is truncated, damaged or no archive"),
         (["broken.mp4"], b"", "broken.mp4: OpenCV cannot read it as a video"),
         (["empty.zip"], b"", "empty.zip: the archive holds no picture"),
     ],
@@ -161,6 +161,13 @@ def test_a_video_has_the_number_of_the_frame_and_options_their_columns(work: Pat
     assert len(shares) == 8
     assert shares[4] == pytest.approx(1)
     assert "; distribution: over the 8 labels from 0 to 70" in result.output
+
+
+def test_the_screen_says_where_columns_are_that_it_has_no_room_for(work: Path) -> None:
+    result = predict("photos/0.png", "--distribution", "--landmarks")
+    assert "; distribution and landmarks: too wide for the screen, --output ages.csv has them" in result.output
+    assert "distribution: over the" not in result.output
+    assert "too wide" not in predict("photos/0.png").output
 
 
 def test_a_camera_of_which_there_is_none_is_one_line(work: Path) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import tarfile
 from types import SimpleNamespace
 
 import pillow_heif
@@ -217,7 +218,7 @@ def test_batches_are_bounded(tmp_path, monkeypatch):
     with open_archives(write_zip(tmp_path / "set.zip", pictures)) as archive, RowStore() as store:
         for name in pictures:
             assert store.add(row(name[:-4]))
-        sizes = [len(batch) for batch in cleaning._batches(archive, store)]
+        sizes = [len(batch) for batch in cleaning._batches(archive, store, set())]
     assert sizes == [3, 3, 3, 1]
 
 
@@ -304,3 +305,17 @@ def test_tables_and_pictures_that_do_not_meet_show_one_path_of_each(tmp_path):
     expected = r"no picture of tiny in it \(not_listed 3, file_missing 2\): its table names 'img/1\.jpg', and it holds 'faces/b\.jpg'; make"
     with open_archives(tmp_path) as archive, pytest.raises(ArchiveError, match=expected):
         outcome(archive, reader("csv_table"), Clean())
+
+
+def test_of_a_picture_that_an_archive_holds_twice_the_first_counts(tmp_path):
+    """Whatever the workers: the second one comes while the first is checked, or long after."""
+    path = tmp_path / "set.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, content in (("a.jpg", picture()), ("a.jpg", b"")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    for workers in (1, 2):
+        with open_archives(path) as archive:
+            result = outcome(archive, listing(row("a")), Clean(max_reject_rate=ALL), workers=workers)
+        assert (result.counts["kept"], result.counts["rejected"]) == (1, {})

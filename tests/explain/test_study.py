@@ -14,6 +14,7 @@ import pytest
 import explain as stage
 from agecascade import params
 from agecascade.errors import ModelError, ParamsError
+from agecascade.explain import study as module
 from agecascade.explain.explained import Explained, figures, joined
 from agecascade.explain.occlusion import Occlusion
 from agecascade.explain.study import pictures_tested
@@ -98,6 +99,24 @@ def test_each_fold_s_network_sees_its_own_test_pictures(work: Path) -> None:
         errors.append(np.abs(value - faces.label[fold::2]))
     mae = json.loads(Path("metrics/explain/target.json").read_text())["mae"]
     assert mae == pytest.approx(np.concatenate(errors).mean(), rel=1e-4)
+
+
+def test_parts_of_a_fold_are_explained_as_the_whole(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call takes whole batches: here of four pictures."""
+    monkeypatch.setattr("agecascade.explain.maps.PIXELS", 4 * 32**2)
+    monkeypatch.setattr(module, "BATCH_ROWS", 4)
+    study = params.check(sample_params())
+    inputs = (study, study.explain["target"], Path("data"), Path("models"))
+    in_parts = module.explain_pictures(*inputs)
+    sizes: list[int] = []
+    monkeypatch.setattr(module, "_part", lambda size: sizes.append(size) or 1000)
+    whole = module.explain_pictures(*inputs)
+    assert sizes == [32]
+    assert figures(in_parts, inputs[1]) == figures(whole, inputs[1])
+    for name in ("images", "value", "score_maps", "scores", "lifts"):
+        np.testing.assert_array_equal(getattr(in_parts, name), getattr(whole, name))
+    assert in_parts.occlusion is not None
+    np.testing.assert_array_equal(in_parts.occlusion.hidden, whole.occlusion.hidden)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

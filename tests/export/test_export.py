@@ -26,6 +26,7 @@ from agecascade.imaging import encode_image
 from agecascade.model_folder import read_card
 from fold_models import random_model
 from images import noise
+from places import ROOT
 
 SIZE = 32
 
@@ -103,7 +104,10 @@ def test_the_card_says_what_was_checked_and_that_it_was_drawn(in_onnx: Path, ori
     )
     assert card.exported.made_with["opset"] == "18"
     assert (card.interval, card.grid, card.crop) == (before.interval, before.grid, before.crop)
-    assert "no real ones were given" in (in_onnx / "README.md").read_text()
+    readme = (in_onnx / "README.md").read_text()
+    assert "no real ones were given" in readme
+    assert 'docs/how_to/export.md of the project, "To a phone"' in readme
+    assert "## To a phone" in (ROOT / "docs" / "how_to" / "export.md").read_text()
 
 
 def test_torchscript_answers_as_the_trained_model(original: Path, tmp_path: Path) -> None:
@@ -191,7 +195,7 @@ def test_what_cannot_be_exported_is_one_line(original: Path, in_onnx: Path, tmp_
 
     assert "int8: the ranges of its layers are calibrated" in refusal("--model", str(original), "--format", "int8")
     assert "exported already" in refusal("--model", str(in_onnx))
-    assert "unknown format 'onxx'; did you mean onnx" in refusal("--model", str(original), "--format", "onxx")
+    assert "unknown format 'onxx'; there are onnx, int8, openvino, torchscript" in refusal("--model", str(original), "--format", "onxx")
     assert "--check nowhere does not exist" in refusal("--model", str(original), "--check", "nowhere")
     assert "lies in" in refusal("--model", str(original), "--output", str(original / "out"))
     (tmp_path / "text.jpg").write_text("text")

@@ -171,3 +171,20 @@ def test_the_runtime_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [type(each) for each in made] == [YuNet, YuNetOnnx, YuNet]
     assert made[0] is made[2]
     assert create_finder("yunet", Detection()).batch == 1
+
+
+def test_detectors_created_at_once_in_several_threads_warn_of_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
+    try:
+        for _ in range(5):
+            threads = [threading.Thread(target=YuNet, args=(0.7, MODEL)) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_WARNING
+    finally:
+        cv2.utils.logging.setLogLevel(before)
+    said = capfd.readouterr()
+    assert "WARN" not in said.out + said.err

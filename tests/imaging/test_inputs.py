@@ -18,8 +18,9 @@ from PIL import Image as Pillow
 from agecascade.archives import PICTURE_SUFFIXES
 from agecascade.errors import FaceError
 from agecascade.imaging import encode_image
-from agecascade.imaging.inputs import list_pictures, named_pictures, opened
+from agecascade.imaging.inputs import Named, list_pictures, named_pictures, opened
 from images import noise
+from publishers import write_zip
 
 PIXELS = noise(0, 12, 16)
 PNG = encode_image(PIXELS, "png", 100)
@@ -178,3 +179,18 @@ def test_a_pillow_image_whose_file_is_cut_is_an_error() -> None:
 
 def test_a_pillow_image_without_pixels_is_an_error() -> None:
     assert opened(Pillow.new("RGB", (0, 5)), 100) == "0 x 5 pixels are no picture"
+
+
+def test_what_only_the_command_line_takes_is_told_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_zip(tmp_path / "few.zip", {"a.png": b"none"})
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
+    for name, kind in (("few.zip", "it is an archive"), ("clip.mp4", "it is a video")):
+        assert opened(name, 100) == f"{kind} and no picture; give agecascade.imaging.sources.Sources([{name!r}]) in its place"
+        assert "Sources" not in opened(Named(name, name), 100)  # it is from there
+    assert opened("x/*.JPG", 100) == (
+        "there is no such file; if it is a pattern, give agecascade.imaging.sources.Sources(['x/*.JPG']) in its place"
+    )
+    assert opened("absent.png", 100) == "cannot be read: No such file or directory"
+    for address in ("https://example.org/a.jpg", Path("s3://bucket/a.jpg")):
+        assert opened(address, 100) == "cannot be read: addresses are not read; download it first, and name the file"

@@ -187,3 +187,15 @@ def test_a_folder_leaves_out_and_counts_videos_and_a_total_is_known(work: Path) 
     sources = Sources(["photos"])
     assert (sources.total, sources.framed, sources.remark) == (3, False, "; left out: 1 .mov, 1 .txt")
     assert Sources(["photos", "photos/clip.mov"]).framed
+
+
+def test_an_address_is_told_to_be_none_that_is_read() -> None:
+    with pytest.raises(FaceError, match=r"^https://example.org/a.jpg is an address, and addresses are not read: download it first"):
+        Sources(["https://example.org/a.jpg"])
+
+
+def test_the_reason_of_a_damaged_archive_does_not_name_it_again(work: Path) -> None:
+    (work / "cut.zip").write_bytes(b"PK\3\4" + bytes(100))
+    (picture,) = Sources([work / "cut.zip"])
+    assert picture.name == str(work / "cut.zip")
+    assert opened(picture, 100).startswith("it is truncated, damaged or no archive")

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from agecascade.errors import ArchiveError, ComputeError
-from agecascade.io import compute
+from agecascade.io import clusters
 from agecascade.io.compute import UNREAD, ordered, return_memory
 from agecascade.params import Compute
 
@@ -78,7 +79,7 @@ def test_a_backend_that_is_not_installed_is_named_with_the_remedy(backend: Any, 
 
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compute, "REACH", 1.0)
+    monkeypatch.setattr(clusters, "REACH", 1.0)
     with pytest.raises(ComputeError, match=r"compute\.address: no cluster answers at tcp://127\.0\.0\.1:9 "):
         list(ordered(abs, [1], Compute(backend="dask", address="tcp://127.0.0.1:9")))
 
@@ -86,7 +87,7 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
 def test_a_dead_address_of_ray_is_named_within_the_time_of_dask(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray itself makes 20 attempts of 41 s."""
     pytest.importorskip("ray")
-    monkeypatch.setattr(compute, "REACH", 0.5)
+    monkeypatch.setattr(clusters, "REACH", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", f"localhost:{port}"):
@@ -124,7 +125,7 @@ def test_an_address_of_ray_that_something_else_listens_at_is_named() -> None:
 def test_a_scheduler_that_takes_the_connection_and_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed")
     never = threading.Event()
-    monkeypatch.setattr(compute, "REACH", -4.9)
+    monkeypatch.setattr(clusters, "REACH", -4.9)
     monkeypatch.setattr(distributed, "Client", lambda address, timeout: never.wait(30))
     with pytest.raises(ComputeError, match=r"no cluster answers at tcp://scheduler:1 \(something there .* says nothing for 0\.1 s\)"):
         list(ordered(abs, [1], Compute(backend="dask", address="tcp://scheduler:1")))
@@ -170,15 +171,16 @@ def test_a_cluster_gives_what_threads_give(backend: Any) -> None:
 
 
 @pytest.mark.slow
-def test_dask_does_the_work_of_a_killed_worker_again(tmp_path: Path) -> None:
-    assert list(ordered(dying_once(tmp_path / "died"), range(40), Compute(backend="dask"))) == [item * item for item in range(40)]
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_cluster_does_the_work_of_a_killed_worker_again(backend: Any, tmp_path: Path) -> None:
+    assert list(ordered(dying_once(tmp_path / "died"), range(40), Compute(backend=backend))) == [item * item for item in range(40)]
     assert (tmp_path / "died").exists()
 
 
 @pytest.mark.slow
-def test_ray_tells_of_a_killed_worker_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ComputeError, match=r"compute\.backend ray: .*finished parts are kept"):
-        list(ordered(dying_once(tmp_path / "died"), range(40), Compute(backend="ray")))
+def test_workers_that_die_again_and_again_are_told_in_one_line() -> None:
+    with pytest.raises(ComputeError, match=r"compute\.backend dask: KilledWorker: .*finished parts are kept"):
+        list(ordered(lambda item: os.kill(os.getpid(), signal.SIGKILL), range(2), Compute(backend="dask")))
 
 
 @pytest.mark.slow
@@ -191,3 +193,20 @@ def test_what_the_work_raises_on_a_cluster_is_raised_here(backend: Any) -> None:
 
     with pytest.raises(ArchiveError, match="truncated"):
         list(ordered(work, range(20), Compute(backend=backend)))
+
+
+@pytest.mark.slow
+def test_what_all_items_share_is_sent_once() -> None:
+    """Dask warns of calls above 10 MB each."""
+    shared, sent = b"x" * 12_000_000, []
+    submit = clusters.DaskCluster.submit
+
+    def counted(self: clusters.DaskCluster, item: bytes) -> Any:
+        sent.append(len(item))
+        return submit(self, item)
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patch.setattr(clusters.DaskCluster, "submit", counted)
+        assert list(ordered(lambda item: len(shared) + item, range(20), Compute(backend="dask"))) == [12_000_000 + i for i in range(20)]
+    assert sum(sent) < 1_000

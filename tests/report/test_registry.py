@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from mlflow.pyfunc import scoring_server
 from agecascade.errors import ModelError
 from agecascade.estimator import Estimator
 from agecascade.imaging import encode_image
-from agecascade.report.registry import log_model
+from agecascade.report.registry import OUTPUTS, log_model
 from agecascade.tracking import Tracker
 from model_folders import SIZE, write_model
 
+DRAWN = [{"step": "target", "dataset": "target", "pictures": 320, "drawn": True}]
 ADDRESS = "models:/agecascade-sample@champion"
 
 
@@ -28,7 +30,7 @@ def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for fold, peak in ((0, 3), (1, 5)):
-        write_model(tmp_path / "row" / f"fold{fold}", peak, fold=fold)
+        write_model(tmp_path / "row" / f"fold{fold}", peak, fold=fold, trained_on=DRAWN)
     tracker = Tracker("sample", "evaluate")
     with tracker.model_run("a", {}, {}) as run:
         pass
@@ -46,10 +48,10 @@ def test_the_champion_answers_as_the_model_folder_does(registered: str) -> None:
     model = mlflow.pyfunc.load_model(registered)
     frame = model.predict(pd.DataFrame({"picture": [crop(), b"none", crop()]}), params={"aligned": True})
     assert frame["picture"].tolist() == [0, 1, 2]
-    np.testing.assert_allclose(frame.loc[[0, 2], ["value", "low", "high"]], [[40, 38, 42]] * 2, atol=1e-3)
+    np.testing.assert_allclose(frame.loc[[0, 2], ["value", "low", "high"]].astype(float), [[40, 38, 42]] * 2, atol=1e-3)
     np.testing.assert_allclose(frame.loc[0, ["left", "top", "right", "bottom"]].astype(float), [0, 0, SIZE, SIZE])
-    assert np.isnan(frame.loc[1, "value"])
-    assert frame["error"].str.startswith("its 4 bytes are no picture").tolist() == [False, True, False]
+    assert frame.loc[1, "value"] is None
+    assert frame["error"].str.startswith("its 4 bytes are no picture").tolist() == [None, True, None]
     assert model.input_example is not None
     with pytest.raises(mlflow.exceptions.MlflowException):
         model.predict(pd.DataFrame({"photo": [crop()]}))
@@ -58,17 +60,36 @@ def test_the_champion_answers_as_the_model_folder_does(registered: str) -> None:
 
 
 def served(model: Any) -> None:
-    """What `mlflow models serve` runs takes base64 and gives JSON."""
+    """What `mlflow models serve` runs takes base64 and gives JSON: null where something is missing, and never NaN, which is no JSON."""
     from fastapi.testclient import TestClient
 
     client = TestClient(scoring_server.init(model))
-    content = base64.b64encode(crop()).decode()
-    answer = client.post("/invocations", json={"dataframe_records": [{"picture": content}], "params": {"aligned": True}})
-    assert answer.status_code == 200, answer.text
-    (row,) = answer.json()["predictions"]
-    assert row["value"] == pytest.approx(40, abs=1e-3)
-    assert (row["face"], row["error"]) == (0, "")
+    content, text = (base64.b64encode(picture).decode() for picture in (crop(), b"none"))
+    for pictures in ([content], [content, text], [text]):
+        asked = {"dataframe_records": [{"picture": picture} for picture in pictures], "params": {"aligned": True}}
+        rows = predictions(client.post("/invocations", json=asked))
+        assert [row["picture"] for row in rows] == list(range(len(pictures)))
+        for row, picture in zip(rows, pictures, strict=True):
+            assert list(row) == OUTPUTS
+            assert row["note"].startswith("the model has seen drawn faces alone")
+            if picture == text:
+                assert row["error"].startswith("its 4 bytes are no picture")
+                assert {row[name] for name in OUTPUTS[1:10]} == {None}
+            else:
+                assert row["value"] == pytest.approx(40, abs=1e-3)
+                assert [repr(row[name]) for name in ("face", "left", "top", "right", "bottom")] == ["0", "0", "0", str(SIZE), str(SIZE)]
+                assert (row["score"], row["error"]) == (None, None)
     assert client.post("/invocations", json={"dataframe_records": [{"photo": content}]}).status_code == 400
+
+
+def predictions(answer: Any) -> list[dict[str, Any]]:
+    """The rows of an answer that is strict JSON."""
+    assert answer.status_code == 200, answer.text
+
+    def refused(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON: {answer.text}")
+
+    return json.loads(answer.text, parse_constant=refused)["predictions"]
 
 
 def registry_addresses(registered: str) -> None:

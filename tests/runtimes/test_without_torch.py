@@ -96,5 +96,8 @@ def test_what_needs_the_pipeline_says_so(arguments: tuple[str, ...], original: P
     assert result.returncode == 1
     lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, result.stderr
-    assert lines[0].endswith("which is not installed: pip install 'agecascade[pipeline]'")
+    line, _, more = lines[0].partition("; ")
+    assert line.endswith("which is not installed: pip install 'agecascade[pipeline]'")
+    trained = arguments[0] in ("predict", "explain") and "MODEL" in arguments
+    assert more == ("to predict and to serve, export it where that is installed (`agecascade export`)" if trained else "")
     assert "Traceback" not in result.stderr

@@ -124,8 +124,12 @@ def test_a_parameter_in_the_form_is_told_where_it_belongs(client: TestClient) ->
     assert client.post("/predict", files={"x": png()}, data={"send": "Send"}).status_code == 200
 
 
+ADDRESSES = "no such address; there are /, /predict, /health, /openapi.json and /metrics"
+
+
 def test_other_addresses_and_methods_say_what_there_is(client: TestClient) -> None:
-    assert client.get("/nothing").json() == {"status": 404, "error": "no such address; there are /, /predict, /health and /openapi.json"}
+    assert client.get("/nothing").json() == {"status": 404, "error": ADDRESSES}
+    assert client.get("/labels.js").headers["content-type"].startswith("text/javascript")
     assert client.get("/predict").status_code == 405
     assert client.get("/docs").status_code == 404, "FastAPI's pages load scripts from elsewhere"
 
@@ -233,6 +237,7 @@ def test_metrics_count_requests_pictures_and_faces(client: TestClient, answers: 
     ):
         assert line in text
     with opened(answers, Limits()) as without:
+        assert without.get("/nothing").json()["error"] == "no such address; there are /, /predict, /health and /openapi.json"
         assert without.get("/metrics").status_code == 404
 
 

@@ -21,7 +21,7 @@ from agecascade.datasets import reader
 from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.datasets.cleaning import clean
 from agecascade.errors import AgecascadeError
-from agecascade.params import Clean
+from agecascade.params import Clean, Compute
 
 
 def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
@@ -86,9 +86,8 @@ def outcome(archive: Archive, reader: Any, settings: Clean, *, name: str = "tiny
     with tempfile.TemporaryDirectory() as folder:
         manifest, rejects = Path(folder, "m.parquet"), Path(folder, "r.parquet")
         try:
-            counts = clean(
-                archive, reader, settings, {}, name=name, manifest=manifest, rejects=rejects, workers=workers, work=Path(folder, "work")
-            )
+            files = {"manifest": manifest, "rejects": rejects, "work": Path(folder, "work")}
+            counts = clean(archive, reader, settings, {}, name=name, compute=Compute(workers=workers), **files)
         except AgecascadeError:
             assert not manifest.exists()
             assert not rejects.exists()

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from agecascade.datasets import READERS
 from places import ROOT
 
-CODE = ("src/", "pipeline/")
+CODE = ("data/code/", "pipeline", "src/agecascade")
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,8 @@ class Stage:
 
     @property
     def code(self) -> frozenset[str]:
-        """The listed files and folders of code."""
+        """What the stage depends on in place of its code: a file below data/code, or folders."""
         return frozenset(dep for dep in self.deps if dep.startswith(CODE))
-
-    def lists(self, path: Path) -> bool:
-        """Whether the file is listed, or a folder that holds it."""
-        name = path.relative_to(ROOT).as_posix()
-        return any(name == dep or name.startswith(f"{dep}/") for dep in self.code)
 
 
 def every_kind(content: dict[str, Any]) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def test_the_card_tells_how_faces_are_found_in_training_and_in_use(study: Params
 
 
 def test_weights_go_on_from_init_and_the_head_only_on_the_same_grid(
-    study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path
+    study: Params, faces: Faces, splits: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one_fold = splits[splits["fold"] == 0]
     content = study.model_dump(by_alias=True)
@@ -193,6 +193,9 @@ def test_weights_go_on_from_init_and_the_head_only_on_the_same_grid(
     still = params.check(content)
     for step in ("faces", "imdb", "agedb", "target"):
         trained(still, step, faces, one_fold if step != "target" else splits, tmp_path)
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "begins anew" in line]  # one, though there are folds
+    assert said.startswith("target: the head of agedb is not kept and begins anew, for its grid is 0 to 100 (101 labels), and that of ")
+    assert said.endswith(" is 0 to 69 (70 labels); to keep it, give both data sets one `grid`")
     weights = {step: model_folder.read_weights(next((tmp_path / "models" / step).rglob("fold0"))) for step in ("scratch", "faces")}
     weights |= {
         step: model_folder.read_weights(tmp_path / "models" / step / "dex-tinyagenet-s0" / "fold0") for step in ("imdb", "agedb", "target")

@@ -65,6 +65,7 @@ def one_line(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:
+        os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # before torch: as pipeline/run says
         _stand_in()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):  # a name that its encoding lacks must not end a command whose work is done

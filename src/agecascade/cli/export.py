@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agecascade.cli.command import app, one_line
-from agecascade.errors import AgecascadeError, ModelError, OutputError, unknown_name
+from agecascade.errors import AgecascadeError, ModelError, OutputError
 
 
 @app.command()
@@ -41,7 +41,7 @@ def export(
     from agecascade.export import export as exported
 
     if kind not in FORMATS:
-        raise ModelError(f"--format: {unknown_name('format', kind, FORMATS)}")
+        raise ModelError(f"--format: unknown format {kind!r}; there are {', '.join(FORMATS)}")
     estimator = Estimator.load(model, "cpu")
     own = _study_faces(model, estimator.folds[0].card.step)
     with target.opened() as folder:

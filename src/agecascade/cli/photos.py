@@ -274,6 +274,9 @@ def _explained(estimator: Estimator, columns: Columns, screen: bool) -> str:
     coverage, grid = estimator.coverage, estimator.grid
     text = "\nvalue: the estimate, in years where the model learned ages" if screen else ""
     text += f"; low to high: its {100 * coverage:g} % interval" if screen and coverage is not None else ""
+    if screen:
+        asked = [name for name, wanted in (("distribution", columns.distribution), ("landmarks", columns.landmarks)) if wanted]
+        return text + (f"; {' and '.join(asked)}: too wide for the screen, --output ages.csv has them" if asked else "")
     return text + (f"; distribution: over the {len(grid)} labels from {grid[0]:g} to {grid[-1]:g}" if columns.distribution else "")
 
 

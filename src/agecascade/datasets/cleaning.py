@@ -7,10 +7,10 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from tqdm import tqdm
 
@@ -21,14 +21,15 @@ from agecascade.errors import ArchiveError, ParamsError, RejectRateError, missin
 from agecascade.imaging.headers import picture_size
 from agecascade.imaging.soundness import picture_fault
 from agecascade.io.code import code_digest
+from agecascade.io.compute import ordered
 from agecascade.io.files import write_batches, write_json, written_beside
 from agecascade.io.resume import ResumeCache, fingerprint
-from agecascade.params import Clean
+from agecascade.params import Clean, Compute
 from agecascade.schema import MANIFEST, REJECTS
 
-# pictures held in memory at once
-BATCH_PICTURES = 512
-BATCH_BYTES = 64 * 2**20
+# of the pictures that a worker checks at once
+BATCH_PICTURES = 64
+BATCH_BYTES = 16 << 20
 
 Batch = list[tuple[ManifestRow, bytes]]
 
@@ -42,22 +43,23 @@ def clean(
     name: str,
     manifest: Path,
     rejects: Path,
-    workers: int = 1,
+    compute: Compute | None = None,
     work: Path,
 ) -> dict[str, Any]:
     """Read, filter and check the data set `name`; writes `manifest` (schema.MANIFEST) and `rejects` (schema.REJECTS).
 
     Returns the content of metrics/clean/<name>.json. Rows are judged by their labels first, so that only pictures that may stay
-    are decoded; each is read once. Memory does not grow with the number of pictures. The result is kept below `work`, so that another
-    allowed share of rejects is only compared. Raises ArchiveError where the archive is damaged or of another data set, RejectRateError
-    above `max_reject_rate`; then neither file is written.
+    are decoded; each is read once, here, and checked by the workers of `compute`, which get its bytes. Memory does not grow with the
+    number of pictures. The result is kept below `work`, so that another allowed share of rejects is only compared. Raises ArchiveError
+    where the archive is damaged or of another data set, ComputeError where the workers are lost, RejectRateError above
+    `max_reject_rate`; then neither file is written.
     """
     excluded = exclusions(settings.exclude) if settings.exclude else {}
 
     def make(folder: Path) -> None:
         with RowStore() as store:
             _list(reader, archive, options, settings, excluded, store, name)
-            _check_pictures(archive, settings, store, name, workers)
+            _check_pictures(archive, settings, store, name, compute or Compute())
             store.reject_missing()
             for member, reason in archive.skipped.items():
                 store.reject(Reject(member, "unsafe_member", reason))
@@ -149,29 +151,30 @@ def _fault(row: ManifestRow, settings: Clean) -> tuple[str, str] | None:
     return None
 
 
-def _check_pictures(archive: Archive, settings: Clean, store: RowStore, name: str, workers: int) -> None:
+def _check_pictures(archive: Archive, settings: Clean, store: RowStore, name: str, compute: Compute) -> None:
     """Keep the listed rows whose pictures can be decoded, with their boxes; reject the others."""
-    total = store.listed()
-    with joblib.Parallel(n_jobs=workers, prefer="threads") as parallel, tqdm(total=total, desc=f"clean {name}", unit=" pictures") as bar:
-        for batch in _batches(archive, store):
-            shares = [batch[i::workers] for i in range(workers)]
-            verdicts = parallel(joblib.delayed(_checked)(share, settings.max_megapixels) for share in shares)
-            for row, verdict in (pair for share in verdicts for pair in share):
+    waiting: set[str] = set()  # members that are being checked: of a name that an archive holds twice, the first counts
+    check = partial(_checked, max_megapixels=settings.max_megapixels)
+    with tqdm(total=store.listed(), desc=f"clean {name}", unit=" pictures") as bar:
+        for verdicts in ordered(check, _batches(archive, store, waiting), compute):
+            for row, verdict in verdicts:
+                waiting.discard(row.member)
                 if isinstance(verdict, Reject):
                     store.reject(verdict, row)
                 else:
                     store.keep(verdict)
-            bar.update(len(batch))
+            bar.update(len(verdicts))
 
 
-def _batches(archive: Archive, store: RowStore) -> Iterator[Batch]:
-    """(row, picture) of the listed members, in batches of bounded memory."""
+def _batches(archive: Archive, store: RowStore, waiting: set[str]) -> Iterator[Batch]:
+    """(row, picture) of the listed members, in batches of bounded memory; those that are handed out are added to `waiting`."""
     batch: Batch = []
     size = 0
     for member in archive.members(PICTURE_SUFFIXES):
-        rows = store.wanted(member.name)
+        rows = [] if member.name in waiting else store.wanted(member.name)
         if not rows:
             continue
+        waiting.update(row.member for row in rows)
         content = member.read()
         batch += [(row, content) for row in rows]
         size += len(content)

@@ -31,7 +31,9 @@ class Explained:
     value: Array
     folds: int
     score_maps: Maps | None = None  # (N, h, w)
-    score: float | None = None  # the mean of sum_k p_k x_k, and how far it lies above the mean of S
+    scores: Maps | None = None  # (N,): sum_k p_k x_k, and how far it lies above the mean of S
+    lifts: Maps | None = None
+    score: float | None = None  # their means, once all folds are there
     pooling_lift: float | None = None
     cams: dict[str, Maps] = field(default_factory=dict)  # "after, predicted" -> (N, h, w)
     of_ages: bool = True  # Grad-CAM is of an age's score; else of the predicted value
@@ -50,19 +52,26 @@ class Explained:
         return {name: mask for name, mask in masks.items() if mask.any()}
 
 
-def joined(parts: Sequence[Explained]) -> Explained:
+def joined(folds: Sequence[Explained]) -> Explained:
     """All folds' pictures, one after the other."""
+    whole, weights = concatenated(folds), [len(fold.label) for fold in folds]
+    whole.folds = len(folds)
+    if folds[0].scores is not None:
+        whole.score = float(np.average([_mean(fold.scores) for fold in folds], weights=weights))
+        whole.pooling_lift = float(np.average([_mean(fold.lifts) for fold in folds], weights=weights))
+    return whole
+
+
+def concatenated(parts: Sequence[Explained]) -> Explained:
+    """The pictures of one fold, which several calls have explained, one after the other."""
     first = parts[0]
 
     def together(of: Callable[[Explained], Any]) -> Any:
         return None if of(first) is None else np.concatenate([of(part) for part in parts])
 
-    weights = [len(part.label) for part in parts]
-    whole = Explained(together(lambda part: part.images), together(lambda part: part.label), together(lambda part: part.value), len(parts))
+    whole = Explained(together(lambda part: part.images), together(lambda part: part.label), together(lambda part: part.value), 1)
     whole.score_maps = together(lambda part: part.score_maps)
-    if first.score is not None:
-        whole.score = float(np.average([part.score for part in parts], weights=weights))
-        whole.pooling_lift = float(np.average([part.pooling_lift for part in parts], weights=weights))
+    whole.scores, whole.lifts = together(lambda part: part.scores), together(lambda part: part.lifts)
     whole.cams = {name: np.concatenate([part.cams[name] for part in parts]) for name in first.cams}
     occlusions = [part.occlusion for part in parts if part.occlusion is not None]
     if occlusions:
@@ -72,6 +81,10 @@ def joined(parts: Sequence[Explained]) -> Explained:
         whole.ages = ComparisonAges(ages[0].ages, np.concatenate([each.estimates for each in ages]))
     whole.of_ages, whole.skipped = first.of_ages, first.skipped
     return whole
+
+
+def _mean(values: Maps | None) -> float:
+    return float(torch.from_numpy(values).mean())
 
 
 def figures(explained: Explained, settings: Explain) -> dict[str, Any]:

@@ -21,8 +21,12 @@ ON_GPU = 32  # times as many
 
 def batch_size(model: TorchModel) -> int:
     """Pictures that are explained at once, fewer the larger they are."""
-    times = ON_GPU if next(model.network.parameters()).is_cuda else 1
-    return max(1, times * PIXELS // model.card.image_size**2)
+    return pictures_at_once(model.card.image_size, next(model.network.parameters()).is_cuda)
+
+
+def pictures_at_once(size: int, on_gpu: bool) -> int:
+    """Pictures of `size` pixels in a batch."""
+    return max(1, (ON_GPU if on_gpu else 1) * PIXELS // size**2)
 
 
 def normalised_batches(model: TorchModel, images: Images) -> Iterator[Tensor]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agecascade.errors import ModelError
@@ -73,8 +74,8 @@ def score_maps(model: TorchModel, images: Images) -> Maps:
     return np.concatenate(parts)
 
 
-def pooling_lift(model: TorchModel, images: Images) -> tuple[float, float]:
-    """The means over pictures of sum_k p_k x_k, and of how much it lies above the mean of S: 0 under average pooling.
+def pooling_lift(model: TorchModel, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of each picture (N,) the sum_k p_k x_k, and how much it lies above the mean of its S: 0 under average pooling.
 
     Under hybrid or max pooling, it is what the maxima add. Raises ModelError where the head has no weights per age.
     """
@@ -86,7 +87,7 @@ def pooling_lift(model: TorchModel, images: Images) -> tuple[float, float]:
         score = (probability * _scores(model, maps)).sum(1)  # (B,)
         scores.append(score)
         lifts.append(score - score_map(maps, probability, head).mean((1, 2)))
-    return float(torch.cat(scores).mean()), float(torch.cat(lifts).mean())
+    return torch.cat(scores).cpu().numpy(), torch.cat(lifts).cpu().numpy()
 
 
 def _scores(model: TorchModel, maps: Tensor) -> Tensor:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from agecascade import model_folder
 from agecascade.errors import ModelError, ParamsError
-from agecascade.explain import KINDS, comparison_ages, draw_study, grad_cam, lacking, require_kinds, score_map
-from agecascade.explain.explained import Array, Explained, figures, joined
+from agecascade.explain import KINDS, comparison_ages, draw_study, grad_cam, lacking, maps, require_kinds, score_map
+from agecascade.explain.explained import Array, Explained, concatenated, figures, joined
 from agecascade.explain.occlusion import occlude
 from agecascade.inference import predict_values
+from agecascade.io.compute import ordered
 from agecascade.loading import Images
-from agecascade.loading.faces import Faces, load_cached_faces
+from agecascade.loading.faces import Faces
 from agecascade.loading.pictures import take
+from agecascade.loading.shared import SharedFaces
+from agecascade.model_folder import SharedModel
 from agecascade.params import Explain, Params
 from agecascade.runtimes import torch_runtime
-from agecascade.runtimes.torch_runtime import TorchModel
+from agecascade.runtimes.torch_runtime import BATCH_ROWS, TorchModel
 from agecascade.schema import are_ages
 
 
@@ -42,19 +49,53 @@ def explain(params: Params, name: str, data: Path, models: Path, plots: Path) ->
 
 
 def explain_pictures(params: Params, settings: Explain, data: Path, models: Path) -> Explained:
-    """Everything that `settings` asks for, of test pictures of all folds. Raises ModelError that begins with a key of them."""
+    """Everything that `settings` asks for, of test pictures of all folds, by the workers of `compute` where that is a cluster.
+
+    Raises ModelError that begins with a key of the settings, and ComputeError where workers are lost or see other files.
+    """
     splits = pd.read_parquet(data / "splits" / f"{settings.dataset}.parquet")
-    faces = load_cached_faces(data / "aligned" / settings.dataset, params.image_size, params.compute.cache_gib)
-    tested = pictures_tested(splits, faces, settings.pictures, params.seed)
+    shared = SharedFaces.of(data / "aligned" / settings.dataset, params.image_size, params.compute.cache_gib)
+    tested = pictures_tested(splits, shared.load(), settings.pictures, params.seed)
     if not len(tested):
         raise ModelError(f"dataset: {settings.dataset} has no test pictures; see datasets.{settings.dataset}.test")
-    parts = []
-    for fold, rows in tested.groupby("fold")["row"]:
-        model = _model(params, models, settings.step, int(fold))
-        before = _model(params, models, settings.before, int(fold)) if settings.before else None
-        own = rows.to_numpy()
-        parts.append(_of_fold(settings, model, before, np.asarray(take(faces.images, own)), faces.label[own]))
-    return joined(parts)
+
+    def model(step: str, fold: int) -> SharedModel:
+        return SharedModel.of(model_folder.find_model(models / step, params.main_row, fold))
+
+    part, before = _part(params.image_size), settings.before
+    items = [
+        _TestedPart(int(fold), model(settings.step, int(fold)), model(before, int(fold)) if before else None, rows[start : start + part])
+        for fold, rows in ((fold, rows.to_numpy()) for fold, rows in tested.groupby("fold")["row"])
+        for start in range(0, len(rows), part)
+    ]
+    results = ordered(partial(_explained, settings, shared), items, params.compute, threads=params.compute.threads, alone=True)
+    folds: dict[int, list[Explained]] = {}
+    for item, result in zip(items, results, strict=True):
+        folds.setdefault(item.fold, []).append(result)
+    return joined([concatenated(parts) for parts in folds.values()])
+
+
+def _part(size: int) -> int:
+    """Pictures of one call: whole batches of maps and of predictions, so that they are the same wherever they are computed."""
+    return math.lcm(maps.pictures_at_once(size, torch.cuda.is_available()), BATCH_ROWS)
+
+
+@dataclass(frozen=True, eq=False)
+class _TestedPart:
+    """The networks of a fold, after and before the step, and the rows (n,) of some of its pictures among the faces."""
+
+    fold: int
+    model: SharedModel
+    before: SharedModel | None
+    rows: NDArray[np.int64]
+
+
+def _explained(settings: Explain, shared: SharedFaces, part: _TestedPart) -> Explained:
+    """What is asked for of a part, here or on a worker."""
+    faces, rows = shared.load(), part.rows
+    model = torch_runtime.load(part.model.found())
+    before = torch_runtime.load(part.before.found()) if part.before else None
+    return _of_pictures(settings, model, before, np.asarray(take(faces.images, rows)), faces.label[rows])
 
 
 def pictures_tested(splits: pd.DataFrame, faces: Faces, most: int, seed: int) -> pd.DataFrame:
@@ -71,11 +112,7 @@ def pictures_tested(splits: pd.DataFrame, faces: Faces, most: int, seed: int) ->
     return frame
 
 
-def _model(params: Params, models: Path, step: str, fold: int) -> TorchModel:
-    return torch_runtime.load(model_folder.find_model(models / step, params.main_row, fold))
-
-
-def _of_fold(settings: Explain, model: TorchModel, before: TorchModel | None, images: NDArray[np.uint8], label: Array) -> Explained:
+def _of_pictures(settings: Explain, model: TorchModel, before: TorchModel | None, images: NDArray[np.uint8], label: Array) -> Explained:
     value = _values(model, images)
     explained = Explained(images, label, value, 1, of_ages=grad_cam.scores_of_ages(model))
     require_kinds(model, settings.kinds)
@@ -89,13 +126,13 @@ def _of_fold(settings: Explain, model: TorchModel, before: TorchModel | None, im
 
 def _values(model: TorchModel, images: Images) -> Array:
     card = model.card
-    value, _ = predict_values(model.network, model.method, images, card.image_size, card.channels, flip=card.flip)
+    value, _ = predict_values(model.network, model.method, images, card.image_size, card.channels, card.flip, BATCH_ROWS)
     return value
 
 
 def _add_score_maps(explained: Explained, model: TorchModel, before: TorchModel | None, settings: Explain) -> None:
     explained.score_maps = score_map.score_maps(model, explained.images)
-    explained.score, explained.pooling_lift = score_map.pooling_lift(model, explained.images)
+    explained.scores, explained.lifts = score_map.pooling_lift(model, explained.images)
 
 
 def _add_cams(explained: Explained, model: TorchModel, before: TorchModel | None, settings: Explain) -> None:

@@ -47,7 +47,8 @@ def text(card: ModelCard, folder: Path) -> str:
         f"{', '.join(f'{name} {number}' for name, number in made.made_with.items())}. "
         "`agecascade predict --model FOLDER` takes this folder.",
         "",
-        f"- Input `crops`: uint8, (N, {size}, {size}, 3), RGB; any N. The faces are aligned as model.json says (`crop`).",
+        f"- Input `crops`: uint8, (N, {size}, {size}, 3), RGB; any N. The faces are aligned as model.json says (`crop`); "
+        'docs/how_to/export.md of the project, "To a phone", makes them in 15 lines, without this package.',
         "- Output `value`: float32, (N,), label units. Mirror image, normalisation, softmax and decoding are in the graph.",
         f"- Output `distribution`, where the method has one: float32, (N, {len(card.grid)}), over `grid` of model.json.",
         "",

@@ -3,43 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from agecascade import model_folder
 from agecascade.errors import ParamsError
 from agecascade.features.bif import HEIGHT, bif_features
-from agecascade.features.layers import network_features, several_folds_error
-from agecascade.loading.faces import Faces, load_cached_faces
-from agecascade.loading.pictures import Images
-from agecascade.params import Params
+from agecascade.features.layers import BATCH, network_features, several_folds_error
+from agecascade.io.compute import ordered
+from agecascade.loading.faces import Faces
+from agecascade.loading.pictures import Images, take
+from agecascade.loading.shared import SharedFaces
+from agecascade.model_card import ModelCard
+from agecascade.models.base import Network
+from agecascade.params import FeaturesSettings, Params
+
+PART = 4 * BATCH  # pictures of one call: whole batches, so that they are the same wherever they are computed
+
+Batches = list[NDArray[np.float32]]
 
 
 def extract(params: Params, name: str, aligned: Path, models: Path) -> tuple[Faces, Iterator[NDArray[np.float32]]]:
     """The faces in `aligned` and their features `features.<name>`, (b, D) of one batch after the other.
 
-    models: the folder of all steps. Raises ParamsError, at the first batch, where the layer is unknown or the step has several folds.
+    models: the folder of all steps. Batches are computed by the workers of `compute`, which read faces and model from the file system.
+    Raises ParamsError, at the first batch, where the layer is unknown or the step has several folds, and ComputeError where the
+    workers are lost or see other files.
     """
     size = HEIGHT if params.features[name].extractor == "bif" else params.image_size
-    faces = load_cached_faces(aligned, size, params.compute.cache_gib)
-    return faces, _features(params, name, faces.images, models)
+    faces = SharedFaces.of(aligned, size, params.compute.cache_gib)
+    return faces.load(), _features(params, name, faces, models)
 
 
-def _features(params: Params, name: str, images: Images, models: Path) -> Iterator[NDArray[np.float32]]:
-    settings = params.features[name]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if settings.extractor == "bif":
-        yield from bif_features(images, settings.normalise, device, settings.pooling)
-        return
-    options = (settings.layer, settings.reduction, settings.normalise, settings.half)
+def _features(params: Params, name: str, faces: SharedFaces, models: Path) -> Iterator[NDArray[np.float32]]:
+    settings, count = params.features[name], len(faces.load())
+    starts = range(0, count, PART)
     try:
-        network, _, card = model_folder.load(_only_model(params, models / settings.step))
-        yield from network_features(network.to(device), images, card.image_size, card.channels, *options)
+        model = None if settings.extractor == "bif" else model_folder.SharedModel.of(_only_model(params, models / settings.step))
+        extraction = _Extraction(settings, faces, model)
+        parts = ordered(extraction, starts, params.compute, threads=params.compute.threads, alone=True)
+        with tqdm(total=count, desc=f"features {name}", unit="face", delay=5) as bar:
+            for batch in chain.from_iterable(parts):
+                yield batch
+                bar.update(len(batch))
     except ParamsError as error:
         raise ParamsError(f"features.{name}.{error}") from None
+
+
+@dataclass(frozen=True)
+class _Extraction:
+    """Features of PART pictures from one on, here or on a worker; model: None for those without a network."""
+
+    settings: FeaturesSettings
+    faces: SharedFaces
+    model: model_folder.SharedModel | None
+
+    def __call__(self, start: int) -> Batches:
+        faces, settings = self.faces.load(), self.settings
+        images = take(faces.images, np.arange(start, min(start + PART, len(faces))))
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        if self.model is None:
+            return list(bif_features(images, settings.normalise, device, settings.pooling))
+        return list(_of_network(*_loaded(self.model, device), images, settings))
+
+
+@lru_cache(1)
+def _loaded(model: model_folder.SharedModel, device: str) -> tuple[Network, ModelCard]:
+    network, _, card = model_folder.load(model.found())
+    return network.to(device), card
+
+
+def _of_network(network: Network, card: ModelCard, images: Images, settings: FeaturesSettings) -> Iterator[NDArray[np.float32]]:
+    options = (settings.layer, settings.reduction, settings.normalise, settings.half)
+    return network_features(network, images, card.image_size, card.channels, *options)
 
 
 def _only_model(params: Params, step: Path) -> Path:

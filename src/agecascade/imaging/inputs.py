@@ -6,7 +6,9 @@ read is a row with an error; the rest is counted.
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import stat
 import sys
 from collections import Counter
@@ -18,6 +20,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from agecascade.archives import PICTURE_SUFFIXES, is_litter
+from agecascade.archives.nested import SUFFIXES as ARCHIVE_SUFFIXES
 from agecascade.archives.streams import too_large
 from agecascade.errors import FaceError
 from agecascade.imaging import Image, from_pillow, upright
@@ -26,6 +29,12 @@ from agecascade.imaging.soundness import sound_image
 from agecascade.io.places import printable
 
 WANTED = "a path, encoded bytes, an RGB uint8 array (H, W, 3), a uint8 tensor (3, H, W) or (H, W, 3), or a Pillow image"
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".mpg", ".mpeg", ".mpe", ".ogv"),
+    *(".3gp", ".3g2", ".mts", ".m2ts", ".mjpeg", ".mjpg"),
+)
+SOURCES = "agecascade.imaging.sources.Sources"  # in Python, what the command line takes
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFDIR: "a folder"}
 
 
@@ -118,13 +127,13 @@ def _is_one(images: Any) -> bool:
 
 def opened(picture: Any, max_megapixels: float) -> Image | str:
     """A picture as RGB (H, W, 3) uint8, upright, or why it is none."""
-    if isinstance(picture, Named):
-        picture = picture.content
+    chosen = isinstance(picture, Named)  # by Sources, which is not to be advised then
+    picture = picture.content if isinstance(picture, Named) else picture
     try:
         if isinstance(picture, Unreadable):
             raise FaceError(picture.reason)
         if isinstance(picture, (str, os.PathLike)):
-            return sound_image(_content(picture), max_megapixels)
+            return sound_image(_content(picture), max_megapixels) if chosen else _read(picture, max_megapixels)
         if isinstance(picture, (bytes, bytearray, memoryview)):
             return sound_image(bytes(picture), max_megapixels)
         if isinstance(picture, Pillow.Image):
@@ -140,6 +149,27 @@ def opened(picture: Any, max_megapixels: float) -> Image | str:
         return f"cannot be read: {error}"
 
 
+def is_address(name: str) -> bool:
+    """Whether a name is an address of the web or of a store, which is not read."""
+    return _ADDRESS.match(name) is not None
+
+
+def _read(path: os.PathLike[str] | str, max_megapixels: float) -> Image:
+    """The picture of a file. Raises FaceError, for a pattern, an archive or a video with what reads it; OSError or ValueError."""
+    advice = f"give {SOURCES}([{printable(path)!r}]) in its place"
+    try:
+        return sound_image(_content(path), max_megapixels)
+    except FileNotFoundError:
+        if glob.has_magic(os.fspath(path)):
+            raise FaceError(f"there is no such file; if it is a pattern, {advice}") from None
+        raise
+    except FaceError as error:
+        for kind, suffixes in (("an archive", ARCHIVE_SUFFIXES), ("a video", VIDEO_SUFFIXES)):
+            if os.fspath(path).lower().endswith(suffixes):
+                raise FaceError(f"it is {kind} and no picture; {advice}") from error
+        raise
+
+
 def _content(path: os.PathLike[str] | str) -> bytes:
     """The bytes of a plain file, never of a pipe, which would be waited for; raises FaceError, OSError or ValueError."""
     try:
@@ -147,6 +177,8 @@ def _content(path: os.PathLike[str] | str) -> bytes:
     except FileNotFoundError:
         if Path(path).is_symlink():
             raise FaceError("cannot be read: a link that leads nowhere") from None
+        if is_address(os.fspath(path)):
+            raise FaceError("cannot be read: addresses are not read; download it first, and name the file") from None
         raise
     if not stat.S_ISREG(status.st_mode):
         raise FaceError(f"cannot be read: it is {_SPECIAL.get(stat.S_IFMT(status.st_mode), 'no plain file')}, no file")

@@ -17,7 +17,7 @@ from agecascade.archives import PICTURE_SUFFIXES, open_archives
 from agecascade.archives.nested import SUFFIXES as ARCHIVE_SUFFIXES
 from agecascade.errors import ArchiveError, FaceError
 from agecascade.imaging import videos
-from agecascade.imaging.inputs import Listing, Named, Unreadable, list_pictures
+from agecascade.imaging.inputs import VIDEO_SUFFIXES, Listing, Named, Unreadable, is_address, list_pictures
 from agecascade.io.places import printable
 
 LIST = "-"
@@ -103,6 +103,8 @@ class Sources:
             if not Path(name).is_file() and Path(name).exists():
                 raise FaceError(f"{printable(name)} is a pipe or a device, not {WANTED}: save it as a file first")
             yield _file(name)
+        elif is_address(name):
+            raise FaceError(f"{printable(name)} is an address, and addresses are not read: download it first, and name the file")
         elif glob.has_magic(name):
             yield from self._matched(name)
         else:
@@ -114,7 +116,7 @@ class Sources:
         found = [path for path in sorted(glob.glob(pattern, recursive=True)) if not (recursive and Path(path).is_dir())]  # noqa: PTH207
         if not found:
             raise FaceError(f"{printable(pattern)} matches nothing; * is for any letters, ? for one, ** for folders in folders")
-        known = (*PICTURE_SUFFIXES, *ARCHIVE_SUFFIXES, *videos.SUFFIXES)
+        known = (*PICTURE_SUFFIXES, *ARCHIVE_SUFFIXES, *VIDEO_SUFFIXES)
         wanted = [path for path in found if Path(path).is_dir() or path.lower().endswith(known)]
         others = sorted(set(found) - set(wanted))
         self.left_out.update(printable(Path(path).suffix.lower()) or "without a suffix" for path in others)
@@ -131,23 +133,30 @@ def archived(path: str) -> Iterator[Named]:
         with open_archives(Path(path)) as archive:
             for member in archive.members(PICTURE_SUFFIXES):
                 count += 1
-                yield Named(f"{name}/{printable(member.name)}", _content(member.read))
+                yield Named(f"{name}/{printable(member.name)}", _content(member.read, f"{path}, member {member.name}"))
             for refused, reason in archive.skipped.items():
                 if refused.lower().endswith((*PICTURE_SUFFIXES, *ARCHIVE_SUFFIXES)):
                     count += 1
                     yield Named(f"{name}/{printable(refused)}", Unreadable(f"cannot be read: {reason}"))
     except (ArchiveError, OSError) as error:
-        yield Named(name, Unreadable(" ".join(str(error).split())))
+        yield Named(name, Unreadable(_reason(error, path)))
         return
     if not count:
         yield Named(name, Unreadable(f"the archive holds no picture; looked for {', '.join(PICTURE_SUFFIXES)}"))
 
 
-def _content(read: Callable[[], bytes]) -> bytes | Unreadable:
+def _content(read: Callable[[], bytes], place: str) -> bytes | Unreadable:
     try:
         return read()
     except ArchiveError as error:
-        return Unreadable(" ".join(str(error).split()))
+        return Unreadable(_reason(error, place))
+
+
+def _reason(error: Exception, place: str) -> str:
+    """What is wrong, without the place that the row names beside it."""
+    text = " ".join(str(error).split())
+    reason = text.removeprefix(" ".join(place.split())).lstrip(",: ")
+    return f"it {reason}" if reason != text and not reason.startswith("member ") else reason
 
 
 def _file(path: str) -> Input:
@@ -155,7 +164,7 @@ def _file(path: str) -> Input:
     lower = path.lower()
     if Path(path).is_file() and lower.endswith(ARCHIVE_SUFFIXES):
         return Input("archive", path)
-    return Input("video" if Path(path).is_file() and lower.endswith(videos.SUFFIXES) else "picture", path)
+    return Input("video" if Path(path).is_file() and lower.endswith(VIDEO_SUFFIXES) else "picture", path)
 
 
 def _listed(stream: BinaryIO | None) -> Iterable[str]:

@@ -13,10 +13,6 @@ from agecascade.errors import FaceError
 from agecascade.imaging.inputs import Named, Unreadable
 from agecascade.io.places import printable
 
-SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".mpg", ".mpeg", ".mpe", ".ogv"),
-    *(".3gp", ".3g2", ".mts", ".m2ts", ".mjpeg", ".mjpg"),
-)
 CAMERA = "camera:"
 LONGEST_NUMBER = 4  # digits; OpenCV takes numbers of hundreds as the kind of a camera
 WARM_UP = 5  # frames of a camera that are dropped: it finds its exposure

@@ -1,79 +1,148 @@
-"""The same work on this machine's threads, on a Dask cluster or on a Ray cluster, through joblib."""
+"""The same work on this machine's threads, on a Dask cluster or on a Ray cluster: what every stage with independent work calls."""
 
 from __future__ import annotations
 
 import ctypes
-import logging
-import os
-import queue
+import pickle
 import socket
-import threading
-import time
-import warnings
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
-from joblib import Parallel, delayed, parallel_config
-
 from agecascade.errors import ComputeError
+from agecascade.io.code import PACKAGE, SOURCE, files_digest
+from agecascade.io.resume import fingerprint
+from agecascade.io.threads import AHEAD, in_order, results_in_order
 from agecascade.params import Compute
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AHEAD = 2  # items for each worker that wait or are worked on
-REACH = 30.0  # seconds that a cluster has to answer at its address
 UNREAD = 16  # items for each worker whose results nobody has read yet: memory stays bounded where the reader is slow
+LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime", "pyarrow", "scikit-learn", "scipy", "torch")  # that round results
+_ALONE = Lock()
 
 
-def ordered(function: Callable[[Item], Result], items: Iterable[Item], compute: Compute) -> Iterator[Result]:
-    """`function` of each item, in the items' order; few items are asked for ahead of the results.
+def ordered(
+    function: Callable[[Item], Result], items: Iterable[Item], compute: Compute, *, threads: int = 1, alone: bool = False
+) -> Iterator[Result]:
+    """`function` of each item, in the items' order; few items are taken ahead of the results (`results_in_order`).
 
-    `local`: threads, unless `joblib.parallel_config` says otherwise: OpenCV and torch let go of the interpreter, and processes
-    take seconds to start. `dask`, `ray`: processes, wherever the cluster has them; `function` and items are pickled.
-    What `items` or `function` raises is raised here. Raises ComputeError where the cluster cannot be had or loses its workers.
+    `local`: threads, because OpenCV and torch let go of the interpreter, and processes take seconds to start. `dask`, `ray`: processes,
+    wherever the cluster has them. `function` is sent to each of them once, so it holds what all items share; an item is sent with
+    its call. threads: what one call uses on a cluster. alone: no other such call in the same process, so that torch has its GPU and its
+    random numbers for itself; locally one after the other in this thread. What `items` or `function` raises is raised here. Raises
+    ComputeError where the cluster cannot be had, runs other code than this process, or loses its workers.
     """
-    source = _Source(items)
-    with _workers(compute) as (count, generates), warnings.catch_warnings():
-        # whoever stops reading has a reason, and joblib's advice on it would hide that
-        warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
-        kind = {"prefer": "threads", "return_as": "generator"} if generates else {}
-        while not source.ended:
-            run = Parallel(n_jobs=count, batch_size=1, pre_dispatch=AHEAD * count, **kind)
-            for result in run(delayed(function)(item) for item in source.some(UNREAD * count)):
-                source.read += 1
-                yield result
-    if source.failure is not None:
-        raise source.failure
+    if compute.backend == "local" and alone:
+        yield from map(function, items)
+        return
+    if compute.backend == "local":
+        yield from in_order(function, items, compute.workers, UNREAD)
+        return
+    from agecascade.io import clusters  # connects, and knows how to begin a call
+
+    with _failures_told(compute.backend), clusters.connected(compute, threads, alone) as cluster:
+        call = Call(_packed(function), code_digest_of_all(), threads, alone)
+        ahead = cluster.count if alone else AHEAD * cluster.count  # one that waits for its process could have gone to another
+        pickled = (pickle.dumps(item, pickle.HIGHEST_PROTOCOL) for item in items)
+        yield from results_in_order(cluster.shared(call), pickled, ahead, UNREAD * cluster.count)
 
 
-class _Source:
-    """Items up to the first failure, which is kept for the main thread: joblib asks for items from another.
+@dataclass(frozen=True)
+class Call:
+    """What all calls of one map share, as it travels to a worker.
 
-    joblib never waits for the reader of its results. So the items pause where too many results are unread, and go on when all are.
+    function: pickled; code: what `code_digest_of_all` says where it was sent.
     """
 
-    def __init__(self, items: Iterable[Any]) -> None:
-        self._items = iter(items)
-        self._asked = 0
-        self.read = 0
-        self.ended = False
-        self.failure: Exception | None = None
+    function: bytes
+    code: str
+    threads: int
+    alone: bool
 
-    def some(self, unread: int) -> Iterator[Any]:
-        """The next items, until so many results are unread."""
-        while self._asked - self.read < unread:
-            try:
-                item = next(self._items)
-            except StopIteration:
-                self.ended = True
-                return
-            except Exception as error:  # any at all
-                self.failure, self.ended = error, True
-                return
-            self._asked += 1
-            yield item
+    def __call__(self, item: bytes) -> Any:
+        """The function of an item, on a worker. Raises ComputeError where the worker has other code or libraries than the sender."""
+        if self.code != code_digest_of_all():
+            raise ComputeError(
+                f"compute.backend: the worker on {socket.gethostname()} runs other code or libraries than this stage; start the workers "
+                "again, from the same commit and with the same environment"
+            )
+        function = _unpacked(self.function)
+        with _ALONE if self.alone else nullcontext():
+            _limit_threads(self.threads)
+            return function(pickle.loads(item))
+
+
+def _packed(function: Callable[[Any], Any]) -> bytes:
+    import cloudpickle  # functions within functions too
+
+    packed: bytes = cloudpickle.dumps(function)
+    return packed
+
+
+@lru_cache(1)  # a model, or the features of a data set, is unpacked once for all items of a worker
+def _unpacked(function: bytes) -> Callable[[Any], Any]:
+    unpacked: Callable[[Any], Any] = pickle.loads(function)
+    return unpacked
+
+
+def _limit_threads(threads: int) -> None:
+    """Workers share the cores already: a call takes as many as it was given."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(1)
+
+
+@cache
+def code_digest_of_all() -> str:
+    """A name that changes with the code of this package, with Python, and with the libraries that results depend on."""
+    return fingerprint(
+        code=files_digest((SOURCE / PACKAGE).rglob("*.py")), python=sys.version_info[:2], libraries=list(map(_version, LIBRARIES))
+    )
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
+@contextmanager
+def _failures_told(backend: str) -> Iterator[None]:
+    """Turn what a cluster raises of its own into one line; what the work raises stays as it is."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != PACKAGE:
+            raise
+        raise ComputeError(
+            f"compute.backend {backend}: its workers cannot import {PACKAGE}; start them in the environment of this repository, with "
+            "PYTHONPATH=src"
+        ) from error
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in ("distributed", "ray"):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise ComputeError(
+            f"compute.backend {backend}: {type(error).__name__}: {reason}; finished parts are kept, so run it again"
+        ) from error
+
+
+def not_shared(path: Path | str) -> ComputeError:
+    """The error of a worker that does not see at a path what the sender sees there."""
+    return ComputeError(
+        f"compute.backend: the worker on {socket.gethostname()} does not see {path} as this stage does; trainings, features and "
+        "explanations need the repository on a file system that all workers share, or compute.backend: local"
+    )
 
 
 def return_memory() -> None:
@@ -84,121 +153,3 @@ def return_memory() -> None:
     """
     with suppress(AttributeError, OSError, TypeError):  # another library, another system
         ctypes.CDLL(None).malloc_trim(0)
-
-
-@contextmanager
-def _workers(compute: Compute) -> Iterator[tuple[int, bool]]:
-    """(number of workers, whether results come one by one); joblib uses these workers within the context."""
-    if compute.backend == "local":
-        yield compute.workers, True
-        return
-    with ExitStack() as held:
-        count = {"dask": _dask, "ray": _ray}[compute.backend](compute, held)
-        held.enter_context(parallel_config(backend=compute.backend, n_jobs=count))
-        with _failures_told(compute.backend):
-            yield count, compute.backend == "dask"
-
-
-def _dask(compute: Compute, held: ExitStack) -> int:
-    """Connect to the scheduler at `address`, or start one with `workers` processes of one thread each."""
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError:
-        raise _missing("dask") from None
-    if compute.address is None:
-        cluster = held.enter_context(LocalCluster(n_workers=compute.workers, threads_per_worker=1, dashboard_address=None))
-        held.enter_context(Client(cluster))
-        return compute.workers
-    try:
-        # Dask's time-out does not hold for a handshake that nobody answers
-        client = held.enter_context(_within(REACH + 5, lambda: Client(compute.address, timeout=f"{REACH:g}s")))
-    except (OSError, ValueError) as error:
-        raise _unreachable(compute.address, error) from None
-    count = sum(client.nthreads().values())
-    if not count:
-        raise ComputeError(f"compute.address: the Dask scheduler at {compute.address} has no workers; start some with `dask worker`")
-    return count
-
-
-def _ray(compute: Compute, held: ExitStack) -> int:
-    """Connect to the cluster at `address`, or start one of `workers` processes."""
-    if compute.address is None:
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else each worker started below `uv run` builds an environment anew
-    try:
-        import ray
-        from ray.util.joblib import register_ray
-    except ImportError:
-        raise _missing("ray") from None
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "ignore_reinit_error": True}
-    try:
-        if compute.address is None:  # local: else Ray looks for a cluster that runs here, or in RAY_ADDRESS
-            ray.init("local", num_cpus=compute.workers, include_dashboard=False, **quiet)
-        else:
-            _wait_for_port(compute.address)
-            # one attempt, of 41 s, for an address that is taken by something else: Ray makes 20
-            os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
-            ray.init(compute.address, **quiet)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _unreachable(compute.address or "this machine", error) from None
-    held.callback(ray.shutdown)
-    register_ray()
-    return compute.workers if compute.address is None else int(ray.cluster_resources().get("CPU", 1))
-
-
-def _within(seconds: float, connect: Callable[[], Result]) -> Result:
-    """The result of `connect`, or what it raises; raises TimeoutError where it takes longer, and leaves it alone."""
-    outcome: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            outcome.put((connect(), None))
-        except BaseException as error:  # raised in the caller's thread
-            outcome.put((None, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        result, error = outcome.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"something there takes the connection and says nothing for {seconds:g} s") from None
-    if error is not None:
-        raise error
-    return result
-
-
-def _wait_for_port(address: str) -> None:
-    """Wait until something listens at host:port or ray://host:port; raises the last OSError after REACH seconds."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not (host and port.isdecimal()):  # auto, or nothing that Ray takes, which it says itself
-        return
-    end = time.monotonic() + REACH
-    while True:
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=max(0.1, end - time.monotonic())).close()
-            return
-        except OSError:
-            if time.monotonic() + 1 > end:
-                raise
-            time.sleep(1)
-
-
-@contextmanager
-def _failures_told(backend: str) -> Iterator[None]:
-    """Turn what a cluster raises of its own into one line; what the work raises stays as it is."""
-    try:
-        yield
-    except Exception as error:
-        if type(error).__module__.split(".")[0] not in ("distributed", "ray"):
-            raise
-        reason = " ".join(str(error).split())[:200]
-        raise ComputeError(
-            f"compute.backend {backend}: {type(error).__name__}: {reason}; finished parts are kept, so run it again"
-        ) from error
-
-
-def _missing(backend: str) -> ComputeError:
-    return ComputeError(f"compute.backend: {backend} is not installed; `uv pip install 'agecascade[{backend}]'`, or say local")
-
-
-def _unreachable(address: str, error: Exception) -> ComputeError:
-    reason = " ".join(str(error).split())[:200]
-    return ComputeError(f"compute.address: no cluster answers at {address} ({reason}); correct it, or say null to start one here")

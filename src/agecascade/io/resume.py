@@ -108,6 +108,11 @@ class ResumeCache:
             os.utime(self.root / name)
         return self.root / name
 
+    def expect(self, name: str) -> None:
+        """Mark an entry that a worker on another machine makes for this run: it stays until `clear`."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._use(name)
+
     def finished(self, name: str) -> Path | None:
         """The folder of the entry `name` where that is made, else None; it stays until `clear`."""
         if not (self.root / name).is_dir():

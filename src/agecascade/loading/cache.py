@@ -35,8 +35,13 @@ def cached(shards: Shards, size: int, root: Path) -> np.ndarray:
         made_once(root / name, partial(_write, shards, size))
         # last used for this folder: when that is gone, so is the cache
         write_json(root / name / SOURCE, {"folder": str(_resolved(shards)), "size": size})
-        mapped: np.ndarray = np.load(root / name / PIXELS, mmap_mode="r")
-    return mapped
+        return mapped(root, name)
+
+
+def mapped(root: Path, name: str) -> np.ndarray:
+    """The pictures (N, size, size, 3) uint8 of the cache `name` below `root`, mapped read-only; raises OSError where there is none."""
+    pixels: np.ndarray = np.load(root / name / PIXELS, mmap_mode="r")
+    return pixels
 
 
 def cache_name(shards: Shards, size: int) -> str:

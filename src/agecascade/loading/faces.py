@@ -53,8 +53,12 @@ def load_faces(
     Raises TrainingError where the folder holds none, and where the disk is too small for the cache.
     """
     shards = Shards(folder)
+    return faces_of(shards, _pictures(shards, size, cache, cache_gib), device)
+
+
+def faces_of(shards: Shards, images: Pictures, device: torch.device | None = None) -> Faces:
+    """These pictures of a folder with their labels; device: as of `load_faces`."""
     frame = shards.columns(["sample_id", "label", "label_sigma", "subject", "group"])
-    images = _pictures(shards, size, cache, cache_gib)
     if device is not None and device.type != "cpu":
         images = on_device(images, device)
     return Faces(
@@ -69,11 +73,19 @@ def load_faces(
 
 def load_cached_faces(folder: Location, size: int, cache_gib: float) -> Faces:
     """As `load_faces`, with the cache that all stages share, and on this process's GPU where there is one and they fit."""
+    return load_faces(folder, size, cache=cache_folder(), cache_gib=cache_gib, device=own_device())
+
+
+def own_device() -> torch.device | None:
+    """The GPU of this process, None where there is none: of several processes each has one, and the launcher tells which."""
     import torch
 
-    # one process per GPU: the launcher tells which
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
-    return load_faces(folder, size, cache=cache_folder(), cache_gib=cache_gib, device=device)
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
+
+
+def too_many(shards: Shards, size: int, cache_gib: float) -> bool:
+    """Whether the decoded pictures take more than `cache_gib`, so that they are streamed."""
+    return len(shards) * size * size * 3 > cache_gib * 2**30
 
 
 def _pictures(shards: Shards, size: int, cache: Path | None, cache_gib: float) -> Pictures:
@@ -81,6 +93,6 @@ def _pictures(shards: Shards, size: int, cache: Path | None, cache_gib: float) -
     if cache is None:
         blocks = [decode_images(shards.pictures(shard), size) for shard in shards.all]
         return Stored(np.concatenate(blocks), source)
-    if len(shards) * size * size * 3 > cache_gib * 2**30:
+    if too_many(shards, size, cache_gib):
         return Streamed(shards, size, source)
     return Stored(cached(shards, size, cache), source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +19,8 @@ from agecascade.models.resnet import MobileNetV2, ResNet, SENet50
 from agecascade.models.thinagenet import thin_vgg16
 from agecascade.models.timm_backbone import Timm
 from agecascade.models.vgg16 import VGG16
+
+SMALL = 30_000_000  # parameters
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {
     "thinagenet": lambda: thin_vgg16(0.5),
@@ -115,8 +118,11 @@ def frozen_blocks(blocks: Iterable[str], trainable: str) -> list[str]:
 def require_size(network: Network, name: str, size: int) -> None:
     """Raise ModelError where a network cannot take pictures of `size` pixels; it names usual sizes that fit.
 
-    One on the device "meta" computes nothing, and one in use is asked for one picture: torch imports for seconds what only "meta" needs.
+    One in use is asked for one picture, and so is a small one on the device "meta", in memory that holds anything: torch imports for
+    seconds what computing on "meta" needs.
     """
+    if next(network.parameters()).is_meta and sum(weight.numel() for weight in network.parameters()) < SMALL:
+        network = copy.deepcopy(network).to_empty(device="cpu")
     fault = _fault(network, size)
     if fault is None:
         return

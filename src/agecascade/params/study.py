@@ -32,7 +32,7 @@ DAA = "daa"  # the head, and the method that interprets its estimates: neither w
 
 
 class Compute(Block):
-    """Where work runs: any backend aligns faces and fits regressors; all other work uses threads and processes of this machine."""
+    """Where the independent work of stages runs: on threads and processes of this machine, or on a cluster."""
 
     backend: Literal["local", "dask", "ray"] = "local"
     workers: int = Field(2, ge=1, le=10_000)

@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from joblib import parallel_config
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from pydantic import Field
 from threadpoolctl import threadpool_limits
@@ -92,17 +92,16 @@ class FoldRows:
 
     number: int
     rows: dict[str, NDArray[np.int64]]
-    features: Features
 
-    def fold(self) -> Fold:
+    def fold(self, features: Features) -> Fold:
         """The fold; raises RegressorError, naming it, where it has nothing to train or test on or a single label to learn."""
         for role in ("train", "test"):
             if not len(self.rows[role]):
                 raise RegressorError(f"fold {self.number} of the split has no {role} rows; see `protocol` of its data set")
-        feature = {role: self.features.feature[rows] for role, rows in self.rows.items()}  # (N, D)
-        label = {role: self.features.label[rows] for role, rows in self.rows.items()}
+        feature = {role: features.feature[rows] for role, rows in self.rows.items()}  # (N, D)
+        label = {role: features.label[rows] for role, rows in self.rows.items()}
         self._require_labels(label["train"])
-        sigma = None if self.features.sigma is None else self.features.sigma[self.rows["train"]]
+        sigma = None if features.sigma is None else features.sigma[self.rows["train"]]
         return Fold(feature["train"], label["train"], feature["validation"], label["validation"], feature["test"], sigma, self.number)
 
     def _require_labels(self, label: NDArray[np.float64]) -> None:
@@ -127,7 +126,7 @@ def fit_folds(
     sigma = np.full(len(features.label), np.nan) if features.sigma is None else features.sigma
     tables, choices = [], []
     artifacts: dict[str, str] = {}
-    results = _fitted(regressor, jobs, compute or Compute(), cache)
+    results = _fitted(regressor, features, jobs, compute or Compute(), cache)
     for job in jobs:
         rows, fitted = job.rows["test"], results[job.number]
         columns = {"sample_id": features.sample_id[rows], "fold": job.number, "label": features.label[rows], "label_sigma": sigma[rows]}
@@ -142,11 +141,11 @@ def fit_folds(
     return pa.Table.from_pandas(predictions, schema=schema.PREDICTIONS, preserve_index=False), tried, artifacts
 
 
-def _fitted(regressor: Regressor, jobs: list[FoldRows], compute: Compute, cache: FoldCache | None) -> dict[int, Fitted]:
+def _fitted(regressor: Regressor, features: Features, jobs: list[FoldRows], compute: Compute, cache: FoldCache | None) -> dict[int, Fitted]:
     """The result of each fold, by number; each is cached as soon as it is finished."""
     done = cache.load(job.number for job in jobs) if cache else {}
     missing = [job for job in jobs if job.number not in done]
-    results = _results(partial(_fit, regressor), missing, compute)
+    results = _results(partial(_fit, regressor, features), missing, compute)
     with tqdm(desc=regressor.key, total=len(jobs), initial=len(done), unit="fold") as progress:
         for job, fitted in zip(missing, results, strict=True):
             done[job.number] = fitted
@@ -164,15 +163,15 @@ def _jobs(features: Features, split: pd.DataFrame) -> list[FoldRows]:
     jobs = []
     for number, part in split.assign(row=index).groupby("fold"):
         rows = {role: part.loc[part["role"] == role, "row"].to_numpy() for role in ROLES}
-        jobs.append(FoldRows(int(number), rows, features))
+        jobs.append(FoldRows(int(number), rows))
     return jobs
 
 
-def _fit(regressor: Regressor, job: FoldRows) -> Fitted:
+def _fit(regressor: Regressor, features: Features, job: FoldRows) -> Fitted:
     # one thread for each fold: folds run in parallel, and sums over several threads round differently
     with threadpool_limits(1):
         try:
-            return regressor.fit_predict(job.fold())
+            return regressor.fit_predict(job.fold(features))
         except ValueError as error:  # scikit-learn's own
             raise RegressorError(f"fold {job.number}: regressors.{regressor.key}: {' '.join(str(error).split())}") from None
 
@@ -188,8 +187,7 @@ def _results(fit: Callable[[FoldRows], Fitted], jobs: list[FoldRows], compute: C
     if remaining < MIN_PARALLEL_SECONDS or compute.workers == 1:
         yield from map(fit, jobs[1:])
         return
-    with parallel_config(backend="loky", n_jobs=compute.workers):
-        yield from ordered(fit, jobs[1:], compute)
+    yield from Parallel(n_jobs=compute.workers, backend="loky", return_as="generator")(delayed(fit)(job) for job in jobs[1:])
 
 
 def _report_unconverged(key: str, tried: pd.DataFrame) -> None:

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 
 from agecascade.estimator import Estimator
 from agecascade.extras import PIPELINE
+from agecascade.faces.rows import BOX, COLUMNS
 from agecascade.imaging import encode_image
 from agecascade.registered import KEY
 from agecascade.tracking_store import tracking_uri
@@ -27,8 +28,7 @@ from agecascade.tracking_store import tracking_uri
 NAME = "model"  # of the logged model
 CHAMPION = "champion"  # alias of the registered model's newest version
 PICTURE = "picture"  # column of the input: the bytes of a picture file, base64 in JSON
-NUMBERS = ["value", "low", "high", "left", "top", "right", "bottom", "score"]
-OUTPUTS = [PICTURE, "face", *NUMBERS, "error"]
+OUTPUTS = [PICTURE, *COLUMNS[1:]]  # in place of the path, the position of the input's row
 
 
 class Pictures(PythonModel):
@@ -40,17 +40,13 @@ class Pictures(PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """The columns OUTPUTS of a frame with the column PICTURE; params: aligned, whether the pictures are face crops already.
 
-        `picture` is the position of the input's row; value, low and high are in label units, the box in pixels. What is missing is NaN,
-        and an empty text for `error`.
+        `picture` is the position of the input's row; value, low and high are in label units, the box in whole pixels. What is missing is
+        None, in columns of objects: MLflow writes them as they are, and JSON has null, but no NaN.
         """
         aligned = bool((params or {}).get("aligned", False))
         frame = self.estimator.predict([bytes(content) for content in model_input[PICTURE]], aligned)
-        rows = frame.assign(**{PICTURE: frame["path"].astype(int), "face": frame["face"].astype("float64")})
-        if "box" in rows:
-            boxes = [box if isinstance(box, list) else [np.nan] * 4 for box in rows["box"]]
-            rows[["left", "top", "right", "bottom"]] = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-        rows["error"] = rows["error"].astype(object).where(rows["error"].notna(), "")
-        return rows[OUTPUTS].astype(dict.fromkeys(NUMBERS, np.float64))
+        rows = frame.assign(**{PICTURE: frame["path"].astype("int64")})[OUTPUTS]
+        return rows.astype(object).where(rows.notna(), None)
 
 
 def log_model(folder: Path, run_id: str, name: str, register: bool) -> str:
@@ -85,10 +81,10 @@ def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-    kinds = {PICTURE: DataType.long, "face": DataType.double, **dict.fromkeys(NUMBERS, DataType.double), "error": DataType.string}
+    kinds = dict.fromkeys([PICTURE, "face", *BOX], DataType.long) | dict.fromkeys(["note", "error"], DataType.string)
     return ModelSignature(
         Schema([ColSpec(DataType.binary, PICTURE)]),
-        Schema([ColSpec(kinds[name], name) for name in OUTPUTS]),
+        Schema([ColSpec(kinds.get(name, DataType.double), name, required=name == PICTURE) for name in OUTPUTS]),
         ParamSchema([ParamSpec("aligned", DataType.boolean, False)]),
     )
 

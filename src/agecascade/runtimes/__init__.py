@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agecascade.errors import ModelError
-from agecascade.extras import not_installed
+from agecascade.extras import NotInstalledError, not_installed
 from agecascade.model_card import FILES, IDENTITY, sealed_card
 from agecascade.runtimes.base import FoldModel, Prediction, averaged
 
@@ -41,7 +41,10 @@ def load_fold(folder: Path, device: str | None = None) -> FoldModel:
 
         return torch_runtime.load(folder, device)
     except ModuleNotFoundError as error:
-        raise not_installed(error, f"{folder / card.files[0]}") from None
+        missing = not_installed(error, f"{folder / card.files[0]}")
+        if kind == "trained":  # in an installation for prediction alone, such as the image of Dockerfile
+            missing = NotInstalledError(f"{missing}; to predict and to serve, export it where that is installed (`agecascade export`)")
+        raise missing from None
 
 
 def exported_without_card(folder: Path) -> str | None:

@@ -40,6 +40,8 @@ def session(path: Path, device: str | None = None) -> onnxruntime.InferenceSessi
         raise ModelError(f"device {device!r}: this ONNX Runtime has cpu alone; pip install onnxruntime-gpu in its place for cuda")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # what it warns of is for those who build graphs
+    # idle threads wait without working: the cores are free to find the next faces
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:  # ONNX Runtime has a dozen kinds of its own

@@ -31,6 +31,7 @@ PAGE = {
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/drawing.js": ("drawing.js", "text/javascript"),
+    "/labels.js": ("labels.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 CLIENT_GONE = 499  # nobody reads it: for the metrics
@@ -64,7 +65,7 @@ def create_app(service: Service, loopback: bool = True, metrics: bool = False) -
     if counters:
         _add_metrics(app, counters)
     app.add_exception_handler(RequestValidationError, _wrong_parameter)
-    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(HTTPException, _http_error(["/", "/predict", "/health", "/openapi.json", *["/metrics"] * metrics]))
     app.add_middleware(Guard, loopback=loopback)
     return app
 
@@ -146,6 +147,12 @@ async def _wrong_parameter(_: Request, error: Any) -> JSONResponse:
     return _refused(Refusal(422, f"{fault['loc'][-1]}: {fault['msg'].lower()}, found {str(fault.get('input'))[:80]!r}"))
 
 
-async def _http_error(request: Request, error: Any) -> JSONResponse:
-    line = {404: "no such address; there are /, /predict, /health and /openapi.json", 405: f"{request.method} is not answered here"}
-    return _refused(Refusal(error.status_code, line.get(error.status_code, str(error.detail)), **(error.headers or {})))
+def _http_error(addresses: list[str]) -> Callable[[Request, Any], Awaitable[Response]]:
+    """The answer to an address that there is not, naming those that there are, or to another error of HTTP."""
+    there = f"no such address; there are {', '.join(addresses[:-1])} and {addresses[-1]}"
+
+    async def answer(request: Request, error: Any) -> Response:
+        line = {404: there, 405: f"{request.method} is not answered here"}.get(error.status_code, str(error.detail))
+        return _refused(Refusal(error.status_code, line, **(error.headers or {})))
+
+    return answer

@@ -8,7 +8,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import torch
 
 from agecascade.io.code import code_digest
+from agecascade.io.compute import not_shared, ordered
 from agecascade.io.files import copied, write_table
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces, images_digest
@@ -29,13 +30,15 @@ from agecascade.tracking import Tracker
 from agecascade.tracking_store import data_inputs
 from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
+from agecascade.training.epochs import Record
 from agecascade.training.fold import train_fold
 from agecascade.training.frozen import HeadTrainings
 from agecascade.training.intervals import TESTED, VALIDATED, conclude, with_intervals
-from agecascade.training.jobs import Job, jobs_of, pictures_to_learn
+from agecascade.training.jobs import Job, begun_heads, jobs_of, pictures_to_learn
 from agecascade.training.memory import keep_freed_memory
 from agecascade.training.model_cards import NAME as README
 from agecascade.training.model_cards import model_card
+from agecascade.training.on_workers import Recorder, Sent, StepFiles, log_finished
 from agecascade.training.parallel import Processes, side_by_side, start
 from agecascade.training.progress import Progress, StageProgress
 
@@ -51,13 +54,14 @@ def train_step(
     tracker: Tracker,
     work: Path,
     processes: Processes | None = None,
+    files: StepFiles | None = None,
 ) -> None:
     """Train all rows and folds of `step` into `out`, and write predictions, one Parquet per row and role, into `predictions`.
 
     faces: the step's data set; splits: columns sample_id, fold, role; models: the folder of all steps; predictions: None for
     a pretraining; work: the folder of finished folds and checkpoints, from which an interrupted stage goes on; processes: those
-    that train each network together, of which the first writes. Raises TrainingError and ModelError with one line before
-    the first epoch.
+    that train each network together, of which the first writes; files: where workers of a cluster find the same. Raises
+    TrainingError and ModelError with one line before the first epoch.
     """
     processes = processes or Processes()
     jobs = list(jobs_of(params, step, faces, splits, models))
@@ -69,11 +73,13 @@ def train_step(
         torch.set_num_threads(params.compute.threads)
         _follow(alone, faces, folds, processes)
         return
+    for line in begun_heads(jobs):
+        print(line, file=sys.stderr)
     resume = ResumeCache(work)
     total = sum(pictures_to_learn(job, folds[job.fold]) for job in jobs)
     shared = common_settings(jobs)
     with tracker.stage_run(f"{params.study} {step}", shared, params.tracking.system_metrics), StageProgress(step, total) as progress:
-        trainings = StepTrainings(faces, folds, resume, tracker, progress, processes)
+        trainings = StepTrainings(faces, folds, resume, tracker, progress, processes, files)
         trained = trainings.whole_networks(alone, params.compute) | trainings.heads_of(groups, params.compute)
     _deliver(jobs, trained, out, predictions, faces.grouped)
     resume.clear(keep=lambda name: not name.startswith(f"{step}-features-"))  # a further row or seed trains the others no second time
@@ -88,10 +94,12 @@ def train_stage(
     """
     keep_freed_memory()  # before pictures are decoded in threads
     processes = start(params.compute.devices)
-    faces = load_cached_faces(aligned, params.image_size, params.compute.cache_gib)
+    files = StepFiles.of(aligned, splits, work, params.image_size, params.compute) if processes.size == 1 else None
+    models = models if files is None else models.resolve()
+    faces = files.faces.load() if files else load_cached_faces(aligned, params.image_size, params.compute.cache_gib)
     tracker = Tracker(params.study, "pretrain" if step in params.pretrain else "finetune")
     tracker.data = data_inputs([aligned.name], "training")
-    train_step(params, step, faces, pq.read_table(splits).to_pandas(), models, out, predictions, tracker, work, processes)
+    train_step(params, step, faces, pq.read_table(splits).to_pandas(), models, out, predictions, tracker, work, processes, files)
     if processes.rank:
         sys.exit()
 
@@ -112,6 +120,7 @@ class StepTrainings:
     tracker: Tracker
     progress: Progress
     processes: Processes
+    files: StepFiles | None = None  # where whole networks are trained by the workers of a cluster
 
     @cached_property
     def data(self) -> str:
@@ -135,8 +144,10 @@ class StepTrainings:
         return job_fingerprint(job, self.data, self.folds[job.fold], self.init(job.init), self.processes)
 
     def whole_networks(self, jobs: list[Job], compute: Compute) -> dict[str, Path]:
-        """{name of the job: folder} of whole networks, trained side by side."""
-        return dict(zip((job.name for job in jobs), side_by_side(self._train, jobs, compute, self.processes), strict=True))
+        """{name of the job: folder} of whole networks, trained side by side or on a cluster."""
+        if self.files is not None:
+            return self._on_cluster(self.files, jobs, compute)
+        return dict(zip((job.name for job in jobs), side_by_side(self.train, jobs, compute, self.processes), strict=True))
 
     def heads_of(self, groups: list[frozen.Group], compute: Compute) -> dict[str, Path]:
         """{name of the job: folder} of heads, those of a group trained as one problem."""
@@ -148,16 +159,61 @@ class StepTrainings:
         """Compute the features that the groups learn from, each once."""
         side_by_side(self.heads.features, frozen.by_features(groups), compute, self.processes)
 
-    def _train(self, job: Job) -> Path:
-        prefix = f"{job.step}-{job.row.name}-fold{job.fold}"
-        name = f"{prefix}-{self.fingerprint(job)}"
+    def _on_cluster(self, files: StepFiles, jobs: list[Job], compute: Compute) -> dict[str, Path]:
+        """As `whole_networks`, each training a call of a worker, which leaves its checkpoints and its result below `files.work`."""
+        sent = [Sent(job, self.entry_name(job)) for job in jobs]
+        missing = []
+        for each in sent:
+            self.resume.expect(each.name)
+            if self.resume.finished(each.name) is None:
+                missing.append(each)
+            else:
+                self.progress.resumed(pictures_to_learn(each.job, self.folds[each.job.fold]))
+        results = ordered(partial(train_on_worker, files), missing, compute, threads=compute.threads, alone=True)
+        for each, records in zip(missing, results, strict=True):
+            self.progress.learned(pictures_to_learn(each.job, self.folds[each.job.fold]))
+            log_finished(self.tracker, self.progress, each.job, files.work / each.name, records)
+        return {each.job.name: files.work / each.name for each in sent}
+
+    def entry_name(self, job: Job) -> str:
+        """The name of a whole network's training in the cache."""
+        return f"{_prefix(job)}-{self.fingerprint(job)}"
+
+    def train(self, job: Job) -> Path:
+        """The folder of a whole network, trained here unless it is in the cache."""
+        name = self.entry_name(job)
         shared = partial(train_fold, job, self.faces, self.folds[job.fold], tracker=self.tracker, progress=self.progress)
         make = partial(shared, checkpoint=Checkpoint(self.resume.state(name)), processes=self.processes)
         if self.resume.finished(name):
             self.progress.resumed(pictures_to_learn(job, self.folds[job.fold]))
         entry = _cache_entry(self.resume, name, make, self.processes)
-        self.resume.forget(prefix)
+        self.resume.forget(_prefix(job))
         return entry
+
+
+def _prefix(job: Job) -> str:
+    return f"{job.step}-{job.row.name}-fold{job.fold}"
+
+
+@lru_cache(1)
+def worker_trainings(files: StepFiles) -> StepTrainings:
+    """The trainings of a step in a process of a cluster, read once for all that it trains."""
+    faces, folds = files.read()
+    return StepTrainings(faces, folds, ResumeCache(files.work), Recorder(), Progress(), Processes())
+
+
+def train_on_worker(files: StepFiles, sent: Sent) -> list[Record]:
+    """Train a network on a worker; returns its epochs, none where another run made it. Raises ComputeError where it sees other files."""
+    trainings = worker_trainings(files)
+    if trainings.entry_name(sent.job) != sent.name:
+        raise not_shared(sent.job.init)
+    assert isinstance(trainings.tracker, Recorder)
+    trainings.tracker.records = []
+    try:
+        trainings.train(sent.job)
+    finally:
+        trainings.resume.clear(keep=lambda _: True)  # the sender has marked it
+    return trainings.tracker.records
 
 
 def _deliver(jobs: list[Job], trained: dict[str, Path], out: Path, predictions: Path | None, grouped: bool) -> None:

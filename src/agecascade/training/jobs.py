@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -204,6 +204,24 @@ def keeps_head(job: Job) -> bool:
     before, card = model_folder.read_card(job.init), job.card
     same = all(getattr(before, name) == getattr(card, name) for name in ("grid", "head", "head_options"))
     return same and before.objective().reading == card.objective().reading
+
+
+def begun_heads(jobs: Iterable[Job]) -> list[str]:
+    """A line for each step whose networks come from another label grid, so that their heads begin anew, for the log."""
+    lines = []
+    for job in jobs:
+        before = model_folder.read_card(job.init)
+        if before.method == IDENTITY or job.identities or before.grid == job.grid:  # identities' heads never go on
+            continue
+        lines.append(
+            f"{job.step}: the head of {before.step} is not kept and begins anew, for its grid is {_span(before.grid)}, and that of "
+            f"{job.params.cascade[job.step].dataset} is {_span(job.grid)}; to keep it, give both data sets one `grid`"
+        )
+    return list(dict.fromkeys(lines))
+
+
+def _span(grid: Sequence[float]) -> str:
+    return f"{grid[0]:g} to {grid[-1]:g} ({len(grid)} labels)"
 
 
 def from_init(job: Job, card: ModelCard) -> Network:

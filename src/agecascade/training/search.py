@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,19 @@ import pandas as pd
 
 from agecascade.augmentation import Augmenter
 from agecascade.errors import LossError, TrainingError
+from agecascade.io.compute import not_shared, ordered
 from agecascade.io.files import copied, write_json
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces
-from agecascade.params import SEARCHED, Compare, Params, Schedule, Search, Step
+from agecascade.params import SEARCHED, Compare, Compute, Params, Schedule, Search, Step
 from agecascade.tracking import Tracker
 from agecascade.training import frozen
-from agecascade.training.cascade import StepTrainings
+from agecascade.training.cascade import StepTrainings, worker_trainings
 from agecascade.training.epochs import Record
 from agecascade.training.frozen import FeatureArrays
 from agecascade.training.jobs import WINNERS, Job, from_init, jobs_of, pictures_to_learn, samples_of
 from agecascade.training.loop import train
+from agecascade.training.on_workers import StepFiles
 from agecascade.training.parallel import Processes, side_by_side
 from agecascade.training.progress import StageProgress
 from agecascade.training.samples import Samples, give_templates
@@ -68,7 +71,9 @@ class SearchResult:
         write_json(folder / WINNERS, winners)
 
 
-def search(params: Params, name: str, faces: Faces, splits: pd.DataFrame, models: Path, work: Path) -> SearchResult:
+def search(
+    params: Params, name: str, faces: Faces, splits: pd.DataFrame, models: Path, work: Path, files: StepFiles | None = None
+) -> SearchResult:
     """All trials of the search `name`: every pair of its grid, for each backbone of the study, in the first folds of the protocol.
 
     faces, splits: of the step's data set; models: the folder of all steps; work: the folder of finished trials, from
@@ -81,10 +86,38 @@ def search(params: Params, name: str, faces: Faces, splits: pd.DataFrame, models
     with StageProgress(name, total) as progress:
         trainings = StepTrainings(faces, folds, resume, Tracker.silent(), progress, Processes())
         trainings.extract_features([unit for unit in units if frozen.groups(unit)], params.compute)
-        results = side_by_side(Trials(name, trainings).finish, units, params.compute, Processes())
+        results = _results(Trials(name, trainings), units, params.compute, files)
     resume.clear(keep=lambda entry: not entry.startswith(f"{params.search[name].step}-features-"))
     rows = [_row(job, record) for unit, records in zip(units, results, strict=True) for job, record in zip(unit, records, strict=True)]
     return SearchResult(name, pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _results(trials: Trials, units: list[list[Job]], compute: Compute, files: StepFiles | None) -> list[list[Record]]:
+    """The records of each unit, side by side or on a cluster, whose workers leave them in the cache below `files.work`."""
+    if files is None:
+        return side_by_side(trials.finish, units, compute, Processes())
+    for unit in units:
+        trials.trainings.resume.expect(trials.entry_name(unit))
+    sent = [(unit, trials.entry_name(unit)) for unit in units]
+    results = []
+    for unit, records in zip(
+        units, ordered(partial(try_on_worker, files, trials.name), sent, compute, threads=compute.threads, alone=True), strict=True
+    ):
+        trials.trainings.progress.learned(trials.pictures(unit))
+        results.append(records)
+    return results
+
+
+def try_on_worker(files: StepFiles, search: str, sent: tuple[list[Job], str]) -> list[Record]:
+    """A unit of a search on a worker; raises ComputeError where that sees other files than the sender, who named the result."""
+    unit, name = sent
+    trials = Trials(search, worker_trainings(files))
+    if trials.entry_name(unit) != name:
+        raise not_shared(unit[0].init)
+    try:
+        return trials.finish(unit)
+    finally:
+        trials.trainings.resume.clear(keep=lambda _: True)  # the sender has marked it
 
 
 def pairs(settings: Search, recipe: Step) -> list[tuple[float, int]]:
@@ -135,13 +168,20 @@ class Trials:
 
     def finish(self, unit: list[Job]) -> list[Record]:
         """The last validation of each job of a unit; those of an interrupted search are not trained again."""
-        resume = self.trainings.resume
-        name = f"{self.name}-trial-{fingerprint(jobs=[self.trainings.fingerprint(job) for job in unit])}"
+        resume, name = self.trainings.resume, self.entry_name(unit)
         if resume.finished(name):
-            self.trainings.progress.resumed(sum(pictures_to_learn(job, self.trainings.folds[job.fold]) for job in unit))
+            self.trainings.progress.resumed(self.pictures(unit))
         entry = resume.entry(name, lambda folder: write_json(folder / "trial.json", self._tried(unit)))
         records = json.loads((entry / "trial.json").read_text(encoding="utf-8"))
         return [DIVERGED if record is None else record for record in records]
+
+    def entry_name(self, unit: list[Job]) -> str:
+        """The name of a unit's records in the cache."""
+        return f"{self.name}-trial-{fingerprint(jobs=[self.trainings.fingerprint(job) for job in unit])}"
+
+    def pictures(self, unit: list[Job]) -> int:
+        """How many pictures a unit sees in all its epochs."""
+        return sum(pictures_to_learn(job, self.trainings.folds[job.fold]) for job in unit)
 
     def _tried(self, unit: list[Job]) -> list[Record | None]:
         """The last validation of each job, None where it diverged."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from agecascade.errors import FaceError
 from agecascade.faces.detectors.weights import YUNET, yunet_file
 from agecascade.faces.face import Annotation, Face, Image, Points
 
+_CREATING = Lock()  # the level of OpenCV's log is that of all threads: one would restore it while another creates
 OVERLAP = 0.3  # of the boxes of one face, in non-maximum suppression
 
 
@@ -25,14 +27,15 @@ class YuNet:
 
     def __init__(self, min_score: float, model: Path | None = None) -> None:
         model = model or yunet_file()
-        level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a target that is not used
-        try:
-            self._network = cv2.FaceDetectorYN.create(str(model), "", (640, 640), min_score, OVERLAP)
-        except cv2.error:
-            raise FaceError(f"{model}: OpenCV cannot read it as a YuNet model; replace it by {YUNET.url}") from None
-        finally:
-            cv2.utils.logging.setLogLevel(level)
+        with _CREATING:
+            level = cv2.utils.logging.getLogLevel()
+            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a target that is not used
+            try:
+                self._network = cv2.FaceDetectorYN.create(str(model), "", (640, 640), min_score, OVERLAP)
+            except cv2.error:
+                raise FaceError(f"{model}: OpenCV cannot read it as a YuNet model; replace it by {YUNET.url}") from None
+            finally:
+                cv2.utils.logging.setLogLevel(level)
 
     def __call__(self, images: Sequence[Image], annotations: Sequence[Annotation]) -> list[list[Face]]:
         return [self._faces(image) for image in images]

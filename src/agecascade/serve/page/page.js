@@ -1,6 +1,7 @@
 // The page's one task: send each photo to /predict and show the rows. Photos stay in this page; nothing is kept when it is closed.
 
 import { curve, heat, thumbnail, years } from "./drawing.js";
+import { arrange } from "./labels.js";
 
 const $ = (id) => document.getElementById(id);
 const state = { photos: [], model: null, limits: null, asked: 0 };
@@ -156,18 +157,25 @@ async function answered(file, attempts = 5) {
 
 // ---- what is shown
 
+const widths = new ResizeObserver((entries) => entries.forEach((entry) => arrange(entry.target)));
+
 async function show(photo, ...children) {
-  photo.content.replaceChildren(node("div", { className: "stage" }, await sheet(photo, [])), node("div", { className: "faces" }, ...children));
+  const stage = (await photo.shown) ? [node("div", { className: "stage" }, await sheet(photo, []))] : [];
+  photo.content.replaceChildren(...stage, node("div", { className: "faces" }, ...children));
 }
 
 async function sheet(photo, boxes) {
   if (await photo.shown) {
     const small = photo.image.naturalWidth < 340;
     photo.image.alt = `The photo ${photo.file.name}`;
-    return node("div", { className: small ? "sheet small" : "sheet" }, photo.image, ...boxes);
+    const made = node("div", { className: small ? "sheet small" : "sheet" }, photo.image, ...boxes);
+    widths.observe(made);
+    return made;
   }
   const size = photo.reply?.pictures[0];
-  const outline = node("div", { className: "sheet outline" }, node("span", { textContent: "This browser cannot show the format; the boxes are where the faces are." }), ...boxes);
+  const said = "This browser cannot show the format; the boxes are where the faces are.";
+  const outline = node("div", { className: "sheet outline" }, node("span", { textContent: said }), ...boxes);
+  widths.observe(outline);
   outline.style.aspectRatio = size ? `${size.width} / ${size.height}` : "4 / 3";
   return outline;
 }
@@ -180,7 +188,8 @@ async function showFaces(photo, reply, threshold) {
   const notes = errors.map((row) => node("li", { className: "message", textContent: sentence(row.error) }));
   if (size.faces_left_out) notes.push(node("li", { className: "message", textContent: `${size.faces_left_out} smaller faces are left out.` }));
   photo.count.textContent = faces.length === 1 ? "1 face" : `${faces.length} faces`;
-  photo.content.replaceChildren(node("div", { className: "stage" }, await sheet(photo, boxes)), list(photo, [...cards, ...notes]));
+  const stage = faces.length || (await photo.shown) ? [node("div", { className: "stage" }, await sheet(photo, boxes))] : [];
+  photo.content.replaceChildren(...stage, list(photo, [...cards, ...notes]));
   $("said").textContent = `${photo.file.name}: ${photo.count.textContent}. ${faces.map(spoken).join(" ")} ${errors.map((row) => sentence(row.error)).join(" ")}`;
 }
 
@@ -201,7 +210,10 @@ function interval(row) {
 const spoken = (row) => `Face ${row.face + 1}: ${years(row.value)} years, ${interval(row)}.`;
 
 function box(photo, row, size) {
-  const made = node("button", { className: "box", type: "button" }, node("span", { textContent: years(row.value), ariaHidden: "true" }));
+  const full = row.low === null ? `${years(row.value)} years` : `${years(row.value)} years, ${years(row.low)} to ${years(row.high)}`;
+  const labels = [node("span", { className: "label", ariaHidden: "true" }), node("span", { className: "full", textContent: full, ariaHidden: "true" })];
+  const made = node("button", { className: "box", type: "button" }, ...labels);
+  made.dataset.texts = JSON.stringify([years(row.value), row.value.toFixed(0)]);
   made.setAttribute("aria-label", spoken(row));
   const clamp = (value, most) => Math.min(Math.max(value, 0), most);
   const left = clamp(row.left, size.width), top = clamp(row.top, size.height);
@@ -211,7 +223,6 @@ function box(photo, row, size) {
     width: `${(100 * (clamp(row.right, size.width) - left)) / size.width}%`,
     height: `${(100 * (clamp(row.bottom, size.height) - top)) / size.height}%`,
   });
-  if (top / size.height < 0.08) made.classList.add("below");
   made.dataset.face = row.face;
   for (const event of ["click", "focus"]) made.addEventListener(event, () => choose(photo, row.face, true));
   made.addEventListener("mouseenter", () => choose(photo, row.face, false));
