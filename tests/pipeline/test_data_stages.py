@@ -15,7 +15,7 @@ import inventory as inventory_stage
 from agecascade import params
 from agecascade.datasets import cleaning
 from agecascade.errors import ArchiveError, FetchError, RejectRateError
-from agecascade.params import Clean, Dataset
+from agecascade.params import Clean, Compute, Dataset
 from agecascade.schema import MANIFEST, REJECTS
 from images import picture
 from publishers import write_zip
@@ -36,7 +36,7 @@ def repository(tmp_path, monkeypatch) -> Path:
 
 def use(monkeypatch, settings: Clean) -> None:
     dataset = Dataset(reader="agedb", origin="publisher", clean=settings, detector="yunet", protocol="random")
-    everything = SimpleNamespace(seed=0, datasets={"faces": dataset}, compute=SimpleNamespace(workers=2))
+    everything = SimpleNamespace(seed=0, datasets={"faces": dataset}, compute=Compute(workers=2))
     monkeypatch.setattr(params, "load", lambda: everything)
 
 
@@ -120,7 +120,7 @@ def test_each_synthetic_data_set_has_a_seed_of_its_own(monkeypatch):
     for study_seed, seed in ((0, 0), (5, 0), (0, 1)):  # the study's seed draws no other pictures
         draw = params.DrawSettings(pictures=4, subjects=2, seed=seed)
         dataset = Dataset(reader="agedb", origin="synthetic", draw=draw, detector="annotation", protocol="random")
-        everything = SimpleNamespace(seed=study_seed, datasets={"one": dataset, "two": dataset}, compute=SimpleNamespace(workers=1))
+        everything = SimpleNamespace(seed=study_seed, datasets={"one": dataset, "two": dataset}, compute=Compute(workers=1))
         monkeypatch.setattr(params, "load", lambda everything=everything: everything)
         download_stage.main("one")
         download_stage.main("two")
