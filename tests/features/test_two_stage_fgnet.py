@@ -34,7 +34,7 @@ def fgnet(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Featu
     settings = params.Dataset.model_validate(dict(study["datasets"]["fgnet"]))
     manifest = work / "manifest.parquet"
     with open_archives(work / "raw") as archive:
-        outputs = {"manifest": manifest, "rejects": work / "rejects.parquet", "workers": 2, "work": work / "work"}
+        outputs = {"manifest": manifest, "rejects": work / "rejects.parquet", "compute": COMPUTE, "work": work / "work"}
         clean(archive, reader("fgnet"), settings.clean, settings.options, name="fgnet", **outputs)
         align(archive, manifest, params.Align(size=64, encoding="png"), settings.detector, work / "aligned", COMPUTE, work / "work")
     faces = load_faces(work / "aligned", HEIGHT)
