@@ -207,16 +207,21 @@ LOOK = """() => {
 }"""
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_labels_in_a_crowd_hide_no_other_face_and_no_other_label(chromium: Any, server: Served, view: str, tmp_path: Path) -> None:
-    page = chromium.new_page(**VIEWS[view])
+def show_crowd(page: Any, server: Served, folder: Path) -> None:
+    """Let the page show the answer of `crowd` for a grey picture."""
     page.set_default_timeout(WAIT)
     page.route("**/predict?*", lambda route: route.fulfill(json=crowd()))
     page.goto(server.address)
     page.locator(".pill.ready").wait_for()
-    (tmp_path / "crowd.png").write_bytes(encode_image(np.full((700, 1000, 3), 120, np.uint8), "png", 100))
-    page.set_input_files("#files", tmp_path / "crowd.png")
+    (folder / "crowd.png").write_bytes(encode_image(np.full((700, 1000, 3), 120, np.uint8), "png", 100))
+    page.set_input_files("#files", folder / "crowd.png")
     page.locator(".box .label").first.wait_for()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_labels_in_a_crowd_hide_no_other_face_and_no_other_label(chromium: Any, server: Served, view: str, tmp_path: Path) -> None:
+    page = chromium.new_page(**VIEWS[view])
+    show_crowd(page, server, tmp_path)
     page.screenshot(path=Path(os.environ.get("AGECASCADE_SCREENSHOTS", tmp_path)) / f"crowd_{view}.png", full_page=True)
     over, twice, out, shown, boxes = page.evaluate(LOOK)
     assert (over, twice, out, boxes) == (0, 0, 0, 63)
@@ -238,13 +243,7 @@ def test_labels_in_a_crowd_hide_no_other_face_and_no_other_label(chromium: Any, 
 
 def test_labels_follow_the_width_of_the_page(chromium: Any, server: Served, tmp_path: Path) -> None:
     page = chromium.new_page(viewport={"width": 1200, "height": 900})
-    page.set_default_timeout(WAIT)
-    page.route("**/predict?*", lambda route: route.fulfill(json=crowd()))
-    page.goto(server.address)
-    page.locator(".pill.ready").wait_for()
-    (tmp_path / "crowd.png").write_bytes(encode_image(np.full((700, 1000, 3), 120, np.uint8), "png", 100))
-    page.set_input_files("#files", tmp_path / "crowd.png")
-    page.locator(".box .label").first.wait_for()
+    show_crowd(page, server, tmp_path)
     wide = page.locator(".box .label").nth(1).inner_text()
     page.set_viewport_size({"width": 360, "height": 780})
     page.wait_for_function("document.querySelectorAll('.box .label')[1].textContent === '21'")

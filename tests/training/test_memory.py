@@ -172,7 +172,7 @@ for _ in range(5):
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 step()
 if {returned}:
-    memory.return_freed_memory()
+    memory.return_memory()
     step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """

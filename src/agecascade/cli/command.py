@@ -65,7 +65,8 @@ def one_line(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:
-        os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # before torch: as pipeline/run says
+        if "OMP_WAIT_POLICY" not in os.environ:  # before torch: as in pipeline/run
+            os.environ.setdefault("GOMP_SPINCOUNT", "5000")
         _stand_in()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):  # a name that its encoding lacks must not end a command whose work is done

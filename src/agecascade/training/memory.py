@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from agecascade.errors import TrainingError
+from agecascade.io.compute import return_memory
 
 GIB = 2**30
 _SHORTAGE = ("can't allocate memory", "not enough memory: you tried to allocate")  # torch's messages on CPUs: Linux, Windows
@@ -39,12 +40,6 @@ def keep_freed_memory() -> None:
             library.mallopt(option, value)
 
 
-def return_freed_memory() -> None:
-    """Give what is kept back to the system, so that it counts as free."""
-    if (library := _glibc()) is not None:
-        library.malloc_trim(0)
-
-
 @cache
 def _glibc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
@@ -64,7 +59,7 @@ def reserved_memory(
     weights = 4 * sum(weight.numel() * (copies if weight.requires_grad else 1) for weight in network.parameters())
     needed = weights + (2 if precision == "bf16" else 4) * activations(network, batch_size, image_size)
     with _lock:
-        return_freed_memory()
+        return_memory()  # so that it counts as free
         free, beside = free_bytes(device), sum(_reserved)
         if needed > free or needed + beside > free + held_bytes(device):
             others = f" beside {beside / GIB:.1f} GiB of the trainings at its side" if beside else ""
