@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -217,10 +218,16 @@ def listed(pairs: duplicates.Pairs) -> list[tuple[int, int, int]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(centres, turned, turned, st.integers(0, 10))
-def test_the_search_equals_brute_force(chosen: list[int], first: list, second: list, distance: int):
+@given(centres, turned, turned, st.integers(0, 10), st.sampled_from([2, 3, 4]))
+def test_the_search_equals_brute_force(chosen: list[int], first: list, second: list, distance: int, in_common: int):
     left, right = around(chosen, first), around(chosen, second)
-    assert listed(near_pairs(left, right, distance)) == brute_force(left, right, distance)
+    with mock.patch("agecascade.duplicates._bands_in_common", return_value=in_common):
+        assert listed(near_pairs(left, right, distance)) == brute_force(left, right, distance)
+        assert listed(near_pairs(left, left, distance)) == brute_force(left, left, distance)
+
+
+def test_more_bands_agree_among_more_integers():
+    assert [duplicates._bands_in_common(count) for count in (0, 200_000, 1_000_000, 20_000_000)] == [2, 2, 3, 4]
 
 
 @pytest.mark.parametrize("candidates", [1, 7, 1 << 22])

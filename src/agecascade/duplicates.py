@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from itertools import combinations
+from operator import or_
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,19 +171,21 @@ def near_pairs(left: Integers, right: Integers, distance: int) -> Pairs:
     """All pairs that differ in at most `distance` of 64 bits; of equal integers on one side only the first is in a pair.
 
     left: (N,); right: (M,). Without that rule, 100,000 copies of one integer would make 5e9 pairs. The search is exact: the bits
-    are divided into distance + 2 bands (multi-index hashing, Norouzi et al. 2012); each differing bit changes one band, so that
-    near integers agree in at least two bands, and only integers that agree in two bands are compared. For roughly independent
-    bits it takes the time of sorting.
+    are divided into distance + agreeing bands (multi-index hashing, Norouzi et al. 2012); each differing bit changes one band, so that
+    near integers agree in at least `agreeing` bands, and only integers that agree in so many are compared. Among more integers more
+    bands must agree (`_bands_in_common`), so that few pairs agree by chance and the time grows as that of sorting.
     """
     a, first_a = np.unique(left, return_index=True)
-    b, first_b = np.unique(right, return_index=True)
-    masks = _masks(distance)
-    pairs = [Pairs(*np.empty((3, 0), np.int64))]
+    b, first_b = (a, first_a) if left is right else np.unique(right, return_index=True)
+    _, i, j = np.intersect1d(a, b, assume_unique=True, return_indices=True)
+    pairs = [Pairs(first_a[i], first_b[j], np.zeros(len(i), np.int64))]
+    masks = _masks(distance, _bands_in_common(max(len(a), len(b))))
     for number, mask in enumerate(masks):
-        for i, j in _agreeing(a & mask, b & mask):
+        keys = a & mask
+        for i, j in _agreeing(keys, keys if a is b else b & mask):
             differing = a[i] ^ b[j]
             bits = np.bitwise_count(differing.view(np.uint64))  # of signed integers, NumPy counts the bits of the absolute value
-            near = np.flatnonzero(bits <= distance)
+            near = np.flatnonzero((bits <= distance) & (bits > 0))
             for earlier in masks[:number]:  # these pairs are known from that mask
                 near = near[differing[near] & earlier != 0]
             pairs.append(Pairs(first_a[i[near]], first_b[j[near]], bits[near].astype(np.int64)))
@@ -195,17 +199,25 @@ def join_pairs(*pairs: Pairs) -> Pairs:
     return Pairs(left[order], right[order], distance[order])
 
 
-def _masks(distance: int) -> list[int]:
-    """A mask for every two of distance + 2 bands; neighbouring bits, which may be correlated, are in different bands."""
-    count = distance + 2
+def _bands_in_common(count: int) -> int:
+    """In how many bands near integers agree: 2 are 21 bits of six bands, 3 are 27 of seven, 4 are 32 of eight at a distance of 4."""
+    return 2 + int(count > 1 << 18) + int(count > 1 << 23)
+
+
+def _masks(distance: int, agreeing: int) -> list[int]:
+    """A mask for each choice of `agreeing` of distance + agreeing bands; neighbouring bits, which may be correlated, are in different ones."""
+    count = distance + agreeing
     bands = [sum(1 << bit for bit in range(band, 64, count)) for band in range(count)]
     signed = [band - (1 << 64) if band >> 63 else band for band in bands]
-    return [one | other for one, other in combinations(signed, 2)]
+    return [reduce(or_, chosen) for chosen in combinations(signed, agreeing)]
 
 
 def _agreeing(a: Integers, b: Integers) -> Iterator[tuple[Integers, Integers]]:
-    """(rows of a, rows of b) of all pairs of equal keys: CANDIDATES pairs at a time, or all pairs of one row where they are more."""
-    order_a, order_b = np.argsort(a), np.argsort(b)
+    """(rows of a, rows of b) of all pairs of equal keys: CANDIDATES pairs at a time, or all pairs of one row where they are more.
+
+    Where a is b, a row that is alone with its key makes no pair with itself.
+    """
+    order_a, order_b = _of_several(a, b)
     a, b = a[order_a], b[order_b]
     start = np.searchsorted(b, a, "left")
     count = np.searchsorted(b, a, "right") - start
@@ -219,3 +231,14 @@ def _agreeing(a: Integers, b: Integers) -> Iterator[tuple[Integers, Integers]]:
         offset = np.arange(len(i)) - np.repeat(np.cumsum(counts) - counts, counts)  # of each pair among those of its row
         yield order_a[i], order_b[np.repeat(start[low:high], counts) + offset]
         low = high
+
+
+def _of_several(a: Integers, b: Integers) -> tuple[Integers, Integers]:
+    """The rows of a and of b by their keys, without those of a key that only one row has: most of them."""
+    keys = a if a is b else np.concatenate([a, b])
+    order = np.argsort(keys)
+    ordered = keys[order]
+    again = np.zeros(len(keys) + 1, dtype=bool)
+    again[1:-1] = ordered[1:] == ordered[:-1]
+    order = order[again[1:] | again[:-1]]
+    return (order, order) if a is b else (order[order < len(a)], order[order >= len(a)] - len(a))
