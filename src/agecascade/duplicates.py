@@ -205,7 +205,7 @@ def _bands_in_common(count: int) -> int:
 
 
 def _masks(distance: int, agreeing: int) -> list[int]:
-    """A mask for each choice of `agreeing` of distance + agreeing bands; neighbouring bits, which may be correlated, are in different ones."""
+    """A mask for each choice of `agreeing` of distance + agreeing bands; neighbouring bits, which may be correlated, are in two bands."""
     count = distance + agreeing
     bands = [sum(1 << bit for bit in range(band, 64, count)) for band in range(count)]
     signed = [band - (1 << 64) if band >> 63 else band for band in bands]
