@@ -110,7 +110,7 @@ def casia_webface(draw: DrawSettings, seeds: Seeds) -> Plan:
     who = subjects(draw, rng)
     ages = bounded_normal(rng, 38, 14, 6, 85, len(who)).tolist()
     # IMDb's numbers of people, which are far apart
-    folders = 45 + 131 * rng.permutation(5_000)[: draw.subjects]
+    folders = 45 + 131 * rng.permutation(max(5_000, draw.subjects))[: draw.subjects]
     odd = rng.permutation(len(who))[:2].tolist() if len(who) > 10 else [-1, -1]
     seen: Counter[int] = Counter()
     pictures = []
@@ -183,8 +183,8 @@ def _vggface2_files(who: list[int], rng: Generator) -> list[str]:
 def _vggface2_people(who: list[int], seeds: Seeds) -> str:
     """`identity_meta.csv`; some names hold a comma, with and without quotes."""
     lines = ["Class_ID, Name, Sample_Num, Flag, Gender\n"]
-    for subject in sorted(set(who)):
+    for subject, pictures in sorted(Counter(who).items()):
         name = full_name(subject).replace(" ", "_")
         name = (f'"{name}"', f'"{name},_Jr."', f"{name},_Sr.")[subject % 3]
-        lines.append(f"n{subject + 2:06d}, {name}, {who.count(subject)}, 1, {seeds.person(subject).gender[0]}\n")
+        lines.append(f"n{subject + 2:06d}, {name}, {pictures}, 1, {seeds.person(subject).gender[0]}\n")
     return "".join(lines)

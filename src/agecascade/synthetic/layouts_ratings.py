@@ -33,16 +33,16 @@ def appa_real(draw: DrawSettings, seeds: Seeds) -> Plan:
     votes = rng.integers(20, 60, count)
     faults = spread_faults(count, _APPA_REAL_PICTURE_DIRT, rng)
     side_of = _sides(_APPA_REAL_SHARES, count)
-    tables = dict.fromkeys(_APPA_REAL_SHARES, _APPA_REAL_HEADER)
+    tables = {side: [_APPA_REAL_HEADER] for side in _APPA_REAL_SHARES}
     pictures = []
     for number, (subject, age) in enumerate(zip(who, ages.tolist(), strict=True)):
         side = side_of[number]
         image = f"{number:06d}.jpg"
-        tables[side] += f"{image},{votes[number]},{apparent[number]:g},{deviations[number]:g},{int(age)}\n"
+        tables[side].append(f"{image},{votes[number]},{apparent[number]:g},{deviations[number]:g},{int(age)}\n")
         for cut in ("", "_face.jpg"):
             pictures.append(DrawnPicture(f"appa-real-release/{side}/{image}{cut}", number, subject, age, faults[number]))
     style = Style(sides=(144, 188), margin=_APPA_REAL_MARGIN, shift=0.03, zoom=0.05, roll=4, yaw=10, pitch=6, gray=0.06)
-    others = [(f"appa-real-release/gt_avg_{side}.csv", table.encode()) for side, table in tables.items()]
+    others = [(f"appa-real-release/gt_avg_{side}.csv", "".join(table).encode()) for side, table in tables.items()]
     return Plan("appa-real-release.zip", style, pictures, others)
 
 
@@ -61,15 +61,15 @@ def chalearn2015(draw: DrawSettings, seeds: Seeds) -> Plan:
     means = np.round(np.clip(ages + rng.normal(0, 0.3 * deviations), 1, 99), 4)
     faults = spread_faults(count, _CHALEARN2015_PICTURE_DIRT, rng)
     side_of = _sides(_CHALEARN2015_SHARES, count)
-    tables = dict.fromkeys(_CHALEARN2015_SHARES, "")
+    tables: dict[str, list[str]] = {side: [] for side in _CHALEARN2015_SHARES}
     pictures = []
     for number, (subject, age) in enumerate(zip(who, ages.tolist(), strict=True)):
         side = side_of[number]
         image = f"image_{number + 1}.jpg"
-        tables[side] += f"{image};{means[number]:g};{deviations[number]:g}\n"
+        tables[side].append(f"{image};{means[number]:g};{deviations[number]:g}\n")
         pictures.append(DrawnPicture(f"{side}/{image}", number, subject, age, faults[number]))
     style = Style(sides=(150, 210), margin=0.5, shift=0.08, zoom=0.12, roll=4, yaw=8, pitch=5, gray=0.06)
-    return Plan("ChaLearn2015.zip", style, pictures, [(f"{side}.csv", table.encode()) for side, table in tables.items()])
+    return Plan("ChaLearn2015.zip", style, pictures, [(f"{side}.csv", "".join(table).encode()) for side, table in tables.items()])
 
 
 def _children_and_adults(
@@ -153,11 +153,12 @@ def scut_fbp5500(draw: DrawSettings, seeds: Seeds) -> Plan:
         ratings[name] = np.clip(np.rint(2.9 + 0.75 * appeal(human, age) + rng.normal(0, 0.7, _SCUT_FBP5500_RATERS)), 1, 5).astype(int)
         pictures.append(DrawnPicture(f"{_SCUT_FBP5500_TOP}/Images/{name}", number, subject, age))
     labels = {name: f"{name} {own.mean():.6f}".rstrip("0").rstrip(".") for name, own in ratings.items()}
-    order = [list(labels)[place] for place in rng.permutation(len(labels)).tolist()]
+    lines = list(labels.values())
+    order = [lines[place] for place in rng.permutation(len(lines)).tolist()]
     others = [
         (f"{_SCUT_FBP5500_TOP}/All_Ratings.xlsx", spreadsheet({"ALL": _scut_fbp5500_every_rating(ratings)})),
-        _scut_fbp5500_listing("All_labels.txt", list(labels.values())),
-        *_scut_fbp5500_split_files([labels[name] for name in order]),
+        _scut_fbp5500_listing("All_labels.txt", lines),
+        *_scut_fbp5500_split_files(order),
     ]
     style = Style(sides=(140, 140), margin=0.3, shift=0.02, zoom=0.04, roll=2, yaw=5, pitch=3, gray=0.02, blur=0.8)
     return Plan(f"{_SCUT_FBP5500_TOP}.zip", style, pictures, others)
@@ -176,7 +177,8 @@ def _scut_fbp5500_split_files(lines: Sequence[str]) -> list[Member]:
     for k in range(1, _SCUT_FBP5500_FOLDS + 1):
         folder = f"5_folders_cross_validations_files/cross_validation_{k}"
         tested = lines[k - 1 :: _SCUT_FBP5500_FOLDS]
-        members.append(_scut_fbp5500_listing(f"{folder}/train_{k}.txt", [line for line in lines if line not in tested]))
+        others = set(lines).difference(tested)
+        members.append(_scut_fbp5500_listing(f"{folder}/train_{k}.txt", [line for line in lines if line in others]))
         members.append(_scut_fbp5500_listing(f"{folder}/test_{k}.txt", tested))
     trained = round(0.6 * len(lines))
     for side, part in (("train", lines[:trained]), ("test", lines[trained:])):

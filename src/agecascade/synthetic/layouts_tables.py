@@ -47,18 +47,18 @@ def adience(draw: DrawSettings, seeds: Seeds) -> Plan:
     faults = spread_faults(len(who), _ADIENCE_PICTURE_DIRT, rng)
     odd = set(rng.permutation(len(who))[: round(_ADIENCE_ODD_AGES * len(who))].tolist())
     repeated = set(rng.permutation(len(who))[: round(_ADIENCE_REPEATED * len(who))].tolist())
-    tables = [_ADIENCE_HEADER] * _ADIENCE_FOLDS
+    tables = [[_ADIENCE_HEADER] for _ in range(_ADIENCE_FOLDS)]
     pictures = []
     for number, subject in enumerate(who):
         user, image = f"{10_000_000 + 7919 * albums[number]}@N0{albums[number] % 10}", f"{8_000_000_000 + 104_729 * number}_o.jpg"
         label = _adience_odd_age(ages[number], rng) if number in odd else "({}, {})".format(*_ADIENCE_GROUPS[groups[number]])
         gender = "u" if ages[number] < 2 and rng.random() < 0.4 else seeds.person(subject).gender[0]
         line = "\t".join([user, image, str(albums[number] + 1), label, gender, *_adience_place(rng)]) + "\n"
-        tables[albums[number] % _ADIENCE_FOLDS] += line * (2 if number in repeated else 1)
+        tables[albums[number] % _ADIENCE_FOLDS].append(line * (2 if number in repeated else 1))
         member = f"aligned/{user}/landmark_aligned_face.{albums[number] + 1}.{image}"
         pictures.append(DrawnPicture(member, number, subject, ages[number], faults[number]))
     style = Style(sides=(120, 150), margin=0.15, shift=0.03, zoom=0.06, roll=5, yaw=11, pitch=7, blur=1.3)
-    loose = [(f"fold_{k}_data.txt", table.encode()) for k, table in enumerate(tables)]
+    loose = [(f"fold_{k}_data.txt", "".join(table).encode()) for k, table in enumerate(tables)]
     return Plan("aligned.tar.gz", style, pictures, loose=loose)
 
 
@@ -108,7 +108,7 @@ _MEGAAGE_ASIAN_TESTED = 3_945 / 43_945
 def megaage_asian(draw: DrawSettings, seeds: Seeds) -> Plan:
     """`megaage_asian/train/<n>.jpg` and `test/<n>.jpg` with the four lists of names and ages; one picture is cut."""
     rng = seeds.plan()
-    who = [subjects(draw, rng)[i] for i in rng.permutation(draw.pictures).tolist()]
+    who = rng.permutation(subjects(draw, rng)).tolist()
     young = rng.random(len(who)) < 0.2
     ages = np.where(young, rng.uniform(0, 18, len(who)), bounded_normal(rng, 33, 15, 0, 70, len(who)))
     cut = int(rng.integers(len(who))) if len(who) > 10 else -1
