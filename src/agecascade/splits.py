@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from agecascade import duplicates, leakage, schema
@@ -22,7 +23,7 @@ from agecascade.leakage import BY_SUBJECT
 from agecascade.params import HELD_OUT, Params
 
 PROTOCOLS = ("random", *BY_SUBJECT, "official")
-COLUMNS = ["sample_id", "member", "subject", "label", "official"]  # of the manifest, that a split needs
+COLUMNS = ["sample_id", "subject", "label", "official"]  # of the manifest, that a split needs
 
 Roles = np.ndarray  # (N,) of "train", "validation", "test", or None for a row that the fold leaves out
 
@@ -46,18 +47,28 @@ def split_dataset(study: Params, name: str, manifest: Path, aligned: Path) -> Da
         raise ParamsError(f"datasets.{name}.apart_from: it names {name} itself; leave that out")
     published = pq.read_table(manifest / f"{name}.parquet", columns=COLUMNS).to_pandas()
     rows = published.merge(duplicates.read_fingerprints(aligned / name), on="sample_id")
+    del published
     others = {other: duplicates.read_fingerprints(aligned / other) for other in dataset.apart_from}
     excluded, shared = duplicates.excluded(rows, dataset.duplicates, others)
-    included = rows[~rows["sample_id"].isin(excluded["sample_id"])]
+    count = len(rows)
+    rows = rows[~rows["sample_id"].isin(excluded["sample_id"])]
     try:
-        table = split(included, dataset.protocol, dataset.folds, dataset.test, dataset.validation, study.seed, dataset.test_subjects)
+        table = split(rows, dataset.protocol, dataset.folds, dataset.test, dataset.validation, study.seed, dataset.test_subjects)
         if name == study.evaluate.target:
             _require_tests(table.to_pandas())
-        leaks = leakage.report(table.to_pandas(), included)
+        leaks = leakage.report(table.to_pandas(), rows)
     except (ParamsError, SplitError) as error:
         raise type(error)(f"datasets.{name}.{error}") from None
-    counts = {"pictures": len(rows), "excluded": dict(Counter(excluded["reason"])), "apart_from": shared}
-    return DatasetSplit(table, duplicates.rejects(excluded, published), {**counts, **leaks})
+    counts = {"pictures": count, "excluded": dict(Counter(excluded["reason"])), "apart_from": shared}
+    return DatasetSplit(
+        table, duplicates.rejects(excluded, _members(manifest / f"{name}.parquet", excluded["sample_id"])), {**counts, **leaks}
+    )
+
+
+def _members(manifest: Path, sample_ids: pd.Series) -> pd.DataFrame:
+    """sample_id and member of these rows of a manifest, of which most have no need of their member."""
+    table = pq.read_table(manifest, columns=["sample_id", "member"])
+    return table.filter(pc.is_in(table["sample_id"], pa.array(sample_ids, pa.string()))).to_pandas()
 
 
 def _require_tests(roles: pd.DataFrame) -> None:
@@ -149,9 +160,10 @@ def _exclusive_fold(rows: pd.DataFrame, folds: int, test: float, seed: int) -> p
 def _held_out(rows: pd.DataFrame, tested: Sequence[str]) -> pd.Series:
     """Fold 0 for the subjects that are named, -1 for the others."""
     names = sorted(_subjects(rows).unique())
-    if unknown := [name for name in tested if name not in names]:
+    known, held_out = set(names), set(tested)
+    if unknown := [name for name in tested if name not in known]:
         raise ParamsError(f"test_subjects: {unknown_name('subject', unknown[0], names)}")
-    return pd.Series(-1, index=names).mask([name in tested for name in names], 0)
+    return pd.Series(-1, index=names).mask([name in held_out for name in names], 0)
 
 
 def _draw_subjects(counts: pd.Series, share: float, rng: np.random.Generator) -> pd.Index:
