@@ -1,13 +1,13 @@
 """What a picture costs each stage among 10,000 pictures and among millions: does time or memory grow more than the pictures do?
 
 usage: uv run python benchmarks/growth.py [--quick] [--sizes N ...] [--stages NAME ...] [--folder FOLDER] [--workers N]
-Draws archives of 10,000, 100,000 and 500,000 pictures of 64 pixels in AgeDB's layout (--quick: 300, 900 and 1,500; --sizes gives
-others, two or more) and runs the script of each stage on each, in a process of its own: download (a copy from archives/), clean, align
-(faces taken whole: a detector takes the same time for each picture), split (subject_exclusive, copies and near copies left out), describe,
-finetune (one epoch of TinyAgeNet at 32 px, streamed), features, regress (ridge) and evaluate (drawn predictions of the tenth that is
-tested). finetune runs where there are at most 100,000 pictures, for its epochs are batch after batch; other sizes take the model of a
-small data set. --stages runs some; of those left out, that a later one needs, the data are missing. --folder keeps figures.json there:
-what stands there is not measured again, and the archives are removed after each size.
+Draws archives of 10,000, 100,000 and 500,000 pictures of 64 pixels in AgeDB's layout (--quick: 300 and 900; --sizes gives others, two
+or more) and runs the script of each stage on each, in a process of its own: download (a copy from archives/), clean, align (faces taken
+whole: a detector takes the same time for each picture), split (subject_exclusive, copies and near copies left out), describe, finetune
+(one epoch of TinyAgeNet at 32 px, streamed), features, regress (ridge) and evaluate (drawn predictions of the tenth that is tested).
+finetune is measured up to 100,000 pictures, for its epochs are batch after batch; larger sizes take the model of 600 pictures, on which
+all stages run once before, so that their bytecode is compiled. --stages measures some. --folder keeps figures.json there: what
+stands there is not measured again; archives and outputs are removed after each size (4 KB a picture at once).
 Seconds are those of the processor, user and system of all processes of the stage, which other work on the machine stretches little;
 memory is that of all its processes at their peak (`Pss`). Starting a stage takes seconds whatever the pictures, so that what a picture
 takes is read from two sizes: what the larger takes more, over the pictures that it has more. Prints a table.
@@ -34,7 +34,7 @@ import growth_data
 from commands import own_environment, run
 from growth_data import FEATURES, NAME, ROOT, STEP
 
-SIZES, QUICK_SIZES = (10_000, 100_000, 500_000), (300, 900, 1_500)
+SIZES, QUICK_SIZES = (10_000, 100_000, 500_000), (300, 900)
 TRAINED = 100_000  # pictures of the largest size that is trained on
 SMALL = 600  # pictures of the data set whose model other sizes take
 STAGES = {  # their scripts and arguments, in the order in which they run
@@ -95,20 +95,38 @@ class Growth:
         for size in sizes:
             wanted = [stage for stage in stages if size not in self.costs.get(stage, {}) and (stage != "finetune" or size <= TRAINED)]
             if wanted:
-                self._measure(size, stages, wanted)
+                self._measure(size, _up_to_last(wanted), wanted)
         return {stage: {size: cost for size, cost in self.costs.get(stage, {}).items() if size in sizes} for stage in stages}
 
     def _measure(self, size: int, stages: Sequence[str], wanted: Sequence[str]) -> None:
-        """Run the stages on `size` pictures up to the last that is wanted."""
+        """Run the stages, which are all up to the last that is wanted, on `size` pictures."""
+        small = self._small(stages)
         project = self._project(size)
         try:
-            for stage in list(stages)[: 1 + max(list(stages).index(each) for each in wanted)]:
-                cost = self._run(project, stage, size)
-                if stage in wanted and cost is not None:
+            for stage in stages:
+                if stage == "finetune" and stage not in wanted:
+                    shutil.copytree(small / "models", project / "models")
+                    continue
+                if stage == "evaluate":
+                    growth_data.write_predictions(project / "data", small / "data" / "predictions" / STEP)
+                cost = self._cost(project, stage)
+                print(f"{size:,} pictures, {stage}: {shown(cost, size)}", flush=True)
+                if stage in wanted:
                     self.costs.setdefault(stage, {})[size] = cost
                     self.file.write_text(json.dumps(self.costs, indent=1), encoding="utf-8")
         finally:
             shutil.rmtree(project)
+
+    def _small(self, stages: Sequence[str]) -> Path:
+        """A project in which these stages have run on few pictures."""
+        small, noted = self.folder / "small", self.folder / "small" / "stages.json"
+        if not noted.exists() or not set(stages) <= set(json.loads(noted.read_text(encoding="utf-8"))):
+            shutil.rmtree(small, ignore_errors=True)
+            self._project(SMALL).rename(small)
+            for stage in stages:
+                self._cost(small, stage)
+            noted.write_text(json.dumps(list(stages)), encoding="utf-8")
+        return small
 
     def _project(self, size: int) -> Path:
         """A new project with the archive of `size` pictures in archives/."""
@@ -122,45 +140,29 @@ class Growth:
         growth_data.write_archive(project / "archives" / "AgeDB.zip", size)
         return project
 
-    def _run(self, project: Path, stage: str, size: int) -> Cost | None:
-        """The cost of a stage; None where the model of a small data set is taken instead."""
-        if stage == "finetune" and size > TRAINED:
-            shutil.copytree(self._small() / "models", project / "models")
-            return None
+    def _cost(self, project: Path, stage: str) -> Cost:
+        """Run a stage and say what it took."""
+        environment = self._environment(project)
         if stage == "finetune":
-            self._script(project, "scratch")
-        if stage == "evaluate":
-            growth_data.write_predictions(project / "data", self._small() / "data" / "predictions" / STEP)
+            run(["sh", "pipeline/run", "scratch"], project, environment)
         before = _bytes(project)
-        command = ["sh", "pipeline/run", stage, *STAGES[stage]]
-        ended = run(command, project, self._environment(project), watch=True)
+        ended = run(["sh", "pipeline/run", stage, *STAGES[stage]], project, environment, watch=True)
         written = (_bytes(project) - before) / 2**20
-        cost = Cost(*(round(value, 2) for value in (ended.seconds, ended.processor, ended.tree_mib, written)))
-        print(f"{size:,} pictures, {stage}: {shown(cost, size)}", flush=True)
         if stage == "download":
             shutil.rmtree(project / "archives")  # the copy is used; of millions, room for two counts
-        return cost
-
-    def _small(self) -> Path:
-        """A project in which a small data set has been trained on."""
-        small = self.folder / "small"
-        if not (small / "data" / "predictions" / STEP).exists():
-            self._project(SMALL).rename(small)
-            for stage in ("download", "clean", "align", "split"):
-                self._script(small, stage, *STAGES[stage])
-            self._script(small, "scratch")
-            self._script(small, "finetune", STEP)
-        return small
-
-    def _script(self, project: Path, stage: str, *arguments: str) -> None:
-        """Run a stage that is not measured."""
-        run(["sh", "pipeline/run", stage, *arguments], project, self._environment(project))
+        return Cost(*(round(value, 2) for value in (ended.seconds, ended.processor, ended.tree_mib, written)))
 
     def _environment(self, project: Path) -> dict[str, str]:
         """Stages keep what they write below the project, temporary files too; bytecode stays where it is compiled already."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         places = {"DVC_ROOT": str(project), "TMPDIR": str(project / "temporary"), "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db"}
         return own_environment(PATH=path, VIRTUAL_ENV=sys.prefix, PYTHONPYCACHEPREFIX=str(self.folder / "bytecode"), **places)
+
+
+def _up_to_last(wanted: Sequence[str]) -> list[str]:
+    """All stages up to the last of these, in their order."""
+    order = list(STAGES)
+    return order[: 1 + max(map(order.index, wanted))]
 
 
 def _bytes(folder: Path) -> int:

@@ -60,9 +60,8 @@ def split_dataset(study: Params, name: str, manifest: Path, aligned: Path) -> Da
     except (ParamsError, SplitError) as error:
         raise type(error)(f"datasets.{name}.{error}") from None
     counts = {"pictures": count, "excluded": dict(Counter(excluded["reason"])), "apart_from": shared}
-    return DatasetSplit(
-        table, duplicates.rejects(excluded, _members(manifest / f"{name}.parquet", excluded["sample_id"])), {**counts, **leaks}
-    )
+    members = _members(manifest / f"{name}.parquet", excluded["sample_id"])
+    return DatasetSplit(table, duplicates.rejects(excluded, members), {**counts, **leaks})
 
 
 def _members(manifest: Path, sample_ids: pd.Series) -> pd.DataFrame:

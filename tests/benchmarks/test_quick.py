@@ -79,6 +79,7 @@ def of_sample(folder: Path) -> Call:
 CALLS: dict[str, Callable[[Path], Call]] = {
     "against": lambda folder: Call(["HEAD"]),
     "agreement": of_sample,
+    "growth": lambda folder: Call([] if project.WHOLE else ["--stages", "clean", "align", "split", "describe"]),
     "precision": of_step,
     "sampling": of_daa,
     "time_to_mae": of_step,
