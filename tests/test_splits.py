@@ -258,3 +258,18 @@ def test_the_target_of_a_study_needs_test_pictures_in_every_fold(tmp_path: Path,
         splits.split_dataset(study, "sample_fgnet", tmp_path, tmp_path)
     content["datasets"]["sample_agedb"] |= {"protocol": "official", "test": 0.0}
     assert splits.split_dataset(params.check(content), "sample_agedb", tmp_path, tmp_path).table.num_rows == 8
+
+
+def test_copies_that_are_left_out_are_named_by_their_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = sample_params()
+    content["datasets"]["sample_agedb"] |= {"duplicates": "exact", "test": 0.25, "validation": 0.25}
+    frame = table([4, 4])
+    frame.assign(member="AgeDB/" + frame["sample_id"] + ".jpg").to_parquet(tmp_path / "sample_agedb.parquet")
+    digests = np.arange(len(frame))
+    digests[5] = digests[2]
+    hashes = frame[["sample_id"]].assign(digest=digests, hash=digests << 40)
+    monkeypatch.setattr(splits.duplicates, "read_fingerprints", lambda folder: hashes)
+    first, copy = frame["sample_id"][2], frame["sample_id"][5]
+    result = splits.split_dataset(params.check(content), "sample_agedb", tmp_path, tmp_path)
+    assert result.excluded.to_pylist() == [{"member": f"AgeDB/{copy}.jpg", "reason": "duplicate", "detail": f"the same file as {first}"}]
+    assert result.table.num_rows == result.figures["pictures"] - 1 == 7

@@ -284,3 +284,20 @@ def test_every_reader_has_a_layout():
 def test_data_sets_of_one_study_are_drawn_with_different_seeds():
     assert data_set_seed(0, "sample_imdb") == data_set_seed(0, "sample_imdb")
     assert len({data_set_seed(seed, name) for seed in (0, 1) for name in ("sample_imdb", "sample_fgnet")}) == 4
+
+
+def test_more_actors_than_casia_webface_published_have_a_folder_each():
+    plan = LAYOUTS["casia_webface"](DrawSettings(pictures=6_000, subjects=6_000), Seeds(0, "casia_webface"))
+    assert len({Path(drawn.member).parent for drawn in plan.pictures}) == 6_000
+
+
+def test_pictures_of_megaage_asian_show_every_subject():
+    plan = LAYOUTS["megaage_asian"](DrawSettings(pictures=60, subjects=50), Seeds(0, "megaage_asian"))
+    assert {drawn.subject for drawn in plan.pictures} == set(range(50))
+
+
+def test_vggface2_counts_the_pictures_of_each_person():
+    plan = LAYOUTS["vggface2"](DrawSettings(pictures=90, subjects=7), Seeds(0, "vggface2"))
+    lines = dict(plan.loose)["identity_meta.csv"].decode().splitlines()[1:]
+    told = {int(line.split(",")[0][1:]) - 2: int(line.split(",")[-3]) for line in lines}
+    assert told == Counter(drawn.subject for drawn in plan.pictures)
