@@ -1,9 +1,9 @@
 """Start a stage as a fork of a process that has the libraries loaded: `python -S pipeline/fork_server.py finetune target`.
 
 A stage that trains needs 4 s to import torch and MLflow, and a pipeline has dozens of stages. So the first of them starts a server beside
-it, which imports what is in LIBRARIES and nothing of the project, and each later stage is forked from it. It ends with its `dvc`, and after
-IDLE seconds without a stage, so that its memory is free while auto-sklearn works. Where there can be no server, stages start by themselves,
-and give the same results: the server only saves time. `AGECASCADE_FORK=0` does without. This file imports the standard library alone.
+it, which imports LIBRARIES and LARGE and nothing of the project, and each later stage is forked from it. It ends with its `dvc`, or after
+IDLE seconds without a stage. Where there can be no server, stages start by themselves, and give the same results: the server only saves
+time. `AGECASCADE_FORK=0` does without. This file imports the standard library alone.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-LIBRARIES = ("numpy", "pandas", "pyarrow.parquet", "torch", "torch._dynamo", "mlflow", "mlflow.store.tracking.sqlalchemy_store",
-             "sklearn.linear_model", "matplotlib.pyplot")  # fmt: skip
+LIBRARIES = ("numpy", "pandas", "pyarrow.parquet", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "sklearn.linear_model",
+             "matplotlib.pyplot")  # fmt: skip
+LARGE = ("torch", "torch._dynamo")  # once the first stage has ended, lest both hold 0.7 GiB
 LIGHT = frozenset(
     {"inventory", "download", "clean", "align", "split", "describe"}
 )  # sooner at work than a server: none is started for them
@@ -110,14 +111,14 @@ def _start_server(address: Path) -> None:
     """Start a server that nobody waits for; it stays in the terminal's group of processes, so that Ctrl-C reaches its stages."""
     with suppress(OSError):  # a full or read-only disk: the stage says so itself
         FOLDER.mkdir(exist_ok=True)
-        subprocess.Popen([sys.executable, __file__, "--serve", str(address), str(_dvc())], stdin=subprocess.DEVNULL,
+        subprocess.Popen([sys.executable, __file__, "--serve", str(address), str(_dvc()), str(os.getpid())], stdin=subprocess.DEVNULL,
                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
 
 
 # the server's side
 
 
-def serve(address: Path, dvc: int) -> list[str]:
+def serve(address: Path, dvc: int, starter: int) -> list[str]:
     """Load the libraries, then fork a stage for each that asks. It returns in the forks, each with its command; the server exits."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ends = select.poll()
@@ -131,9 +132,9 @@ def serve(address: Path, dvc: int) -> list[str]:
         sys.exit(0)
     listener.listen()
     try:
-        for name in LIBRARIES:
-            with suppress(ImportError):
-                importlib.import_module(name)
+        _load(LIBRARIES)
+        _wait_for(starter)
+        _load(LARGE)
         for file in (listener.fileno(), watched):
             ends.register(file, select.POLLIN)
         while [number for number, _ in ends.poll(IDLE * 1000)] == [listener.fileno()]:
@@ -148,6 +149,18 @@ def serve(address: Path, dvc: int) -> list[str]:
         if listener.fileno() >= 0:
             address.unlink(missing_ok=True)
     sys.exit(0)
+
+
+def _load(names: tuple[str, ...]) -> None:
+    for name in names:
+        with suppress(ImportError):
+            importlib.import_module(name)
+
+
+def _wait_for(process: int) -> None:
+    with suppress(ProcessLookupError):  # it has ended
+        select.select([file := os.pidfd_open(process)], [], [])
+        os.close(file)
 
 
 def _serve_one(caller: socket.socket) -> list[str] | None:
@@ -200,7 +213,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "--serve":
         import runpy
 
-        stage, *items = serve(Path(sys.argv[2]), int(sys.argv[3]))
+        stage, *items = serve(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
         sys.argv = [f"pipeline/{stage}.py", *items]
         sys.path[0] = str(Path(__file__).parent)
         runpy.run_path(sys.argv[0], run_name="__main__")
