@@ -29,6 +29,8 @@ Integers = NDArray[np.int64]
 DISTANCE = 4
 HASHED = 1024  # pictures decoded at once
 CANDIDATES = 1 << 22  # pairs compared at once, in 100 MiB
+ROW = np.uint64(2**32 - 1)  # the lower half of an integer
+SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: the upper half of a product with it differs where two keys differ, but for one pair in 2^31
 
 
 def hashes(images: Sequence[bytes], workers: int) -> Integers:
@@ -186,6 +188,7 @@ def near_pairs(left: Integers, right: Integers, distance: int) -> Pairs:
             differing = a[i] ^ b[j]
             bits = np.bitwise_count(differing.view(np.uint64))  # of signed integers, NumPy counts the bits of the absolute value
             near = np.flatnonzero((bits <= distance) & (bits > 0))
+            near = near[differing[near] & mask == 0]
             for earlier in masks[:number]:  # these pairs are known from that mask
                 near = near[differing[near] & earlier != 0]
             pairs.append(Pairs(first_a[i[near]], first_b[j[near]], bits[near].astype(np.int64)))
@@ -213,12 +216,11 @@ def _masks(distance: int, agreeing: int) -> list[int]:
 
 
 def _agreeing(a: Integers, b: Integers) -> Iterator[tuple[Integers, Integers]]:
-    """(rows of a, rows of b) of all pairs of equal keys: CANDIDATES pairs at a time, or all pairs of one row where they are more.
+    """(rows of a, rows of b) of all pairs of equal keys, and of a few others: CANDIDATES pairs at a time, or all of one row if more.
 
     Where a is b, a row that is alone with its key makes no pair with itself.
     """
-    order_a, order_b = _of_several(a, b)
-    a, b = a[order_a], b[order_b]
+    (order_a, a), (order_b, b) = _of_several(a, b)
     start = np.searchsorted(b, a, "left")
     count = np.searchsorted(b, a, "right") - start
     reached = np.cumsum(count)
@@ -233,12 +235,19 @@ def _agreeing(a: Integers, b: Integers) -> Iterator[tuple[Integers, Integers]]:
         low = high
 
 
-def _of_several(a: Integers, b: Integers) -> tuple[Integers, Integers]:
-    """The rows of a and of b by their keys, without those of a key that only one row has: most of them."""
-    keys = a if a is b else np.concatenate([a, b])
-    order = np.argsort(keys)
-    ordered = keys[order]
+def _of_several(a: Integers, b: Integers) -> tuple[tuple[Integers, Integers], tuple[Integers, Integers]]:
+    """Of a and of b the rows by their keys, and the keys in 32 bits, without those of a key that only one row has: most of them.
+
+    A key in 32 bits and its row are one integer, for NumPy sorts integers in a third of the time that it takes to sort rows by them.
+    """
+    keys = (a if a is b else np.concatenate([a, b])).view(np.uint64)
+    keys = (keys * SPREAD & ~ROW) | np.arange(len(keys), dtype=np.uint64)
+    keys.sort()
     again = np.zeros(len(keys) + 1, dtype=bool)
-    again[1:-1] = ordered[1:] == ordered[:-1]
-    order = order[again[1:] | again[:-1]]
-    return (order, order) if a is b else (order[order < len(a)], order[order >= len(a)] - len(a))
+    again[1:-1] = (keys[1:] ^ keys[:-1]) <= ROW
+    keys = keys[again[1:] | again[:-1]]
+    rows, short = (keys & ROW).view(np.int64), (keys >> np.uint64(32)).view(np.int64)
+    if a is b:
+        return (rows, short), (rows, short)
+    first = rows < len(a)
+    return (rows[first], short[first]), (rows[~first] - len(a), short[~first])

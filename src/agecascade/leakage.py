@@ -44,7 +44,7 @@ def report(splits: pd.DataFrame, rows: pd.DataFrame, distance: int = DISTANCE) -
     total = {
         "protocol": protocol,
         "folds": len(by_fold),
-        "left_out": len(rows) - len(np.unique(position)),
+        "left_out": len(rows) - int(_flags(np.arange(len(rows)), position).sum()),
         **{role: sum(entry[role] for entry in by_fold) for role in ROLES},
         "leaks": {side: _summed([entry["leaks"][side] for entry in by_fold]) for side in SIDES},
     }
