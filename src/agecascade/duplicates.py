@@ -204,7 +204,7 @@ def join_pairs(*pairs: Pairs) -> Pairs:
 
 def _bands_in_common(count: int) -> int:
     """In how many bands near integers agree: 2 are 21 bits of six bands, 3 are 27 of seven, 4 are 32 of eight at a distance of 4."""
-    return 2 + int(count > 1 << 18) + int(count > 1 << 23)
+    return 2 + int(count > 1 << 16) + int(count > 1 << 22)
 
 
 def _masks(distance: int, agreeing: int) -> list[int]:
