@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agecascade.cli.command import app, one_line
-from agecascade.cli.photos import Device, MaxSide, MinScore, Model
+from agecascade.cli.photo_inputs import MaxSide, MinScore
+from agecascade.cli.photos import Device, Model
 
 if TYPE_CHECKING:
     from agecascade.serve.answers import Answers

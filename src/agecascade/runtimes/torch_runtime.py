@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -14,9 +15,10 @@ from agecascade.inference import predict_values
 from agecascade.methods.base import Method
 from agecascade.model_card import ModelCard
 from agecascade.models.base import Network
+from agecascade.models.folding import folded
 from agecascade.runtimes.base import FoldModel, Prediction
 
-BATCH_ROWS = 256
+ON_GPU = 256  # crops at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +33,18 @@ class TorchModel(FoldModel):
     def mean_decoded(self) -> str | None:
         return self.method.options.decoding if self.method.decodes_mean else None
 
+    @cached_property
+    def _in_use(self) -> Network:
+        """The network without what training needs; `network` keeps its layers, for explanations and exports."""
+        return folded(self.network)
+
+    @property
+    def at_once(self) -> int:
+        return super().at_once if next(self.network.parameters()).device.type == "cpu" else ON_GPU
+
     def values(self, crops: Image) -> Prediction:
         card = self.card
-        return predict_values(self.network, self.method, crops, card.image_size, card.channels, flip=card.flip, batch_size=BATCH_ROWS)
+        return predict_values(self._in_use, self.method, crops, card.image_size, card.channels, flip=card.flip, batch_size=self.at_once)
 
 
 def load(folder: Path, device: str | None = None) -> TorchModel:
