@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agecascade.age_thresholds import AgeCheck
 from agecascade.errors import FaceError, ModelError, unknown_name
 from agecascade.faces.face import Image
-from agecascade.faces.photos import changed, checked_limits, in_photos
+from agecascade.faces.photos import changed, checked_limits, in_photos, whole_number
 from agecascade.faces.rows import COLUMNS, OF_THRESHOLD, Columns, FaceRow, table
 from agecascade.faces.search import BATCH_ROWS, SHOWN_ROWS, FaceSearch
 from agecascade.io.threads import AHEAD, compute_alone, in_order, threads_restored
@@ -175,7 +175,7 @@ class Estimator(FaceSearch):
             return rows, self._values(rows, columns)
 
         groups = self._groups(images, aligned, workers, shown, lambda: min(size, self._at_once))
-        ahead = max(AHEAD, size // (workers * self._at_once))
+        ahead = max(AHEAD, size // (whole_number("workers", workers) * self._at_once))
         with threads_restored(), closing(groups), closing(in_order(valued, groups, workers, ahead, ahead)) as pieces:
             yield from pieces
 

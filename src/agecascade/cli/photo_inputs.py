@@ -64,6 +64,15 @@ class Photos:
 
         return min(4, usable_cores()) if self.workers is None else self.workers
 
+    def share_cores(self, sources: Sources) -> bool:
+        """Whether several threads look at several pictures: then each call of OpenCV, and of the detector that it makes, takes one core."""
+        several = self.threads > 1 and sources.total != 1
+        if several:
+            import cv2
+
+            cv2.setNumThreads(1)
+        return several
+
 
 def bar_of(sources: Sources, title: str) -> Any:
     """The pictures, counted on the screen."""

@@ -130,7 +130,7 @@ def predict(answers: Answers, photos: Photos, drawing: Drawing) -> None:
     folder = drawing.folder(sources, answers)
     from agecascade.estimator import Estimator
 
-    several = photos.threads > 1
+    several = photos.share_cores(sources)
     estimator = Estimator.load(answers.model, answers.device, max_side=photos.max_side, min_score=photos.min_score, beside=several)
     estimator.set_params(batch_size=answers.batch_size)
     columns = answers.columns(estimator, sources.framed)  # a threshold that the model cannot tell ends here, before the bar
