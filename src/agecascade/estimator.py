@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from agecascade.age_thresholds import AgeCheck
 from agecascade.errors import FaceError, ModelError, unknown_name
 from agecascade.faces.face import Image
-from agecascade.faces.photos import changed, checked_limits, in_photos, whole_number
+from agecascade.faces.photos import BATCH_ROWS, SHOWN_ROWS, FaceSearch, changed, checked_limits, in_photos, whole_number
 from agecascade.faces.rows import COLUMNS, OF_THRESHOLD, Columns, FaceRow, table
-from agecascade.faces.search import BATCH_ROWS, SHOWN_ROWS, FaceSearch
 from agecascade.io.threads import AHEAD, compute_alone, in_order, threads_restored
 from agecascade.model_card import ModelCard, note_on_drawn
 from agecascade.params import Detection

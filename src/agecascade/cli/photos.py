@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agecascade.cli.command import SOME_FAILED, STATUSES, app, harmless, one_line
-from agecascade.cli.option_groups import in_groups
+from agecascade.cli.command import SOME_FAILED, STATUSES, app, harmless, in_groups, one_line
 from agecascade.cli.photo_inputs import Photos, bar_of
 from agecascade.errors import FaceError, ModelError, OutputError
 

@@ -125,6 +125,6 @@ def threads_restored() -> Iterator[None]:
     try:
         yield
     finally:
-        torch = sys.modules.get("torch")
+        torch: Any = sys.modules.get("torch")
         if hasattr(torch, "set_num_threads"):  # else another thread still imports it
             torch.set_num_threads(torch.get_num_threads())

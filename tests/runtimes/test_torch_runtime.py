@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from agecascade.models.folding import folded
+from agecascade.runtimes.torch_runtime import folded
 from fold_models import random_model
 
 

@@ -10,7 +10,7 @@ import pytest
 from agecascade.errors import FaceError
 from agecascade.faces.crops import Frame
 from agecascade.faces.face import Image
-from agecascade.faces.search import FaceSearch
+from agecascade.faces.photos import FaceSearch
 from images import noise
 
 SIZE = 32

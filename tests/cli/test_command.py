@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from agecascade.cli.option_groups import in_groups
+from agecascade.cli.command import in_groups
 
 
 @dataclass(frozen=True)
