@@ -134,7 +134,8 @@ class Estimator(FaceSearch):
         predicts none; and a decision, "pass" or "challenge", None without a face. Who passes is estimated at `challenge` or older; without
         `challenge`, the whole interval lies at or above the threshold (docs/how_to/thresholds.md).
         distribution, landmarks: a column more each: the probabilities of the values of `grid`, and x and y of right eye, left eye, nose,
-        right and left mouth corner, in pixels. workers: threads that read pictures and find faces; the rows are the same with any number.
+        right and left mouth corner, in pixels. workers: threads that read pictures and find faces, and as many in which
+        networks compute meanwhile; the rows are the same with any number.
         Raises FaceError where the detector cannot run, a folder holds no picture, or `images` is neither a picture nor several, and
         ModelError where the model knows only crops that no detector can repeat, or cannot tell the threshold or a distribution.
         """

@@ -39,7 +39,10 @@ class Photos:
         None
     )
     workers: Annotated[
-        int | None, typer.Option(help="Threads that read pictures and find faces; by default one for each core, at most 4.")
+        int | None,
+        typer.Option(
+            help="Threads that read pictures and find faces, as many beside them compute; by default one for each core, at most 4."
+        ),
     ] = None
 
     def sources(self) -> Sources:
@@ -59,7 +62,7 @@ class Photos:
 
     @property
     def threads(self) -> int:
-        """How many threads find faces."""
+        """How many threads find faces, and how many compute."""
         from agecascade.io.threads import usable_cores
 
         return min(4, usable_cores()) if self.workers is None else self.workers
