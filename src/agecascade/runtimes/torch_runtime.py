@@ -22,7 +22,7 @@ from agecascade.model_card import ModelCard
 from agecascade.models.base import Network
 from agecascade.runtimes.base import FoldModel, Prediction
 
-ON_GPU = 256  # crops at once
+BATCH_ROWS = 256  # crops that a GPU sees at once, and the predictions of studies
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class TorchModel(FoldModel):
 
     @property
     def at_once(self) -> int:
-        return super().at_once if next(self.network.parameters()).device.type == "cpu" else ON_GPU
+        return super().at_once if next(self.network.parameters()).device.type == "cpu" else BATCH_ROWS
 
     def values(self, crops: Image) -> Prediction:
         card = self.card
