@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agecascade.cli.command import SOME_FAILED, STATUSES, app, harmless, in_groups, one_line
-from agecascade.cli.photo_inputs import Photos, bar_of
+from agecascade.cli.command import SOME_FAILED, STATUSES, Photos, app, bar_of, harmless, in_groups, one_line
 from agecascade.errors import FaceError, ModelError, OutputError
 
 if TYPE_CHECKING:

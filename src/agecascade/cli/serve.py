@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agecascade.cli.command import app, one_line
-from agecascade.cli.photo_inputs import MaxSide, MinScore
+from agecascade.cli.command import MaxSide, MinScore, app, one_line
 from agecascade.cli.photos import Device, Model
 
 if TYPE_CHECKING:
