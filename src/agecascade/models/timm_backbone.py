@@ -1,4 +1,4 @@
-"""Any network of timm as a backbone, by timm's name."""
+"""Any network of timm as a backbone, by timm's name and options."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from agecascade.errors import ModelError, unknown_name
 from agecascade.models.base import Backbone
+from agecascade.models.timm_options import FROZEN, Options, freeze_batch_norm, outline, parse
 
 _STACKS = ("blocks", "stages", "layers", "features")  # timm's names of stacks of blocks; each block gets a name here
 
@@ -47,15 +48,28 @@ class Timm(Backbone):
 
 
 def _created(name: str) -> Any:
+    """timm's network of a name and options. Raises ModelError where timm does not know one of them, or an option changes nothing."""
+    bare, options = parse(name)
+    frozen = options.pop(FROZEN, None) is not None
+    network = _made(bare, options, name)
+    for option, value in options.items():
+        with torch.device("meta"):
+            differs = outline(_made(bare, options, name)) != outline(_made(bare, {**options, option: None}, name))  # None: timm's default
+        if not differs:
+            raise ModelError(f"backbone timm/{name}: {option}={value} changes nothing in this network; correct it or leave it away")
+    return freeze_batch_norm(network, name) if frozen else network
+
+
+def _made(bare: str, options: Options, name: str) -> Any:
     import timm
 
-    if not timm.is_model(name.partition(".")[0]):
-        raise ModelError(f"backbone timm/{name}: {unknown_name('network of timm', name, timm.list_models())}")
+    if not timm.is_model(bare.partition(".")[0]):
+        raise ModelError(f"backbone timm/{name}: {unknown_name('network of timm', bare, timm.list_models())}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            network = timm.create_model(name, pretrained=False, num_classes=0)
-        except (RuntimeError, ValueError, TypeError) as error:  # an unknown tag
+            network = timm.create_model(bare, pretrained=False, num_classes=0, **options)
+        except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:  # an unknown tag, option or value
             raise ModelError(f"backbone timm/{name}: {' '.join(str(error).split())}") from None
     if not hasattr(network, "forward_features"):
         raise ModelError(f"backbone timm/{name}: this network of timm's has no forward_features; choose another")
@@ -65,13 +79,13 @@ def _created(name: str) -> Any:
 def _used(name: str) -> set[str]:
     """The modules of a timm network that compute its features."""
     with torch.device("meta"):  # neither memory nor random numbers are used
-        outline = _created(name).eval()
+        shape = _created(name).eval()
         used: set[str] = set()
-        for part, module in outline.named_children():
+        for part, module in shape.named_children():
             for inner in module.modules():
                 inner.register_forward_hook(lambda *_, part=part: used.add(part))
         with torch.no_grad():
-            outline.forward_features(torch.empty(1, *outline.default_cfg["input_size"]))
+            shape.forward_features(torch.empty(1, *shape.default_cfg["input_size"]))
     return used
 
 

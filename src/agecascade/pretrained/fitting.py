@@ -11,8 +11,9 @@ from torch import Tensor
 from agecascade import models
 from agecascade.errors import ModelError
 from agecascade.models.base import Network
-from agecascade.pretrained.layouts import Layout, layout_of
-from agecascade.pretrained.reading import State
+from agecascade.pretrained.layout import Layout
+from agecascade.pretrained.layouts import layout_of
+from agecascade.pretrained.state import State
 
 SHOWN = 3  # names in an error
 _COUNTERS = "num_batches_tracked"  # which torch before 0.4.1 did not have, and Caffe has not
@@ -39,7 +40,7 @@ class Fit:
 
 def renamed(state: State, layout: Layout, backbone: str) -> State:
     """A published state dict under our names, the first convolution turned to RGB."""
-    ours = {layout.renamed(name, backbone): tensor for name, tensor in state.items()}
+    ours = {layout.renamed(name, backbone): tensor for name, tensor in layout.prepared(state).items()}
     result = {name: tensor for name, tensor in ours.items() if name is not None}
     if layout.bgr:
         first = next((name for name, tensor in result.items() if tensor.ndim == 4 and tensor.shape[1] == 3), None)

@@ -1,37 +1,17 @@
-"""Layouts of published weights: their names, the networks that they fit, and the normalisation of their pictures."""
+"""Layouts of the weights of torchvision, VGGFace and VGGFace2; which layout a file has."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from agecascade.params import Normalisation
-from agecascade.pretrained.reading import State
+from agecascade.pretrained.layout import Layout, by_means
+from agecascade.pretrained.packaged import packaged_layout_of
+from agecascade.pretrained.state import State
 
 VGGFACE2_CLASSES = 8631
 
 _IMAGENET = Normalisation(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
-
-
-def _caffe(mean: tuple[float, float, float]) -> Normalisation:
-    """Normalisation by the means of RGB pictures in 0..255 alone."""
-    return Normalisation(mean=[round(value / 255, 8) for value in mean], std=[round(1 / 255, 10)] * 3)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A publisher's naming of weights.
-
-    renamed: a published name as ours below `backbone.` or `pool.` for one of `backbones`; None for what no backbone has, such as
-    the classes that the network was trained for. bgr: whether the first convolution wants blue first.
-    """
-
-    name: str
-    backbones: tuple[str, ...]
-    normalisation: Normalisation
-    bgr: bool
-    renamed: Callable[[str, str], str | None]
 
 
 def layout_of(state: State) -> Layout | None:
@@ -46,7 +26,7 @@ def layout_of(state: State) -> Layout | None:
         return VGGFACE2
     if any(name in state for name in ("layer1.0.conv1.weight", "features.0.weight", "features.0.0.weight")):
         return TORCHVISION
-    return None
+    return packaged_layout_of(state)
 
 
 def _torchvision(name: str, backbone: str) -> str | None:
@@ -108,7 +88,7 @@ def _vggface(name: str, backbone: str) -> str | None:
 
 _VGGS = ("vgg16", "vgg16_512_256", "vgg16_nofc")
 _RESNETS = ("resnet50_caffe", "senet50")
-_FACES, _FACES2 = _caffe((129.1863, 104.7624, 93.5940)), _caffe((131.0912, 103.8827, 91.4953))
+_FACES, _FACES2 = by_means((129.1863, 104.7624, 93.5940)), by_means((131.0912, 103.8827, 91.4953))
 TORCHVISION = Layout("torchvision", ("resnet18", "resnet34", "resnet50", *_VGGS, "mobilenet_v2"), _IMAGENET, False, _torchvision)
 VGGFACE2 = Layout("VGGFace2", _RESNETS, _FACES2, True, _vggface2)
 VGGFACE2_CAFFE = Layout("VGGFace2", _RESNETS, _FACES2, True, _vggface2_caffe)
