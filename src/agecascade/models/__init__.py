@@ -55,7 +55,7 @@ HEADS: dict[str, Callable[..., Network]] = {  # arguments: backbone, outputs, po
 }
 _SHARED = 4  # leading arguments of every head, which are no options
 
-SIZES = (16, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)  # pixels; usual sizes, suggested in errors
+SIZES = (16, 32, 48, 64, 96, 112, 128, 150, 160, 192, 224, 256, 299, 320, 384, 448, 512)  # pixels; usual sizes, suggested in errors
 
 
 def create(
