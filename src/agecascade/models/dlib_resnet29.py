@@ -1,4 +1,4 @@
-"""ResNet-29 of dlib's face recognition (King, dlib 19.3): He's ResNet-34 with fewer layers, half of the channels and no batch norm in use."""
+"""ResNet-29 of dlib's face recognition (King): He's ResNet-34 with fewer layers, half of the channels, and no batch norm in use."""
 
 from __future__ import annotations
 

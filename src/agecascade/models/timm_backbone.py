@@ -69,7 +69,9 @@ def _made(bare: str, options: Options, name: str) -> Any:
         warnings.simplefilter("ignore")
         try:
             network = timm.create_model(bare, pretrained=False, num_classes=0, **options)
-        except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:  # an unknown tag, option or value
+        except LookupError as error:
+            raise ModelError(f"backbone timm/{name}: timm does not know {error}") from None
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:  # an unknown tag or option, or a wrong value
             raise ModelError(f"backbone timm/{name}: {' '.join(str(error).split())}") from None
     if not hasattr(network, "forward_features"):
         raise ModelError(f"backbone timm/{name}: this network of timm's has no forward_features; choose another")

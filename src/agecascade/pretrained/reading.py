@@ -29,7 +29,18 @@ from agecascade.pretrained.state import Damaged, State
 _DIGITS = re.compile(r"-([0-9a-f]{8,})\.\w+$")  # the start of a file's SHA-256 at the end of its name, as torch.hub has it
 _TORCH = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # a zip, and torch's own number before 1.6
 # what readers raise for a truncated file or another format
-_DAMAGE = (Damaged, EOFError, ValueError, LookupError, AttributeError, TypeError, RuntimeError, OSError, zipfile.BadZipFile, SafetensorError)
+_DAMAGE = (
+    Damaged,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    RuntimeError,
+    OSError,
+    zipfile.BadZipFile,
+    SafetensorError,
+)
 _NESTED = ("state_dict", "model")  # under which training scripts keep them
 _ARRAYS = {  # all that a pickle of numpy arrays names, by old and new numpy
     ("collections", "OrderedDict"),
