@@ -117,9 +117,9 @@ def test_processes_give_the_same_result(name: str, monkeypatch: pytest.MonkeyPat
     pd.testing.assert_frame_equal(choices, parallel_choices)
 
 
-def test_svr_rbf_is_the_kernel_machine_by_its_dual():
-    """The prediction is the sum over support vectors of exp(-|a - b|^2 / D): its dual, solved for two points, by hand."""
-    # two points one apart in one standardised feature, 0 and 8 years, C too large to bind, epsilon 1: errors of exactly 1 at both
+def test_svr_rbf_of_two_points_by_hand():
+    """Two points that lie alike in the kernel: the function is symmetric about their mean, and misses each label by epsilon."""
+    # 0 and 8 years, a C that does not bind, epsilon 1: 1 and 7, and 4 between
     train, label = np.array([[-1.0], [1.0]], np.float32), np.array([0.0, 8.0])
     fold = Fold(train, label, train[:0], label[:0], np.array([[-1.0], [0.0], [1.0]], np.float32))
     regressor = regressors.create_regressor("svr_rbf", {"C": [100.0]}, seed=0)

@@ -88,16 +88,21 @@ class SvrOptions(GridSearch):
 class SvrRbfOptions(GridSearch):
     """scikit-learn's SVR with a radial basis function as kernel, and the C of the lowest validation MAE.
 
-    The kernel is exp(-gamma |a - b|^2) with gamma = 1 / (D Var(feature)), which is 1 / D for standardised features.
+    The kernel is exp(-|a - b|^2 gamma / (D Var(feature))), where Var is 1 for standardised features; scikit-learn's default is a gamma of 1.
     """
 
     parameter = "C"
 
     C: list[Positive] = Field([1.0, 3.0, 10.0, 30.0, 100.0], min_length=1)
+    gamma: float = Field(0.3, gt=0)
     epsilon: float = Field(1.0, ge=0)  # half the width of the loss's flat part, in the label's unit
 
     def estimator(self) -> Any:
-        return SVR(kernel="rbf", gamma="scale", epsilon=self.epsilon, cache_size=500)
+        return SVR(kernel="rbf", epsilon=self.epsilon, cache_size=500)
+
+    def fit(self, estimator: Any, feature: NDArray[np.float64], fold: Fold) -> None:
+        estimator.set_params(gamma=self.gamma / (feature.shape[1] * feature.var() or 1.0))
+        estimator.fit(feature, fold.train_label)
 
 
 class RidgeOptions(GridSearch):
