@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agecascade.archives.streams import Damaged
 from agecascade.pretrained import dlib_dat
-from agecascade.pretrained.state import Damaged
 from packages import alias, dat, number, tensor, text
 
 FILTERS = np.arange(2 * 3 * 2 * 2, dtype=np.float32).reshape(2, 3, 2, 2)

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agecascade.archives.streams import Damaged
 from agecascade.pretrained import tensorflowjs
-from agecascade.pretrained.state import Damaged
 
 
 def entry(name: str, shape: list[int], kind: str = "float32", /, **quantization: Any) -> dict[str, Any]:

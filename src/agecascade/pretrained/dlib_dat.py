@@ -12,7 +12,9 @@ import math
 import numpy as np
 import torch
 
-from agecascade.pretrained.state import Damaged, State
+from agecascade.archives.streams import Damaged
+
+State = dict[str, torch.Tensor]
 
 _KINDS = {"con": b"\1\5con_4", "affine": b"\1\7affine_", "fc": b"\1\4fc_2"}  # as the texts are stored
 _START = b"\1\1"  # the version of the network's outermost layer

@@ -11,9 +11,8 @@ from torch import Tensor
 from agecascade import models
 from agecascade.errors import ModelError
 from agecascade.models.base import Network
-from agecascade.pretrained.layout import Layout
-from agecascade.pretrained.layouts import layout_of
-from agecascade.pretrained.state import State
+from agecascade.pretrained.layouts import Layout, layout_of
+from agecascade.pretrained.reading import State
 
 SHOWN = 3  # names in an error
 _COUNTERS = "num_batches_tracked"  # which torch before 0.4.1 did not have, and Caffe has not

@@ -11,7 +11,7 @@ import torch
 from agecascade.errors import ModelError, unknown_name
 from agecascade.models import TIMM
 from agecascade.models.base import Network
-from agecascade.models.timm_options import parse
+from agecascade.models.timm_backbone import parse
 from agecascade.params import Normalisation, Weights
 from agecascade.pretrained.fitting import fit, load, load_published
 from agecascade.pretrained.layouts import TORCHVISION

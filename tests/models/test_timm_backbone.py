@@ -9,7 +9,7 @@ from torch import nn
 from agecascade import models
 from agecascade.errors import ModelError
 from agecascade.models.base import Network
-from agecascade.models.timm_options import parse
+from agecascade.models.timm_backbone import parse
 from agecascade.params import Row
 
 MOBILENET = "timm/mobilenetv1_100"
