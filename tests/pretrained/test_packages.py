@@ -128,6 +128,30 @@ def test_dlib_of_both_packages(write: Callable[[list[list[np.ndarray]], Path], s
         torch.testing.assert_close(tensor, state[part], rtol=1e-6, atol=1e-6, msg=part)
 
 
+def test_shapes_that_no_publisher_has_are_one_line(mobilenet: State) -> None:
+    layer = {
+        "con0.filters": torch.ones(32, 3, 7, 7),
+        "con0.biases": torch.ones(32),
+        "affine0.gamma": torch.ones(5),
+        "affine0.beta": torch.ones(5),
+    }
+    with pytest.raises(ModelError, match=r"^m\.dat has weights of dlib in other shapes than it publishes \(.*\); fetch it again$"):
+        load_published(layer, models.create("dlib_resnet29"), "dlib_resnet29", "m.dat")
+    network = models.create(MOBILENET, outputs=3, pooling="average")
+    flat = {**mobilenet, "conv_dw_3/depthwise_kernel": torch.ones(9)}
+    with pytest.raises(ModelError, match=r"^m\.json has weights of FaceRes in other shapes"):
+        load_published(flat, network, MOBILENET, "m.json")
+    cut = {name: tensor for name, tensor in mobilenet.items() if "conv_pw_13" not in name}
+    with pytest.raises(
+        ModelError, match=r"^m\.json does not fit timm/mobilenetv1_100:pad_type=same: missing backbone\.network\.blocks\.4\.1\."
+    ):
+        load_published(cut, network, MOBILENET, "m.json")
+    with pytest.raises(
+        ModelError, match=r"does not fit timm/mobilenetv1_100: FaceRes publishes none for it; it fits timm/mobilenetv1_100:pad_"
+    ):
+        load_published(mobilenet, models.create("timm/mobilenetv1_100", pooling="average"), "timm/mobilenetv1_100", "m.json")
+
+
 def test_a_dat_by_itself_is_read(tmp_path: Path) -> None:
     path = tmp_path / "network.dat"
     path.write_bytes(dat([("con", [np.ones((1, 1, 1, 1)), np.zeros(1)])]))
