@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from agecascade.models import fused
 from agecascade.models.base import Backbone
 
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -39,7 +40,7 @@ class ThinVGG(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """The last block's activation maps F (Eq. 23)."""
-        return self.layers(images)  # (B, C, H/16, W/16)
+        return fused.run(self.layers, images)  # (B, C, H/16, W/16)
 
 
 def thin_vgg16(width: float) -> ThinVGG:
