@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+from numba import extending, types
 
 ROWS = 256  # numbers that are added up in single precision, before their sum goes on in double precision
 LANES = 16  # channels that a pooling kernel takes at once
@@ -23,18 +22,19 @@ NOT_ACTIVE = 4  # no pixel of the window: the ReLU behind it gives zero
 SCALE, SHIFT, MEAN, INVERSE, SLOPE, OFFSET = range(6)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_intrinsic: Any = extending.intrinsic  # its type says nothing of the functions that it makes
 
 
 def _compiled(function: Function) -> Function:
     """Without Python's lock, kept on disk; `contract`: a product and a sum may be one instruction, and nothing else is reordered."""
-    options = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": {"contract"}}
+    options: Any = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": {"contract"}}
     try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # there is no place that can be written
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+        return numba.njit(**options)(function)
 
 
-@intrinsic
+@_intrinsic
 def _float(typing: Any, number: Any) -> Any:
     """A bf16 number (its 16 bits) in single precision."""
 
@@ -45,7 +45,7 @@ def _float(typing: Any, number: Any) -> Any:
     return types.float32(types.uint16), generate
 
 
-@intrinsic
+@_intrinsic
 def _rounded(typing: Any, number: Any) -> Any:
     """The 16 bits of the nearest bf16 number, the even one of two."""
 

@@ -38,6 +38,10 @@ class ThinVGG(Backbone):
         starts = [0, *self._ends]
         return {f"block{i}": self.layers[start:end] for i, (start, end) in enumerate(zip(starts, self._ends, strict=False), 1)}
 
+    @property
+    def chains(self) -> list[nn.Sequential]:
+        return [self.layers]
+
     def forward(self, images: Tensor) -> Tensor:
         """The last block's activation maps F (Eq. 23)."""
         return fused.run(self.layers, images)  # (B, C, H/16, W/16)
