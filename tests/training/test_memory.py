@@ -48,7 +48,7 @@ def test_bytes_by_hand(trainable: str, precision: str, copies: int) -> None:
     count = sum(weight.numel() for weight in learning.parameters())
     learns = count if trainable == "all" else sum(weight.numel() for weight in learning.head.parameters())
     with memory.reserved_memory(learning, 8, 32, torch.device("cpu"), precision, copies):
-        saved = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 8, 32)
+        saved = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 8, 32, fused=precision == "bf16")
         assert memory._reserved == [4 * (count - learns) + 4 * copies * learns + saved]
 
 
