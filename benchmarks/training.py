@@ -1,12 +1,13 @@
 """Pictures per second of whole training steps, TinyAgeNet at 64 px in batches of 64, beside the loop that most people write.
 
-usage: uv run python benchmarks/training.py [--network tinyagenet|thinagenet|resnet18] [--size PIXELS] [--quick]
+usage: uv run python benchmarks/training.py [--network tinyagenet|thinagenet|resnet18] [--size PIXELS] [--processor] [--quick]
 Both train on the same drawn faces with the same augmentation (flip, gray, rotation, shift, zoom, colours) on all cores. The peer
 is a JPEG folder, PIL, torchvision's transforms, a DataLoader with two workers, NCHW float32, Adam; its pictures are stored at the
 size that it trains at, which spares it the decoding of larger ones. Ours is `training.loop.train` on decoded pictures, in fp32 and,
 where the processor has it, in bf16. Each runs in processes of its own, in turn; figures are medians. --quick takes one turn of 2 s with
 an eighth of the faces instead of three of 15 s.
 --network and --size train another; thinagenet (half of VGG-16's channels) and resnet18 (torchvision's) are plain networks of the peer too.
+--processor: per second of the processor, of all threads and workers together, on one thread, where other programs run beside.
 The floor of a step is the longer of two: its operations over the rate of a wide convolution, and its bytes over the rate of copying,
 both measured in turn with the others. Each number that a layer gives is written once and read twice, its gradient written and read once.
 benchmarks/layers.py says where the rest goes.
@@ -42,6 +43,20 @@ class Task:
 
     network: str = "tinyagenet"
     size: int = SIZE
+    processor: bool = False  # rates per second of the processor
+
+    @property
+    def threads(self) -> int:
+        return 1 if self.processor else THREADS
+
+    def clock(self) -> float:
+        """Seconds of the wall's clock, or of the processor in this process and those that it started."""
+        if not self.processor:
+            return time.perf_counter()
+        import psutil
+
+        own = psutil.Process()
+        return sum(sum(process.cpu_times()[:2]) for process in (own, *own.children()))
 
 
 TASK = Task()
@@ -52,9 +67,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--network", choices=PLAIN, default=TASK.network)
     parser.add_argument("--size", type=int, default=TASK.size)
+    parser.add_argument("--processor", action="store_true")
     parser.add_argument("--measure", nargs=3, metavar=("PROGRAM", "FOLDER", "SECONDS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    TASK.network, TASK.size = arguments.network, arguments.size
+    TASK.network, TASK.size, TASK.processor = arguments.network, arguments.size, arguments.processor
     if arguments.measure:
         program, folder, seconds = arguments.measure
         print(json.dumps(PROGRAMS[program](Path(folder), float(seconds))))
@@ -85,7 +101,7 @@ def has_bf16() -> bool:
 
 def child(program: str, folder: str, seconds: float) -> float:
     """Images per second of a program in a new process."""
-    task = ["--network", TASK.network, "--size", str(TASK.size)]
+    task = ["--network", TASK.network, "--size", str(TASK.size), *(["--processor"] if TASK.processor else [])]
     command = [sys.executable, __file__, *task, "--measure", program, folder, str(seconds)]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
@@ -126,7 +142,7 @@ def ours(folder: Path, seconds: float, precision: str) -> float:
     from agecascade.training.loop import train
     from agecascade.training.samples import Samples
 
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(TASK.threads)
     files = sorted(folder.glob("*.jpg"))
     images = np.stack([decode_image(file.read_bytes()) for file in files])
     label = np.array([int(file.name.split("_")[0]) for file in files], np.float32)
@@ -136,9 +152,10 @@ def ours(folder: Path, seconds: float, precision: str) -> float:
     augmenter = Augmenter(augment, Normalisation(mean=[0.596, 0.464, 0.407], std=[0.269, 0.241, 0.235]))
     recipe = Recipe(epochs=1000, batch_size=BATCH, learning_rate=1e-3, schedule=Schedule(name="constant"))
     method = methods.create("dldl_v2", torch.arange(0.0, 101.0))
-    rates, start = [], time.perf_counter()
+    rates, start, before = [], time.perf_counter(), TASK.clock()
     for record in train(models.create(TASK.network), method, samples, nobody, recipe, augmenter, seed=[0], precision=precision):
-        rates.append(record[SPEED])
+        before, now = TASK.clock(), before
+        rates.append(len(files) / (before - now) if TASK.processor else record[SPEED])
         if len(rates) > 1 and time.perf_counter() - start > seconds:
             break
     return statistics.median(rates[1:])  # the first epoch includes the first use of every kernel
@@ -152,16 +169,17 @@ def floor(precision: str, seconds: float) -> float:
     from agecascade import models
     from agecascade.training.memory import activations
 
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(TASK.threads)
     network = models.create(TASK.network).train()
     with FlopCounterMode(display=False) as counter:
         network(torch.zeros(2, 3, TASK.size, TASK.size)).sum().backward()
     operations = counter.get_total_flops() / 2
     moved = 5 * (2 if precision == "bf16" else 4) * activations(network, BATCH, TASK.size) / BATCH
+    clock = time.process_time if TASK.processor else time.perf_counter
     products, copies, start = [], [], time.perf_counter()
     while not products or time.perf_counter() - start < seconds:
-        products.append(matrix_rate(precision))
-        copies.append(memory_rate())
+        products.append(matrix_rate(precision, clock))
+        copies.append(memory_rate(clock))
     return 1 / max(operations / max(products), moved / max(copies))
 
 
@@ -177,15 +195,15 @@ def matrix_rate(precision: str, clock: Callable[[], float] = time.perf_counter) 
     return 2 * images.numel() * weight[0].numel() / (clock() - start)
 
 
-def memory_rate() -> float:
+def memory_rate(clock: Callable[[], float] = time.perf_counter) -> float:
     """Bytes per second that a copy of 128 MiB reads and writes."""
     import torch
 
     source = torch.ones(1 << 25)
     target = source.clone()
-    start = time.perf_counter()
+    start = clock()
     target.copy_(source)
-    return 2 * source.nbytes / (time.perf_counter() - start)
+    return 2 * source.nbytes / (clock() - start)
 
 
 def peer(folder: Path, seconds: float) -> float:
@@ -216,11 +234,11 @@ def peer(folder: Path, seconds: float) -> float:
             file = self.files[index]
             return self.transform(Image.open(file).convert("RGB")), int(file.name.split("_")[0])
 
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(TASK.threads)
     model = PLAIN[TASK.network]()
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     loader = DataLoader(Folder(), batch_size=BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
-    count, start = 0, 0.0
+    count, start, used = 0, 0.0, 0.0
     while True:
         for images, ages in loader:
             loss = nn.functional.cross_entropy(model(images), ages)
@@ -228,11 +246,11 @@ def peer(folder: Path, seconds: float) -> float:
             loss.backward()
             optimizer.step()
             if not start:
-                start = time.perf_counter()  # the first batch pays for the start of the workers
+                start, used = time.perf_counter(), TASK.clock()  # the first batch pays for the start of the workers
                 continue
             count += len(ages)
             if time.perf_counter() - start > seconds:
-                return count / (time.perf_counter() - start)
+                return count / (TASK.clock() - used)
 
 
 def plain_thinagenet(share: int, outputs: int = 101) -> Any:
