@@ -13,7 +13,7 @@ from agecascade.io.code import import_closure, named_modules, named_scripts
 from agecascade.io.files import checksum, written_beside
 from agecascade.io.imports import remember
 
-NO_STAGES = {"common", "autosklearn_fit"}  # the entry point of all scripts, and one that `regress` starts
+NO_STAGES = {"common", "fork_server", "autosklearn_fit"}  # what starts all scripts, their entry point, and one that `regress` starts
 
 
 def write_stage_code(scripts: Path, target: Path, readers: Mapping[str, str], by_reader: Collection[str]) -> None:
