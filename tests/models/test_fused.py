@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,13 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from agecascade import models
+from agecascade import models, params
+from agecascade.model_folder import find_model
 from agecascade.models import fused
 from agecascade.models.base import Network
+from agecascade.training.initial_weights import initialise
+from agecascade.training.jobs import Job
 from agecascade.training.learner import autocast
 from agecascade.training.memory import activations
 from agecascade.training.optimisers import fused_batch_norms
 from brightness import recipe, same_weights, trained
+from places import sample_params
 
 ROUNDED = 2**-8  # half a step of bf16's seven binary places, relative
 
@@ -157,6 +162,19 @@ def test_how_many_are_fused(name: str, count: int) -> None:
 
 def test_frozen_blocks_are_not() -> None:
     assert fused_batch_norms(models.create("tinyagenet"), recipe(trainable="from:block4"), "bf16", "cpu") == 6
+
+
+def test_a_run_says_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    counts = []
+    for precision, there in (("bf16", True), ("bf16", False), ("fp32", True)):
+        monkeypatch.setattr(fused, "available", lambda there=there: there)
+        study = params.check(sample_params() | {"precision": precision, "backbone": "tinyagenet"})
+        initialise(study, tmp_path)
+        row, step = study.rows[0], "target_from_scratch"
+        job = Job(study, step, row, study.cascade[step], [0.0, 1.0, 2.0], 0, find_model(tmp_path, row, 0))
+        counts.append(job.logged.get("fused_batch_norms"))
+    assert counts == [13, 0, None]
 
 
 def test_what_a_pooled_layer_keeps_counts_once() -> None:
