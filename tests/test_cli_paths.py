@@ -88,13 +88,13 @@ class Echo:
     def columns(self, *_: object, **__: object) -> Columns:
         return Columns()
 
-    def face_batches(self, pictures: Iterator[Named], _aligned: bool, **_: object) -> Iterator[list[FaceRow]]:
+    def valued_batches(
+        self, pictures: Iterator[Named], columns: Columns, _aligned: bool, **_: object
+    ) -> Iterator[tuple[list[FaceRow], pd.DataFrame]]:
         for name, _content, _frame in pictures:
             broken = "broken" in Path(name).name
-            yield [FaceRow(name, None if broken else 0, error="cannot be read" if broken else None)]
-
-    def valued(self, rows: list[FaceRow], columns: Columns) -> pd.DataFrame:
-        return table(rows, np.full((3, len(rows)), 40.0), columns)
+            rows = [FaceRow(name, None if broken else 0, error="cannot be read" if broken else None)]
+            yield rows, table(rows, np.full((3, 1), 40.0), columns)
 
 
 @pytest.fixture(autouse=True)
@@ -294,7 +294,7 @@ def test_a_name_that_the_terminal_cannot_show_ends_nothing(work: Path, encoding:
         "from agecascade import cli, estimator\n"
         "from agecascade.faces.rows import Columns\n"
         "empty = {'note': None, 'coverage': None, 'grid': [0.0, 100.0], 'columns': lambda *_, **__: Columns()}\n"
-        "empty |= {'set_params': lambda self, **_: self, 'face_batches': lambda *_, **__: iter([])}\n"
+        "empty |= {'set_params': lambda self, **_: self, 'valued_batches': lambda *_, **__: (each for each in ())}\n"
         "estimator.Estimator.load = classmethod(lambda *_, **__: type('Empty', (), empty)())\n"
         "cli.app()"
     )

@@ -46,6 +46,8 @@ from model_folders import CROP, GRID, SIZE, write_model
 class Brightness:
     """In a fold's place: the value is the crop's mean, the interval one either way; remembers its crops."""
 
+    at_once = 32
+
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
         self.crops: list[Image] = []
@@ -199,7 +201,7 @@ def test_pictures_are_taken_as_they_are_needed() -> None:
     assert len(taken) == BATCH_ROWS
     rest = pd.concat(list(batches))
     assert rest["path"].tolist() == [str(i) for i in range(BATCH_ROWS, 3 * BATCH_ROWS)]
-    assert max(map(len, fold.crops)) == BATCH_ROWS
+    assert max(map(len, fold.crops)) == Brightness.at_once
 
 
 def test_a_folder_is_searched_through_in_order(tmp_path: Path) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import numbers
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +14,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agecascade import released
 from agecascade.age_thresholds import AgeCheck
 from agecascade.errors import FaceError, ModelError, unknown_name
-from agecascade.faces.crops import Frame
-from agecascade.faces.detection import Finder, create_finder
 from agecascade.faces.face import Image
-from agecascade.faces.photos import changed, checked_limits, in_photos, whole_number
-from agecascade.faces.rows import COLUMNS, OF_THRESHOLD, Columns, FaceRow, reduced, rows_of, table
-from agecascade.imaging.inputs import Named, is_address, named_pictures, opened
-from agecascade.io.threads import in_order
-from agecascade.model_card import note_on_drawn
+from agecascade.faces.photos import BATCH_ROWS, SHOWN_ROWS, FaceSearch, changed, checked_limits, in_photos, whole_number
+from agecascade.faces.rows import COLUMNS, OF_THRESHOLD, Columns, FaceRow, table
+from agecascade.io.threads import AHEAD, compute_alone, in_order, threads_restored
+from agecascade.model_card import ModelCard, note_on_drawn
 from agecascade.params import Detection
 from agecascade.params.data import MAX_MEGAPIXELS
 from agecascade.runtimes import FoldModel, averaged, load_fold
-from agecascade.runtimes.folders import model_folders
+from agecascade.runtimes.base import crops_at_once
+from agecascade.runtimes.loading import loaded, registry_address
 
 __all__ = ["COLUMNS", "OF_THRESHOLD", "Columns", "Estimator", "FaceRow", "FoldModel", "load_fold"]
-BATCH_ROWS = 256  # crops held at once; pictures are released as soon as they are cropped
-_CREATING = threading.Lock()  # a detector of each thread; while it starts, it silences OpenCV for the whole process
-SHOWN_ROWS = 16  # as many where pictures are kept for drawing
-_SHARED = ("crop", "study", "step", "backbone", "method", "method_options", "grid", "normalisation")  # keys of model.json
+Values = tuple[np.ndarray, list[list[float] | None]]  # value, low, high and, with a threshold, probability (3 or 4, N); distributions
 
 
-class Estimator:
+class Estimator(FaceSearch):
     """One model, or all folds of one: the mean of their predictions; of their distributions where it decodes a mode or median.
 
     `predict` may run in several threads at once: each has a detector of its own.
@@ -46,23 +39,22 @@ class Estimator:
 
     def __init__(
         self,
-        folds: list[FoldModel],
+        folds: list[FoldModel] | Future[list[FoldModel]],
         detector: str | None = "yunet",
         detection: Detection | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
         batch_size: int = BATCH_ROWS,
         note: str | None = None,
+        cards: list[ModelCard] | None = None,
     ) -> None:
         """detector, detection: for photos; None where no detector can repeat the crops of training.
 
-        max_megapixels: a larger picture is a row with an error, and is not decoded. batch_size: faces that the network sees at once, and
-        rows that are held at once. Raises FaceError where one of them is no such number.
+        folds: or those that are being loaded, with their `cards`, by which faces are found meanwhile. max_megapixels: a larger picture
+        is a row with an error, and is not decoded. batch_size: faces that the networks see at once, at most, and rows that are held at
+        once. Raises FaceError where one of them is no such number.
         """
-        self.folds = folds
-        self.frame = folds[0].frame
-        self.detector = detector
-        self.detection = detection or Detection()
-        self.max_megapixels, self.batch_size = checked_limits(max_megapixels, batch_size)
+        self._folds, self._cards = folds, cards
+        super().__init__(self.folds[0].frame if cards is None else cards[0].crop.frame, detector, detection, max_megapixels, batch_size)
         self.note = note  # what every row says of this model
         self._source: tuple[Path | str | None, str | None] | None = None  # what `load` was given, for a copy in another process
 
@@ -74,6 +66,7 @@ class Estimator:
         *,
         max_side: int | None = None,
         min_score: float | None = None,
+        beside: bool = False,
     ) -> Estimator:
         """Read a folder with a model.json, or its parent: then all of its fold<k> are averaged; or the one model below it.
 
@@ -82,15 +75,14 @@ class Estimator:
         is one; exported files run on a processor by default. max_side, min_score: of the detection in photos, where they shall differ
         from training's. Raises ModelError where a file is missing or does not fit, NotInstalledError where the library is that runs
         it, and FaceError where one of these is no setting of a detector.
+        beside: networks are loaded in a thread of their own while the first faces are looked for; what is wrong with them is raised
+        where they are first needed (`folds`).
         """
-        with _local(folder) as place:
-            paths = model_folders(place)
-            folds = [load_fold(path, device) for path in paths]
-        _refuse_other_models(paths, folds)
-        crop = folds[0].card.crop
+        cards, folds = loaded(folder, device, beside)
+        crop = cards[0].crop
         detector = crop.detector if crop.repeatable else None
-        note = note_on_drawn([fold.card for fold in folds])
-        estimator = cls(folds, detector, in_photos(crop.detection, crop.trained_with, max_side, min_score), note=note)
+        detection = in_photos(crop.detection, crop.trained_with, max_side, min_score)
+        estimator = cls(folds, detector, detection, note=note_on_drawn(cards), cards=cards)
         estimator._source = (Path(folder).absolute() if folder is not None and registry_address(folder) is None else folder, device)
         return estimator
 
@@ -105,9 +97,21 @@ class Estimator:
         return copy.copy(self)
 
     def __copy__(self) -> Estimator:
-        other = Estimator(self.folds, self.detector, self.detection, self.max_megapixels, self.batch_size, self.note)
+        other = Estimator(self._folds, self.detector, self.detection, self.max_megapixels, self.batch_size, self.note, self._cards)
         other._source = self._source
         return other
+
+    @property
+    def folds(self) -> list[FoldModel]:
+        """The networks. Where they are loaded in a thread of their own, this waits for them, and raises as `load`."""
+        if isinstance(self._folds, Future):
+            self._folds = self._folds.result()
+        return self._folds
+
+    @property
+    def cards(self) -> list[ModelCard]:
+        """The description of each fold, which is there before its network is."""
+        return [fold.card for fold in self.folds] if self._cards is None else self._cards
 
     def predict(
         self,
@@ -130,18 +134,56 @@ class Estimator:
         predicts none; and a decision, "pass" or "challenge", None without a face. Who passes is estimated at `challenge` or older; without
         `challenge`, the whole interval lies at or above the threshold (docs/how_to/thresholds.md).
         distribution, landmarks: a column more each: the probabilities of the values of `grid`, and x and y of right eye, left eye, nose,
-        right and left mouth corner, in pixels. workers: threads that read pictures and find faces; the rows are the same with any number.
+        right and left mouth corner, in pixels. workers: threads that read pictures and find faces, and as many in which
+        networks compute meanwhile; the rows are the same with any number.
         Raises FaceError where the detector cannot run, a folder holds no picture, or `images` is neither a picture nor several, and
         ModelError where the model knows only crops that no detector can repeat, or cannot tell the threshold or a distribution.
         """
         columns = self.columns(threshold, challenge, distribution=distribution, landmarks=landmarks, frame=getattr(images, "framed", False))
-        frames = [self.valued(rows, columns) for rows in self.face_batches(images, aligned, workers=workers)]
+        frames = [frame for _, frame in self.valued_batches(images, columns, aligned, workers=workers)]
         return pd.concat(frames, ignore_index=True) if frames else self.valued([], columns)
 
     def predict_batches(self, images: Any, aligned: bool = False, *, workers: int = 1, **options: Any) -> Iterator[pd.DataFrame]:
         """As `predict`, with its options, in frames of some `batch_size` rows, so that memory does not grow with the number of pictures."""
         columns = self.columns(**{"frame": getattr(images, "framed", False), **options})
-        return (self.valued(rows, columns) for rows in self.face_batches(images, aligned, workers=workers))
+        return (frame for _, frame in self.valued_batches(images, columns, aligned, workers=workers))
+
+    def valued_batches(
+        self, images: Any, columns: Columns, aligned: bool = False, *, workers: int = 1, shown: int | None = None
+    ) -> Generator[tuple[list[FaceRow], pd.DataFrame], None, None]:
+        """As `face_batches`, each with its columns of `predict`: faces are looked for in some threads while networks compute in others."""
+        rows: list[FaceRow] = []
+        values: list[Values] = []
+        size = self.batch_size if shown is None else min(self.batch_size, SHOWN_ROWS)
+        with closing(self._pieces(images, columns, aligned, workers, shown, size)) as pieces:
+            for found, said in pieces:
+                rows, values = rows + found, [*values, said]
+                if len(rows) >= size:
+                    yield rows, self._table(rows, values, columns)
+                    rows, values = [], []
+        if rows:
+            yield rows, self._table(rows, values, columns)
+
+    def _pieces(
+        self, images: Any, columns: Columns, aligned: bool, workers: int, shown: int | None, size: int
+    ) -> Generator[tuple[list[FaceRow], Values], None, None]:
+        """Some rows after the other with their values, as many as a network takes best at once."""
+
+        def valued(rows: list[FaceRow]) -> tuple[list[FaceRow], Values]:
+            if workers > 1 and self.folds:  # they are loaded by then, and torch with them
+                compute_alone()
+            return rows, self._values(rows, columns)
+
+        groups = self._groups(images, aligned, workers, shown, lambda: min(size, self._at_once))
+        ahead = max(AHEAD, size // (whole_number("workers", workers) * self._at_once))
+        with threads_restored(), closing(groups), closing(in_order(valued, groups, workers, ahead, ahead)) as pieces:
+            yield from pieces
+
+    @property
+    def _at_once(self) -> int:
+        """The number of crops that the networks take best, known before they are loaded; they may be on a GPU, and then take more."""
+        loading = isinstance(self._folds, Future) and not self._folds.done()
+        return crops_at_once(self.cards[0]) if loading else self.folds[0].at_once
 
     def ages(self, images: Any, aligned: bool = False, *, workers: int = 1) -> NDArray[np.float64]:
         """The value of the largest face of each picture (N,), NaN without one: what scikit-learn's functions take as y_pred.
@@ -149,20 +191,19 @@ class Estimator:
         images, aligned and workers are those of `predict`, which raises as this does.
         """
         found: list[float] = []
-        for rows in self.face_batches(images, aligned, workers=workers):
-            values = self.valued(rows)["value"]
-            found += [value for value, row in zip(values, rows, strict=True) if not row.face]  # the largest, or none
+        for rows, frame in self.valued_batches(images, Columns(), aligned, workers=workers):
+            found += [value for value, row in zip(frame["value"], rows, strict=True) if not row.face]  # the largest, or none
         return np.array(found)
 
     @property
     def grid(self) -> list[float]:
         """The labels that a distribution gives probabilities of, ascending."""
-        return self.folds[0].card.grid
+        return self.cards[0].grid
 
     @property
     def coverage(self) -> float | None:
         """The share of faces that low to high hold; None where the model has no interval."""
-        intervals = [fold.card.interval for fold in self.folds]
+        intervals = [card.interval for card in self.cards]
         return None if intervals[0] is None or None in intervals else intervals[0].coverage
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # scikit-learn's signature
@@ -208,58 +249,19 @@ class Estimator:
             if not isinstance(value, numbers.Real | None) or isinstance(value, bool):
                 raise ModelError(f"{name}: a number is wanted, found {value!r}")
         check = AgeCheck(float(threshold), None if challenge is None else float(challenge))
-        check.require(self.folds[0].card.grid, all(fold.card.interval is not None for fold in self.folds))
+        check.require(self.grid, all(card.interval is not None for card in self.cards))
         return check
-
-    def face_batches(self, images: Any, aligned: bool = False, *, workers: int = 1, shown: int | None = None) -> Iterator[list[FaceRow]]:
-        """The cropped faces of the pictures that `predict` takes, some `batch_size` at once, without their values. Raises as `predict`.
-
-        shown: pixels of the longer side to which each picture is reduced and kept in its rows, for drawing.
-        """
-        whole_number("workers", workers)
-        if isinstance(images, str) and not images.strip():  # a variable that was never set; Path("") is the working folder
-            raise FaceError("an empty name is no picture and no folder")
-        batch = self._finder(aligned).batch  # raises before any picture is read
-        pictures = named_pictures(images)
-        several = iter(lambda: list(islice(pictures, batch)), [])
-        most = self.batch_size if shown is None else min(self.batch_size, SHOWN_ROWS)
-        rows: list[FaceRow] = []
-        for found in in_order(lambda named: self._cropped(named, aligned, shown), several, workers):
-            rows += found
-            if len(rows) >= most:
-                yield rows
-                rows = []
-        if rows:
-            yield rows
-
-    def _cropped(self, pictures: list[tuple[str, Any]], aligned: bool, shown: int | None) -> list[FaceRow]:
-        """The rows of some pictures, by this thread's detector."""
-        read = [(name, opened(picture, self.max_megapixels)) for name, picture in pictures]
-        rows: list[FaceRow] = []
-        for (_, picture), (_, image), found in zip(pictures, read, rows_of(read, self._finder(aligned), self._frame(aligned)), strict=True):
-            kept = None if shown is None or isinstance(image, str) else reduced(image, shown)
-            for row in found:
-                row.shown, row.frame = kept, picture.frame if isinstance(picture, Named) else None
-            rows += found
-        return rows
-
-    def _finder(self, aligned: bool) -> Finder:
-        if aligned:
-            return create_finder("whole", self.detection)
-        if self.detector is None:
-            raise ModelError(
-                "this model learned from crops around its data set's own landmarks, which no detector finds in a photo; "
-                "give it aligned crops (--aligned, aligned=True)"
-            )
-        with _CREATING:
-            return create_finder(self.detector, self.detection)
-
-    def _frame(self, aligned: bool) -> Frame:
-        # a crop as it was cut holds its margin already
-        return Frame(self.frame.size) if aligned else self.frame
 
     def valued(self, rows: list[FaceRow], columns: Columns = Columns()) -> pd.DataFrame:  # noqa: B008  # immutable
         """The columns of `predict` of cropped faces and of pictures without one."""
+        return self._table(rows, [self._values(rows, columns)], columns)
+
+    def _table(self, rows: list[FaceRow], values: list[Values], columns: Columns) -> pd.DataFrame:
+        numbers = np.concatenate([numbers for numbers, _ in values], axis=1)
+        return table(rows, numbers, columns, [distribution for _, several in values for distribution in several], self.note)
+
+    def _values(self, rows: list[FaceRow], columns: Columns) -> Values:
+        """What the networks say of the rows that have a crop; NaN and None of the others."""
         found = [place for place, row in enumerate(rows) if row.crop is not None]
         values = np.full((3 + (columns.check is not None), len(rows)), np.nan)  # value, low, high, probability
         distributions: list[list[float] | None] = [None] * len(rows)
@@ -269,7 +271,7 @@ class Estimator:
             values[:, places], distribution = self._predicted(crops, columns)
             for place, probabilities in zip(places, distribution.tolist(), strict=False):
                 distributions[place] = probabilities
-        return table(rows, values, columns, distributions, self.note)
+        return values, distributions
 
     def _predicted(self, crops: Image, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
         """The mean over the folds: values (3 or 4, N), and distributions (N, K), or none where they are not asked for.
@@ -293,44 +295,3 @@ class Estimator:
 
 def _reloaded(folder: Path | str | None, device: str | None, settings: dict[str, Any]) -> Estimator:
     return Estimator.load(folder, device).set_params(**settings)
-
-
-@contextmanager
-def _local(folder: Path | str | None) -> Iterator[Path]:
-    """The folder of a model while it is read: the released one, one of MLflow's registry, or the one that is named. Raises ModelError."""
-    if isinstance(folder, str) and not folder.strip():
-        raise ModelError("an empty name is no model; name its folder, or None for the one that comes with the package")
-    if folder is None:
-        try:
-            yield released.folder()
-        except ModelError as error:  # whose advice is to train or to export it
-            fault = str(error).rpartition(";")[0]
-            raise ModelError(f"{fault}; it comes with the package: install agecascade again, or name another model") from None
-    elif (address := registry_address(folder)) is not None:
-        from agecascade.registered import registered_folder
-
-        with registered_folder(address) as place:
-            yield place
-    elif Path(folder).is_dir():
-        yield Path(folder)
-    elif Path(folder).exists():
-        raise ModelError(f"{folder} is a file; name its folder, {Path(folder).parent}, which holds model.json too")
-    elif is_address(str(folder)):
-        raise ModelError(f"{folder} is an address, and addresses are not read: download the model's folder first, and name it")
-    else:
-        raise ModelError(f"{folder} is no folder; a model folder holds model.json beside its weights: train the model first (`dvc repro`)")
-
-
-def registry_address(folder: Path | str) -> str | None:
-    """The address `models:/...` of a model in MLflow's registry, also where a Path was made of it; None for a folder."""
-    text = folder.as_posix() if isinstance(folder, Path) else folder
-    return text if text.startswith("models:/") else None
-
-
-def _refuse_other_models(paths: list[Path], folds: list[FoldModel]) -> None:
-    """Raise ModelError where the folds are no folds of one model: they differ in more than their fold."""
-    first = folds[0].card
-    for path, fold in zip(paths, folds, strict=True):
-        for key in _SHARED:
-            if getattr(fold.card, key) != getattr(first, key):
-                raise ModelError(f"{path}/model.json: `{key}` differs from {paths[0].name}'s; folds of one model share it")

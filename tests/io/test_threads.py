@@ -37,6 +37,29 @@ def test_few_items_are_taken_ahead_of_the_reader() -> None:
     assert len(taken) < 30
 
 
+def test_a_reader_may_let_more_be_taken_ahead() -> None:
+    taken, go = [], threading.Event()
+
+    def items() -> Iterator[int]:
+        for i in range(100):
+            taken.append(i)
+            yield i
+
+    def release() -> None:
+        for _ in range(2000):
+            if len(taken) == 10:
+                break
+            time.sleep(0.01)
+        go.set()
+
+    threading.Thread(target=release).start()
+    results = in_order(lambda item: go.wait(30), items(), 2, unread=5, ahead=5)
+    assert next(results)
+    assert len(taken) >= 10
+    results.close()
+    assert len(taken) <= 11
+
+
 def test_several_threads_work_at_once() -> None:
     barrier = threading.Barrier(3, timeout=20)
     assert list(in_order(lambda item: barrier.wait() >= 0, range(3), 3)) == [True] * 3

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agecascade.cli.command import app, one_line
-from agecascade.cli.photos import Device, MaxSide, MinScore, Model
+from agecascade.cli.command import MaxSide, MinScore, app, one_line
+from agecascade.cli.photos import Device, Model
 
 if TYPE_CHECKING:
     from agecascade.serve.answers import Answers

@@ -217,8 +217,8 @@ def _pixels(picture: Any) -> Image:
 
 
 def _is_tensor(value: Any) -> bool:
-    torch = sys.modules.get("torch")  # who has a tensor has imported it
-    return torch is not None and isinstance(value, torch.Tensor)
+    tensor = getattr(sys.modules.get("torch"), "Tensor", None)  # who has a tensor has imported it; another thread may just do so
+    return tensor is not None and isinstance(value, tensor)
 
 
 def _kind(value: Any) -> str:

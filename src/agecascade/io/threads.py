@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 Item = TypeVar("Item")
@@ -55,16 +57,19 @@ class Threads:
         wait(begun, return_when=FIRST_COMPLETED)
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int = 1, unread: int = AHEAD) -> Iterator[Result]:
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int = 1, unread: int = AHEAD, ahead: int = AHEAD
+) -> Generator[Result, None, None]:
     """`function` of each item on threads, as `results_in_order`; with one worker in this thread, item by item as results are asked for.
 
-    unread: items for each worker whose results nobody has read yet.
+    unread: items for each worker whose results nobody has read yet; ahead: those that wait or are worked on. The threads end with the
+    last result, or where the generator is closed, which waits for what is being worked on.
     """
     if workers == 1:
         yield from map(function, items)
         return
     with ThreadPoolExecutor(workers, "pictures") as pool:
-        yield from results_in_order(Threads(function, pool), items, AHEAD * workers, unread * workers)
+        yield from results_in_order(Threads(function, pool), items, ahead * workers, unread * workers)
 
 
 def results_in_order(workers: Workers, items: Iterable[Any], ahead: int, unread: int) -> Iterator[Any]:
@@ -106,3 +111,20 @@ def results_in_order(workers: Workers, items: Iterable[Any], ahead: int, unread:
 def usable_cores() -> int:
     """How many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compute_alone() -> None:
+    """Let torch use one core in this thread, where other threads compute on the rest; for `threads_restored` around all of them."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@contextmanager
+def threads_restored() -> Iterator[None]:
+    """Threads that begin later take as many cores for torch as this one: torch remembers the number that any thread has set last."""
+    try:
+        yield
+    finally:
+        torch: Any = sys.modules.get("torch")
+        if hasattr(torch, "set_num_threads"):  # else another thread still imports it
+            torch.set_num_threads(torch.get_num_threads())

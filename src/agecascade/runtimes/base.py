@@ -18,7 +18,14 @@ from agecascade.model_card import ModelCard, model_digest
 
 Prediction = tuple[NDArray[np.float64], NDArray[np.float32] | None]  # value (N,) in label units; distribution (N, K), or None
 BATCH = 8  # crops that a graph sees at once: on a processor more are not faster, and take memory
+EXPORTED_AT_ONCE = 32  # a few of these, so that a thread is not called for each
+PIXELS = 32 * 64 * 64  # of the crops that torch sees at once on a processor: 256 of 64 pixels take twice as long as eight times 32
 INPUT, VALUE, DISTRIBUTION = "crops", "value", "distribution"  # names in every exported graph
+
+
+def crops_at_once(card: ModelCard) -> int:
+    """The number of crops that a network on a processor takes best: those of which its maps stay in the caches."""
+    return EXPORTED_AT_ONCE if card.exported is not None else max(1, PIXELS // card.image_size**2)
 
 
 class FoldModel(ABC):
@@ -37,6 +44,11 @@ class FoldModel(ABC):
 
         None where it is the mean of their values: a mean of expectations is the expectation of the mean distribution.
         """
+
+    @property
+    def at_once(self) -> int:
+        """The number of crops that it takes best at once: others may find the next faces meanwhile."""
+        return crops_at_once(self.card)
 
     @property
     def frame(self) -> Frame:
