@@ -4,7 +4,8 @@ usage: uv run python benchmarks/layers.py [--quick] [--precision bf16|fp32]
 Each layer runs alone on drawn numbers of its shape, on one thread, and is timed by the processor's own clock (the least of some turns), so
 that other programs disturb little. A row is a convolution: milliseconds of its forward pass, of the gradients of its input and of its
 weights, and their share of the floor, which is their operations over the measured rate of a convolution with 256 channels; then the
-milliseconds of batch norm, max pooling and ReLU behind it, forward and backward. --quick takes two turns instead of fifteen.
+milliseconds of batch norm, max pooling and ReLU behind it, forward and backward (in bf16 as one step). --quick takes two turns
+instead of fifteen.
 The last line printed is one JSON object: roofline_share (of the whole step), floor_ms, step_ms, convolutions_ms, others_ms (batch norm,
 pooling, ReLU), rest_ms (loss, optimiser, conversions, Python), matrix_gflops.
 """
@@ -82,8 +83,15 @@ def measured(precision: str, turns: int) -> list[Layer]:
     network = models.create("tinyagenet").to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     layers: list[Layer] = []
     shape = (BATCH, 3, SIZE, SIZE)
-    for module in network.backbone.layers:
-        if isinstance(module, nn.Conv2d):
+    fused: list[nn.Module] = []  # behind a convolution, in bf16: what the backbone runs as one step
+    for module, following in zip(network.backbone.layers, [*list(network.backbone.layers)[1:], nn.Conv2d(1, 1, 1)], strict=True):
+        if not isinstance(module, nn.Conv2d) and precision == "bf16":
+            fused.append(module)
+            if isinstance(following, nn.Conv2d):
+                milliseconds, shape = together(nn.Sequential(*fused), shape, turns)
+                layers[-1].others += milliseconds
+                fused = []
+        elif isinstance(module, nn.Conv2d):
             layers.append(convolution(module, shape, precision, turns, first=not layers))
             shape = (BATCH, module.out_channels, *shape[2:])
         else:
@@ -98,6 +106,24 @@ def measured(precision: str, turns: int) -> list[Layer]:
             layers[-1].others += least(turns, lambda: torch.autograd.grad(output, wanted, gradient, retain_graph=True))  # noqa: B023
             shape = tuple(output.shape)  # type: ignore[assignment]
     return layers
+
+
+def together(layers: nn.Sequential, shape: tuple[int, ...], turns: int) -> tuple[float, tuple[int, ...]]:
+    """Milliseconds of the processor of `fused.run`, forward and backward, and the shape of its output."""
+    from agecascade.models import fused
+
+    forward, backward = [], []
+    for _ in range(turns + 1):
+        maps = numbers(shape, "bf16").requires_grad_().mul(1)  # no leaf, for the backward pass overwrites it
+        start = time.process_time()
+        output = fused.run(layers, maps)
+        between = time.process_time()
+        gradient = torch.ones_like(output)
+        ahead = time.process_time()
+        torch.autograd.grad(output, [maps, *layers.parameters()], gradient)
+        forward.append(between - start)
+        backward.append(time.process_time() - ahead)
+    return (min(forward[1:]) + min(backward[1:])) * 1e3, tuple(output.shape)
 
 
 def convolution(module: nn.Conv2d, shape: tuple[int, ...], precision: str, turns: int, first: bool) -> Layer:

@@ -1,11 +1,13 @@
 """Pictures per second of whole training steps, TinyAgeNet at 64 px in batches of 64, beside the loop that most people write.
 
-usage: uv run python benchmarks/training.py [--quick]
+usage: uv run python benchmarks/training.py [--network tinyagenet|thinagenet|resnet18] [--size PIXELS] [--processor] [--quick]
 Both train on the same drawn faces with the same augmentation (flip, gray, rotation, shift, zoom, colours) on all cores. The peer
-is a JPEG folder, PIL, torchvision's transforms, a DataLoader with two workers, NCHW float32, Adam; its pictures are stored at
-64 px, which spares it the decoding of larger ones. Ours is `training.loop.train` on decoded pictures, in fp32 and, where the processor
-has it, in bf16. Each runs in processes of its own, in turn; figures are medians. --quick takes one turn of 2 s with
+is a JPEG folder, PIL, torchvision's transforms, a DataLoader with two workers, NCHW float32, Adam; its pictures are stored at the
+size that it trains at, which spares it the decoding of larger ones. Ours is `training.loop.train` on decoded pictures, in fp32 and,
+where the processor has it, in bf16. Each runs in processes of its own, in turn; figures are medians. --quick takes one turn of 2 s with
 an eighth of the faces instead of three of 15 s.
+--network and --size train another; thinagenet (half of VGG-16's channels) and resnet18 (torchvision's) are plain networks of the peer too.
+--processor: per second of the processor, of all threads and workers together, on one thread, where other programs run beside.
 The floor of a step is the longer of two: its operations over the rate of a wide convolution, and its bytes over the rate of copying,
 both measured in turn with the others. Each number that a layer gives is written once and read twice, its gradient written and read once.
 benchmarks/layers.py says where the rest goes.
@@ -25,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +37,40 @@ BATCH = 64
 THREADS = os.cpu_count() or 2
 
 
+@dataclass
+class Task:
+    """What is trained, on pictures of which size."""
+
+    network: str = "tinyagenet"
+    size: int = SIZE
+    processor: bool = False  # rates per second of the processor
+
+    @property
+    def threads(self) -> int:
+        return 1 if self.processor else THREADS
+
+    def clock(self) -> float:
+        """Seconds of the wall's clock, or of the processor in this process and those that it started."""
+        if not self.processor:
+            return time.perf_counter()
+        import psutil
+
+        own = psutil.Process()
+        return sum(sum(process.cpu_times()[:2]) for process in (own, *own.children()))
+
+
+TASK = Task()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--network", choices=PLAIN, default=TASK.network)
+    parser.add_argument("--size", type=int, default=TASK.size)
+    parser.add_argument("--processor", action="store_true")
     parser.add_argument("--measure", nargs=3, metavar=("PROGRAM", "FOLDER", "SECONDS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    TASK.network, TASK.size, TASK.processor = arguments.network, arguments.size, arguments.processor
     if arguments.measure:
         program, folder, seconds = arguments.measure
         print(json.dumps(PROGRAMS[program](Path(folder), float(seconds))))
@@ -69,12 +101,13 @@ def has_bf16() -> bool:
 
 def child(program: str, folder: str, seconds: float) -> float:
     """Images per second of a program in a new process."""
-    command = [sys.executable, __file__, "--measure", program, folder, str(seconds)]
+    task = ["--network", TASK.network, "--size", str(TASK.size), *(["--processor"] if TASK.processor else [])]
+    command = [sys.executable, __file__, *task, "--measure", program, folder, str(seconds)]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
 def draw(folder: Path, count: int = FACES) -> None:
-    """`count` drawn faces as JPEG files of SIZE pixels, named after an age."""
+    """`count` drawn faces as JPEG files of TASK.size pixels, named after an age."""
     import cv2
 
     from agecascade import synthetic
@@ -87,7 +120,10 @@ def draw(folder: Path, count: int = FACES) -> None:
             "identity_folders", Path(drawn) / "faces", DrawSettings(pictures=min(256, count // 4), subjects=20), seed=0, workers=THREADS
         )
         with open_archives(Path(drawn) / "faces") as archive:
-            faces = [cv2.resize(decode_image(member.read()), (SIZE, SIZE), interpolation=cv2.INTER_AREA) for member in archive.members()]
+            faces = [
+                cv2.resize(decode_image(member.read()), (TASK.size, TASK.size), interpolation=cv2.INTER_AREA)
+                for member in archive.members()
+            ]
     for number in range(count):
         picture = faces[number % len(faces)][:, :, ::-1]
         cv2.imwrite(str(folder / f"{number % 101}_{number}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
@@ -106,7 +142,7 @@ def ours(folder: Path, seconds: float, precision: str) -> float:
     from agecascade.training.loop import train
     from agecascade.training.samples import Samples
 
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(TASK.threads)
     files = sorted(folder.glob("*.jpg"))
     images = np.stack([decode_image(file.read_bytes()) for file in files])
     label = np.array([int(file.name.split("_")[0]) for file in files], np.float32)
@@ -116,9 +152,10 @@ def ours(folder: Path, seconds: float, precision: str) -> float:
     augmenter = Augmenter(augment, Normalisation(mean=[0.596, 0.464, 0.407], std=[0.269, 0.241, 0.235]))
     recipe = Recipe(epochs=1000, batch_size=BATCH, learning_rate=1e-3, schedule=Schedule(name="constant"))
     method = methods.create("dldl_v2", torch.arange(0.0, 101.0))
-    rates, start = [], time.perf_counter()
-    for record in train(models.create("tinyagenet"), method, samples, nobody, recipe, augmenter, seed=[0], precision=precision):
-        rates.append(record[SPEED])
+    rates, start, before = [], time.perf_counter(), TASK.clock()
+    for record in train(models.create(TASK.network), method, samples, nobody, recipe, augmenter, seed=[0], precision=precision):
+        before, now = TASK.clock(), before
+        rates.append(len(files) / (before - now) if TASK.processor else record[SPEED])
         if len(rates) > 1 and time.perf_counter() - start > seconds:
             break
     return statistics.median(rates[1:])  # the first epoch includes the first use of every kernel
@@ -132,16 +169,17 @@ def floor(precision: str, seconds: float) -> float:
     from agecascade import models
     from agecascade.training.memory import activations
 
-    torch.set_num_threads(THREADS)
-    network = models.create("tinyagenet").train()
+    torch.set_num_threads(TASK.threads)
+    network = models.create(TASK.network).train()
     with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(2, 3, SIZE, SIZE)).sum().backward()
+        network(torch.zeros(2, 3, TASK.size, TASK.size)).sum().backward()
     operations = counter.get_total_flops() / 2
-    moved = 5 * (2 if precision == "bf16" else 4) * activations(network, BATCH, SIZE) / BATCH
+    moved = 5 * (2 if precision == "bf16" else 4) * activations(network, BATCH, TASK.size) / BATCH
+    clock = time.process_time if TASK.processor else time.perf_counter
     products, copies, start = [], [], time.perf_counter()
     while not products or time.perf_counter() - start < seconds:
-        products.append(matrix_rate(precision))
-        copies.append(memory_rate())
+        products.append(matrix_rate(precision, clock))
+        copies.append(memory_rate(clock))
     return 1 / max(operations / max(products), moved / max(copies))
 
 
@@ -157,15 +195,15 @@ def matrix_rate(precision: str, clock: Callable[[], float] = time.perf_counter) 
     return 2 * images.numel() * weight[0].numel() / (clock() - start)
 
 
-def memory_rate() -> float:
+def memory_rate(clock: Callable[[], float] = time.perf_counter) -> float:
     """Bytes per second that a copy of 128 MiB reads and writes."""
     import torch
 
     source = torch.ones(1 << 25)
     target = source.clone()
-    start = time.perf_counter()
+    start = clock()
     target.copy_(source)
-    return 2 * source.nbytes / (time.perf_counter() - start)
+    return 2 * source.nbytes / (clock() - start)
 
 
 def peer(folder: Path, seconds: float) -> float:
@@ -180,7 +218,7 @@ def peer(folder: Path, seconds: float) -> float:
         def __init__(self) -> None:
             self.files = sorted(folder.glob("*.jpg"))
             self.transform = transforms.Compose([
-                transforms.Resize((SIZE, SIZE)),
+                transforms.Resize((TASK.size, TASK.size)),
                 transforms.RandomHorizontalFlip(),
                 transforms.RandomGrayscale(0.5),
                 transforms.RandomAffine(15, (0.05, 0.05), (0.8, 1.2), interpolation=transforms.InterpolationMode.BILINEAR),
@@ -196,11 +234,11 @@ def peer(folder: Path, seconds: float) -> float:
             file = self.files[index]
             return self.transform(Image.open(file).convert("RGB")), int(file.name.split("_")[0])
 
-    torch.set_num_threads(THREADS)
-    model = plain_tinyagenet()
+    torch.set_num_threads(TASK.threads)
+    model = PLAIN[TASK.network]()
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     loader = DataLoader(Folder(), batch_size=BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
-    count, start = 0, 0.0
+    count, start, used = 0, 0.0, 0.0
     while True:
         for images, ages in loader:
             loss = nn.functional.cross_entropy(model(images), ages)
@@ -208,21 +246,21 @@ def peer(folder: Path, seconds: float) -> float:
             loss.backward()
             optimizer.step()
             if not start:
-                start = time.perf_counter()  # the first batch pays for the start of the workers
+                start, used = time.perf_counter(), TASK.clock()  # the first batch pays for the start of the workers
                 continue
             count += len(ages)
             if time.perf_counter() - start > seconds:
-                return count / (time.perf_counter() - start)
+                return count / (TASK.clock() - used)
 
 
-def plain_tinyagenet(outputs: int = 101) -> Any:
-    """TinyAgeNet as a list of layers."""
+def plain_thinagenet(share: int, outputs: int = 101) -> Any:
+    """ThinAgeNet or TinyAgeNet as a list of layers: VGG-16's channels, divided by `share`."""
     from torch import nn
 
     layers: list[nn.Module] = []
     channels = 3
-    for width in (16, 16, 0, 32, 32, 0, 64, 64, 64, 0, 128, 128, 128, 0, 128, 128, 128):
-        if width:
+    for width in (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512):
+        if width := width // share:
             layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True)]
             channels = width
         else:
@@ -230,6 +268,21 @@ def plain_tinyagenet(outputs: int = 101) -> Any:
     return nn.Sequential(*layers, nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, outputs))
 
 
+def plain_tinyagenet(outputs: int = 101) -> Any:
+    return plain_thinagenet(4, outputs)
+
+
+def plain_resnet18(outputs: int = 101) -> Any:
+    from torchvision.models import resnet18
+
+    return resnet18(num_classes=outputs)
+
+
+PLAIN: dict[str, Callable[[], Any]] = {
+    "tinyagenet": plain_tinyagenet,
+    "thinagenet": lambda: plain_thinagenet(2),
+    "resnet18": plain_resnet18,
+}
 PROGRAMS: dict[str, Callable[[Path, float], float]] = {
     "peer": peer,
     "fp32": lambda folder, seconds: ours(folder, seconds, "fp32"),

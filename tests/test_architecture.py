@@ -103,4 +103,4 @@ def test_the_house_stays_small() -> None:
     packages = {path.parent for path in PACKAGE.rglob("__init__.py")} - {PACKAGE}
     modules = {path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"}
     assert len(packages) + len(modules) <= 48
-    assert len(FILES) + len(list((ROOT / "pipeline").glob("*.py"))) <= 310
+    assert len(FILES) + len(list((ROOT / "pipeline").glob("*.py"))) <= 320

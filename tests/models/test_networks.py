@@ -30,7 +30,8 @@ from places import sample_params
 SMALL = "timm/mobilenetv3_small_050"
 NAMES = [*models.BACKBONES, "thinagenet:0.125", SMALL]
 WITH_LAYERS = ["vgg16", "vgg16_512_256"]  # fully connected ones: 224 pixels alone
-AT_64 = [name for name in NAMES if name not in WITH_LAYERS]
+LARGER = ["dlib_resnet29"]  # test_dlib_resnet29.py has its shapes
+AT_64 = [name for name in NAMES if name not in [*WITH_LAYERS, *LARGER]]
 # (B, 3, 64, 64) -> (B, C, h, w)
 MAPS = {
     **dict.fromkeys(["thinagenet", "thinattnet"], (256, 4, 4)),
@@ -356,6 +357,12 @@ def test_onnx_runtime_agrees_with_the_others(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [*WITH_LAYERS, "timm/vit_tiny_patch16_224"])
 def test_onnx_runtime_agrees_at_224_pixels(name: str, tmp_path: Path) -> None:
     agree(name, 224, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dlib_resnet29", "timm/mobilenetv1_100:pad_type=same,batch_norm=frozen"])
+def test_onnx_runtime_agrees_at_150_pixels(name: str, tmp_path: Path) -> None:
+    agree(name, 150, tmp_path)
 
 
 def agree(name: str, size: int, folder: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_solver_that_has_not_converged_is_reported():
     assert choices["converged"].tolist() == [False]
 
 
-REGRESSORS = ["svr", "ohrank", "bfgs_ldl", "ridge", "knn"]
+REGRESSORS = ["svr", "svr_rbf", "ohrank", "bfgs_ldl", "ridge", "knn"]
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
@@ -115,6 +115,15 @@ def test_processes_give_the_same_result(name: str, monkeypatch: pytest.MonkeyPat
     parallel, parallel_choices, _ = regressors.fit_folds(features, split, regressor, Compute(workers=2))
     assert parallel.equals(sequential)
     pd.testing.assert_frame_equal(choices, parallel_choices)
+
+
+def test_svr_rbf_of_two_points_by_hand():
+    """Two points that lie alike in the kernel: the function is symmetric about their mean, and misses each label by epsilon."""
+    # 0 and 8 years, a C that does not bind, epsilon 1: 1 and 7, and 4 between
+    train, label = np.array([[-1.0], [1.0]], np.float32), np.array([0.0, 8.0])
+    fold = Fold(train, label, train[:0], label[:0], np.array([[-1.0], [0.0], [1.0]], np.float32))
+    regressor = regressors.create_regressor("svr_rbf", {"C": [100.0]}, seed=0)
+    np.testing.assert_allclose(regressor.fit_predict(fold).prediction, [1.0, 4.0, 7.0], atol=1e-2)
 
 
 def test_a_fold_with_a_single_label_is_named():
@@ -155,7 +164,7 @@ def test_more_neighbours_than_pictures_name_the_key():
         regressors.fit_folds(features, split, regressors.create_regressor("knn", {"n_neighbors": [500]}, seed=0))
 
 
-@pytest.mark.parametrize("name", ["svr", "ohrank", "bfgs_ldl", "ridge", "knn"])
+@pytest.mark.parametrize("name", REGRESSORS)
 def test_features_are_standardised_unless_told_otherwise(name: str, monkeypatch: pytest.MonkeyPatch):
     features, split = features_and_split(folds=1)
     kind = type(regressors.create_regressor(name, {}, 0))

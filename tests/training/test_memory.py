@@ -48,7 +48,7 @@ def test_bytes_by_hand(trainable: str, precision: str, copies: int) -> None:
     count = sum(weight.numel() for weight in learning.parameters())
     learns = count if trainable == "all" else sum(weight.numel() for weight in learning.head.parameters())
     with memory.reserved_memory(learning, 8, 32, torch.device("cpu"), precision, copies):
-        saved = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 8, 32)
+        saved = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 8, 32, fused=precision == "bf16")
         assert memory._reserved == [4 * (count - learns) + 4 * copies * learns + saved]
 
 
@@ -67,7 +67,7 @@ def test_no_more_is_counted_than_torch_keeps_for_the_backward_pass(name: str, pr
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(torch.device("cpu"), precision):
         learning(torch.rand(4, 3, 64, 64))
-    counted = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 4, 64)
+    counted = {"fp32": 4, "bf16": 2}[precision] * memory.activations(learning, 4, 64, fused=precision == "bf16")
     assert 0 < counted <= sum(storage.nbytes() for storage in storages.values())
 
 

@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 UNREAD = 16  # items for each worker whose results nobody has read yet: memory stays bounded where the reader is slow
-LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime", "pyarrow", "scikit-learn", "scipy", "torch")  # that round results
+LIBRARIES = ("numba", "numpy", "opencv-python-headless", "onnxruntime", "pyarrow", "scikit-learn", "scipy", "torch")  # that round results
 _ALONE = Lock()
 
 
@@ -105,11 +105,12 @@ def _limit_threads(threads: int) -> None:
 def code_digest_of_all() -> str:
     """A name that changes with the code of this package, with Python, and with the libraries that results depend on."""
     return fingerprint(
-        code=files_digest((SOURCE / PACKAGE).rglob("*.py")), python=sys.version_info[:2], libraries=list(map(_version, LIBRARIES))
+        code=files_digest((SOURCE / PACKAGE).rglob("*.py")), python=sys.version_info[:2], libraries=list(map(installed_version, LIBRARIES))
     )
 
 
-def _version(library: str) -> str | None:
+def installed_version(library: str) -> str | None:
+    """The version of a library, None where it is not installed."""
     try:
         return version(library)
     except PackageNotFoundError:

@@ -14,6 +14,7 @@ from agecascade.errors import ModelError, unknown_name
 from agecascade.models.base import Backbone, Network
 from agecascade.models.c3ae import C3AE
 from agecascade.models.daa import DaaNetwork
+from agecascade.models.dlib_resnet29 import DlibResNet29
 from agecascade.models.heads import LAYERS, POOLINGS, PooledNetwork
 from agecascade.models.resnet import MobileNetV2, ResNet, SENet50
 from agecascade.models.thinagenet import thin_vgg16
@@ -39,13 +40,14 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
     "resnet50_daa": lambda: ResNet(50, "daa"),
     "senet50": SENet50,
     "mobilenet_v2": MobileNetV2,
+    "dlib_resnet29": DlibResNet29,
     "c3ae": C3AE,
     "c3ae_hswish": lambda: C3AE(hswish=True),
     "c3ae_se": lambda: C3AE(excitation=True),
     "c3ae_se_hswish": lambda: C3AE(hswish=True, excitation=True),
 }
 WIDE = "thinagenet:"  # followed by the share of VGG-16's channels: thinagenet:0.375
-TIMM = "timm/"  # followed by timm's name
+TIMM = "timm/"  # followed by timm's name, and its options: timm/mobilenetv1_100:pad_type=same
 
 HEADS: dict[str, Callable[..., Network]] = {  # arguments: backbone, outputs, pooling, layer, then options of its own
     "pooled": PooledNetwork,
@@ -53,7 +55,7 @@ HEADS: dict[str, Callable[..., Network]] = {  # arguments: backbone, outputs, po
 }
 _SHARED = 4  # leading arguments of every head, which are no options
 
-SIZES = (16, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)  # pixels; usual sizes, suggested in errors
+SIZES = (16, 32, 48, 64, 96, 112, 128, 150, 160, 192, 224, 256, 299, 320, 384, 448, 512)  # pixels; usual sizes, suggested in errors
 
 
 def create(

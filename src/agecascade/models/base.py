@@ -18,6 +18,11 @@ class Backbone(nn.Module, ABC):
     def blocks(self) -> dict[str, nn.Module]:
         """Its blocks by name, in the order of the forward pass: the names of `trainable: from:<block>`."""
 
+    @property
+    def chains(self) -> list[nn.Sequential]:
+        """Layers that `fused.run` runs, which takes their batch norms together with what follows; none where a backbone runs all itself."""
+        return []
+
     def neck(self) -> Neck | None:
         """Layers that replace the pooling of a pooled head; None where the head pools."""
         return None

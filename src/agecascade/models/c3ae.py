@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from agecascade.models import fused
 from agecascade.models.base import Backbone
 
 WIDTH = 32
@@ -42,9 +43,13 @@ class C3AE(Backbone):
         """block1 to block5."""
         return dict(self.named_children())
 
+    @property
+    def chains(self) -> list[nn.Sequential]:
+        return list(self.children())  # type: ignore[arg-type]
+
     def forward(self, images: Tensor) -> Tensor:
-        for block in self.children():
-            images = block(images)
+        for block in self.chains:
+            images = fused.run(block, images)
         return images  # (B, 32, h, w)
 
 

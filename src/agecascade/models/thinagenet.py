@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from agecascade.models import fused
 from agecascade.models.base import Backbone
 
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -37,9 +38,13 @@ class ThinVGG(Backbone):
         starts = [0, *self._ends]
         return {f"block{i}": self.layers[start:end] for i, (start, end) in enumerate(zip(starts, self._ends, strict=False), 1)}
 
+    @property
+    def chains(self) -> list[nn.Sequential]:
+        return [self.layers]
+
     def forward(self, images: Tensor) -> Tensor:
         """The last block's activation maps F (Eq. 23)."""
-        return self.layers(images)  # (B, C, H/16, W/16)
+        return fused.run(self.layers, images)  # (B, C, H/16, W/16)
 
 
 def thin_vgg16(width: float) -> ThinVGG:

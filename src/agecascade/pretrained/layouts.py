@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agecascade.params import Normalisation
+from agecascade.pretrained.packaged import dlib_file, face_api, mobilenet_v1
 from agecascade.pretrained.reading import State
 
 VGGFACE2_CLASSES = 8631
@@ -14,17 +15,13 @@ VGGFACE2_CLASSES = 8631
 _IMAGENET = Normalisation(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 
 
-def _caffe(mean: tuple[float, float, float]) -> Normalisation:
-    """Normalisation by the means of RGB pictures in 0..255 alone."""
-    return Normalisation(mean=[round(value / 255, 8) for value in mean], std=[round(1 / 255, 10)] * 3)
-
-
 @dataclass(frozen=True)
 class Layout:
     """A publisher's naming of weights.
 
     renamed: a published name as ours below `backbone.` or `pool.` for one of `backbones`; None for what no backbone has, such as
-    the classes that the network was trained for. bgr: whether the first convolution wants blue first.
+    the classes that the network was trained for. bgr: whether the first convolution wants blue first. prepared: the published
+    tensors in torch's order of axes, before they are renamed.
     """
 
     name: str
@@ -32,6 +29,12 @@ class Layout:
     normalisation: Normalisation
     bgr: bool
     renamed: Callable[[str, str], str | None]
+    prepared: Callable[[State], State] = dict
+
+
+def by_means(mean: tuple[float, float, float], divisor: float = 1.0) -> Normalisation:
+    """Normalisation of RGB pictures in 0..255 by their means, and by a divisor."""
+    return Normalisation(mean=[round(value / 255, 8) for value in mean], std=[round(divisor / 255, 10)] * 3)
 
 
 def layout_of(state: State) -> Layout | None:
@@ -46,6 +49,16 @@ def layout_of(state: State) -> Layout | None:
         return VGGFACE2
     if any(name in state for name in ("layer1.0.conv1.weight", "features.0.weight", "features.0.0.weight")):
         return TORCHVISION
+    return _packaged_layout_of(state)
+
+
+def _packaged_layout_of(state: State) -> Layout | None:
+    if "con0.filters" in state:
+        return DLIB
+    if "conv32_down/conv/filters" in state:
+        return FACE_API
+    if "conv_dw_1/depthwise_kernel" in state and "age_pred/kernel" in state:
+        return FACERES
     return None
 
 
@@ -108,9 +121,21 @@ def _vggface(name: str, backbone: str) -> str | None:
 
 _VGGS = ("vgg16", "vgg16_512_256", "vgg16_nofc")
 _RESNETS = ("resnet50_caffe", "senet50")
-_FACES, _FACES2 = _caffe((129.1863, 104.7624, 93.5940)), _caffe((131.0912, 103.8827, 91.4953))
+_FACES, _FACES2 = by_means((129.1863, 104.7624, 93.5940)), by_means((131.0912, 103.8827, 91.4953))
 TORCHVISION = Layout("torchvision", ("resnet18", "resnet34", "resnet50", *_VGGS, "mobilenet_v2"), _IMAGENET, False, _torchvision)
 VGGFACE2 = Layout("VGGFace2", _RESNETS, _FACES2, True, _vggface2)
 VGGFACE2_CAFFE = Layout("VGGFace2", _RESNETS, _FACES2, True, _vggface2_caffe)
 VGGFACE = Layout("VGGFace", _VGGS, _FACES, False, _vggface)
 VGGFACE_BGR = Layout("VGGFace", _VGGS, _FACES, True, _vggface)
+
+
+def _prepared(name: str, backbone: str) -> str:
+    """What `packaged` prepares has the backbone's names."""
+    return f"backbone.{name}"
+
+
+_MOBILENETS = ("timm/mobilenetv1_100:pad_type=same,batch_norm=frozen", "timm/mobilenetv1_100:pad_type=same")
+_DLIB = by_means((122.782, 117.001, 104.298), divisor=256)
+DLIB = Layout("dlib", ("dlib_resnet29",), _DLIB, False, _prepared, dlib_file)
+FACE_API = Layout("dlib", ("dlib_resnet29",), _DLIB, False, _prepared, face_api)
+FACERES = Layout("FaceRes", _MOBILENETS, by_means((123.68, 116.779, 103.939)), True, _prepared, mobilenet_v1)

@@ -11,6 +11,7 @@ import torch
 from agecascade.errors import ModelError, unknown_name
 from agecascade.models import TIMM
 from agecascade.models.base import Network
+from agecascade.models.timm_backbone import parse
 from agecascade.params import Normalisation, Weights
 from agecascade.pretrained.fitting import fit, load, load_published
 from agecascade.pretrained.layouts import TORCHVISION
@@ -33,7 +34,7 @@ def load_timm(network: Network, backbone: str, weights: Weights, key: str) -> No
     """Put timm's weights into a network in place, through timm's own conversions; returns the channels that they were trained with."""
     if not backbone.startswith(TIMM):
         raise ModelError(f"{key}: library: timm is for backbones called {TIMM}<name>")
-    name = backbone.removeprefix(TIMM)
+    name, _ = parse(backbone.removeprefix(TIMM))
     published = _published(name, key)
     hub = f"https://huggingface.co/{published.hf_hub_id}/resolve/main/{published.hf_hub_filename or 'model.safetensors'}"
     url = str(published.url or hub)

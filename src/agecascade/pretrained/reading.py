@@ -18,17 +18,31 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from agecascade.archives.streams import Damaged
 from agecascade.errors import FetchError, ModelError
 from agecascade.io.files import checksum
 from agecascade.io.places import Source
 from agecascade.params import Weights
+from agecascade.pretrained import dlib_dat
+from agecascade.pretrained.packages import is_package, read_package
 
 State = dict[str, Tensor]
 
 _DIGITS = re.compile(r"-([0-9a-f]{8,})\.\w+$")  # the start of a file's SHA-256 at the end of its name, as torch.hub has it
 _TORCH = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # a zip, and torch's own number before 1.6
 # what readers raise for a truncated file or another format
-_DAMAGE = (EOFError, ValueError, LookupError, AttributeError, TypeError, RuntimeError, OSError, zipfile.BadZipFile, SafetensorError)
+_DAMAGE = (
+    Damaged,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    RuntimeError,
+    OSError,
+    zipfile.BadZipFile,
+    SafetensorError,
+)
 _NESTED = ("state_dict", "model")  # under which training scripts keep them
 _ARRAYS = {  # all that a pickle of numpy arrays names, by old and new numpy
     ("collections", "OrderedDict"),
@@ -78,11 +92,15 @@ def weights_file(weights: Weights, key: str) -> Path:
     return path
 
 
-def read_state(path: Path) -> State:
+def read_state(path: Path, member: str | None = None) -> State:
     """The tensors of a published file by their published names.
 
-    Raises ModelError where the file is damaged, holds anything but tensors, or would run code.
+    member: of a package, which has many files. Raises ModelError where the file is damaged, holds anything but tensors, or would run code.
     """
+    if is_package(path):
+        return read_package(path, member)
+    if member is not None:
+        raise ModelError(f"{path} is no package, which {member} could be in: leave `member` away, or name a package as `file`")
     try:
         content = _content(path)
     except _Refused as error:
@@ -100,6 +118,8 @@ def read_state(path: Path) -> State:
 def _content(path: Path) -> Any:
     with path.open("rb") as file:
         start = file.read(4)
+    if path.suffix == ".dat":
+        return dlib_dat.read(path.read_bytes())
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 

@@ -17,6 +17,7 @@ from agecascade.regressors.folds import Fitted, Fold, FoldCache, Options, Regres
 
 REGRESSORS = {
     "svr": "agecascade.regressors.sklearn_models:SvrOptions",
+    "svr_rbf": "agecascade.regressors.sklearn_models:SvrRbfOptions",
     "ohrank": "agecascade.regressors.ohrank:OHRankOptions",
     "bfgs_ldl": "agecascade.regressors.bfgs_ldl:BfgsLdlOptions",
     "ridge": "agecascade.regressors.sklearn_models:RidgeOptions",

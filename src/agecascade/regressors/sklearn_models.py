@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVR
+from sklearn.svm import SVR, LinearSVR
 
 from agecascade import metrics
 from agecascade.errors import RegressorError
@@ -83,6 +83,26 @@ class SvrOptions(GridSearch):
         svr = LinearSVR(epsilon=self.epsilon, dual="auto", max_iter=self.max_iter, random_state=self.seed)
         # the label is centred, for liblinear shrinks the intercept too, but not scaled, so that epsilon keeps its unit
         return TransformedTargetRegressor(svr, transformer=StandardScaler(with_std=False))
+
+
+class SvrRbfOptions(GridSearch):
+    """scikit-learn's SVR with a radial basis function as kernel, and the C of the lowest validation MAE.
+
+    The kernel is exp(-|a - b|^2 gamma / (D Var(feature))), where Var is 1 for standardised features. scikit-learn's own gamma is 1.
+    """
+
+    parameter = "C"
+
+    C: list[Positive] = Field([1.0, 3.0, 10.0, 30.0, 100.0], min_length=1)
+    gamma: float = Field(0.3, gt=0)
+    epsilon: float = Field(1.0, ge=0)  # half the width of the loss's flat part, in the label's unit
+
+    def estimator(self) -> Any:
+        return SVR(kernel="rbf", epsilon=self.epsilon, cache_size=500)
+
+    def fit(self, estimator: Any, feature: NDArray[np.float64], fold: Fold) -> None:
+        estimator.set_params(gamma=self.gamma / (feature.shape[1] * feature.var() or 1.0))
+        estimator.fit(feature, fold.train_label)
 
 
 class RidgeOptions(GridSearch):

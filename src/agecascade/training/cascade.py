@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import torch
 
 from agecascade.io.code import code_digest
-from agecascade.io.compute import not_shared, ordered
+from agecascade.io.compute import installed_version, not_shared, ordered
 from agecascade.io.files import copied, write_table
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces, images_digest
@@ -271,9 +271,9 @@ def _follow(jobs: list[Job], faces: Faces, folds: dict[int, pd.DataFrame], proce
 
 
 @cache
-def code_digests() -> list[str]:
+def code_digests() -> list[str | None]:
     """The digests that identify the running code."""
-    return [code_digest("agecascade.training.cascade"), torch.__version__]
+    return [code_digest("agecascade.training.cascade"), torch.__version__, installed_version("numba")]
 
 
 # the params of a study that a training depends on, besides its recipe and card; those of ages are nothing to identities

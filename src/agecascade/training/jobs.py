@@ -23,6 +23,7 @@ from agecascade.models import frozen_blocks, require_size
 from agecascade.models.base import Network
 from agecascade.params import Augment, Grid, Params, Recipe, Row, Training
 from agecascade.training.checkpoint import RANDOM_STATE
+from agecascade.training.optimisers import fused_batch_norms
 from agecascade.training.samples import Samples, grid_values_of, learns_from_pictures
 
 WINNERS = "search.json"  # in the folder of a search: the learning rate and batch size of each backbone
@@ -85,6 +86,9 @@ class Job:
         if own_lambda is not None:
             shared["lambda_er"] = own_lambda
         learned = {**self.row._asdict(), "method": card.method, **card.method_options}
+        if self.params.precision == "bf16":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            shared["fused_batch_norms"] = fused_batch_norms(self.outline(), self.recipe, "bf16", device)
         return {**recipe, **shared, **learned, "schedule": self.recipe.schedule.name, "chain": " > ".join(card.chain), "fold": self.fold}
 
 

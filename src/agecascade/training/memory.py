@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from agecascade.errors import TrainingError
 from agecascade.io.compute import return_memory
+from agecascade.models.fused import chains, learning
 
 GIB = 2**30
 _SHORTAGE = ("can't allocate memory", "not enough memory: you tried to allocate")  # torch's messages on CPUs: Linux, Windows
@@ -57,7 +58,8 @@ def reserved_memory(
     this process holds, for they may hold some of theirs already.
     """
     weights = 4 * sum(weight.numel() * (copies if weight.requires_grad else 1) for weight in network.parameters())
-    needed = weights + (2 if precision == "bf16" else 4) * activations(network, batch_size, image_size)
+    fused = precision == "bf16" and device.type == "cpu"
+    needed = weights + (2 if precision == "bf16" else 4) * activations(network, batch_size, image_size, fused)
     with _lock:
         return_memory()  # so that it counts as free
         free, beside = free_bytes(device), sum(_reserved)
@@ -88,9 +90,10 @@ def explain_shortage(images: Tensor, advice: str = "lower batch_size") -> Iterat
         raise TrainingError(f"{images.device} has too little memory for batches of {len(images)}; {advice} ({message})") from None
 
 
-def activations(network: nn.Module, batch_size: int, image_size: int) -> int:
+def activations(network: nn.Module, batch_size: int, image_size: int, fused: bool = False) -> int:
     """Count the output numbers of the layers that learn for a batch (B, 3, image_size, image_size), without computing them.
 
+    fused: batch norms run together with the pooling behind them (models/fused.py), and leave less than their own output.
     Not B times those of one picture: where DAA has templates, they go through the backbone once for all pictures of a batch.
     """
     counts: list[int] = []
@@ -98,7 +101,9 @@ def activations(network: nn.Module, batch_size: int, image_size: int) -> int:
     def count(module: nn.Module, inputs: object, output: Tensor) -> None:
         counts.append(output.numel())
 
-    layers = [module for module in network.modules() if any(weight.requires_grad for weight in module.parameters(recurse=False))]
+    left_out = {norm for chain in chains(network) for norm in learning(chain, pooled=True)} if fused else set()
+    learners = [module for module in network.modules() if any(weight.requires_grad for weight in module.parameters(recurse=False))]
+    layers = [module for module in learners if module not in left_out]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     state = itertools.chain(network.named_parameters(), network.named_buffers())
     shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in state}

@@ -13,7 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from agecascade.models import frozen_blocks
+from agecascade.models import frozen_blocks, fused
 from agecascade.models.base import Network
 from agecascade.params import Recipe, Schedule
 
@@ -46,6 +46,14 @@ def draws(network: Network, trainable: str) -> bool:
     """Whether a network (its outline suffices) drops units (torch's Dropout) or paths (timm's DropPath) while it learns."""
     Freeze(network, trainable).train()
     return any(module.training and _share_dropped(module) > 0 for module in network.modules())
+
+
+def fused_batch_norms(network: Network, recipe: Recipe, precision: str, device: str) -> int:
+    """How many batch norms of a network (its outline suffices) learn as one step with what follows them (models/fused.py)."""
+    Freeze(network, recipe.trainable).train()
+    if precision != "bf16" or device != "cpu" or recipe.compile:
+        return 0
+    return sum(len(fused.learning(chain)) for chain in fused.chains(network))
 
 
 def _share_dropped(module: nn.Module) -> float:
