@@ -127,6 +127,19 @@ def test_a_status_a_message_and_a_death_are_passed_on(folder: Path) -> None:
     assert stages[0]["loaded"]
 
 
+def test_a_stage_ends_as_python_does(folder: Path) -> None:
+    """Its threads and its exit functions are waited for, its trace is printed, and what it has printed last is not lost."""
+    (folder / "pipeline" / "ends.py").write_text(
+        "import atexit, sys, threading, time\natexit.register(lambda: print('at the exit', end=''))\n"
+        "threading.Thread(target=lambda: (time.sleep(0.3), print('a thread'))).start()\n"
+        "{'raises': lambda: 1 / 0, 'status': lambda: sys.exit(3), 'none': sys.exit}[sys.argv[1]]()\n"
+    )
+    _, printed = told(folder, "pause", "ends raises", "ends status", "ends none")
+    assert re.findall(r"ends (\w+) ended with (\d+)", printed) == [("raises", "1"), ("status", "3"), ("none", "0")]
+    assert printed.count("a thread\nat the exit") == 3
+    assert "ZeroDivisionError" in printed
+
+
 def test_where_the_server_was_killed_stages_start_by_themselves(folder: Path) -> None:
     (folder / "pipeline" / "kills.py").write_text("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n")
     (first, second), _ = told(folder, "pause", "kills", "says", "pause", "says")
