@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 
 LOOK = 0.25  # seconds between two looks at the processes
 READ = 0.5  # seconds between two readings of their memory at least, for a reading walks their page tables
+LEFT = 10.0  # seconds in which what a command leaves behind has ended
+PR_SET_CHILD_SUBREAPER = 36  # of Linux: orphans become children of this process
 TAIL = 20  # lines of a failed command that its error shows
 # what would lend a checkout packages, a tracking store, a cache, a repository or other bytecode than its own
 LENT = ("AGECASCADE_", "DVC_", "GIT_", "MLFLOW_", "PYTHON", "UV_PROJECT", "VIRTUAL_ENV")
@@ -41,7 +44,7 @@ class Run(NamedTuple):
     """A command that has ended."""
 
     seconds: float
-    processor: float  # seconds, of the user and of the system, with all processes that it waited for
+    processor: float  # seconds, of the user and of the system, of all its processes, also of those that it left behind and that ended soon
     largest_mib: float  # resident memory of its largest process at its peak, or of this one, which it is forked from, if that is larger
     tree_mib: float  # memory of all its processes at their peak, what several share counted once; 0 where nobody watched
     lines: list[Line]
@@ -68,6 +71,8 @@ def run(
         if cores is not None:
             os.sched_setaffinity(0, cores)
 
+    _adopt_orphans()
+    others = set(_children())
     start = time.perf_counter()
     child = subprocess.Popen(
         command,
@@ -83,16 +88,41 @@ def run(
     lines: list[Line] = []
     reader = threading.Thread(target=_read, args=(child, start, lines, show), daemon=True)
     reader.start()
-    watcher = Watch(child.pid, start) if watch else None
+    watcher = Watch(others, start) if watch else None
     _, status, used = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - start
     child.returncode = os.waitstatus_to_exitcode(status)
+    processor = used.ru_utime + used.ru_stime + sum(map(_reaped, set(_children()) - others))
     reader.join(5.0)  # what the command left behind may hold its output open
-    peak, processor = (watcher.end(), watcher.used) if watcher else (0.0, [])
+    peak, looks = (watcher.end(), watcher.used) if watcher else (0.0, [])
     if child.returncode:
         said = "\n".join(line.text for line in lines[-TAIL:])
         raise CommandError(f"{' '.join(command)} ended with {child.returncode}:\n{said}")
-    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, peak, lines, processor)
+    return Run(seconds, processor, used.ru_maxrss / 1024, peak, lines, looks)
+
+
+def _adopt_orphans() -> None:
+    """Make the processes that a command leaves behind, as pipeline/fork_server.py is, children of this one: their memory and time count."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _children() -> list[int]:
+    import psutil
+
+    return [process.pid for process in psutil.Process().children()]
+
+
+def _reaped(orphan: int) -> float:
+    """The processor's seconds of a process that a command left behind; 0 if it goes on for longer than LEFT."""
+    end = time.perf_counter() + LEFT
+    while time.perf_counter() < end:
+        with suppress(ChildProcessError):
+            pid, _, used = os.wait4(orphan, os.WNOHANG)
+            if pid:
+                return used.ru_utime + used.ru_stime
+        time.sleep(0.02)
+    return 0.0
 
 
 def _read(child: subprocess.Popen[str], start: float, lines: list[Line], show: bool) -> None:
@@ -104,14 +134,16 @@ def _read(child: subprocess.Popen[str], start: float, lines: list[Line], show: b
 
 
 class Watch:
-    """The memory of a process and its descendants at its peak, and the processor's seconds that they have used, read while they run.
+    """The memory of a command's processes at its peak, and the processor's seconds that they have used, read while they run.
 
-    Memory is the sum of their proportional set sizes. The sum of the resident sizes, which is quick to read and counts shared pages
-    several times, is never less: memory is read where that sum is above the peak so far.
+    Its processes are its descendants, and those that they left behind. Memory is the sum of their proportional set sizes. The sum of the
+    resident sizes, which is quick to read and counts shared pages several times, is never less: memory is read where that sum is above
+    the peak so far.
     """
 
-    def __init__(self, pid: int, start: float) -> None:
-        self.pid, self.start, self.peak = pid, start, 0.0
+    def __init__(self, others: set[int], start: float) -> None:
+        self.start, self.peak = start, 0.0
+        self.others = others  # children that this process had before
         self.used: list[Used] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -129,8 +161,8 @@ class Watch:
         last = 0.0
         while not self._ended.wait(LOOK):
             with suppress(psutil.Error, OSError):
-                root = psutil.Process(self.pid)
-                processes = [root, *root.children(recursive=True)]
+                roots = [child for child in psutil.Process().children() if child.pid not in self.others]
+                processes = [process for root in roots for process in (root, *root.children(recursive=True))]
                 pids = [process.pid for process in processes]
                 now = time.perf_counter()
                 self.used.append(Used(now - self.start, sum(map(_processor_seconds, processes))))

@@ -35,6 +35,18 @@ def test_memory_is_that_of_all_processes() -> None:
     assert used.largest_mib > 90
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux")
+def test_a_process_that_was_left_behind_counts() -> None:
+    burn = "import time\nheld = bytearray(150 * 2**20)\nwhile time.process_time() < 1: pass"
+    leave = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}])"
+    used = run(
+        [sys.executable, "-c", f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {leave!r}]); time.sleep(0.7)"],
+        watch=True,
+    )
+    assert used.processor >= 1
+    assert used.tree_mib > 150
+
+
 def test_processor_seconds_include_processes_that_have_ended() -> None:
     burn = "import time\nwhile time.process_time() < 1: pass"
     used = run(
