@@ -139,7 +139,11 @@ def test_control_c_ends_the_command_soon(tmp_path: Path) -> None:
         (tmp_path / "photos" / f"{i}.png").hardlink_to(tmp_path / "one.png")
     arguments = ["predict", "photos", "--model", "model", "--output", "a.csv", "--workers", "2"]
     command = [sys.executable, "-c", "from agecascade.cli import app; app()", *arguments]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+
+    def heard() -> None:  # what a shell runs in the background, as these tests may be, is told to ignore Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
         assert process.stderr is not None
         said = ""
         while "/20000 [" not in said or " 0/20000 [" in said:  # it has begun
