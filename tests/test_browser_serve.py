@@ -244,9 +244,8 @@ def test_labels_in_a_crowd_hide_no_other_face_and_no_other_label(chromium: Any, 
 def test_labels_follow_the_width_of_the_page(chromium: Any, server: Served, tmp_path: Path) -> None:
     page = chromium.new_page(viewport={"width": 1200, "height": 900})
     show_crowd(page, server, tmp_path)
-    wide = page.locator(".box .label").nth(1).inner_text()
+    page.wait_for_function("() => document.querySelectorAll('.box .label')[1].textContent === '21.0'")
     page.set_viewport_size({"width": 360, "height": 780})
-    page.wait_for_function("document.querySelectorAll('.box .label')[1].textContent === '21'")
-    assert wide == "21.0"
+    page.wait_for_function("() => document.querySelectorAll('.box .label')[1].textContent === '21'")
     assert page.evaluate(LOOK)[:3] == [0, 0, 0]
     page.close()
