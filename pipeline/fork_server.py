@@ -27,9 +27,8 @@ from typing import NoReturn
 LIBRARIES = ("numpy", "pandas", "pyarrow.parquet", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "sklearn.linear_model",
              "matplotlib.pyplot")  # fmt: skip
 LARGE = ("torch", "torch._dynamo")  # once the first stage has ended, lest both hold 0.7 GiB
-LIGHT = frozenset(
-    {"inventory", "download", "clean", "align", "split", "describe"}
-)  # sooner at work than a server: none is started for them
+# stages that are sooner at work than a server: none is started for them
+LIGHT = frozenset({"inventory", "download", "clean", "align", "split", "describe"})
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "fish", "ksh"})
 IDLE = 10.0  # seconds
 AT_ONCE = 0.1  # seconds in which a server that is not loading answers

