@@ -60,6 +60,10 @@ predict INPUT OUTPUT MODEL="models/target/dldl_v2-tinyagenet-s0":
 environment:
     uv run python .ci/environment.py --write
 
+# write the tables of docs/results/ from the runs that metrics/results/ keeps
+result-pages:
+    uv run python .ci/result_pages.py --write
+
 # a speed, quickly: just benchmark training
 benchmark NAME:
     uv run python benchmarks/{{NAME}}.py --quick

@@ -6,21 +6,12 @@ A lock file would tie users to these versions; this list tells which they were. 
 from __future__ import annotations
 
 import argparse
-import platform
-import re
-from importlib import metadata
 from pathlib import Path
+
+from agecascade.results.kept import installed
 
 FILE = Path("environment.txt")
 HEADER = "# the environment that the committed figures were made in: `just environment` writes it"
-OWN = "agecascade"
-
-
-def installed() -> dict[str, str]:
-    """{name: version} of Python and of every package of the running environment but this project."""
-    packages = {re.sub(r"[-_.]+", "-", package.metadata["Name"]).lower(): package.version for package in metadata.distributions()}
-    packages.pop(OWN, None)
-    return {"python": platform.python_version(), **dict(sorted(packages.items()))}
 
 
 def written() -> dict[str, str]:

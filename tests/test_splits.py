@@ -273,3 +273,49 @@ def test_copies_that_are_left_out_are_named_by_their_members(tmp_path: Path, mon
     result = splits.split_dataset(params.check(content), "sample_agedb", tmp_path, tmp_path)
     assert result.excluded.to_pylist() == [{"member": f"AgeDB/{copy}.jpg", "reason": "duplicate", "detail": f"the same file as {first}"}]
     assert result.table.num_rows == result.figures["pictures"] - 1 == 7
+
+
+FGNET = params.check(sample_params()).datasets["sample_fgnet"]
+
+
+def settings_of(**changes: object) -> params.Dataset:
+    return FGNET.model_copy(update=changes)
+
+
+@quick
+@given(counts_of_subjects, st.integers(1, 20), st.integers(1, 20), st.integers(0, 9))
+def test_fewer_training_pictures_are_among_the_more_and_nothing_else_changes(counts: list[int], fewer: int, more: int, seed: int) -> None:
+    frame = table(counts)
+    whole = splits.split(frame, "subject_kfold", 3, 0.2, 0.2, seed)
+    small, large = (splits.learned_from(whole, settings_of(train_pictures=most), seed)[0].to_pandas() for most in sorted((fewer, more)))
+    before = whole.to_pandas()
+    for fold, part in before.groupby("fold"):
+        ids = [set(kept.loc[(kept["fold"] == fold) & (kept["role"] == "train"), "sample_id"]) for kept in (small, large, before)]
+        assert ids[0] <= ids[1] <= ids[2]
+        assert [len(some) for some in ids] == [min(count, len(ids[2])) for count in (*sorted((fewer, more)), len(ids[2]))]
+        assert len(part)
+    for kept in (small, large):
+        others = (frame[frame["role"] != "train"].reset_index(drop=True) for frame in (kept, before))
+        pd.testing.assert_frame_equal(*others)
+
+
+def test_pictures_that_are_not_learned_from_are_tested_as_before(tmp_path: Path) -> None:
+    frame = table([5] * 6)
+    whole = splits.split(frame, "random", 1, 0.3, 0.1, 0)
+    before = whole.to_pandas()
+    listed = [before.loc[before["role"] == role, "sample_id"].iloc[0] for role in ("train", "train", "test", "validation")]
+    path = tmp_path / "list.csv"
+    path.write_text("sample_id,reason\n" + "".join(f"{name},doubtful\n" for name in (*listed, "of another data set")))
+    kept, counts = splits.learned_from(whole, settings_of(train_exclude=str(path), train_pictures=10), 0)
+    left = before[~before["sample_id"].isin(kept.to_pandas()["sample_id"])]
+    assert set(left["role"]) == {"train"}
+    assert listed[0] in set(left["sample_id"])
+    train = int((before["role"] == "train").sum())
+    assert counts == {"train_excluded": 1, "train_left_out": train - 1 - 10}
+    path.write_text("sample_id\n" + "".join(f"{name}\n" for name in before["sample_id"]))
+    with pytest.raises(ParamsError, match=r"train_exclude: .* leaves fold 0 no picture to learn from"):
+        splits.learned_from(whole, settings_of(train_exclude=str(path)), 0)
+    path.write_text("name\n1\n")
+    with pytest.raises(ParamsError, match=r"train_exclude: .*sample_id"):
+        splits.learned_from(whole, settings_of(train_exclude=str(path)), 0)
+    assert splits.learned_from(whole, settings_of(), 0) == (whole, {})

@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from agecascade import duplicates, leakage, schema
+from agecascade.datasets.cleaning import exclusions
 from agecascade.errors import ParamsError, SplitError, unknown_name
 from agecascade.leakage import BY_SUBJECT
-from agecascade.params import HELD_OUT, Params
+from agecascade.params import HELD_OUT, Dataset, Params
 
 PROTOCOLS = ("random", *BY_SUBJECT, "official")
 COLUMNS = ["sample_id", "subject", "label", "official"]  # of the manifest, that a split needs
@@ -54,14 +55,39 @@ def split_dataset(study: Params, name: str, manifest: Path, aligned: Path) -> Da
     rows = rows[~rows["sample_id"].isin(excluded["sample_id"])]
     try:
         table = split(rows, dataset.protocol, dataset.folds, dataset.test, dataset.validation, study.seed, dataset.test_subjects)
+        table, left = learned_from(table, dataset, study.seed)
         if name == study.evaluate.target:
             _require_tests(table.to_pandas())
         leaks = leakage.report(table.to_pandas(), rows)
     except (ParamsError, SplitError) as error:
         raise type(error)(f"datasets.{name}.{error}") from None
-    counts = {"pictures": count, "excluded": dict(Counter(excluded["reason"])), "apart_from": shared}
+    counts = {"pictures": count, "excluded": dict(Counter(excluded["reason"])), "apart_from": shared, **left}
     members = _members(manifest / f"{name}.parquet", excluded["sample_id"])
     return DatasetSplit(table, duplicates.rejects(excluded, members), {**counts, **leaks})
+
+
+def learned_from(table: pa.Table, dataset: Dataset, seed: int) -> tuple[pa.Table, dict[str, int]]:
+    """The roles without the training pictures that `train_exclude` names, and of the others `train_pictures` in each fold, if set.
+
+    They are drawn, and the fewer are among the more, so that a learning curve adds pictures and exchanges none. Also counts what is left
+    out, over all folds. Raises ParamsError, beginning with the key at fault, where a fold keeps no picture to learn from.
+    """
+    if dataset.train_pictures is None and dataset.train_exclude is None:
+        return table, {}
+    roles = table.to_pandas()
+    refused = exclusions(dataset.train_exclude, "train_exclude") if dataset.train_exclude else {}
+    train = roles["role"] == "train"
+    keep = ~train | ~roles["sample_id"].isin(refused)
+    excluded = int((~keep).sum())
+    names = np.sort(roles["sample_id"].unique())
+    place = pd.Series(np.random.default_rng(seed).permutation(len(names)), index=names)
+    order = roles["sample_id"].map(place)[train & keep].groupby(roles["fold"]).rank()
+    keep[order.index[order > (dataset.train_pictures or len(names))]] = False
+    for fold, part in roles[keep].groupby("fold"):
+        if not (part["role"] == "train").any():
+            raise ParamsError(f"train_exclude: {dataset.train_exclude} leaves fold {fold} no picture to learn from")
+    counts = {"train_excluded": excluded, "train_left_out": int((~keep).sum()) - excluded}
+    return pa.Table.from_pandas(roles[keep], schema=schema.SPLITS, preserve_index=False), counts
 
 
 def _members(manifest: Path, sample_ids: pd.Series) -> pd.DataFrame:

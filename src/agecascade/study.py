@@ -287,6 +287,7 @@ def _use_drawn(content: MutableMapping[str, Any]) -> None:
         clean["max_reject_rate"] = max(DRAWN_REJECTS, clean.get("max_reject_rate", 0))
         clean["min_images_per_identity"] = min(DRAWN_IDENTITY, clean.get("min_images_per_identity", 1))
         clean["exclude"] = None  # a list of the publisher's pictures
+        dataset.pop("train_exclude", None)
     content["align"]["max_reject_rate"] = max(DRAWN_REJECTS, content["align"].get("max_reject_rate", 0))
     content["evaluate"]["published"] = flow_style({})  # they are of real faces
     _without_weights(content)

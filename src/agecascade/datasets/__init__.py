@@ -49,8 +49,9 @@ def reader(name: str) -> Reader:
 def check_data_sets(datasets: Mapping[str, Dataset]) -> None:
     """Raise ParamsError, naming the key, for an unknown reader, options that it does not know, and a missing file of `exclude`."""
     for name, dataset in datasets.items():
-        if dataset.clean.exclude is not None and not Path(dataset.clean.exclude).is_file():
-            raise ParamsError(f"datasets.{name}.clean.exclude: there is no file {dataset.clean.exclude}; see exclusions/README.md")
+        for key, file in (("clean.exclude", dataset.clean.exclude), ("train_exclude", dataset.train_exclude)):
+            if file is not None and not Path(file).is_file():
+                raise ParamsError(f"datasets.{name}.{key}: there is no file {file}; see exclusions/README.md")
         try:
             reader(dataset.reader).sources(dataset.options)
         except ParamsError as error:

@@ -94,16 +94,16 @@ def _fingerprint(archive: Archive, reader: Reader, settings: Clean, options: Map
     )
 
 
-def exclusions(path: str) -> dict[str, str]:
-    """sample_id -> reason, from a CSV file with the columns `sample_id` and, where wanted, `reason`; raises ParamsError."""
+def exclusions(path: str, key: str = "clean.exclude") -> dict[str, str]:
+    """sample_id -> reason, from a CSV file with the columns `sample_id` and, where wanted, `reason`; raises ParamsError naming `key`."""
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
             if "sample_id" not in (table.fieldnames or ()):
-                raise ParamsError(f"clean.exclude: {missing_column(path, 'sample_id', table.fieldnames or ())}")
+                raise ParamsError(f"{key}: {missing_column(path, 'sample_id', table.fieldnames or ())}")
             return {row["sample_id"]: row.get("reason") or f"{path} lists it" for row in table}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ParamsError(f"clean.exclude: {path} cannot be read ({error}); give a CSV file with a column sample_id") from None
+        raise ParamsError(f"{key}: {path} cannot be read ({error}); give a CSV file with a column sample_id") from None
 
 
 def _list(

@@ -176,9 +176,16 @@ def _cascade_rows(params: Params, predictions: Path, subjects: Subjects) -> Iter
             if not len(frame):  # a data set without test pictures: its step is one on the way
                 continue
             summary = _summarised(params, frame, settings.dataset, groups, subjects, f"finetune@{step}")
+            summary |= _validation_mae(predictions / step / VALIDATION / f"{row.name}.parquet")
             method = settings.recipe(row.backbone).method or row.method
             line = TableRow(settings.dataset, method, row.backbone, params.chain(step), row.seed, summary)
             yield EvaluatedRow(step, row.name, line, frame, models, groups, calibration=calibration)
+
+
+def _validation_mae(path: Path) -> dict[str, float | str]:
+    """The mean over folds of the MAE on validation pictures, which choices are made by; {} where there are none."""
+    frame = pd.read_parquet(path, columns=["fold", "label", "prediction"]) if path.exists() else pd.DataFrame()
+    return {"validation_mae": float(fold_maes(frame).mean())} if len(frame) else {}
 
 
 def _regressor_rows(

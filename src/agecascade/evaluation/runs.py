@@ -187,6 +187,7 @@ def _lines(evaluation: Evaluation, keys: Sequence[str]) -> Iterator[dict[str, An
                     TESTED: figures.get("test_set"),
                     "unit": figures.get("unit") if figures.get("unit") != YEARS else None,
                     "MAE": figures.get("mae"),
+                    "validation MAE": figures.get("validation_mae"),
                     "CI": interval_text(figures["mae_low"], figures["mae_high"]) if "mae_low" in figures else None,
                     "accuracy": figures.get("accuracy"),
                     "1-off": figures.get("one_off"),

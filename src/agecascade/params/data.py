@@ -119,6 +119,8 @@ class Dataset(Block):
     test_subjects: list[str] = Field(default_factory=list)  # of protocol held_out_subjects: who is tested, all others are learned from
     duplicates: Literal["keep", "exact", "near"] = "keep"  # all but the first of copies of one file, or of one picture, are left out
     apart_from: list[str] = Field(default_factory=list)  # data sets: what is nearly a picture of theirs is left out here
+    train_pictures: int | None = Field(None, ge=1, le=MOST_PICTURES)  # at most so many are learned from in each fold
+    train_exclude: str | None = None  # CSV file as of `clean.exclude`: pictures that are not learned from, and are tested as before
 
     @field_validator("reader")
     @classmethod
