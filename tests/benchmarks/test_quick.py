@@ -79,6 +79,7 @@ def of_sample(folder: Path) -> Call:
 CALLS: dict[str, Callable[[Path], Call]] = {
     "against": lambda folder: Call(["HEAD"]),
     "agreement": of_sample,
+    "cost": lambda folder: Call(["released"]),
     "growth": lambda folder: Call([] if project.WHOLE else ["--stages", "clean", "align", "split", "describe"]),
     "precision": of_step,
     "sampling": of_daa,

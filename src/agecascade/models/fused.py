@@ -71,13 +71,13 @@ def _learns(norm: Any) -> bool:
 
 def fits(norm: Any, maps: Tensor) -> bool:
     """Whether a batch norm learns as one step with what follows it, from maps (B, C, H, W) in bf16 on a processor."""
-    return (
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # first, for what follows is nothing that these can read
+        return False
+    return bool(
         _learns(norm)
         and maps.dtype == torch.bfloat16
         and maps.device.type == "cpu"
         and maps.numel() > maps.shape[1]  # torch says it where a channel has one number
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
     )
 
 
