@@ -4,7 +4,7 @@ from agecascade.params.block import REGRESS, SCRATCH, Block, read_yaml
 from agecascade.params.data import HELD_OUT, Clean, Dataset, DrawSettings, Grid
 from agecascade.params.evaluation import Evaluate, Explain
 from agecascade.params.images import PRESETS, Align, Augment, Channels, Detection, Normalisation
-from agecascade.params.recipes import SEARCHED, Pretrain, Recipe, Schedule, Search, Step, Training, Weights
+from agecascade.params.recipes import SEARCHED, Pretrain, Recipe, Schedule, Search, Step, Teacher, Training, Weights
 from agecascade.params.study import (
     DAA,
     Compare,
@@ -51,6 +51,7 @@ __all__ = [
     "Screen",
     "Search",
     "Step",
+    "Teacher",
     "Training",
     "Weights",
     "check",

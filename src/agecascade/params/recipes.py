@@ -106,6 +106,14 @@ def _or_searched(value: Any, check: Callable[[Any], Any]) -> Any:
 Searchable = (WrapValidator(_or_searched), PlainSerializer(lambda value: value))
 
 
+class Teacher(Block):
+    """Another model's estimates of the training pictures, which are mixed with their labels."""
+
+    file: str = Field(min_length=1)  # a table's name in the mirror or in archives/
+    sha256: str = Field(pattern=r"^[0-9a-f]{8,64}$")  # of the table, or its first digits: what DVC knows it by
+    weight: float = Field(0.5, gt=0, le=1)
+
+
 class Step(Training):
     """One step of the cascade."""
 
@@ -113,6 +121,7 @@ class Step(Training):
     learning_rate: Annotated[Rate, *Searchable]  # or `search`
     method: str | None = None  # null: the row's
     lambda_er: float | None = Field(None, alias="lambda", ge=0, le=1e9)  # null: the study's
+    teacher: Teacher | None = None
     by_backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def recipe(self, backbone: str, winner: Mapping[str, float] | None = None) -> Step:

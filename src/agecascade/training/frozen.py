@@ -32,10 +32,13 @@ Group = list[Job]  # the folds of one row that start from one model
 
 
 def groups(jobs: list[Job]) -> list[Group]:
-    """The trainings whose frozen backbone needs each picture only once: the head alone learns, from pictures that never change."""
+    """The trainings whose frozen backbone needs each picture only once: the head alone learns, from pictures that never change.
+
+    A teacher is of a fold, and the heads of all folds share their labels: its trainings go by the general loop.
+    """
     grouped: dict[tuple[object, Path], Group] = {}
     for job in jobs:
-        if job.recipe.trainable == "head" and unchanging(job.augment):
+        if job.recipe.trainable == "head" and unchanging(job.augment) and job.teacher is None:
             grouped.setdefault((job.row, job.init), []).append(job)
     return [group for group in grouped.values() if batchable(group[0].outline().head)]
 

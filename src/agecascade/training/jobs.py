@@ -25,6 +25,7 @@ from agecascade.params import Augment, Grid, Params, Recipe, Row, Training
 from agecascade.training.checkpoint import RANDOM_STATE
 from agecascade.training.optimisers import fused_batch_norms
 from agecascade.training.samples import Samples, grid_values_of, learns_from_pictures
+from agecascade.training.teacher import found_table, taught
 
 WINNERS = "search.json"  # in the folder of a search: the learning rate and batch size of each backbone
 
@@ -40,6 +41,8 @@ class Job:
     grid: list[float]
     fold: int
     init: Path
+    folds: int = 1  # of the split
+    teacher: Path | None = None  # the table of the recipe's teacher
 
     @property
     def name(self) -> str:
@@ -110,9 +113,16 @@ def jobs_of(params: Params, step: str, faces: Faces, splits: pd.DataFrame, model
         require_size(outline, row.backbone, params.image_size)
         _require_validation(step, settings.dataset, recipe, folds)
         for fold in folds.index:
-            job = Job(params, step, row, recipe, grid, int(fold), find_model(models / settings.init, row, int(fold)))
+            init = find_model(models / settings.init, row, int(fold))
+            job = Job(params, step, row, recipe, grid, int(fold), init, len(folds), _teacher(step, recipe))
             require_sigma_and_templates(job, outline, faces, splits[splits["fold"] == fold])
             yield job
+
+
+def _teacher(step: str, recipe: Recipe) -> Path | None:
+    """The table that a recipe's teacher is in, None without a teacher. Raises TrainingError where it cannot be had."""
+    teacher = getattr(recipe, "teacher", None)
+    return found_table(teacher, f"cascade.{step}.teacher") if teacher is not None else None
 
 
 def pictures_to_learn(job: Job, fold: pd.DataFrame) -> int:
@@ -254,3 +264,11 @@ def samples_of(job: Job, faces: Faces, part: Faces) -> Samples:
     default = None if job.identities else job.params.sigma
     sigma = np.where(np.isnan(part.sigma), np.nan if default is None else default, part.sigma)
     return Samples(part.sample_id, part.images, label.astype(np.float32), sigma.astype(np.float32))
+
+
+def samples_to_learn(job: Job, faces: Faces, part: Faces) -> Samples:
+    """As `samples_of`, of the training pictures: their labels are mixed with what a teacher says, where the step has one."""
+    samples, teacher = samples_of(job, faces, part), getattr(job.recipe, "teacher", None)
+    if teacher is None or job.teacher is None:
+        return samples
+    return taught(samples, teacher, job.teacher, f"cascade.{job.step}.teacher", job.fold, job.folds)
