@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from agecascade.io.code import code_digest
-from agecascade.io.compute import installed_version, not_shared, ordered
+from agecascade.io.compute import not_shared, ordered
 from agecascade.io.files import copied, write_table
 from agecascade.io.resume import ResumeCache, fingerprint
-from agecascade.loading import Faces, images_digest
+from agecascade.loading import Faces
 from agecascade.loading.faces import load_cached_faces
 from agecascade.model_folder import ModelCard, model_digest, read_card, write_card
-from agecascade.params import DAA, Compute, Params, Row
+from agecascade.params import Compute, Params, Row
 from agecascade.schema import VALIDATION
 from agecascade.tracking import Tracker
 from agecascade.tracking_store import data_inputs
 from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.epochs import Record
+from agecascade.training.fingerprints import code_digests, faces_digest, job_fingerprint
 from agecascade.training.fold import train_fold
 from agecascade.training.frozen import HeadTrainings
 from agecascade.training.intervals import TESTED, VALIDATED, conclude, with_intervals
@@ -270,35 +269,6 @@ def _follow(jobs: list[Job], faces: Faces, folds: dict[int, pd.DataFrame], proce
             train_fold(job, faces, folds[job.fold], None, Tracker.silent(), processes=processes)
 
 
-@cache
-def code_digests() -> list[str | None]:
-    """The digests that identify the running code."""
-    return [code_digest("agecascade.training.cascade"), torch.__version__, installed_version("numba")]
-
-
-# the params of a study that a training depends on, besides its recipe and card; those of ages are nothing to identities
-SETTINGS: dict[str, Any] = {"augment": True, "precision": True, "compute": {"threads"}}
-OF_AGES: dict[str, Any] = {"sigma": True, "daa": True}
-
-
-def job_fingerprint(job: Job, data: str, fold: pd.DataFrame, init: str, processes: Processes) -> str:
-    """The name of a training: it changes with the code, the data, the recipe and all params that the training depends on.
-
-    The study's name changes nothing that is learned: studies that are alike in all else share a training.
-    """
-    settings = job.params.model_dump(include=SETTINGS if job.identities else SETTINGS | OF_AGES)
-    if job.card.head != DAA:
-        settings.pop("daa", None)
-    return fingerprint(
-        job=[job.recipe.model_dump(), asdict(replace(job.card, study=""))],
-        data=[data, fold.to_csv(index=False)],
-        settings=settings,
-        init=init,
-        code=code_digests(),
-        processes=processes.size,
-    )
-
-
 def write_predictions(out: Path, name: str, folders: list[Path], cards: list[ModelCard], grouped: bool) -> None:
     """The predictions of a row's folds: of test pictures with their intervals as <name>.parquet, of validation pictures below VALIDATION.
 
@@ -322,10 +292,3 @@ def write_predictions(out: Path, name: str, folders: list[Path], cards: list[Mod
         models = {fold: digest for (fold, digest), table in zip(digests.items(), tables, strict=True) if len(table)}
         metadata = {key: json.dumps(content) for key, content in {"models": models, **contents, **more}.items()}
         write_table(path, pa.concat_tables([table.replace_schema_metadata(metadata) for table in tables]))
-
-
-def faces_digest(faces: Faces) -> str:
-    state = hashlib.sha256(images_digest(faces.images).encode())
-    for column in (faces.sample_id, faces.label, faces.sigma, faces.subject):
-        state.update(json.dumps(column.tolist()).encode())
-    return state.hexdigest()
