@@ -8,7 +8,12 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-_FULL = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "the file is too large"}
+_FULL = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is too large",
+    errno.EIO: "the disk fails, or takes no more",
+}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NUMPY_FULL = re.compile(r"\d+ requested and \d+ written")  # numpy's whole error when a disk is full
 

@@ -71,6 +71,7 @@ class Tracker:
 
         for chatty in ("mlflow", "alembic"):  # tables made, tables migrated
             logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a trace of each error that is told in a line here
         return self._bounded(lambda: open_store(MlflowClient))
 
     @functools.cached_property

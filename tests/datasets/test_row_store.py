@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -80,6 +84,22 @@ def test_a_full_disk_is_the_systems_error():
             all(store.add(ManifestRow(sample_id=f"{i}", member="x" * 200)) for i in range(5000))
     assert caught.value.errno == errno.ENOSPC
     assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+
+
+def test_a_disk_that_takes_nothing_is_the_systems_error_and_nothing_is_left(tmp_path: Path) -> None:
+    program = """
+import resource
+from agecascade.datasets.row_store import RowStore
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+try:
+    RowStore()
+except OSError as error:
+    print(error.errno, error.strerror)
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    said = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True).stdout
+    assert said == f"{errno.EIO} the disk takes no more; TMPDIR names another place\n"
+    assert not list(tmp_path.iterdir())
 
 
 @settings(max_examples=25)

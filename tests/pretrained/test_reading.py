@@ -131,6 +131,13 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         read_state(tmp_path / "other.pth")
 
 
+@pytest.mark.parametrize("length", [2**62, 2**63])
+def test_a_pickle_that_states_a_length_beyond_all_memory_is_damaged(length: int, tmp_path: Path) -> None:
+    (tmp_path / "w.pkl").write_bytes(b"\x80\x04\x8e" + length.to_bytes(8, "little"))
+    with pytest.raises(ModelError, match=r"w\.pkl is damaged \(.*\); fetch it again"):
+        read_state(tmp_path / "w.pkl")
+
+
 @pytest.mark.parametrize("content", [[1, 2], {}, {"a": "text"}, {"a": np.array(["x"])}, {"a": None}, {3: np.zeros(2)}])
 def test_what_holds_no_state_dict_is_named(content: object, tmp_path: Path) -> None:
     (tmp_path / "w.pkl").write_bytes(pickle.dumps(content))

@@ -6,7 +6,7 @@ import errno
 import pickle
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,8 @@ from agecascade.schema import MANIFEST, REJECTS
 
 BATCH_ROWS = 16_384
 CACHE_KIB = 64 * 1024
+
+_OF_THE_DISK = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO}
 
 # states of a row
 _LISTED, _KEPT, _OUT = 0, 1, 2
@@ -36,17 +38,18 @@ class RowStore:
     """The rows of one data set, each once, and the rejects; a context that deletes its files at the end."""
 
     def __init__(self) -> None:
-        self._files = ExitStack()
-        self._folder = self._files.enter_context(temporary_folder("agecascade-"))
-        self._database = sqlite3.connect(self._folder / "store.db", isolation_level=None)
-        self._database.executescript(f"PRAGMA cache_size = -{CACHE_KIB};" + _TABLES)
-        self._database.execute("BEGIN")
+        with ExitStack() as files:
+            self._folder = files.enter_context(temporary_folder("agecascade-"))
+            self._database = files.enter_context(closing(sqlite3.connect(self._folder / "store.db", isolation_level=None)))
+            with _full_disk(self._folder):
+                self._database.executescript(f"PRAGMA cache_size = -{CACHE_KIB};" + _TABLES)
+                self._database.execute("BEGIN")
+            self._files = files.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._database.close()
         self._files.close()
 
     def add(self, row: ManifestRow) -> bool:
@@ -126,12 +129,13 @@ class RowStore:
 
 @contextmanager
 def _full_disk(folder: Path) -> Iterator[None]:
-    """Raise SQLite's error for a full disk as the system's OSError."""
+    """Raise SQLite's error for a disk that is full, or that fails, as the system's OSError."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            raise OSError(errno.ENOSPC, "the disk is full; TMPDIR names another place", str(folder)) from error
+        kind = error.sqlite_errorcode & 0xFF  # what stands above tells at which call
+        if kind in _OF_THE_DISK:
+            raise OSError(_OF_THE_DISK[kind], "the disk takes no more; TMPDIR names another place", str(folder)) from error
         raise
 
 

@@ -40,6 +40,8 @@ _DAMAGE = (
     TypeError,
     RuntimeError,
     OSError,
+    MemoryError,  # a pickle that states a length beyond all memory
+    OverflowError,
     zipfile.BadZipFile,
     SafetensorError,
 )

@@ -1,0 +1,77 @@
+"""What may happen to any stage: kill -9, a full disk, forbidden folders, inputs that vanish or end early, a jumping clock, a broken store.
+
+Each kind in a short form; AGECASCADE_WHOLE=1 has a thousand kills and hundreds of each other kind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from places import ROOT, sample_params
+from project import repeated
+from repository import shrunk
+
+STAGES = 34  # items of the small study
+TIMES = {  # of each kind
+    "killed": repeated(STAGES, whole=1200),
+    "full": repeated(12, whole=10 * STAGES),
+    "forbidden": repeated(8, whole=2 * STAGES),
+    "vanished": repeated(12, whole=10 * STAGES),
+    "cut": repeated(12, whole=10 * STAGES),
+    "clock": repeated(6, whole=3 * STAGES),
+    "store_cut": repeated(6, whole=100),
+    "store_gone": repeated(6, whole=100),
+    "store_locked": repeated(3, whole=40),
+}
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small study, run whole."""
+    folder = tmp_path_factory.mktemp("study")
+    content = shrunk(sample_params())
+    content["screen"] = {"agedb": {"features": "agedb", "folds": 3, "share": 0.05}}
+    YAML().dump(content, folder / "params.yaml")
+    program(folder, "prepare")
+    return folder
+
+
+def program(folder: Path, *arguments: str) -> dict[str, Any]:
+    """What tests/support/disturbed_stages.py finds."""
+    outer = {"DVC_ROOT", "MLFLOW_TRACKING_URI", "AGECASCADE_MIRROR", "DVC_EXP_NAME"}
+    environment = {key: value for key, value in os.environ.items() if key not in outer}
+    support = ROOT / "tests" / "support"
+    ended = subprocess.run(
+        [sys.executable, str(support / "disturbed_stages.py"), str(folder), *arguments],
+        env={**environment, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{support}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:] + ended.stdout[-4000:]
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_a_stage_that_something_happened_to_is_run_again_as_if_it_had_not(study: Path, tmp_path: Path, kind: str) -> None:
+    if kind == "forbidden" and os.getuid() != 0:
+        pytest.skip("only root can become another user, who may not write")
+    folder = tmp_path / "study"
+    shutil.copytree(study, folder)
+    counts = program(folder, kind, str(TIMES[kind]), "0")
+    print(json.dumps(counts))
+    faults = [fault for count in counts.values() for fault in count["faults"]]
+    assert not faults, "\n\n".join(faults)[:6000]
+    assert sum(count["times"] for count in counts.values()) == sum(count["equal"] for count in counts.values()) == TIMES[kind]
+    assert sum(count["happened"] for count in counts.values()) > TIMES[kind] / 4  # a stage may end before, or write less
