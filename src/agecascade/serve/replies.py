@@ -71,7 +71,7 @@ REQUEST: dict[str, Any] = {
         "multipart/form-data": {
             "schema": {
                 "type": "object",
-                "properties": {"picture": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                "properties": {"picture": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}},
                 "required": ["picture"],
             }
         },
