@@ -7,6 +7,7 @@ from pathlib import Path
 from agecascade import params
 from agecascade.dataset_report.describe import describe
 from agecascade.tracking import log_run
+from agecascade.tracking_store import withheld
 from common import run
 
 TABLES, PLOTS = Path("metrics/datasets"), Path("plots/data")
@@ -16,14 +17,14 @@ def main() -> None:
     """Describe every data set of params.yaml."""
     study = params.load("params.yaml")
     describe(study, Path("data"), TABLES, PLOTS)
-    track(study.study)
+    track(study)
     for name in ("table", "faces"):
         print((TABLES / f"{name}.md").read_text(encoding="utf-8"))
 
 
-def track(study: str) -> None:
+def track(study: params.Params) -> None:
     """Log one run with the tables and pictures: numbers of data sets would be the first charts beside those of results."""
-    log_run(study, "describe", f"{study} data sets", {}, {}, [TABLES, PLOTS])
+    log_run(study.study, "describe", f"{study.study} data sets", {}, {}, [TABLES, PLOTS], leave=withheld(study))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main() -> None:
     write_report(study, METRICS, PLOTS, settings, PAGE)
     cards = write_cards(study, METRICS, MODELS, CARDS)
     tracker = Tracker(study.study, "report")
-    evaluation = attach(tracker, METRICS / "mae.json", [PAGE, CARDS])
+    evaluation = attach(tracker, METRICS / "mae.json", [PAGE, CARDS], study)
     if evaluation is not None and study.tracking.models != "none":
         log_main_row(study, evaluation)
     print(f"report: {PAGE}, and {len(cards)} model card{'s' * (len(cards) != 1)} in {CARDS}")

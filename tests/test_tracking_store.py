@@ -18,8 +18,10 @@ from mlflow.utils.validation import _validate_length_limit, _validate_param_name
 from agecascade import tracking
 from agecascade.errors import TrackingError
 from agecascade.evaluation.tracked import evaluation_runs
-from agecascade.tracking import Tracker
-from agecascade.tracking_store import LENGTH, Names, TooSlow, first_line, within, without_password
+from agecascade.params import check
+from agecascade.tracking import Run, Tracker
+from agecascade.tracking_store import LENGTH, Names, TooSlow, first_line, is_remote, withheld, within, without_password
+from places import sample_params
 
 
 @pytest.fixture
@@ -241,3 +243,57 @@ def test_an_error_of_a_database_is_its_own_words() -> None:
     text = "(raised as a result of autoflush)\n(sqlite3.OperationalError) attempt to write\n[SQL: INSERT 1]\n[p: 2]"
     assert first_line(Exception(text)) == "(sqlite3.OperationalError) attempt to write"
     assert first_line(Exception("one\ntwo\n\nthree")) == "one two"
+
+
+@pytest.mark.parametrize(
+    ("address", "remote"),
+    [
+        ("", False),
+        ("sqlite:///mlflow.db", False),
+        ("file:///tmp/runs", False),
+        ("/tmp/runs", False),
+        ("C:/runs", False),
+        ("http://localhost:5000", False),
+        ("http://127.0.0.1:5000", False),
+        ("http://[::1]:5000", False),
+        ("https://runs.example.org", True),
+        ("http://10.0.0.7:5000", True),
+        ("postgresql://user:secret@db/runs", True),
+        ("databricks", True),
+    ],
+)
+def test_a_store_on_another_machine_is_given_no_faces(address: str, remote: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert is_remote() is remote
+    content = sample_params()
+    shown = [
+        Path(name) for name in ("report.html", "plots/results/estimates.png", "plots/data/fgnet/kept.png", "plots/data/mean_faces.png")
+    ]
+    numbers = [Path(name) for name in ("metrics/mae.json", "plots/results/mae.png", "plots/data/labels.png", "report/cards/target/row.md")]
+    assert not any(map(withheld(check(content)), [*shown, *numbers]))  # drawn faces are of nobody
+    content["datasets"]["sample_fgnet"] |= {"origin": "publisher", "draw": None}
+    assert [withheld(check(content))(path) for path in shown] == [remote] * len(shown)
+    assert not any(map(withheld(check(content)), numbers))
+    content["tracking"]["faces"] = True
+    assert not any(map(withheld(check(content)), [*shown, *numbers]))
+
+
+def test_what_is_left_of_a_folder_is_not_kept(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    (folder / "a").mkdir(parents=True)
+    for name in ("mae.png", "estimates.png", "a/b.png"):
+        (folder / name).write_text(name)
+    tracker = Tracker("study", "evaluate")
+    runs = []
+    for leave in (lambda path: path.name == "estimates.png", lambda path: False):
+        with tracker.model_run("run", {}, {}) as run:
+            run.artifact(folder, leave)
+            run.artifact(folder / "estimates.png", leave)
+            runs.append(run)
+
+    def kept(run: Run, place: str | None = None) -> set[str]:
+        found = tracker.client.list_artifacts(run.run_id, place)
+        return {name for each in found for name in (kept(run, each.path) if each.is_dir else {each.path})}
+
+    assert kept(runs[0]) == {"results/mae.png", "results/a/b.png"}
+    assert kept(runs[1]) == {"results/mae.png", "results/a/b.png", "results/estimates.png", "estimates.png"}

@@ -278,11 +278,17 @@ class Run:
             warn(replaced(other))
         return names
 
-    def artifact(self, path: Path) -> None:
-        """Keep a file or a folder with the run."""
-        log = "log_artifacts" if path.is_dir() else "log_artifact"
-        place = path.name if path.is_dir() else None
-        self._call(lambda client, run_id: getattr(client, log)(run_id, str(path), place))
+    def artifact(self, path: Path, leave: Callable[[Path], bool] = lambda _: False) -> None:
+        """Keep a file or a folder with the run, but for the files that are to be left."""
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()] if path.is_dir() else [path]
+        if path.is_dir() and not any(map(leave, files)):
+            self._call(lambda client, run_id: client.log_artifacts(run_id, str(path), path.name))
+            return
+        for file in files:
+            if leave(file):
+                continue
+            place = (path.name / file.parent.relative_to(path)).as_posix() if path.is_dir() else None
+            self._call(lambda client, run_id, file=file, place=place: client.log_artifact(run_id, str(file), place))  # type: ignore[misc]
 
     def end(self, status: str) -> None:
         """End the run, also one whose store was lost since: it may be back, and the run would stay RUNNING for ever."""
@@ -306,17 +312,18 @@ def log_run(
     metrics: Mapping[str, Any],
     artifacts: Iterable[Path],
     tags: Mapping[str, str] | None = None,
+    leave: Callable[[Path], bool] = lambda _: False,
 ) -> Tracker:
     """Log a stage's result as one run and return the tracker that did.
 
     settings, metrics: may be nested; their keys are joined by `.` and by `/`. Texts among the metrics are left out.
-    artifacts: files and folders to keep with the run.
+    artifacts: files and folders to keep with the run, but for the files that are to be left.
     """
     tracker = Tracker(study, stage)
     with tracker.model_run(name, flat(settings), tags or {}) as run:
         run.metrics({key: value for key, value in flat(metrics, "/").items() if not isinstance(value, str)})
         for path in artifacts:
-            run.artifact(path)
+            run.artifact(path, leave)
     return tracker
 
 

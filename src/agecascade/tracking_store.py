@@ -22,12 +22,16 @@ from urllib.request import url2pathname
 
 from agecascade.io.places import repository_root, state_folder
 from agecascade.io.resume import exclusive
+from agecascade.params import Params
 
 EXPERIMENT = "agecascade"
 ARTIFACTS = "mlartifacts"  # the folder beside the SQLite file
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}  # the store answers, and does not take what it was given
 LENGTH = 250  # characters of a name
 SHOWN = 3  # names in a message
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# files of the pipeline that show people
+_FACES = re.compile(r"(^|/)((estimates|top_and_bottom|mean_faces)\.png|report\.html|plots/(data/[^/]+|explain|screen)/.+)$")
 _REFUSED_CHARACTERS = re.compile(r"[^/\w.\- :]")
 
 Result = TypeVar("Result")
@@ -45,6 +49,32 @@ def _own_store() -> Path:
 def store_exists() -> bool:
     """Whether there is a store to read: one that MLFLOW_TRACKING_URI names, or the repository's own after the first tracked stage."""
     return bool(os.environ.get("MLFLOW_TRACKING_URI")) or _own_store().is_file()
+
+
+def is_remote() -> bool:
+    """Whether the store is on another machine: anything but a file, and a server of this machine."""
+    address = tracking_uri()
+    parts = urlsplit(address)
+    if address == "databricks" or parts.scheme.startswith("databricks"):
+        return True
+    return len(parts.scheme) > 1 and parts.scheme not in ("file", "sqlite") and parts.hostname not in LOOPBACK
+
+
+def withheld(params: Params) -> Callable[[Path], bool]:
+    """Which files are not given to the store: those that show people, where it is on another machine and `tracking.faces` forbids it.
+
+    Drawn faces are of nobody.
+    """
+    of_people = any(dataset.origin == "publisher" for dataset in params.datasets.values())
+    if params.tracking.faces or not of_people or not is_remote():
+        return lambda path: False
+    _say_withheld()
+    return lambda path: bool(_FACES.search(path.as_posix()))
+
+
+@functools.cache
+def _say_withheld() -> None:
+    warn(f"pictures of people are not sent to {tracking_uri()}, which is on another machine; `tracking.faces: true` sends them")
 
 
 def warn(text: str) -> None:

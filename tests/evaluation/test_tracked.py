@@ -14,6 +14,7 @@ from agecascade.tracking_store import data_inputs, flat
 from finished import MAIN, figures, write_finished
 from places import sample_params
 
+STUDY = params.check(sample_params())
 LOCK = """stages:
   align@sample_fgnet:
     cmd: sh pipeline/run align sample_fgnet
@@ -123,12 +124,12 @@ def test_a_run_whose_artifacts_are_gone_is_left_out_and_said(
 def test_the_report_is_kept_with_the_evaluation_of_the_same_figures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker = logged(root, monkeypatch, "low", 0.1)
     (root / "report.html").write_text("<p>")
-    run = attach(tracker, root / "metrics" / "mae.json", [root / "report.html"])
+    run = attach(tracker, root / "metrics" / "mae.json", [root / "report.html"], STUDY)
     assert run is not None
     assert run.run_id is not None
     assert "report.html" in {file.path for file in tracker.client.list_artifacts(run.run_id)}
     (root / "metrics" / "mae.json").write_text("{}")
-    assert attach(tracker, root / "metrics" / "mae.json", []) is None
+    assert attach(tracker, root / "metrics" / "mae.json", [], STUDY) is None
 
 
 def test_data_sets_that_dvc_does_not_know_are_no_inputs(root: Path) -> None:

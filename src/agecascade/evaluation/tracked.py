@@ -23,6 +23,7 @@ from agecascade.tracking_store import (
     store_exists,
     tracking_uri,
     warn,
+    withheld,
     without_password,
 )
 
@@ -102,7 +103,7 @@ def log_evaluation(
     with tracker.model_run(run_name(params, changed, step), logged_params(params, content, changed, step), tags) as run:
         run.metrics({name: value for name, value in headline.items() if name not in COUNTS})
         for path in (Path("params.yaml"), metrics / "mae.json", metrics / "time_bounded.json", *artifacts):
-            run.artifact(path)
+            run.artifact(path, withheld(params))
         _log_rows(tracker, params, _merged(figures, bounded).get(target, {}), step, run)
     return tracker
 
@@ -118,7 +119,7 @@ def _log_rows(tracker: Tracker, params: Params, steps: Mapping[str, Any], main: 
     tracker.stage, tracker.parent = "evaluate", None
 
 
-def attach(tracker: Tracker, figures: Path, artifacts: Iterable[Path]) -> Run | None:
+def attach(tracker: Tracker, figures: Path, artifacts: Iterable[Path], params: Params) -> Run | None:
     """Keep files with the newest run of the evaluation whose metrics/mae.json is `figures`; None where no store has it."""
     query = f"tags.stage = 'evaluate' and tags.{FIGURES} = '{checksum(figures)}'"
     runs = tracker.attempt(lambda: tracker.client.search_runs([tracker.experiment_id], query, max_results=1, order_by=["start_time DESC"]))
@@ -126,7 +127,7 @@ def attach(tracker: Tracker, figures: Path, artifacts: Iterable[Path]) -> Run | 
         return None
     run = Run(tracker, runs[0].info.run_id)
     for path in artifacts:
-        run.artifact(path)
+        run.artifact(path, withheld(params))
     return run
 
 

@@ -71,6 +71,7 @@ class Tracking(Block):
     # none; logged: the main row's model with its evaluation; champion: registered, too, under that alias
     models: Literal["none", "logged", "champion"] = "none"
     system_metrics: bool = False  # the load of the machine in trainings
+    faces: bool = False  # whether pictures of people may go to a store on another machine
 
 
 class Explain(Block):
