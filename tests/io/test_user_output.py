@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agecascade.errors import OutputError
-from agecascade.io.files import write_csv
+from agecascade.io.files import FORMULAS, no_formula, of_cell, write_csv
 from agecascade.io.user_output import FORMATS, UserOutput
 from devices import device
 
@@ -224,3 +226,24 @@ def test_a_place_without_the_right_to_write_is_refused_before_the_work(tmp_path:
     monkeypatch.setattr(os, "access", lambda place, _mode: place != tmp_path)  # root may write everywhere
     with pytest.raises(OutputError, match=r"no right to write in .*; name another place"):
         UserOutput(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".csv.gz"])
+def test_no_name_is_a_formula_to_a_spreadsheet(tmp_path: Path, suffix: str) -> None:
+    names = ["=1+1.png", "+a.png", "-a.png", "@a.png", "\ta.png", "a=1.png", "'a.png", ""]
+    rows = pd.DataFrame({"path": pd.Series(names, dtype="str"), "value": -1.5, "landmarks": [[-1.0, 2.0]] * len(names)})
+    path = tmp_path / f"ages{suffix}"
+    UserOutput(path).write(iter([rows]))
+    text = (gzip.decompress(path.read_bytes()) if suffix.endswith("gz") else path.read_bytes()).decode()
+    cells = list(csv.reader(text.splitlines()[1:], delimiter="\t" if suffix == ".tsv" else ","))
+    assert [cell[0] for cell in cells] == ["'=1+1.png", "'+a.png", "'-a.png", "'@a.png", "'\ta.png", "a=1.png", "'a.png", ""]
+    assert {(cell[1], cell[2]) for cell in cells} == {("-1.5", "-1 2")}
+    UserOutput(tmp_path / "ages.jsonl").write(iter([rows]))
+    assert [json.loads(line)["path"] for line in (tmp_path / "ages.jsonl").read_text().splitlines()] == names
+
+
+@given(st.text(max_size=8))
+def test_a_cell_is_read_as_the_text_that_it_was(text: str) -> None:
+    assert not no_formula(text).startswith(FORMULAS)
+    if not text.startswith("'"):
+        assert of_cell(no_formula(text)) == text

@@ -22,7 +22,7 @@ from agecascade.imaging.headers import picture_size
 from agecascade.imaging.soundness import picture_fault
 from agecascade.io.code import code_digest
 from agecascade.io.compute import ordered
-from agecascade.io.files import write_batches, write_json, written_beside
+from agecascade.io.files import of_cell, write_batches, write_json, written_beside
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.params import Clean, Compute
 from agecascade.schema import MANIFEST, REJECTS
@@ -101,7 +101,7 @@ def exclusions(path: str, key: str = "clean.exclude") -> dict[str, str]:
             table = csv.DictReader(file)
             if "sample_id" not in (table.fieldnames or ()):
                 raise ParamsError(f"{key}: {missing_column(path, 'sample_id', table.fieldnames or ())}")
-            return {row["sample_id"]: row.get("reason") or f"{path} lists it" for row in table}
+            return {of_cell(row["sample_id"]): row.get("reason") or f"{path} lists it" for row in table}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ParamsError(f"{key}: {path} cannot be read ({error}); give a CSV file with a column sample_id") from None
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SIGNIFICANT_DIGITS = 6  # of figures and tables: more differ between processors
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a formula begins with in a spreadsheet (OWASP, CSV injection)
 
 LONGEST_NAME = 255  # bytes that file systems take
 _OWNER = ".owner"  # the lock file of a temporary folder's process
@@ -206,6 +207,16 @@ def write_csv(path: Path | str, frames: pd.DataFrame | Iterator[pd.DataFrame], f
     with written_beside(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         for number, frame in enumerate(frames if isinstance(frames, Iterator) else [frames]):
             frame.to_csv(file, header=number == 0, index=False, float_format=float_format, lineterminator="\n")
+
+
+def no_formula(text: str) -> str:
+    """A text as a cell that no spreadsheet computes: a ' stands before what begins as a formula does, such as the name of a picture."""
+    return f"'{text}" if text.startswith(FORMULAS) else text
+
+
+def of_cell(text: str) -> str:
+    """The text that `no_formula` made a cell of."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULAS) else text
 
 
 def write_table(path: Path | str, table: pa.Table) -> None:

@@ -22,7 +22,7 @@ import pandas as pd
 
 from agecascade.errors import OutputError
 from agecascade.extras import not_installed
-from agecascade.io.files import SIGNIFICANT_DIGITS, half_written, sweep
+from agecascade.io.files import SIGNIFICANT_DIGITS, half_written, no_formula, sweep
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -200,23 +200,26 @@ def _same(path: Path, status: os.stat_result) -> bool:
 
 
 def _csv(separator: str) -> Callable[[IO[bytes], Frames], None]:
-    """Write rows as text; a list is numbers separated by spaces."""
+    """Write rows as text; a list is numbers separated by spaces, and no text is a formula to a spreadsheet."""
 
     def write(file: IO[bytes], frames: Frames) -> None:
         text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
         try:
             for number, frame in enumerate(frames):
-                objects = [name for name, kind in frame.dtypes.items() if str(kind) == "object"]
-                lists = {name: pd.Series(map(_joined, frame[name]), frame.index, dtype="object") for name in objects}
-                frame.assign(**lists).to_csv(text, sep=separator, header=number == 0, index=False, float_format=FLOATS, lineterminator="\n")
+                texts = [name for name, kind in frame.dtypes.items() if str(kind) in ("object", "str", "string")]
+                cells = {name: pd.Series(map(_cell, frame[name]), frame.index, dtype="object") for name in texts}
+                frame.assign(**cells).to_csv(text, sep=separator, header=number == 0, index=False, float_format=FLOATS, lineterminator="\n")
         finally:
             text.detach()
 
     return write
 
 
-def _joined(value: Any) -> Any:
-    return " ".join(FLOATS % number for number in value) if isinstance(value, list) else value
+def _cell(value: Any) -> Any:
+    """What stands in a text file for a value."""
+    if isinstance(value, list):
+        return " ".join(FLOATS % number for number in value)
+    return no_formula(value) if isinstance(value, str) else value
 
 
 def _compressed(write: Callable[[IO[bytes], Frames], None]) -> Callable[[IO[bytes], Frames], None]:
