@@ -75,7 +75,7 @@ def test_names_that_do_not_parse(tmp_path, name):
 
 def test_sources():
     (source,) = fgnet.sources({})
-    assert (source.file, source.url) == ("FGNET.zip", "http://yanweifu.github.io/FG_NET_data/FGNET.zip")
+    assert (source.file, source.url) == ("FGNET.zip", "https://yanweifu.github.io/FG_NET_data/FGNET.zip")
     with pytest.raises(ParamsError, match="unknown key 'set'"):
         fgnet.sources({"set": "imdb"})
 

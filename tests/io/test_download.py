@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 
 from agecascade.errors import FetchError
 from agecascade.io import download as downloading
@@ -192,6 +193,52 @@ def test_a_dead_address_is_not_asked_twice(publisher, tmp_path):
 def test_an_unreachable_publisher(tmp_path, url):
     with pytest.raises(FetchError, match=rf"set\.zip could not be downloaded from {url}"):
         fetch(Source("set.zip", url=url), tmp_path / "raw", QUICK)
+
+
+def test_plain_http_is_refused_where_nothing_tells_whose_the_file_is(tmp_path, monkeypatch):
+    asked = []
+
+    def ask(url: str, **_: object) -> None:
+        asked.append(url)
+        raise requests.ConnectionError("no network in this test")
+
+    monkeypatch.setattr(requests, "get", ask)
+    url = "http://publisher.example/set.zip"
+    with pytest.raises(
+        FetchError, match=r"\(http, by which anybody on the way may exchange it\); use its https address, or give its sha256"
+    ):
+        fetch(Source("set.zip", url=url), tmp_path / "raw", QUICK)
+    assert asked == []
+    for allowed in (
+        Source("set.zip", url=url, sha256=SHA256),
+        Source("set.zip", url=url, plain=True),
+        Source("set.zip", url=url.replace("http", "https")),
+    ):
+        with pytest.raises(FetchError, match="no network"):
+            fetch(allowed, tmp_path / "raw", QUICK)
+    assert set(asked) == {url, url.replace("http", "https")}
+
+
+def test_a_way_from_https_to_another_scheme_is_refused(tmp_path, monkeypatch):
+    def answer(url: str) -> requests.Response:
+        found = requests.Response()
+        found.url, found.status_code = url, 200
+        return found
+
+    last = answer("https://mirror.example/set.zip")
+    last.history = [answer("https://publisher.example/set.zip"), answer("http://between.example/set.zip")]
+    monkeypatch.setattr(requests, "get", lambda url, **_: last)
+    with pytest.raises(
+        FetchError, match=r"it leads on to http://between.example/set.zip, which is not https\); the address is no longer safe"
+    ):
+        fetch(Source("set.zip", url="https://publisher.example/set.zip"), tmp_path / "raw", QUICK)
+
+
+def test_a_file_that_never_ends_is_ended(publisher, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloading, "LARGEST", len(CONTENT) - 1)
+    with pytest.raises(FetchError, match=rf"more than {len(CONTENT) - 1:,} bytes come"):
+        fetch(publisher.source(), tmp_path / "raw", QUICK)
+    assert fetch(publisher.source(size=len(CONTENT)), tmp_path / "raw", QUICK).read_bytes() == CONTENT
 
 
 def test_a_file_with_another_checksum_is_removed(publisher, tmp_path, repository):

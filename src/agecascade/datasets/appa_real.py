@@ -69,7 +69,7 @@ class _RatingRow(NamedTuple):
 def sources(options: Mapping[str, Any]) -> list[Source]:
     """The archive and the ignore list, if one is wanted."""
     chosen = parse_options(Options, options)
-    files = [Source(chosen.file, url=_URL + _FILE, instructions=f"get {_FILE} from {INFO.page}")]
+    files = [Source(chosen.file, url=_URL + _FILE, instructions=f"get {_FILE} from {INFO.page}", plain=True)]  # its server has no https
     if chosen.ignore_list is not None:
         url = _IGNORED if chosen.ignore_list == PurePosixPath(_IGNORED).name else None
         files.append(Source(chosen.ignore_list, url=url, instructions="`options.ignore_list` is your own file"))

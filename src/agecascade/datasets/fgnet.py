@@ -27,7 +27,7 @@ INFO = Info(
     settings=label_study(0, 69, detector="annotation", protocol="leave_one_subject_out", test=0.0),
 )
 
-URL = "http://yanweifu.github.io/FG_NET_data/FGNET.zip"
+URL = "https://yanweifu.github.io/FG_NET_data/FGNET.zip"
 POINTS = 68
 # right and left eye (the subject's own), nose tip, right and left mouth corner in the publisher's markup
 FIVE = (31, 36, 67, 48, 54)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from agecascade.errors import FetchError
 from agecascade.io.files import write_json
-from agecascade.io.network_faults import network_fault, setting_fault
+from agecascade.io.network_faults import downgrade_fault, network_fault, plain_fault, setting_fault
 from agecascade.io.places import Source
 from agecascade.io.resume import exclusive
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from requests import Response
 
 CHUNK = 2**18  # bytes read at most at a time
+LARGEST = 2**39  # bytes of any file: the largest archive that is read, IMDB's photographs, has 269 GB
 BAR_AFTER = 1.0  # seconds; a shorter download needs no bar
 
 _PAGES = ("text/html", "application/xhtml+xml")
@@ -231,12 +232,15 @@ class _Download:
 
     def _write(self, answer: Response, start: int, total: int | None) -> int:
         """Write the body, as it comes, to the part from `start` on; returns its bytes."""
+        most = self.source.size if self.source.size is not None else LARGEST
         bar = tqdm(desc=self.source.file, total=total, initial=start, unit="B", unit_scale=True, unit_divisor=1024, delay=BAR_AFTER)
         with bar, self.partial.part.open("ab" if start else "wb") as file:
             # undecoded: some servers call a .tar.gz a compressed .tar. read1 returns what there is and never holds back a byte
             while chunk := answer.raw.read1(CHUNK, decode_content=False):
                 file.write(chunk)
                 bar.update(len(chunk))
+                if file.tell() > most:
+                    raise self._failure(f"more than {most:,} bytes come", "it is not the published file, or the address is wrong")
             return file.tell() - start
 
     @contextmanager
@@ -260,13 +264,20 @@ class _Download:
         """Send the request; raises FetchError where its settings are wrong, so that no further try can help."""
         import requests
 
+        url = str(self.source.url)
+        if not self.source.sha256 and not self.source.plain and (fault := plain_fault(url)):
+            raise self._failure(fault.reason, fault.remedy)
         try:
-            return requests.get(str(self.source.url), headers=headers, stream=True, timeout=self.patience.stall)
+            answer = requests.get(url, headers=headers, stream=True, timeout=self.patience.stall)
         except (requests.ConnectionError, requests.Timeout):
             raise
         except OSError as error:  # all others of requests, and files that the environment names and that are not there
             fault = setting_fault(error)
             raise self._failure(fault.reason, fault.remedy) from error
+        if fault := downgrade_fault(url, [hop.url for hop in (*answer.history, answer)]):
+            answer.close()
+            raise self._failure(fault.reason, fault.remedy)
+        return answer
 
     def _fault(self, error: Exception) -> FetchError | _Interrupted:
         fault = network_fault(error, self.patience.stall)

@@ -6,11 +6,14 @@ connection that is refused are time-outs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import IncompleteRead
 from ssl import SSLCertVerificationError, SSLError
+from urllib.parse import urlsplit
 
 PROXY = "HTTPS_PROXY, HTTP_PROXY or NO_PROXY"  # environment variables
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 CERTIFICATES = "REQUESTS_CA_BUNDLE"
 
 
@@ -43,6 +46,22 @@ def setting_fault(error: OSError) -> Fault:
     if "SOCKS" in str(error):
         return Fault(_text(error), f"`uv pip install pysocks`, or correct {PROXY}")
     return Fault(_text(error), "correct the address")
+
+
+def plain_fault(url: str) -> Fault | None:
+    """What is wrong with an address of http whose file has no checksum: nothing tells whether it is the publisher's."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.hostname in LOOPBACK:
+        return None
+    return Fault("http, by which anybody on the way may exchange it", "use its https address, or give its sha256")
+
+
+def downgrade_fault(url: str, hops: Sequence[str]) -> Fault | None:
+    """What is wrong where the way from an address of https led over another scheme; hops: the addresses that were asked, in order."""
+    others = [hop for hop in hops if not hop.startswith("https://")]
+    if not url.startswith("https://") or not others:
+        return None
+    return Fault(f"it leads on to {others[0][:200]}, which is not https", "the address is no longer safe: correct it")
 
 
 def error_chain(error: BaseException) -> list[BaseException]:

@@ -91,6 +91,7 @@ class Source:
     sha256: str | None = None  # or its first digits, as file names of torch.hub give them
     instructions: str = ""  # for a person: where to get it, and which file
     size: int | None = None  # bytes, where the publisher gives them
+    plain: bool = False  # whether its publisher has it over http alone, where anybody on the way may exchange it
 
     def mismatch(self, path: Path) -> str | None:
         """How a file differs from the published one in length or SHA-256, or None."""
