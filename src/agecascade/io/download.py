@@ -240,6 +240,7 @@ class _Download:
                 file.write(chunk)
                 bar.update(len(chunk))
                 if file.tell() > most:
+                    self.partial.discard()
                     raise self._failure(f"more than {most:,} bytes come", "it is not the published file, or the address is wrong")
             return file.tell() - start
 
