@@ -34,7 +34,7 @@ from typing import Any
 from builds import Build, commit_of, uncommitted
 from commands import CommandError
 from comparison_jobs import JOBS, LeftOut, Reading, Setting
-from stage_times import table
+from stage_times import stage_at, table
 
 BASE = "5333940"
 WITH_SAMPLE = {"sample", "noop", "experiment", "photos"}  # what auto-sklearn's environment is needed for
@@ -113,7 +113,9 @@ def measured(name: str, setting: Setting, builds: tuple[Build, Build], rounds: i
                 reading = turn[build.name] = job.measure(setting, build, number)
                 used = f"{reading.run.seconds:.2f} s, processor {reading.run.processor:.2f} s"
                 rate = f"{reading.figure:.0f} {job.unit}, " if job.unit != "s" else ""
-                peak = f", {reading.run.tree_mib:.0f} MiB" if reading.run.tree_mib else ""
+                peak = ""
+                if reading.run.tree_mib:
+                    peak = f", {reading.run.tree_mib:.0f} MiB in {stage_at(reading.run, reading.run.peak_seconds)}"
                 print(f"{name}, turn {number + 1}, {build.name}: {rate}{used}{peak}; load before it {load:.1f}", flush=True)
             turns.append(turn)
     except CommandError as error:

@@ -49,6 +49,7 @@ class Run(NamedTuple):
     tree_mib: float  # memory of all its processes at their peak, what several share counted once; 0 where nobody watched
     lines: list[Line]
     used: Sequence[Used] = ()  # in the order of time; empty where nobody watched
+    peak_seconds: float = 0.0  # from its start to the peak of all its processes
 
 
 def own_environment(**more: str) -> dict[str, str]:
@@ -94,11 +95,11 @@ def run(
     child.returncode = os.waitstatus_to_exitcode(status)
     processor = used.ru_utime + used.ru_stime + sum(map(_reaped, set(_children()) - others))
     reader.join(5.0)  # what the command left behind may hold its output open
-    peak, looks = (watcher.end(), watcher.used) if watcher else (0.0, [])
+    peak, looks, moment = (watcher.end(), watcher.used, watcher.peak_seconds) if watcher else (0.0, [], 0.0)
     if child.returncode:
         said = "\n".join(line.text for line in lines[-TAIL:])
         raise CommandError(f"{' '.join(command)} ended with {child.returncode}:\n{said}")
-    return Run(seconds, processor, used.ru_maxrss / 1024, peak, lines, looks)
+    return Run(seconds, processor, used.ru_maxrss / 1024, peak, lines, looks, moment)
 
 
 def _adopt_orphans() -> None:
@@ -142,7 +143,7 @@ class Watch:
     """
 
     def __init__(self, others: set[int], start: float) -> None:
-        self.start, self.peak = start, 0.0
+        self.start, self.peak, self.peak_seconds = start, 0.0, 0.0
         self.others = others  # children that this process had before
         self.used: list[Used] = []
         self._ended = threading.Event()
@@ -167,7 +168,9 @@ class Watch:
                 now = time.perf_counter()
                 self.used.append(Used(now - self.start, sum(map(_processor_seconds, processes))))
                 if now - last >= READ and sum(map(_resident_mib, pids)) > self.peak:
-                    self.peak, last = max(self.peak, sum(map(_proportional_mib, pids))), now
+                    read, last = sum(map(_proportional_mib, pids)), now
+                    if read > self.peak:
+                        self.peak, self.peak_seconds = read, now - self.start
 
 
 def _processor_seconds(process: Any) -> float:

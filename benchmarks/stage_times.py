@@ -32,6 +32,11 @@ def stage_times(run: Run) -> dict[str, StageTime]:
     return times
 
 
+def stage_at(run: Run, seconds: float) -> str:
+    """The stage that worked so many seconds after the start."""
+    return next(name for name, start, end in _spans(run) if start <= seconds <= end)
+
+
 def _processor(run: Run, seconds: float) -> float:
     """Of the last look before this time; of the whole run at its end."""
     if seconds >= run.seconds:

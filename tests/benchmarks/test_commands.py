@@ -12,7 +12,7 @@ from places import ROOT
 sys.path.append(str(ROOT / "benchmarks"))
 
 from commands import CommandError, Line, Run, Used, own_environment, run
-from stage_times import BEFORE, StageTime, stage_times, table
+from stage_times import BEFORE, StageTime, stage_at, stage_times, table
 
 PARENT = "import subprocess, sys; held = bytearray(60 * 2**20); subprocess.run([sys.executable, '-c', {child!r}])"
 CHILD = "import time; held = bytearray(90 * 2**20); time.sleep(1.5)"
@@ -33,6 +33,7 @@ def test_memory_is_that_of_all_processes() -> None:
     used = run([sys.executable, "-c", PARENT.format(child=CHILD)], watch=True)
     assert 150 < used.tree_mib < 220
     assert used.largest_mib > 90
+    assert 0 < used.peak_seconds < used.seconds
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux")
@@ -68,6 +69,11 @@ def repro(*lines: tuple[float, str], seconds: float) -> Run:
     """A run that uses half of the processor all the time, looked at every half second."""
     looks = [Used(number / 2, number / 4) for number in range(int(2 * seconds))]
     return Run(seconds, seconds / 2, 0.0, 0.0, [Line(*line) for line in lines], looks)
+
+
+def test_the_stage_of_a_moment_is_the_last_that_was_named() -> None:
+    run_of_dvc = repro((1.0, "Running stage 'check':"), (3.0, "Running stage 'clean@faces':"), seconds=10.0)
+    assert [stage_at(run_of_dvc, seconds) for seconds in (0.5, 2.0, 9.0)] == [BEFORE, "check", "clean"]
 
 
 def test_stages_last_until_the_next_is_named() -> None:
