@@ -55,7 +55,7 @@ def serving(behaviour: Callable[[socket.socket], None]) -> Iterator[int]:
 
 def failure(url: str, folder: Path, patience: Patience = ONCE) -> str:
     """What is said of a download that fails."""
-    with pytest.raises(FetchError) as caught, download(Source("a.zip", url), folder, patience):
+    with pytest.raises(FetchError) as caught, download(Source("a.zip", url, plain=True), folder, patience):
         pass
     assert "\n" not in str(caught.value)
     return str(caught.value)
