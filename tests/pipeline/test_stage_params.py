@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 RECORDING = ROOT / "tests" / "support" / "recording"
 # how the work is done, not what comes out: a change of these makes nothing stale
 EXECUTION = {"compute.backend", "compute.workers", "compute.address", "compute.devices", "compute.cache_gib"}
-EXECUTION |= {"tracking.params", "tracking.models", "tracking.system_metrics"}
+EXECUTION |= {"tracking.params", "tracking.models", "tracking.system_metrics", "tracking.faces"}
 # blocks of named entries: looking a name up in one reads what is taken of the entry
 ENTRIES = {"datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "explain", "regressors"}
 
