@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -126,20 +127,15 @@ def draw_results(
     plots.cumulative_scores(folder / "cumulative_score.png", predictions, unit=unit)
     plots.mae_bars(folder / "mae.png", {label: result.row.summary for label, result in shown_by_label.items()}, unit)
     if folders:
-        histories = {label: history for label, fold in folders.items() if len(history := read_history(fold))}
+        histories = {}
+        for label, fold in folders.items():
+            with suppress(pd.errors.EmptyDataError):  # of a row that learned nothing
+                histories[label] = pd.read_csv(fold / "history.csv")
         if histories:
             plots.training_curves(folder / "curves.png", histories, unit)
     styles = {label: daa_styles(fold) for label, fold in folders.items() if networks[label].row.method == DAA}
     if drawable := {label: style for label, style in styles.items() if style is not None}:
         plots.learned_styles(folder / "daa.png", drawable, unit)
-
-
-def read_history(folder: Path) -> pd.DataFrame:
-    """The epochs of a model's training; empty where there were none."""
-    try:
-        return pd.read_csv(folder / "history.csv")
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
 
 
 def first_fold_labels(data: Path, dataset: str) -> dict[str, list[float]]:
