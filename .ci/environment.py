@@ -1,4 +1,4 @@
-"""The packages that the committed figures were made with: `--write` them to environment.txt, or compare this environment with it.
+"""The packages and the kind of processor of the committed figures: `--write` them to environment.txt, or compare this machine with it.
 
 A lock file would tie users to these versions; this list tells which they were. Names and versions alone: no addresses.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from agecascade.results.kept import installed
+from agecascade.results.kept import installed, vector_instructions
 
 FILE = Path("environment.txt")
+PROCESSOR = "# its processor: "
 HEADER = "# the environment that the committed figures were made in: `just environment` writes it"
 
 
@@ -18,6 +19,12 @@ def written() -> dict[str, str]:
     """What environment.txt says."""
     lines = [line for line in FILE.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
     return {name: version for name, _, version in (line.partition("==") for line in lines)}
+
+
+def written_processor() -> str:
+    """The vector instructions of the processor that environment.txt names."""
+    lines = FILE.read_text(encoding="utf-8").splitlines()
+    return next(line.removeprefix(PROCESSOR) for line in lines if line.startswith(PROCESSOR))
 
 
 def differences(then: dict[str, str], now: dict[str, str]) -> list[str]:
@@ -33,12 +40,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="after new figures were made in this environment")
     if parser.parse_args().write:
-        lines = [
-            "# the environment that the committed figures were made in: `just environment` writes it",
-            *map("==".join, installed().items()),
-        ]
+        lines = [HEADER, f"{PROCESSOR}{vector_instructions()}", *map("==".join, installed().items())]
         FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return
+    if vector_instructions() != written_processor():
+        print(f"{FILE}: the committed figures are of a processor with {written_processor()}; this one has {vector_instructions()}")
     changed = differences(written(), installed())
     if changed:
         print(

@@ -1,4 +1,4 @@
-"""Check every key of params.yaml, and what readers, networks, explanations and regressors are asked for, before any other stage runs."""
+"""Check every key of params.yaml, and what readers, networks, teachers, explanations and regressors are asked for, before other stages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from agecascade.features.layers import check_features
 from agecascade.io.files import written_beside
 from agecascade.regressors import check_regressors
 from agecascade.training.initial_weights import require_rows
+from agecascade.training.teacher import require_teachers
 from common import run
 
 
@@ -18,6 +19,7 @@ def main() -> None:
     study = params.load("params.yaml")
     check_data_sets(study.datasets)
     require_rows(study)
+    require_teachers(study)
     check_features(study)
     check_explanations(study)
     check_regressors(study)

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from agecascade.io.network_faults import LOOPBACK
 from agecascade.io.places import repository_root, state_folder
 from agecascade.io.resume import exclusive
 from agecascade.params import Params
@@ -29,7 +30,6 @@ ARTIFACTS = "mlartifacts"  # the folder beside the SQLite file
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}  # the store answers, and does not take what it was given
 LENGTH = 250  # characters of a name
 SHOWN = 3  # names in a message
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # files of the pipeline that show people
 _FACES = re.compile(r"(^|/)((estimates|top_and_bottom|mean_faces)\.png|report\.html|plots/(data/[^/]+|explain|screen)/.+)$")
 _REFUSED_CHARACTERS = re.compile(r"[^/\w.\- :]")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from agecascade import methods
-from agecascade.training.learner import moving_average
+from agecascade.training.learner import moving_average, slow_precision
 from agecascade.training.loop import evaluate
 from brightness import AGES, AUGMENTER, network, same_weights, samples, trained
 
@@ -51,3 +51,20 @@ def test_integers_are_copied_exactly() -> None:
     average = moving_average(moving, 0.9)
     average.update_parameters(moving)
     assert torch.equal(average.module.codes, moving.codes)
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "known", "told"),
+    [
+        ("bf16", "cpu", False, True),
+        ("bf16", "cpu", True, False),
+        ("fp32", "cpu", False, False),
+        ("bf16", "cuda", False, False),
+    ],
+)
+def test_bf16_without_instructions_for_it_is_told(
+    precision: str, device: str, known: bool, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(torch.ops.mkldnn._is_mkldnn_bf16_supported(), bool)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: known)
+    assert bool(slow_precision(torch.device(device), precision)) is told

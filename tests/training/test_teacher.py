@@ -16,7 +16,7 @@ from agecascade.io.files import checksum
 from agecascade.loading import Faces
 from agecascade.params import Params, Teacher
 from agecascade.training.samples import Samples
-from agecascade.training.teacher import found_table, predictions, taught
+from agecascade.training.teacher import found_table, predictions, require_teachers, taught
 from places import sample_params
 from small_sets import random_faces, rolled_splits
 from trained_step import trained
@@ -76,6 +76,21 @@ def test_the_table_must_be_there_and_be_the_one_that_is_named(tmp_path: Path, mo
     (tmp_path / "teacher.csv").write_text("path,value\n")
     with pytest.raises(TrainingError, match=r"teacher.csv: its SHA-256 differs from 00000000; write what `sha256sum` prints"):
         found_table(teacher(), KEY)
+
+
+def test_a_missing_teacher_is_told_before_any_stage_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGECASCADE_MIRROR", str(tmp_path))
+    block = {"file": "teacher.csv", "sha256": "0" * 8, "weight": 0.5}
+    with pytest.raises(TrainingError, match=rf"{KEY}: there is no teacher.csv in archives/ or the mirror"):
+        require_teachers(study(teacher=block))
+    require_teachers(study(teacher=block, epochs=0))
+    require_teachers(study())
+
+
+def test_names_that_a_spreadsheet_would_compute_are_read_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.csv"
+    path.write_text("path,value\nfaces/'=1.jpg,20\n'-2.jpg,30\n'quoted.jpg,40\n")
+    assert predictions(path, KEY, 0, 1).to_dict() == {"'=1": 20.0, "-2": 30.0, "'quoted": 40.0}
 
 
 @pytest.fixture

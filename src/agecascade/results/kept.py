@@ -99,9 +99,8 @@ def keep(table: str, name: str, run: Run, commit: str, baseline: str, root: Path
 
 
 def machine() -> str:
-    """Processors, their number and GPUs, without importing torch."""
-    cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
+    """Processors, their number, their vector instructions and GPUs, without importing torch."""
+    found = re.search(r"^model name\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
     model = " ".join((found[1] if found else platform.processor() or platform.machine()).split())
     try:
         cards = subprocess.run(
@@ -109,7 +108,19 @@ def machine() -> str:
         ).stdout
     except OSError:
         cards = ""
-    return ", ".join([f"{os.cpu_count()} cores, {model}", *cards.splitlines()])
+    return ", ".join([f"{os.cpu_count()} cores, {model} ({vector_instructions()})", *cards.splitlines()])
+
+
+def vector_instructions() -> str:
+    """The widest that the processor has and torch uses, which decide how sums are rounded: avx512_bf16, avx512f or avx2; else its kind."""
+    flags = re.search(r"^flags\s*:(.+)$", _cpuinfo(), re.MULTILINE)
+    has = set(flags[1].split()) if flags else set()
+    return next((each for each in ("avx512_bf16", "avx512f", "avx2") if each in has), platform.machine())
+
+
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else ""
 
 
 def environment(root: Path) -> str:

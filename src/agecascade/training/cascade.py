@@ -34,6 +34,7 @@ from agecascade.training.fold import train_fold
 from agecascade.training.frozen import HeadTrainings
 from agecascade.training.intervals import TESTED, VALIDATED, conclude, with_intervals
 from agecascade.training.jobs import Job, begun_heads, jobs_of, pictures_to_learn
+from agecascade.training.learner import slow_precision
 from agecascade.training.memory import keep_freed_memory
 from agecascade.training.model_cards import NAME as README
 from agecascade.training.model_cards import model_card
@@ -72,7 +73,7 @@ def train_step(
         torch.set_num_threads(params.compute.threads)
         _follow(alone, faces, folds, processes)
         return
-    for line in begun_heads(jobs):
+    for line in [*slow_precision(processes.device, params.precision), *begun_heads(jobs)]:
         print(line, file=sys.stderr)
     resume = ResumeCache(work)
     total = sum(pictures_to_learn(job, folds[job.fold]) for job in jobs)

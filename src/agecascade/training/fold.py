@@ -21,7 +21,7 @@ from agecascade.tracking import Tracker
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.epochs import SPEED, Record
 from agecascade.training.intervals import INTERVALS, TESTED, VALIDATED, Judged, calibrated
-from agecascade.training.jobs import Job, from_init, samples_of, samples_to_learn
+from agecascade.training.jobs import Job, from_init, samples_of, with_teacher
 from agecascade.training.loop import train
 from agecascade.training.parallel import Processes
 from agecascade.training.progress import Progress
@@ -53,7 +53,7 @@ def train_fold(
     augmenter = Augmenter(job.augment, card.channels, processes.device)
     if learns_from_pictures(network):
         give_templates(network, training, job.grid, job.params.daa, augmenter, job.random_seed)  # by their labels, whatever a teacher says
-    training = samples_to_learn(job, faces, roles["train"])
+    training = with_teacher(job, training)
     history: list[Record] = []
     tested = validated = None
     title = f"{job.step}/{job.name}"

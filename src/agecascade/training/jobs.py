@@ -266,9 +266,9 @@ def samples_of(job: Job, faces: Faces, part: Faces) -> Samples:
     return Samples(part.sample_id, part.images, label.astype(np.float32), sigma.astype(np.float32))
 
 
-def samples_to_learn(job: Job, faces: Faces, part: Faces) -> Samples:
-    """As `samples_of`, of the training pictures: their labels are mixed with what a teacher says, where the step has one."""
-    samples, teacher = samples_of(job, faces, part), getattr(job.recipe, "teacher", None)
+def with_teacher(job: Job, samples: Samples) -> Samples:
+    """Training samples whose labels are mixed with what the step's teacher says, where it has one."""
+    teacher = getattr(job.recipe, "teacher", None)
     if teacher is None or job.teacher is None:
         return samples
     return taught(samples, teacher, job.teacher, f"cascade.{job.step}.teacher", job.fold, job.folds)

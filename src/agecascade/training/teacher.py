@@ -15,8 +15,9 @@ import pandas as pd
 
 from agecascade.datasets.base import stem
 from agecascade.errors import FetchError, TrainingError
+from agecascade.io.files import of_cell
 from agecascade.io.places import Source
-from agecascade.params import Teacher
+from agecascade.params import Params, Teacher
 from agecascade.training.samples import Samples
 
 SHOWN = 3  # pictures named in an error
@@ -39,6 +40,13 @@ def taught(samples: Samples, settings: Teacher, path: Path, key: str, fold: int,
     return replace(samples, label=mixed.astype(np.float32))
 
 
+def require_teachers(params: Params) -> None:
+    """Raise TrainingError where a step's teacher is missing, or is another table than the one that is named."""
+    for name, step in params.cascade.items():
+        if step.teacher is not None and step.epochs:
+            found_table(step.teacher, f"cascade.{name}.teacher")
+
+
 def found_table(settings: Teacher, key: str) -> Path:
     """The teacher's table in the mirror or in archives/. Raises TrainingError where it is missing, or is another one."""
     source = Source(settings.file, None, settings.sha256)
@@ -57,8 +65,9 @@ def found_table(settings: Teacher, key: str) -> Path:
 
 def predictions(path: Path, key: str, fold: int, folds: int) -> pd.Series:
     """The teacher's values by sample_id: of one fold, where the split has several. Raises TrainingError naming the key."""
+    cells = {"path": of_cell, "sample_id": of_cell}
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"path": str, "sample_id": str})
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, converters=cells)
     except (ValueError, OSError) as error:
         raise TrainingError(f"{key}: {path} is no table: {' '.join(str(error).split())}") from None
     value = next((name for name in ("prediction", "value") if name in table), None)
@@ -72,7 +81,7 @@ def predictions(path: Path, key: str, fold: int, folds: int) -> pd.Series:
     if folds > 1:
         table = table[table["fold"] == fold]
     table = table.dropna(subset=value)
-    names = table["sample_id"] if "sample_id" in table else table["path"].map(stem)
-    if names.duplicated().any():
-        raise TrainingError(f"{key}: {path} has several predictions of {names[names.duplicated()].iloc[0]}; a picture may have one")
-    return pd.Series(table[value].to_numpy(np.float64), index=names.to_numpy(str))
+    pictures = table["sample_id"] if "sample_id" in table else table["path"].map(stem)
+    if pictures.duplicated().any():
+        raise TrainingError(f"{key}: {path} has several predictions of {pictures[pictures.duplicated()].iloc[0]}; a picture may have one")
+    return pd.Series(table[value].to_numpy(np.float64), index=pictures.to_numpy(str))
