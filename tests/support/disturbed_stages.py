@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import importlib
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -29,9 +31,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from agecascade import tracking
 from agecascade.io.stage_inputs import filled_in, inputs_of
 from one_process import stages
 from places import ROOT
+from stores import FAULTY, serving
 
 GRACE = 30.0  # seconds after which a stage that was left alone counts as hanging, beyond ten times what it took before
 GROWING = ("mlflow.db", "mlartifacts", ".agecascade")  # what each run adds to
@@ -39,6 +43,7 @@ SECONDS = ".seconds.json"
 F_SETPIPE_SZ, MOST_SAID = 1031, 1 << 20
 STORE = "mlflow.db"
 NOBODY = 65534
+LONGEST_LOSS = 25.0  # seconds that a stage may lose at a server, with a patience of 6
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Study:
     whole: dict[str, bytes] = field(default_factory=dict)
     reading: int | None = None  # the end of the pipe that the last stage writes into
     said: bytes = b""
+    address: Callable[[str, int], str] = lambda name, number: ""  # of a tracking server that behaves so
 
     def run_all(self) -> None:
         """Run every stage once. Ends the program with the log of one that fails."""
@@ -272,6 +278,33 @@ def judged_as_whole(study: Study, item: Item, process: int) -> Verdict:
     return True, "" if status == 0 and not differences and quiet else f"status {status}: {differences[:5]} {study.log()[-1500:]}"
 
 
+def told_by_tracking(log: str) -> list[str]:
+    """The lines on the store: those of the tracker, and those that a library adds."""
+    return [line for line in re.split(r"[\r\n]+", log) if re.search(r"(?i)mlflow|tracking|https?:|retry|traceback|exception", line)]
+
+
+def at_a_server(behaviour: str, study: Study, item: Item) -> Verdict:
+    """MLFLOW_TRACKING_URI names a server that does not do its work; the stage waits for it for seconds, and says so in one line."""
+
+    def first() -> None:
+        os.environ["MLFLOW_TRACKING_URI"] = address
+        tracking.SLOW, tracking.PATIENCE = 1.0, 6.0
+
+    address = study.address(behaviour, study.chance.randrange(1000))
+    beginning = time.monotonic()
+    happened, fault = in_the_same_bytes(study, item, first)
+    seconds, lines = time.monotonic() - beginning, told_by_tracking(study.log())
+    if seconds > 2 * study.seconds[item.name] + LONGEST_LOSS:
+        fault += f" {seconds:.0f} s instead of {study.seconds[item.name]:.0f}"
+    if sum(" is lost " in line for line in lines) != 1 or len(lines) > 2:  # before it, that there was no answer for so long
+        fault += f" said of {address}: {lines}"
+    return happened, fault
+
+
+def any_server(study: Study, item: Item) -> Verdict:
+    return at_a_server(study.chance.choice(FAULTY), study, item)
+
+
 KINDS = {
     "killed": killed,
     "full": full,
@@ -282,6 +315,8 @@ KINDS = {
     "store_cut": store_cut,
     "store_gone": store_gone,
     "store_locked": store_locked,
+    "server": any_server,
+    **{f"server_{name}": functools.partial(at_a_server, name) for name in FAULTY},
 }
 TRACKED = ("pretrain", "search", "finetune", "regress", "evaluate", "explain", "screen", "report")  # stages that log to MLflow
 
@@ -337,7 +372,7 @@ def opened(folder: Path, seed: int) -> Study:
 
 def disturbed(study: Study, kind: str, times: int) -> dict[str, dict[str, Any]]:
     """Disturb stages in turn; {stage: {times, happened, equal, faults}}."""
-    chosen = [item for item in study.items if item.stage in TRACKED] if kind.startswith("store") else study.items
+    chosen = [item for item in study.items if item.stage in TRACKED] if kind.startswith(("store", "server")) else study.items
     counts: dict[str, dict[str, Any]] = {}
     for number in range(times):
         item = chosen[number % len(chosen)]
@@ -361,4 +396,5 @@ def disturbed(study: Study, kind: str, times: int) -> dict[str, dict[str, Any]]:
 if __name__ == "__main__":
     place, what, *numbers = sys.argv[1:]
     found = opened(Path(place).resolve(), int(numbers[1]) if numbers else 0)
-    print(json.dumps(found.seconds if what == "prepare" else disturbed(found, what, int(numbers[0]))))
+    with serving() as found.address:
+        print(json.dumps(found.seconds if what == "prepare" else disturbed(found, what, int(numbers[0]))))
