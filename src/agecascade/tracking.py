@@ -53,7 +53,7 @@ class Tracker:
         self.lost = False
         self.parent: str | None = None
         self.names = Names()
-        self.said: set[str] = set()  # names whose replacement was said
+        self.said: set[str] = set()  # names whose replacement was said, and texts
         self.data: dict[str, tuple[str, str]] = {}  # of all runs: {data set: (digest, what it is used for)}
         self.ended: list[Mapping[str, float | None]] = []  # final metrics of the trainings of a stage
         self._patience = PATIENCE
@@ -107,10 +107,10 @@ class Tracker:
             warn(f"tracking at {tracking_uri()} is lost ({why_lost(error)}); going on without it")
             return None
 
-    def _say(self, text: str) -> None:
-        """Warn, once for each text."""
-        if text not in self.said:
-            self.said.add(text)
+    def _say(self, text: str, about: str | None = None) -> None:
+        """Warn, once for each text, or for what it is about."""
+        if (about or text) not in self.said:
+            self.said.add(about or text)
             warn(text)
 
     def _bounded(self, action: Callable[[], Result]) -> Result:
@@ -121,7 +121,7 @@ class Tracker:
             raise TooSlow(f"its answers took {self._waited:.0f} s in all")
         notice = f"tracking at {tracking_uri()} has not answered for {SLOW:.0f} s; waiting for {left - SLOW:.0f} s more at most"
         try:
-            return within(action, left, lambda: warn(notice), SLOW)
+            return within(action, left, lambda: self._say(notice, "slow"), SLOW)
         finally:
             spared = QUICK if tracking_uri().startswith("http") else SLOW
             self._waited += max(time.monotonic() - start - spared, 0)

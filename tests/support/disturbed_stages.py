@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ruamel.yaml import YAML
 
 from agecascade import tracking
@@ -242,11 +243,13 @@ def store_locked(study: Study, item: Item) -> Verdict:
     return judged_as_whole(study, item, process)
 
 
-def in_one_line(study: Study, item: Item, first: Callable[[], None]) -> Verdict:
-    """Run a stage that may fail, in one line, but not be wrong."""
-    status = study.ended(study.start(item, first), study.patience(item))
+def in_one_line(study: Study, item: Item, first: Callable[[], None], meanwhile: Callable[[int], bool] = lambda _: False) -> Verdict:
+    """Run a stage that may fail, in one line, but not be wrong; meanwhile: done to its process, and whether that was anything."""
+    process = study.start(item, first)
+    happened = meanwhile(process)
+    status = study.ended(process, study.patience(item) + GRACE)
     if status == 0:
-        return False, ""
+        return happened, ", ".join(study.differences()) if happened else ""
     lines = study.log().strip().splitlines()
     told = [line for line in lines if line.startswith("error: ")]
     if status != 1 or len(told) != 1 or "Traceback" in study.log():
@@ -276,6 +279,35 @@ def judged_as_whole(study: Study, item: Item, process: int) -> Verdict:
     differences = study.differences()
     quiet = "Traceback" not in study.log()
     return True, "" if status == 0 and not differences and quiet else f"status {status}: {differences[:5]} {study.log()[-1500:]}"
+
+
+def worker_killed(study: Study, item: Item) -> Verdict:
+    """One of the processes that a stage has started is killed, at a random moment."""
+
+    def first() -> None:
+        from agecascade.regressors import folds
+
+        folds.MIN_PARALLEL_SECONDS = 0.0  # else the small study's folds are fitted in one process
+
+    def meanwhile(process: int) -> bool:
+        stage, moment = psutil.Process(process), 0.0
+        end = time.monotonic() + study.patience(item)
+        while time.monotonic() < end:
+            try:
+                workers = [child for child in stage.children(recursive=True) if "loky" in " ".join(child.cmdline())]
+                if stage.status() == psutil.STATUS_ZOMBIE:
+                    return False
+                if workers and not moment:
+                    moment = time.monotonic() + study.chance.random() * study.seconds[item.name] / 2
+                if workers and time.monotonic() > moment:
+                    study.chance.choice(workers).kill()
+                    return True
+            except psutil.Error:  # a child has ended in between
+                pass
+            time.sleep(0.02)
+        return False
+
+    return in_one_line(study, item, first, meanwhile)
 
 
 def told_by_tracking(log: str) -> list[str]:
@@ -315,9 +347,11 @@ KINDS = {
     "store_cut": store_cut,
     "store_gone": store_gone,
     "store_locked": store_locked,
+    "worker_killed": worker_killed,
     "server": any_server,
     **{f"server_{name}": functools.partial(at_a_server, name) for name in FAULTY},
 }
+WITH_PROCESSES = ("download", "clean", "regress")  # stages that start some of their own
 TRACKED = ("pretrain", "search", "finetune", "regress", "evaluate", "explain", "screen", "report")  # stages that log to MLflow
 
 
@@ -372,7 +406,9 @@ def opened(folder: Path, seed: int) -> Study:
 
 def disturbed(study: Study, kind: str, times: int) -> dict[str, dict[str, Any]]:
     """Disturb stages in turn; {stage: {times, happened, equal, faults}}."""
-    chosen = [item for item in study.items if item.stage in TRACKED] if kind.startswith(("store", "server")) else study.items
+    stages_of_kind = WITH_PROCESSES if kind == "worker_killed" else TRACKED if kind.startswith(("store", "server")) else None
+    chosen = [item for item in study.items if stages_of_kind is None or item.stage in stages_of_kind]
+    study.chance.shuffle(chosen)
     counts: dict[str, dict[str, Any]] = {}
     for number in range(times):
         item = chosen[number % len(chosen)]
