@@ -181,7 +181,7 @@ def replaced(names: Iterable[tuple[str, str]]) -> str:
 
 
 def within(action: Callable[[], Result], seconds: float, notice: Callable[[], None], slow: float) -> Result:
-    """The result of `action`, which runs in a thread; after `slow` seconds `notice` is called, if any are left. Raises TooSlow after `seconds`."""
+    """The result of `action`, which runs in a thread; after `slow` of the `seconds` `notice` is called. Raises TooSlow at their end."""
     future: Future[Result] = Future()
 
     def work() -> None:
