@@ -139,6 +139,7 @@ def test_without_its_artifacts_a_copy_leaves_the_earlier_runs_where_they_are(
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "SLOW", 0.5)
     monkeypatch.setattr(tracking, "PATIENCE", 2.0)
+    monkeypatch.setattr(tracking, "SHARE", 0.0)
 
 
 def test_a_locked_store_costs_its_patience_and_says_so(
@@ -147,7 +148,9 @@ def test_a_locked_store_costs_its_patience_and_says_so(
     tracker = Tracker("own", "finetune")
     assert tracker.experiment_id  # made while nobody holds it
     monkeypatch.setattr(tracking, "SLOW", 0.5)
+    monkeypatch.setattr(tracking, "SHARE", 0.0)
     monkeypatch.setattr(tracker, "_patience", 2.0)
+    monkeypatch.setattr(tracker, "_waited", 0.0)  # making it may take long
     connection = sqlite3.connect(root / "mlflow.db")
     connection.execute("BEGIN EXCLUSIVE")
     start = time.monotonic()
@@ -205,7 +208,7 @@ def test_a_server_that_drips_bytes_is_given_up(root: Path, impatient: None, drip
 
 def test_slow_calls_use_up_one_patience(impatient: None) -> None:
     tracker = Tracker("own", "finetune")
-    tracker._bounded(lambda: time.sleep(1.0))
+    tracker._bounded(lambda: time.sleep(1.5))
     with pytest.raises(TooSlow):
         tracker._bounded(lambda: time.sleep(1.5))
 

@@ -17,9 +17,11 @@ from agecascade.tracking_store import (
     Names,
     TooSlow,
     as_number,
+    bound_answers,
     common_tags,
     first_line,
     flat,
+    is_remote,
     log_batch,
     means,
     open_store,
@@ -27,6 +29,7 @@ from agecascade.tracking_store import (
     replaced,
     tracking_uri,
     warn,
+    why_lost,
     within,
 )
 
@@ -35,7 +38,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as StoredRun
 
 SLOW = 10.0  # seconds after which a call that still waits says so
-PATIENCE = 90.0  # seconds that a stage waits for slow calls, all of them together
+PATIENCE = 90.0  # seconds that a stage waits for its calls, all of them together, but for SLOW of each, of a server QUICK
+QUICK = 1.0
+SHARE = 0.1  # of the time that a stage has taken, which it may wait besides
 Result = TypeVar("Result")
 
 
@@ -48,10 +53,12 @@ class Tracker:
         self.lost = False
         self.parent: str | None = None
         self.names = Names()
-        self.said: set[str] = set()  # names whose replacement was said
+        self.said: set[str] = set()  # names whose replacement was said, and texts
         self.data: dict[str, tuple[str, str]] = {}  # of all runs: {data set: (digest, what it is used for)}
         self.ended: list[Mapping[str, float | None]] = []  # final metrics of the trainings of a stage
         self._patience = PATIENCE
+        self._began = time.monotonic()
+        self._waited = 0.0  # seconds, as PATIENCE counts them
 
     @classmethod
     def silent(cls) -> Tracker:
@@ -67,8 +74,13 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # with its password
+        if not is_remote():  # nor is what it is given to go to another machine
+            os.environ.setdefault("MLFLOW_ALLOW_HTTP_REDIRECTS", "false")
         from mlflow import MlflowClient
+        from mlflow.utils import request_utils
 
+        bound_answers(request_utils)
         for chatty in ("mlflow", "alembic"):  # tables made, tables migrated
             logging.getLogger(chatty).setLevel(logging.WARNING)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a trace of each error that is told in a line here
@@ -88,26 +100,31 @@ class Tracker:
             self.client  # noqa: B018  # made outside of the time of the first call
             return self._bounded(action)
         except Exception as error:  # whatever a store or a network throws: the training is worth more
-            if refused(error):
-                warn(f"MLflow refused to log something: {first_line(error)}; going on with the rest")
+            if "client" in self.__dict__ and refused(error):
+                self._say(f"MLflow refused to log something: {first_line(error)}; going on with the rest")
                 return None
             self.lost = True
-            reason = (
-                f"{error}; another process may hold it" if isinstance(error, TooSlow) else f"{type(error).__name__}: {first_line(error)}"
-            )
-            warn(f"tracking at {tracking_uri()} is lost ({reason}); going on without it")
+            warn(f"tracking at {tracking_uri()} is lost ({why_lost(error)}); going on without it")
             return None
 
+    def _say(self, text: str, about: str | None = None) -> None:
+        """Warn, once for each text, or for what it is about."""
+        if (about or text) not in self.said:
+            self.said.add(about or text)
+            warn(text)
+
     def _bounded(self, action: Callable[[], Result]) -> Result:
-        """The result of a call; slow ones use up the tracker's patience. Raises TooSlow when it is at its end."""
+        """The result of a call, which uses up the tracker's patience. Raises TooSlow when it is at its end."""
         start = time.monotonic()
-        notice = f"tracking at {tracking_uri()} has not answered for {SLOW:.0f} s; waiting for {self._patience - SLOW:.0f} s more at most"
+        left = self._patience + SHARE * (start - self._began) - self._waited
+        if left <= 0:
+            raise TooSlow(f"its answers took {self._waited:.0f} s in all")
+        notice = f"tracking at {tracking_uri()} has not answered for {SLOW:.0f} s; waiting for {left - SLOW:.0f} s more at most"
         try:
-            return within(action, self._patience, lambda: warn(notice), SLOW)
+            return within(action, left, lambda: self._say(notice, "slow"), SLOW)
         finally:
-            waited = time.monotonic() - start
-            if waited > SLOW:
-                self._patience = max(self._patience - waited, SLOW)
+            spared = QUICK if tracking_uri().startswith("http") else SLOW
+            self._waited += max(time.monotonic() - start - spared, 0)
 
     @contextmanager
     def stage_run(self, name: str, params: Mapping[str, Any] | None = None, system_metrics: bool = False) -> Iterator[Run]:
@@ -138,7 +155,7 @@ class Tracker:
     def find_models(self, digests: list[str]) -> dict[str, str]:
         """Run id of each model by the digest of its weights, as far as the store knows them."""
         runs = self.attempt(lambda: list(self.client.search_runs([self.experiment_id], "tags.model != ''", max_results=50_000)))
-        return {run.data.tags["model"]: run.info.run_id for run in runs or [] if run.data.tags["model"] in digests}
+        return {run.data.tags["model"]: run.info.run_id for run in runs or [] if run.data.tags.get("model") in digests}
 
     def evaluations(self) -> Sequence[StoredRun]:
         """The runs of all evaluations, newest last; raises whatever the store does."""

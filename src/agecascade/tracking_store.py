@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from agecascade.errors import TrackingError
 from agecascade.io.network_faults import LOOPBACK
 from agecascade.io.places import repository_root, state_folder
 from agecascade.io.resume import exclusive
@@ -29,6 +30,7 @@ EXPERIMENT = "agecascade"
 ARTIFACTS = "mlartifacts"  # the folder beside the SQLite file
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}  # the store answers, and does not take what it was given
 LENGTH = 250  # characters of a name
+LARGEST = 1 << 28  # bytes of an answer; a thousand runs have some 10 MB
 SHOWN = 3  # names in a message
 # files of the pipeline that show people
 _FACES = re.compile(r"(^|/)((estimates|top_and_bottom|mean_faces)\.png|report\.html|plots/(data/[^/]+|explain|screen)/.+)$")
@@ -179,7 +181,7 @@ def replaced(names: Iterable[tuple[str, str]]) -> str:
 
 
 def within(action: Callable[[], Result], seconds: float, notice: Callable[[], None], slow: float) -> Result:
-    """The result of `action`, which runs in a thread; after `slow` seconds `notice` is called. Raises TooSlow after `seconds`."""
+    """The result of `action`, which runs in a thread; after `slow` of the `seconds` `notice` is called. Raises TooSlow at their end."""
     future: Future[Result] = Future()
 
     def work() -> None:
@@ -194,7 +196,8 @@ def within(action: Callable[[], Result], seconds: float, notice: Callable[[], No
     except TimeoutError:
         if future.done():  # the action's own
             raise
-    notice()
+    if seconds > slow:
+        notice()
     try:
         return future.result(max(seconds - slow, 0))
     except TimeoutError:
@@ -222,6 +225,42 @@ def without_password(text: str, address: str) -> str:
 def refused(error: Exception) -> bool:
     """Whether a store answered that it does not take what it was given."""
     return getattr(error, "error_code", None) in _REFUSALS
+
+
+def bound_answers(requests: Any) -> None:
+    """Let MLflow's module of requests read no answer beyond LARGEST: it would hold one without an end in memory, for hours."""
+    make = requests._get_request_session
+    if getattr(make, "bounded", False):
+        return
+
+    @functools.wraps(make)
+    def bounded(*arguments: Any, **options: Any) -> Any:
+        session = make(*arguments, **options)
+        session.hooks["response"] = [_read]
+        return session
+
+    bounded.bounded = True  # type: ignore[attr-defined]
+    requests._get_request_session = bounded
+
+
+def _read(response: Any, stream: bool = False, **_: object) -> None:
+    """Read an answer as `requests` does. Raises TrackingError where it is longer than LARGEST."""
+    if stream:  # to a file
+        return
+    content = bytearray()
+    for block in response.iter_content(1 << 16):
+        content += block
+        if len(content) > LARGEST:
+            response.close()
+            raise TrackingError(f"an answer of more than {LARGEST >> 20} MiB")
+    response._content = bytes(content)
+
+
+def why_lost(error: Exception) -> str:
+    """What ended the tracking, in a few words."""
+    if not isinstance(error, TooSlow):
+        return f"{type(error).__name__}: {first_line(error)}"
+    return str(error) if tracking_uri().startswith("http") else f"{error}; another process may hold it"
 
 
 def log_batch(client: Any, run_id: str, batch: Mapping[str, list[Any]]) -> None:
@@ -270,6 +309,8 @@ def open_store(create: Callable[[str], Any]) -> Any:
         if experiment is None:
             local = tracking_uri().startswith("sqlite:")
             client.create_experiment(EXPERIMENT, artifact_location=artifacts.as_uri() if local else None)
+        elif experiment.name != EXPERIMENT or not experiment.experiment_id:  # what answers {} to all, say
+            raise TrackingError("what answers there is no MLflow server; correct MLFLOW_TRACKING_URI")
         elif not os.environ.get("MLFLOW_TRACKING_URI"):  # a store that is named may be shared by several repositories
             _move_artifacts(_own_store(), str(experiment.artifact_location), artifacts)
     return client

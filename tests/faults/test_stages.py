@@ -1,4 +1,5 @@
-"""What may happen to any stage: kill -9, a full disk, forbidden folders, inputs that vanish or end early, a jumping clock, a broken store.
+"""What may happen to any stage: kill -9, a full disk, forbidden folders, inputs that vanish or end early, a jumping clock, a broken store,
+workers that are killed, a tracking server that does not do its work.
 
 Each kind in a short form; AGECASCADE_WHOLE=1 has a thousand kills and hundreds of each other kind.
 """
@@ -31,6 +32,8 @@ TIMES = {  # of each kind
     "store_cut": repeated(6, whole=100),
     "store_gone": repeated(6, whole=100),
     "store_locked": repeated(3, whole=40),
+    "worker_killed": repeated(3, whole=100),
+    "server": repeated(8, whole=400),
 }
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import importlib
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -27,11 +29,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ruamel.yaml import YAML
 
+from agecascade import tracking
 from agecascade.io.stage_inputs import filled_in, inputs_of
 from one_process import stages
 from places import ROOT
+from stores import FAULTY, serving
 
 GRACE = 30.0  # seconds after which a stage that was left alone counts as hanging, beyond ten times what it took before
 GROWING = ("mlflow.db", "mlartifacts", ".agecascade")  # what each run adds to
@@ -39,6 +44,7 @@ SECONDS = ".seconds.json"
 F_SETPIPE_SZ, MOST_SAID = 1031, 1 << 20
 STORE = "mlflow.db"
 NOBODY = 65534
+LONGEST_LOSS = 25.0  # seconds that a stage may lose at a server, with a patience of 6
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class Study:
     whole: dict[str, bytes] = field(default_factory=dict)
     reading: int | None = None  # the end of the pipe that the last stage writes into
     said: bytes = b""
+    address: Callable[[str, int], str] = lambda name, number: ""  # of a tracking server that behaves so
 
     def run_all(self) -> None:
         """Run every stage once. Ends the program with the log of one that fails."""
@@ -236,11 +243,13 @@ def store_locked(study: Study, item: Item) -> Verdict:
     return judged_as_whole(study, item, process)
 
 
-def in_one_line(study: Study, item: Item, first: Callable[[], None]) -> Verdict:
-    """Run a stage that may fail, in one line, but not be wrong."""
-    status = study.ended(study.start(item, first), study.patience(item))
+def in_one_line(study: Study, item: Item, first: Callable[[], None], meanwhile: Callable[[int], bool] = lambda _: False) -> Verdict:
+    """Run a stage that may fail, in one line, but not be wrong; meanwhile: done to its process, and whether that was anything."""
+    process = study.start(item, first)
+    happened = meanwhile(process)
+    status = study.ended(process, study.patience(item) + GRACE)
     if status == 0:
-        return False, ""
+        return happened, ", ".join(study.differences()) if happened else ""
     lines = study.log().strip().splitlines()
     told = [line for line in lines if line.startswith("error: ")]
     if status != 1 or len(told) != 1 or "Traceback" in study.log():
@@ -272,6 +281,63 @@ def judged_as_whole(study: Study, item: Item, process: int) -> Verdict:
     return True, "" if status == 0 and not differences and quiet else f"status {status}: {differences[:5]} {study.log()[-1500:]}"
 
 
+def worker_killed(study: Study, item: Item) -> Verdict:
+    """One of the processes that a stage has started is killed, at a random moment."""
+
+    def first() -> None:
+        from agecascade.regressors import folds
+
+        folds.MIN_PARALLEL_SECONDS = 0.0  # else the small study's folds are fitted in one process
+
+    def meanwhile(process: int) -> bool:
+        stage, moment = psutil.Process(process), 0.0
+        end = time.monotonic() + study.patience(item)
+        while time.monotonic() < end:
+            try:
+                workers = [child for child in stage.children(recursive=True) if "loky" in " ".join(child.cmdline())]
+                if stage.status() == psutil.STATUS_ZOMBIE:
+                    return False
+                if workers and not moment:
+                    moment = time.monotonic() + study.chance.random() * study.seconds[item.name] / 2
+                if workers and time.monotonic() > moment:
+                    study.chance.choice(workers).kill()
+                    return True
+            except psutil.Error:  # a child has ended in between
+                pass
+            time.sleep(0.02)
+        return False
+
+    return in_one_line(study, item, first, meanwhile)
+
+
+def told_by_tracking(log: str) -> list[str]:
+    """The lines on the store: those of the tracker, and those that a library adds."""
+    return [line for line in re.split(r"[\r\n]+", log) if re.search(r"(?i)mlflow|tracking|https?:|retry|traceback|exception", line)]
+
+
+def at_a_server(behaviour: str, study: Study, item: Item) -> Verdict:
+    """MLFLOW_TRACKING_URI names a server that does not do its work; the stage waits for it for seconds, and says so in one line."""
+
+    def first() -> None:
+        os.environ["MLFLOW_TRACKING_URI"] = address
+        tracking.SLOW, tracking.PATIENCE = 1.0, 6.0
+
+    address = study.address(behaviour, study.chance.randrange(1000))
+    beginning = time.monotonic()
+    happened, fault = in_the_same_bytes(study, item, first)
+    seconds, lines = time.monotonic() - beginning, told_by_tracking(study.log())
+    if seconds > 2 * study.seconds[item.name] + LONGEST_LOSS:
+        fault += f" {seconds:.0f} s instead of {study.seconds[item.name]:.0f}"
+    lost = sum(" is lost " in line for line in lines)
+    if lost != (item.stage not in UNLOGGED) or len(lines) > 2 * lost:  # before it, that there was no answer for so long
+        fault += f" said of {address}: {lines}"
+    return happened, fault
+
+
+def any_server(study: Study, item: Item) -> Verdict:
+    return at_a_server(study.chance.choice(FAULTY), study, item)
+
+
 KINDS = {
     "killed": killed,
     "full": full,
@@ -282,7 +348,12 @@ KINDS = {
     "store_cut": store_cut,
     "store_gone": store_gone,
     "store_locked": store_locked,
+    "worker_killed": worker_killed,
+    "server": any_server,
+    **{f"server_{name}": functools.partial(at_a_server, name) for name in FAULTY},
 }
+UNLOGGED = ("regress", "screen")  # stages whose runs `evaluate` logs, or none
+WITH_PROCESSES = ("download", "clean", "regress")  # stages that start some of their own
 TRACKED = ("pretrain", "search", "finetune", "regress", "evaluate", "explain", "screen", "report")  # stages that log to MLflow
 
 
@@ -337,7 +408,9 @@ def opened(folder: Path, seed: int) -> Study:
 
 def disturbed(study: Study, kind: str, times: int) -> dict[str, dict[str, Any]]:
     """Disturb stages in turn; {stage: {times, happened, equal, faults}}."""
-    chosen = [item for item in study.items if item.stage in TRACKED] if kind.startswith("store") else study.items
+    stages_of_kind = WITH_PROCESSES if kind == "worker_killed" else TRACKED if kind.startswith(("store", "server")) else None
+    chosen = [item for item in study.items if stages_of_kind is None or item.stage in stages_of_kind]
+    study.chance.shuffle(chosen)
     counts: dict[str, dict[str, Any]] = {}
     for number in range(times):
         item = chosen[number % len(chosen)]
@@ -361,4 +434,5 @@ def disturbed(study: Study, kind: str, times: int) -> dict[str, dict[str, Any]]:
 if __name__ == "__main__":
     place, what, *numbers = sys.argv[1:]
     found = opened(Path(place).resolve(), int(numbers[1]) if numbers else 0)
-    print(json.dumps(found.seconds if what == "prepare" else disturbed(found, what, int(numbers[0]))))
+    with serving() as found.address:
+        print(json.dumps(found.seconds if what == "prepare" else disturbed(found, what, int(numbers[0]))))

@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 
 from ruamel.yaml import YAML
 
@@ -50,15 +50,19 @@ class Repository:
         content = yaml.load(self.folder / "params.yaml")
         yaml.dump(change(content) or content, self.folder / "params.yaml")
 
-    def run(self, *command: str, check: bool = True) -> str:
-        """The output of a command, stdout and stderr together."""
+    def start(self, file: IO[str], *command: str) -> subprocess.Popen[str]:
+        """A command in a group of processes of its own, which writes into a file: no pipe, for a queue's workers that stay hold it open."""
         outer = {"PYTHONPATH", "DVC_ROOT", "MLFLOW_TRACKING_URI", "AGECASCADE_MIRROR", "DVC_EXP_NAME"}
         environment = {key: value for key, value in os.environ.items() if key not in outer}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-        # a file, no pipe: a queue's workers inherit it, and one that stays would hold a pipe open
+        return subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=file, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+
+    def run(self, *command: str, check: bool = True) -> str:
+        """The output of a command, stdout and stderr together."""
         with TemporaryFile("w+", encoding="utf-8") as file:
-            settings = {"cwd": self.folder, "env": environment, "stdout": file, "stderr": subprocess.STDOUT}
-            status = subprocess.run(command, check=False, **settings).returncode
+            status = self.start(file, *command).wait()
             file.seek(0)
             output = file.read()
         assert not check or status == 0, f"{' '.join(command)}:\n{output[-4000:]}"

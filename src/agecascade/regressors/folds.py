@@ -13,7 +13,6 @@ from typing import ClassVar, Protocol
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from pydantic import Field
 from threadpoolctl import threadpool_limits
@@ -25,6 +24,7 @@ from agecascade.features.table import Features
 from agecascade.io.code import code_digest
 from agecascade.io.compute import ordered
 from agecascade.io.files import checksum
+from agecascade.io.processes import on_processes
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.params import Block, Compute
 
@@ -187,7 +187,7 @@ def _results(fit: Callable[[FoldRows], Fitted], jobs: list[FoldRows], compute: C
     if remaining < MIN_PARALLEL_SECONDS or compute.workers == 1:
         yield from map(fit, jobs[1:])
         return
-    yield from Parallel(n_jobs=compute.workers, backend="loky", return_as="generator")(delayed(fit)(job) for job in jobs[1:])
+    yield from on_processes(fit, jobs[1:], compute.workers)
 
 
 def _report_unconverged(key: str, tried: pd.DataFrame) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 
 from agecascade.errors import ParamsError, unknown_name
+from agecascade.io.processes import on_processes
 from agecascade.params import DrawSettings
 from agecascade.synthetic import layouts_celebrities, layouts_names, layouts_ratings, layouts_tables
 from agecascade.synthetic.drawing import render
@@ -54,7 +56,6 @@ def write(reader: str, folder: Path, draw: DrawSettings, seed: int, workers: int
     The same seed gives the same bytes, whatever `workers` (processes) is; readers of one seed show different people. Rows of bad
     data that a publisher is known for count as pictures. Raises ParamsError for a reader whose format cannot be drawn.
     """
-    from joblib import Parallel, delayed
     from tqdm import tqdm
 
     if reader not in LAYOUTS:
@@ -62,10 +63,7 @@ def write(reader: str, folder: Path, draw: DrawSettings, seed: int, workers: int
     seeds = Seeds(seed, reader)
     plan = LAYOUTS[reader](draw, seeds)
     batches = [plan.pictures[i : i + _BATCH] for i in range(0, len(plan.pictures), _BATCH)]
-    # a generator, so that the results wait on disk and not in memory; its order is that of the batches
-    results = Parallel(n_jobs=min(workers, len(batches)), return_as="generator")(
-        delayed(render)(batch, plan.style, seeds) for batch in batches
-    )
+    results = on_processes(partial(render, style=plan.style, seeds=seeds), batches, min(workers, len(batches)))
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in plan.loose:
         (folder / name).write_bytes(data)
