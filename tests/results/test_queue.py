@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from agecascade.results import definition, kept, queue, table
 from places import ROOT
 
 pytestmark = pytest.mark.slow
+
+DVC = [sys.executable, "-m", "dvc"]
 
 TABLE = """
 title: a table
@@ -52,7 +55,8 @@ pathlib.Path("metrics/tables/coverage.csv").write_text("band,held\\n0 to 2,0.8\\
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A repository under git and DVC, with params.yaml of the sample."""
     monkeypatch.setattr(queue, "POLL", 0.5)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{subprocess.os.environ['PATH']}")
+    own = str(Path(sys.executable).parent)  # people call .venv/bin/agecascade too, and then `dvc` is no program of theirs
+    monkeypatch.setenv("PATH", os.pathsep.join(folder for folder in os.environ["PATH"].split(os.pathsep) if folder != own))
     for folder in ("studies/results", "pipeline", "src", "exclusions"):
         (tmp_path / folder).mkdir(parents=True)
     for study in ("sample", "utkface"):
@@ -61,13 +65,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "studies" / "results" / "small.yaml").write_text(TABLE)
     (tmp_path / "dvc.yaml").write_text(PIPELINE)
     (tmp_path / "pipeline" / "evaluate.py").write_text(STAGE.replace("FAILS", "None"))
-    for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "config", "core.analytics", "false"]):
-        subprocess.run(command, cwd=tmp_path, check=True)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    for command in (["init", "-q"], ["config", "core.analytics", "false"]):
+        subprocess.run([*DVC, *command], cwd=tmp_path, check=True)
     for key, value in (("user.name", "test"), ("user.email", "test@example.org")):
         subprocess.run(["git", "config", key, value], cwd=tmp_path, check=True)
     commit(tmp_path)
     yield tmp_path
-    subprocess.run(["dvc", "queue", "stop", "--kill"], cwd=tmp_path, check=False, capture_output=True)
+    subprocess.run([*DVC, "queue", "stop", "--kill"], cwd=tmp_path, check=False, capture_output=True)
 
 
 def commit(root: Path) -> str:
@@ -125,3 +130,11 @@ def test_a_run_that_fails_does_not_stop_the_others_and_runs_again(root: Path) ->
     commit(root)
     work(root)
     assert maes(root) == {"one": 1.0, "two": 5.0}
+
+
+def test_a_queue_without_workers_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for ever where DVC's workers end at once."""
+    plain = queue._dvc
+    monkeypatch.setattr(queue, "_dvc", lambda root, *command: "" if command[:2] == ("queue", "start") else plain(root, *command))
+    with pytest.raises(AgecascadeError, match=r"DVC's queue has no worker after 5 starts; `dvc queue start -v` says why"):
+        work(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from agecascade.results.kept import CODE, keep
 from agecascade.study import load_safe
 
 POLL = 20.0  # seconds between two looks at the queue, each of which takes one
+STARTS = 5
 QUEUED, RUNNING = "Queued", "Running"
 _TASK = re.compile(r"^[0-9a-f]{7}\s+(?P<name>\S+)\s.*\s(?P<state>Queued|Running|Success|Failed)\s*$", re.MULTILINE)
 _WORKERS = re.compile(r"^Worker status: (\d+) active, (\d+) idle", re.MULTILINE)
@@ -82,9 +84,13 @@ def _kept_from_earlier(table: str, name: str, run: Run, again: bool, root: Path)
 def _failed(table: str, waiting: dict[str, Run], jobs: int, root: Path, say: Callable[[str], None]) -> Iterator[str]:
     """Wait for all these, keep each, and yield those that failed."""
     running: set[str] = set()
+    starts = 0  # in a row after which no worker was seen
     while waiting:
         status = _dvc(root, "queue", "status")
-        if not _at_work(status):
+        starts = 0 if _at_work(status) else starts + 1
+        if starts > STARTS:
+            raise AgecascadeError(f"DVC's queue has no worker after {STARTS} starts; `dvc queue start -v` says why")
+        if starts:
             _dvc(root, "queue", "start", "--jobs", str(jobs))
         states = _states(status)
         for name, run in list(waiting.items()):
@@ -93,6 +99,7 @@ def _failed(table: str, waiting: dict[str, Run], jobs: int, root: Path, say: Cal
                 keep(table, name, run, *found, root)
                 say(f"{name}: done")
                 del waiting[name]
+                starts = 0
             elif state not in (QUEUED, RUNNING):
                 say(f"{name}: failed")
                 del waiting[name]
@@ -144,8 +151,14 @@ def _dvc(root: Path, *command: str) -> str:
 
 
 def _output(root: Path, *command: str) -> str:
-    """What a command prints. Raises AgecascadeError with its last line where it fails."""
-    result = subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    """What a command prints. Raises AgecascadeError with its last line where it fails.
+
+    Programs of this environment are found first: DVC starts the workers of its queue as `dvc`, and where there is none they end unseen.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    result = subprocess.run(
+        command, cwd=root, env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if result.returncode != 0:
         message = (result.stderr or result.stdout).strip().splitlines()
         shown = " ".join(command).replace(f"{sys.executable} -m ", "")

@@ -14,6 +14,7 @@ from agecascade.augmentation import Augmenter
 from agecascade.inference import predict_values
 from agecascade.io.files import write_table
 from agecascade.loading import Faces
+from agecascade.methods import Method
 from agecascade.model_folder import IDENTITY, ModelCard, model_digest
 from agecascade.models.base import Network
 from agecascade.schema import PREDICTIONS
@@ -25,7 +26,7 @@ from agecascade.training.jobs import Job, from_init, samples_of, with_teacher
 from agecascade.training.loop import train
 from agecascade.training.parallel import Processes
 from agecascade.training.progress import Progress
-from agecascade.training.samples import give_templates, learns_from_pictures
+from agecascade.training.samples import Samples, give_templates, learns_from_pictures
 
 
 def train_fold(
@@ -73,12 +74,16 @@ def train_fold(
         if folder is None:
             return
         if job.row.method != IDENTITY:
-            value, distribution = predict_values(network, method, validation.images, card.image_size, card.channels, card.flip)
-            card = calibrated(card, Judged(value, validation.label, distribution), job.params.evaluate)
-            validated = prediction_table(card, value, distribution, validation.sample_id, validation.label, None)
-            value, distribution = predict_values(network, method, test.images, card.image_size, card.channels, card.flip)
-            tested = prediction_table(card, value, distribution, test.sample_id, test.label, roles.get("test", nobody).sigma)
+            validated, answers = estimated(network, method, card, validation, None)
+            card = calibrated(card, answers, job.params.evaluate)
+            tested, _ = estimated(network, method, card, test, roles.get("test", nobody).sigma)
         run.finish(card.validation or {}, write_fold(folder, network, card, history, tested, validated), folder)
+
+
+def estimated(network: Network, method: Method, card: ModelCard, part: Samples, sigma: np.ndarray | None) -> tuple[pa.Table, Judged]:
+    """A trained network's predictions of pictures, as a table and as what an interval is made of; `sigma` as in `prediction_table`."""
+    value, distribution = predict_values(network, method, part.images, card.image_size, card.channels, card.flip)
+    return prediction_table(card, value, distribution, part.sample_id, part.label, sigma), Judged(value, part.label, distribution)
 
 
 def write_fold(
