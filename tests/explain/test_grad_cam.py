@@ -9,6 +9,7 @@ import torch
 from agecascade.augmentation import plain
 from agecascade.errors import ModelError
 from agecascade.explain.grad_cam import LaidOut, grad_cam, layer_names, module_of
+from agecascade.models import create
 from agecascade.models.timm_backbone import Timm
 from fold_models import random_model
 
@@ -103,3 +104,15 @@ def test_a_slice_of_a_chain_stands_for_its_last_layer() -> None:
     assert module_of(network, "block1") is list(network.backbone.blocks["block1"])[-1]
     assert layer_names(network) == ["last", "block1", "block2", "block3", "block4", "block5"]
     assert not isinstance(network.backbone, Timm)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("tinyagenet", 32), ("vgg16_nofc", 64), ("resnet18", 64), ("mobilenet_v2", 64), ("c3ae_se", 64)]
+)
+def test_every_block_that_a_network_names_takes_part_in_a_prediction(name: str, size: int) -> None:
+    with torch.device("meta"):
+        network, seen = create(name).eval(), []
+        for block in network.blocks:
+            with module_of(network, block).register_forward_hook(lambda *_, block=block: seen.append(block)), torch.no_grad():
+                network(torch.zeros(2, 3, size, size))
+    assert seen == list(network.blocks)

@@ -193,6 +193,15 @@ def test_subjects_are_named_for_the_protocol_that_holds_them_out(content: dict, 
 
 
 @pytest.mark.parametrize(
+    ("protocol", "folds", "other"), [("subject_kfold", 1, "subject_exclusive"), ("subject_exclusive", 2, "subject_kfold")]
+)
+def test_a_protocol_with_folds_that_it_cannot_have_names_the_other(content: dict, protocol: str, folds: int, other: str) -> None:
+    content["datasets"]["sample_fgnet"] |= {"protocol": protocol, "folds": folds, "test": 0.2}
+    with pytest.raises(ParamsError, match=rf"datasets.sample_fgnet: folds: {folds}, but {protocol} .*; .*take {other}$"):
+        params.check(content)
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"groups": [{"name": "a", "low": 0, "high": 12}, {"name": "b", "low": 12, "high": 20}]}, "b begins at 12, within a or below"),

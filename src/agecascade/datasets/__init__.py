@@ -47,12 +47,18 @@ def reader(name: str) -> Reader:
 
 
 def check_data_sets(datasets: Mapping[str, Dataset]) -> None:
-    """Raise ParamsError, naming the key, for an unknown reader, options that it does not know, and a missing file of `exclude`."""
+    """Raise ParamsError, naming the key, for an unknown reader, options that it does not know, and a missing file of `exclude`.
+
+    And for folds of identities: a random protocol keeps a training picture of each, so there is one draw.
+    """
     for name, dataset in datasets.items():
         for key, file in (("clean.exclude", dataset.clean.exclude), ("train_exclude", dataset.train_exclude)):
             if file is not None and not Path(file).is_file():
                 raise ParamsError(f"datasets.{name}.{key}: there is no file {file}; see exclusions/README.md")
         try:
-            reader(dataset.reader).sources(dataset.options)
+            published = reader(dataset.reader)
+            published.sources(dataset.options)
         except ParamsError as error:
             raise ParamsError(f"datasets.{name}.{error}") from None
+        if dataset.folds > 1 and dataset.protocol == "random" and published.INFO.settings["grid"] is None:
+            raise ParamsError(f"datasets.{name}.folds: {dataset.folds} asked for, but identities without labels allow one")

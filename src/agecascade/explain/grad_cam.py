@@ -20,6 +20,7 @@ from agecascade.errors import ModelError, unknown_name
 from agecascade.explain.maps import Maps, normalised_batches
 from agecascade.explain.score_map import SOFTMAX
 from agecascade.loading import Images
+from agecascade.models import fused
 from agecascade.models.base import Network
 from agecascade.models.timm_backbone import Timm
 from agecascade.runtimes.torch_runtime import TorchModel
@@ -45,8 +46,8 @@ def module_of(network: Network, name: str) -> nn.Module:
             f"layer: {unknown_name('layer', name, known).partition(';')[0]}; this network has {', '.join(known)}, "
             f"and its modules by their path, such as {list(modules)[len(modules) // 2]}"
         )
-    own = set(modules.values())
-    while found not in own:  # a block that is a slice of a longer chain, and never called itself
+    called = set(modules.values()) - set(fused.chains(network))
+    while found not in called:  # a block whose layers are called one by one, and never itself
         found = list(found.children())[-1]
     return found
 

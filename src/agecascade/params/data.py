@@ -136,6 +136,14 @@ class Dataset(Block):
         return self
 
     @model_validator(mode="after")
+    def _folds_fit(self) -> Dataset:
+        if self.protocol == "subject_kfold" and self.folds == 1:
+            raise ValueError("folds: 1, but subject_kfold needs two or more; for one draw of subjects take subject_exclusive")
+        if self.protocol == "subject_exclusive" and self.folds > 1:
+            raise ValueError(f"folds: {self.folds}, but subject_exclusive is one draw; take subject_kfold")
+        return self
+
+    @model_validator(mode="after")
     def _drawn(self) -> Dataset:
         if (self.origin == "synthetic") != (self.draw is not None):
             raise ValueError("origin: synthetic needs `draw`, and only that origin has one")

@@ -10,21 +10,27 @@ from typing import Any
 import torch
 
 from agecascade import model_folder
-from agecascade.errors import ModelError
+from agecascade.errors import ModelError, unknown_name
+from agecascade.methods import options_of
 from agecascade.model_folder import IDENTITY, describe
-from agecascade.models import frozen_blocks, require_backbone, require_size
+from agecascade.models import HEADS, frozen_blocks, require_backbone, require_size
 from agecascade.params import SCRATCH, Params, Row
 
 
 def require_rows(params: Params) -> None:
     """Raise ModelError where a row's method, head or backbone, or an option, is unknown, or a network cannot take the study's pictures."""
+    for key, methods in _methods(params).items():
+        for method in methods:
+            _named(key, options_of, method, {})
+    for key, backbones in _by_backbone(params).items():
+        for backbone in backbones:
+            _named(key, require_backbone, backbone)
+    if params.head not in HEADS:
+        raise ModelError(f"head: {unknown_name('head', params.head, HEADS)}")
     ages = [float(age) for age in range(params.daa.sampling + 1)]  # no data set is known yet: so few that every n-th are two
     rows = {(row.method, row.backbone): row for row in params.rows}
     for row in rows.values():
         require_size(describe(params, SCRATCH, row, ages, fold=0).outline(), row.backbone, params.image_size)
-    for key, backbones in _by_backbone(params).items():
-        for backbone in backbones:
-            _named(key, require_backbone, backbone)
     for step in params.cascade:
         for row in rows.values():
             _named(f"cascade.{step}", _require_step, params, step, row, ages)
@@ -34,11 +40,18 @@ def require_rows(params: Params) -> None:
             _named(f"pretrain.{step}", frozen_blocks, blocks, pretraining.trainable)
 
 
+def _methods(params: Params) -> dict[str, Iterable[str]]:
+    """{key: the methods that it names}, of rows and of steps."""
+    steps = {f"cascade.{name}.method": [step.method] for name, step in params.cascade.items() if step.method is not None}
+    return {"method": [params.method], "compare.methods": params.compare.methods, **steps}
+
+
 def _by_backbone(params: Params) -> dict[str, Iterable[str]]:
-    """{key: the backbones that it names} of the blocks that give backbones something of their own."""
+    """{key: the backbones that it names}, of rows and of the blocks that give backbones something of their own."""
+    rows = {"backbone": [params.backbone], "compare.backbones": params.compare.backbones}
     steps = {f"cascade.{name}.by_backbone": step.by_backbone for name, step in params.cascade.items()}
     weights = {f"weights.{name}": entry for name, entry in params.weights.items()}
-    return {"normalisation.by_backbone": params.normalisation.by_backbone, **steps, **weights}
+    return {**rows, "normalisation.by_backbone": params.normalisation.by_backbone, **steps, **weights}
 
 
 def _require_step(params: Params, step: str, row: Row, ages: list[float]) -> None:
