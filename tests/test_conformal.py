@@ -177,3 +177,12 @@ def test_too_few_pictures_for_bands_have_one_quantile_and_a_note() -> None:
 def test_bands_that_are_none_are_refused(bands: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="edges"):
         Interval(0.8, 1.0, False, **bands)
+
+
+def test_labels_that_are_neighbouring_floats_make_two_bands() -> None:
+    """Their middle is one of them by rounding, and an edge belongs to the band below it."""
+    for first in (0.3, 0.1 + 0.2, 1.0, 41.0, 1e9):
+        last = float(np.nextafter(first, np.inf))
+        label = np.repeat([first, last], LEAST_IN_BAND)
+        interval = interval_of(np.repeat([1.0, 2.0], LEAST_IN_BAND), 0.8, False, label=label)
+        assert interval.quantiles == [1.0, 2.0]

@@ -104,3 +104,27 @@ def test_accuracy_and_one_off_by_hand():
     assert metrics.accuracy(prediction, label, groups) == 2 / 5
     assert metrics.one_off(prediction, label, groups) == 4 / 5
     assert metrics.accuracy([3.0], [1.0], groups) == 1  # on a border, the lower group
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=1, max_size=8),
+    st.sampled_from([1e-300, 1e-160, 1e-9, 1.0, 1e9, 1e150]),
+    st.sampled_from([0.0, 1.0, 50.0]),
+)
+def test_figures_are_finite_or_told_to_be_undefined(rows: list[tuple[float, float]], scale: float, middle: float):
+    """One picture, equal labels, equal predictions, and differences whose squares are no numbers."""
+    prediction, label = middle + scale * np.array(rows).T
+    for metric in (metrics.mae, metrics.rmse, metrics.median_absolute_error):
+        assert math.isfinite(metric(prediction, label))
+    for metric, varied in ((metrics.pearson, (prediction, label)), (metrics.r2, (label,))):
+        if min(map(np.ptp, varied)) > 0:
+            assert math.isfinite(metric(prediction, label)) or metric is metrics.r2
+            assert metric(prediction, label) <= 1
+        else:
+            with pytest.raises(ValueError, match="values are equal, so that the figure is undefined"):
+                metric(prediction, label)
+
+
+def test_a_correlation_of_differences_whose_squares_are_zero():
+    assert metrics.pearson([0.0, 1e-200, 3e-200], [0.0, 1e-200, 3e-200]) == pytest.approx(1)
+    assert metrics.r2([0.0, 1e-200, 2e-200], [0.0, 1e-200, 3e-200]) == pytest.approx(1 - 9 / 42)

@@ -133,7 +133,7 @@ def band_edges(label: Array, least: int) -> list[float]:
     for before, after, count in zip(values[:-1], values[1:], counts[:-1], strict=True):
         gathered, remaining = gathered + count, remaining - count
         if gathered >= least and remaining >= least:
-            edges.append(float(before + after) / 2)
+            edges.append(min(float(before + after) / 2, float(np.nextafter(after, before))))  # below `after`
             gathered = 0
     return edges
 

@@ -55,7 +55,7 @@ class TrainingError(AgecascadeError):
 
 
 class LossError(TrainingError):
-    """A loss is not a finite number."""
+    """A loss or a weight is not a finite number."""
 
 
 class ModelError(AgecascadeError):

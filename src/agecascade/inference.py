@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from agecascade.augmentation import plain
+from agecascade.errors import ModelError
 from agecascade.loading import Images, resized
 from agecascade.methods.base import Method
 from agecascade.models.base import Network
@@ -27,16 +28,24 @@ def predict_values(
     """Value (N,) float64 in label units and distribution (N, K) float32, or None, of pictures (N, S, S, 3) uint8 RGB.
 
     With `flip`, both are the mean over a picture and its mirror image (DLDL-v2, section 4.1), as `Method.averaged` says.
+    Raises ModelError where outputs are not finite.
     """
     values, distributions = [], []
     for batch in batches(network, images, image_size, normalisation, batch_size):
         views = [batch, batch.flip(3)] if flip else [batch]
-        value, distribution = method.averaged([method.predict(network(view).float()) for view in views])
-        values.append(value)
+        value, distribution = method.averaged([method.predict(finite(network(view).float())) for view in views])
+        values.append(finite(value))
         if distribution is not None:
             distributions.append(distribution)
     predicted = torch.cat(values).double().cpu().numpy() if values else np.empty(0)
     return predicted, torch.cat(distributions).cpu().numpy() if distributions else None
+
+
+def finite(outputs: Tensor) -> Tensor:
+    """Outputs (B, K) or values (B,) of a network. Raises ModelError where some are not finite: a mode of NaN is an age like any other."""
+    if not torch.isfinite(outputs).all():
+        raise ModelError("the network's outputs are not finite; train it again with a lower learning_rate, or with precision: fp32")
+    return outputs
 
 
 def batched_features(

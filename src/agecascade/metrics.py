@@ -29,14 +29,15 @@ def pearson(prediction: ArrayLike, label: ArrayLike) -> float:
     predicted, true = _pair(prediction, label)
     _needs_variation(predicted, "prediction")
     _needs_variation(true, "label")
-    return float(np.corrcoef(predicted, true)[0, 1])
+    return float(np.corrcoef(_scaled(predicted), _scaled(true))[0, 1])
 
 
 def r2(prediction: ArrayLike, label: ArrayLike) -> float:
     """Share of the labels' variance that the predictions explain; raises ValueError where the labels do not vary."""
     predicted, true = _pair(prediction, label)
     _needs_variation(true, "label")
-    return float(1 - np.square(predicted - true).sum() / np.square(true - true.mean()).sum())
+    range_ = np.ptp(true)  # squares of what differs little or very much would leave the numbers that there are
+    return float(1 - np.square((predicted - true) / range_).sum() / np.square((true - true.mean()) / range_).sum())
 
 
 def epsilon_error(prediction: ArrayLike, label: ArrayLike, sigma: ArrayLike | None) -> float:
@@ -103,6 +104,11 @@ def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
     if bad:
         raise ValueError(f"{name}: {bad} of {array.size} values are NaN or infinite")
     return array
+
+
+def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values, mapped to 0..1, which changes no correlation, but of small differences the squares are not zero."""
+    return (values - values.min()) / np.ptp(values)
 
 
 def _needs_variation(values: NDArray[np.float64], name: str) -> None:

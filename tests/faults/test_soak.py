@@ -21,7 +21,7 @@ import drawn_studies
 from places import ROOT
 from project import WHOLE, repeated
 
-TIMES = repeated(4, whole=50)
+TIMES = repeated(2, whole=50)
 GROWTH = 3.0  # MiB that a study may add to the memory, in the second half of the draws: libraries are loaded at their first use
 LEFT_OPEN = 4  # files more at the end than in the middle, for all studies together
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from agecascade import methods, metrics, model_folder, params
-from agecascade.errors import ModelError, ParamsError, TrainingError
+from agecascade.errors import LossError, ModelError, ParamsError, TrainingError
 from agecascade.estimator import Estimator
 from agecascade.evaluation.rows import evaluated_rows
 from agecascade.evaluation.tables import mae_table, to_markdown
 from agecascade.loading import Faces
+from agecascade.methods import dldl
 from agecascade.params import Params
 from agecascade.training.initial_weights import initialise
 from agecascade.training.jobs import jobs_of
@@ -86,6 +88,15 @@ def test_a_missing_sigma_is_told_where_one_is_needed(faces: Faces, splits: pd.Da
     trained(study(method="ranking", sigma=None), STEP, faces, splits, tmp_path)
     with pytest.raises(TrainingError, match=r"target_from_scratch: dldl_v2 needs a sigma, and \d+ pictures have none, p\d\d among them"):
         trained(study(method="dldl_v2", sigma=None), STEP, faces, splits, tmp_path)
+
+
+def test_a_loss_that_is_not_finite_is_told_with_step_row_and_fold(
+    faces: Faces, splits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dldl, "expectation_loss", lambda outputs, *_: outputs.sum() * math.nan)
+    message = r"^target_from_scratch/er-tinyagenet-s0/fold\d: the loss is nan in epoch 1, batch 1 of \d+, on p\d\d, .*; lower learning_rate"
+    with pytest.raises(LossError, match=message):
+        trained(study(method="er"), STEP, faces, splits, tmp_path)
 
 
 GROUPS = [1.0, 5.0, 10.0, 17.5, 28.5, 40.5, 50.5, 69.0]

@@ -154,3 +154,22 @@ def test_each_of_several_processes_goes_on_with_its_own_random_numbers(rank: int
     states, expected = dropping(None)
     _, continued = dropping(states[0])
     assert same_weights(continued, expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_weights_that_the_last_step_spoilt_are_told_without_validation(tmp_path: Path, ema: float | None) -> None:
+    """No loss is computed behind it, and its own was finite."""
+    spoilt = network()
+    spoilt.head.bias.register_hook(lambda gradient: gradient / 0)
+    learned = spoilt, methods.create("er", AGES), samples(), samples(0), recipe(epochs=1, batch_size=48, ema=ema), AUGMENTER
+    message = r"^head\.bias holds numbers that are not finite after epoch 1; lower learning_rate$"
+    with pytest.raises(LossError, match=message):
+        list(loop.train(*learned, seed=[1, 2], checkpoint=Checkpoint(tmp_path)))
+    assert not Checkpoint(tmp_path).path.exists()
+
+
+def test_half_precision_is_named_where_it_may_be_the_reason() -> None:
+    data = samples()
+    data.label[2] = np.nan
+    with pytest.raises(LossError, match=r"the loss is nan in epoch 1, .*, or look at these labels, or take precision: fp32$"):
+        trained(data=data, options={"precision": "bf16"}, epochs=1)

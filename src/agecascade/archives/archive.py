@@ -6,6 +6,7 @@ import lzma
 import os
 import re
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
-from agecascade.archives import nested, recordio
+from agecascade.archives import nested, recordio, streams
 from agecascade.archives.nested import Entry
-from agecascade.archives.streams import DEPTH, Damaged, Locked, Place, Stream, Unsafe, decoded, on_disk, too_large
+from agecascade.archives.streams import DEPTH, ENTRY_COST, Budget, Damaged, Locked, Place, Stream, Unsafe, decoded, on_disk, too_large
 from agecascade.errors import ArchiveError
 from agecascade.io import storage
 from agecascade.io.storage import Location
@@ -31,6 +32,8 @@ _LITTER = re.compile(
     r"|(?:Thumbs|ehthumbs|ehthumbs_vista)\.db$|desktop\.ini$|Icon\r$)",
     re.IGNORECASE,
 )
+_SHOWN = 100  # letters of a name in a message
+_PLACE = 200  # bytes of an entry of `skipped` besides its name
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -47,6 +50,7 @@ class Archive:
     def __init__(self, path: Location) -> None:
         self.path = path
         self.skipped: dict[str, str] = {}  # member -> why it is never read; filled as `members` runs
+        self._held = 0  # bytes of `skipped`
         self._opened: set[BinaryIO] = set()
 
     def __enter__(self) -> Self:
@@ -72,7 +76,7 @@ class Archive:
         """
         for name, path in self._paths():
             entries = self._entries(path) if name is None else [_Loose(name, path)]
-            for located in self._walk(entries, path):
+            for located in self._walk(entries, path, Budget(partial(storage.size, path))):
                 if suffixes is not None and not located.name.lower().endswith(suffixes):
                     continue
                 try:
@@ -80,7 +84,7 @@ class Archive:
                 except _FAULTS as error:
                     raise _error(error, path, located.name) from error
                 if refusal:
-                    self.skipped[located.name] = refusal
+                    self._skip(located.name, refusal)
                 else:
                     yield Member(located.name, partial(_read, located))
 
@@ -98,15 +102,19 @@ class Archive:
         if not storage.located(self.path).is_dir():
             yield None, str(self.path)
             return
-        for folder, below, folders, files in storage.walk(self.path):
-            folders[:] = sorted(name for name in folders if not is_litter(name))
-            visible = sorted(name for name in files if not is_litter(name))
-            for name in sorted(visible, key=nested.is_archive):  # tables before archives, so that a search for one ends early
-                path = os.path.join(folder, name)  # noqa: PTH118  # there may be a million, and a Path takes five times as long
-                if nested.is_archive(name) and not _is_special(path):
-                    yield None, path
-                else:
-                    yield decoded(os.fsencode(f"{below}/{name}" if below else name)), path
+        with _faults_named(str(self.path)):
+            for folder, below, folders, files in storage.walk(self.path):
+                folders[:] = sorted(name for name in folders if not is_litter(name))
+                linked = [name for name in folders if _is_link(os.path.join(folder, name))]  # noqa: PTH118  # not visited, but told
+                yield from self._files(folder, below, linked + [name for name in files if not is_litter(name)])
+
+    def _files(self, folder: str, below: str, names: list[str]) -> Iterator[tuple[str | None, str]]:
+        for name in sorted(sorted(names), key=nested.is_archive):  # tables before archives, so that a search for one ends early
+            path = os.path.join(folder, name)  # noqa: PTH118  # there may be a million, and a Path takes five times as long
+            if nested.is_archive(name) and not _is_special(path):
+                yield None, path
+            else:
+                yield decoded(os.fsencode(f"{below}/{name}" if below else name)), path
 
     def _entries(self, path: str) -> Iterator[Entry]:
         """The entries of the archive file at `path`."""
@@ -120,7 +128,7 @@ class Archive:
             finally:
                 self._opened.discard(file)
 
-    def _walk(self, entries: Iterable[Entry], path: str, within: str = "", depth: int = 0) -> Iterator[_Located]:
+    def _walk(self, entries: Iterable[Entry], path: str, budget: Budget, within: str = "", depth: int = 0) -> Iterator[_Located]:
         """The plain files among `entries` and in archives among them."""
         for entry in entries:
             inner = _tidied(entry.name)
@@ -129,21 +137,40 @@ class Archive:
             name = within + inner
             fault = _name_fault(inner) or entry.fault or nested.foreign(inner)
             if fault:
-                self.skipped[_printable(name)] = fault
+                self._skip(_printable(name), fault)
             elif not nested.is_archive(inner):
                 yield _Located(name, entry, path)
             elif depth == DEPTH:
-                self.skipped[name] = f"archives lie inside one another more than {DEPTH} deep"
+                self._skip(name, f"archives lie inside one another more than {DEPTH} deep")
             else:
-                yield from self._inside(_Located(name, entry, path), depth + 1)
+                yield from self._inside(_Located(name, entry, path), budget, depth + 1)
 
-    def _inside(self, located: _Located, depth: int) -> Iterator[_Located]:
+    def _inside(self, located: _Located, budget: Budget, depth: int) -> Iterator[_Located]:
         try:
             with _faults_named(located.path, located.name):
-                entries = nested.entries(located.entry.open(), located.name)
-                yield from self._walk(entries, located.path, f"{located.name}/", depth)
+                stream = located.entry.open()._replace(budget=budget)
+                entries = _counted(nested.entries(stream, located.name), budget)
+                yield from self._walk(entries, located.path, budget, f"{located.name}/", depth)
         except Unsafe as error:
-            self.skipped[located.name] = str(error)
+            self._skip(located.name, str(error))
+
+    def _skip(self, name: str, reason: str) -> None:
+        """Note a member that is never read. Raises ArchiveError where their names would fill the memory."""
+        if name not in self.skipped:
+            self._held += sys.getsizeof(name) + _PLACE
+        if self._held > streams.SKIPPED_LIMIT:
+            raise ArchiveError(
+                f"{self.path} holds {len(self.skipped):,} members that are not read and more, such as {_short(name)}: {reason}; unpack it "
+                "by hand, and keep the pictures alone"
+            )
+        self.skipped[name] = reason
+
+
+def _counted(entries: Iterable[Entry], budget: Budget) -> Iterator[Entry]:
+    """The entries of an archive inside another, each of which costs it a part of the budget."""
+    for entry in entries:
+        budget.spend(ENTRY_COST)
+        yield entry
 
 
 class _Located(NamedTuple):
@@ -178,6 +205,10 @@ class _Loose:
 def _is_special(path: str) -> bool:
     """Whether it is a pipe or the like, which would block; a dangling link is not."""
     return not storage.is_remote(path) and Path(path).exists() and not Path(path).is_file()
+
+
+def _is_link(path: str) -> bool:
+    return not storage.is_remote(path) and os.path.islink(path)  # noqa: PTH114  # as _is_dead
 
 
 def _is_dead(path: str) -> bool:
@@ -238,9 +269,16 @@ def is_litter(name: str) -> bool:
 
 def _name_fault(name: str) -> str:
     """Why a member of this name is left out, or ""."""
+    if len(name) > streams.NAME_LIMIT:
+        return f"its name has {len(name):,} letters, more than the {streams.NAME_LIMIT:,} of a path"
     if _OUTWARD.match(name):
         return "its name leads out of the archive"
     return "its name holds control characters" if _CONTROL.search(name) else ""
+
+
+def _short(name: str) -> str:
+    """The name, or its beginning."""
+    return name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
 
 
 def _printable(name: str) -> str:

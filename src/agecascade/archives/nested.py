@@ -72,4 +72,4 @@ def _seekable(stream: Stream) -> Iterator[Stream]:
         size = 0
         for chunk in chunks(stream.file.read, stream.consumed, None, streams.SPOOL_LIMIT):
             size += copy.write(chunk)
-        yield on_disk(Place(copy, 0, size))
+        yield on_disk(Place(copy, 0, size), stream.budget)

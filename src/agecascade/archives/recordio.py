@@ -64,13 +64,13 @@ def entries(stream: Stream) -> Iterator[RecordEntry]:
 
 def _records(stream: Stream) -> Iterator[bytes]:
     read = stream.file.read
-    parts: list[bytes] = []
+    joined: bytearray | None = None  # the parts of a record so far
     while frame := read(FRAME.size):
         if len(frame) < FRAME.size:
             raise Damaged("it ends too early")
         magic, word = FRAME.unpack(frame)
         part, length = word >> LENGTH_BITS, word & _LENGTH
-        if magic != MAGIC or part > LAST or (part in (MIDDLE, LAST)) != bool(parts):
+        if magic != MAGIC or part > LAST or (part in (MIDDLE, LAST)) != (joined is not None):
             raise Damaged("no record where one should begin")
         content = read(length + -length % 4)
         if len(content) < length + -length % 4:
@@ -80,13 +80,17 @@ def _records(stream: Stream) -> Iterator[bytes]:
         if part == WHOLE:
             yield content
             continue
-        parts.append(content)
-        if sum(map(len, parts)) > streams.MEMBER_LIMIT:
+        if joined is None:
+            joined = bytearray()
+        else:
+            joined += MAGIC
+        joined += content
+        if len(joined) > streams.MEMBER_LIMIT:
             raise Damaged("a record is too long")
         if part == LAST:
-            yield MAGIC.join(parts)
-            parts = []
-    if parts:
+            yield bytes(joined)
+            joined = None
+    if joined is not None:
         raise Damaged("it ends too early")
 
 

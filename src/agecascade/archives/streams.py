@@ -16,7 +16,11 @@ MEMBER_LIMIT = 512 << 20  # bytes of one member
 RATIO, RATIO_FROM = 200, 16 << 20  # a member of more than 16 MiB is compressed to a 200th at most
 MEMORY_LIMIT = 256 << 20  # of an xz decoder: its default at the highest level takes 65 MiB
 SPOOL_MEMORY, SPOOL_LIMIT = 64 << 20, 8 << 30  # bytes of a nested zip file that is copied, in memory and in all
+NAME_LIMIT = 4096  # letters of a member's name, as of a path
+SKIPPED_LIMIT = 256 << 20  # bytes that the names of members that are not read take: about a million names
 DEPTH = 3  # archives inside the outer one
+INNER_FROM = 256 << 20  # bytes that all archives inside a file on disk may unpack to, or RATIO times its size if that is more
+ENTRY_COST = 512  # bytes that each of their entries counts as, besides
 CHUNK = 128 << 10  # bytes read at once
 AHEAD = 2 * CHUNK  # compressed bytes that decoders and buffers may read ahead
 
@@ -48,12 +52,28 @@ class Place(NamedTuple):
     size: int
 
 
+class Budget:
+    """What the archives inside one file on disk may unpack to in all: three levels of bombs make billions of members of 4 MB."""
+
+    def __init__(self, packed: Callable[[], int]) -> None:
+        self._packed = packed  # asked for where there is an archive inside
+        self._spent = self._limit = 0
+
+    def spend(self, size: int) -> None:
+        """Count so many bytes. Raises Locked beyond the limit."""
+        self._limit = self._limit or max(INNER_FROM, RATIO * self._packed())
+        self._spent += size
+        if self._spent > self._limit:
+            raise Locked(f"and the archives before it unpack to more than {self._limit:,} bytes, as those of a bomb do")
+
+
 class Stream(NamedTuple):
     """Bytes to read forward; `file` is seekable where it has a `place`."""
 
     file: io.BufferedReader
     place: Place | None = None
     consumed: Callable[[], int] | None = None  # compressed bytes read so far; None where nothing is compressed
+    budget: Budget | None = None  # of an archive inside another, for whatever it unpacks
 
 
 def buffered(raw: io.RawIOBase) -> io.BufferedReader:
@@ -61,9 +81,9 @@ def buffered(raw: io.RawIOBase) -> io.BufferedReader:
     return io.BufferedReader(raw, CHUNK)
 
 
-def on_disk(place: Place) -> Stream:
+def on_disk(place: Place, budget: Budget | None = None) -> Stream:
     """The stream of the bytes of a place."""
-    return Stream(buffered(_Part(place)), place)
+    return Stream(buffered(_Part(place)), place, None, budget)
 
 
 def unpacked(stream: Stream) -> Stream:
@@ -71,8 +91,8 @@ def unpacked(stream: Stream) -> Stream:
     start = stream.file.peek(6)
     for magic, decoder in _DECODERS.items():
         if start.startswith(magic):
-            raw = Unpacked(stream.file.read, decoder)
-            return Stream(buffered(raw), consumed=raw.consumed)
+            raw = Unpacked(stream.file.read, decoder, budget=stream.budget)
+            return Stream(buffered(raw), consumed=raw.consumed, budget=stream.budget)
     return stream
 
 
@@ -149,12 +169,14 @@ class Window(io.RawIOBase):
 class Unpacked(io.RawIOBase):
     """The decompressed content of a stream; with `several`, of all streams that follow one another, zeros being padding."""
 
-    def __init__(self, read: Callable[[int], bytes], decoder: Callable[[], Any], several: bool = True) -> None:
+    def __init__(
+        self, read: Callable[[int], bytes], decoder: Callable[[], Any], several: bool = True, budget: Budget | None = None
+    ) -> None:
         self._read = read
         self._new = decoder
         self._decoder = decoder()
         self._pending = b""
-        self._several = several
+        self._several, self._budget = several, budget
         self._taken = 0
 
     def readable(self) -> bool:
@@ -173,6 +195,8 @@ class Unpacked(io.RawIOBase):
             self._pending = getattr(self._decoder, "unconsumed_tail", b"")  # zlib's; the others keep it themselves
             if data:
                 buffer[: len(data)] = data
+                if self._budget:
+                    self._budget.spend(len(data))
                 return len(data)
             if ended and not self._decoder.eof:
                 raise Damaged("it ends too early")

@@ -35,6 +35,7 @@ _PADDING_LIMIT = 64 << 20  # bytes after the end; a tape's block is far smaller
 _FILES, _FOLDER, _SPARSE = (b"0", b"\0", b"7"), b"5", b"S"
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_FOR_ALL = b"L", b"K", (b"x", b"X"), b"g"
 _EXTENSIONS = (_LONG_NAME, _LONG_LINK, *_PAX, _PAX_FOR_ALL)
+_SPARSE_KEY = b"GNU.sparse"  # of pax: the file is stored in pieces
 _WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders, pipes, whatever size their header gives
 
 
@@ -72,9 +73,11 @@ class TarEntry:
         """The content as a stream, of any size."""
         place = self._tape.stream.place
         if place is not None:
-            return on_disk(Place(place.file, place.start + self._start, min(self._size, place.size - self._start)))
+            return on_disk(
+                Place(place.file, place.start + self._start, min(self._size, place.size - self._start)), self._tape.stream.budget
+            )
         self._tape.go(self._start)
-        return Stream(buffered(Window(self._tape.read, self._size)), consumed=self._tape.stream.consumed)
+        return Stream(buffered(Window(self._tape.read, self._size)), None, self._tape.stream.consumed, self._tape.stream.budget)
 
 
 def entries(packed: Stream) -> Iterator[TarEntry]:
@@ -162,7 +165,7 @@ def _extension(tape: _Tape, kind: bytes, size: int) -> dict[bytes, bytes]:
 
 
 def _pax(body: bytes) -> dict[bytes, bytes]:
-    """Records of the form `<length of the whole> <key>=<value>\\n`."""
+    """Records of the form `<length of the whole> <key>=<value>\\n`: those of path and size, and whether there is one of GNU.sparse."""
     records: dict[bytes, bytes] = {}
     at = 0
     while at < len(body) and body[at]:
@@ -171,7 +174,10 @@ def _pax(body: bytes) -> dict[bytes, bytes]:
         key, equals, value = body[at + len(digits) + 1 : end - 1].partition(b"=")
         if not equals or body[end - 1 : end] != b"\n":
             raise Damaged("bad extended header")
-        records[key] = value
+        if key.startswith(b"GNU.sparse"):
+            records[_SPARSE_KEY] = b""
+        elif key in (b"path", b"size"):  # others are dropped, for any number of headers may stand before one member
+            records[key] = value
         at = end
     return records
 
@@ -184,7 +190,7 @@ def _skip_map(tape: _Tape, block: bytes) -> None:
 
 
 def _fault(kind: bytes, extension: dict[bytes, bytes]) -> str:
-    if kind == _SPARSE or (extension and any(key.startswith(b"GNU.sparse") for key in extension)):
+    if kind == _SPARSE or _SPARSE_KEY in extension:
         return "it is a sparse file, stored in pieces"
     return "" if kind in _FILES else "it is a link or a device, no file"
 

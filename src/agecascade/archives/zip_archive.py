@@ -78,6 +78,8 @@ class ZipEntry:
         content = self._zip.file.read(min(record.packed, record.size) if record.method == _STORED else record.packed)
         if record.method != _STORED:
             content = _DECODERS[record.method]().decompress(content, record.size + 1)
+            if self._zip.budget:
+                self._zip.budget.spend(len(content))
         if len(content) != record.size or zlib.crc32(content) != record.checksum:
             raise Damaged(_UNLIKE)
         return content
@@ -87,15 +89,15 @@ class ZipEntry:
         self._check()
         record, place = self._record, self._zip.place
         assert place is not None  # zip files are always seekable, see nested.entries
-        part = on_disk(Place(place.file, place.start + self._start(), record.packed))
+        part = on_disk(Place(place.file, place.start + self._start(), record.packed), self._zip.budget)
         if record.method == _STORED:
             if record.packed != record.size:
                 raise Damaged(_UNLIKE)
             return part
         if reason := too_dense(record.size, record.packed):
             raise Unsafe(reason)
-        raw = Unpacked(part.file.read, _DECODERS[record.method], several=False)
-        return Stream(buffered(_Checked(raw, record.size, record.checksum)), consumed=raw.consumed)
+        raw = Unpacked(part.file.read, _DECODERS[record.method], several=False, budget=part.budget)
+        return Stream(buffered(_Checked(raw, record.size, record.checksum)), None, raw.consumed, part.budget)
 
     def _check(self) -> None:
         if self._record.flags & _ENCRYPTED:
@@ -135,11 +137,12 @@ class _Checked(io.RawIOBase):
 
 
 def entries(zipped: Stream) -> Iterator[ZipEntry]:
-    """The files and links in the directory's order. `zipped` must be seekable."""
+    """The files and links in the directory's order. `zipped` must be seekable. Raises Locked where they are longer than the zip file."""
     place = zipped.place
     assert place is not None
     start, size, shift = _directory(zipped.file, place.size)
     directory = on_disk(Place(place.file, place.start + start, size)).file
+    held = 0  # bytes of all members so far, if each has its own
     while head := directory.read(_ENTRY.size):
         magic, flags, method, checksum, packed, full, name_size, extra_size, comment_size, mode, header = _unpacked(_ENTRY, head)
         rest = directory.read(name_size + extra_size + comment_size)
@@ -148,6 +151,9 @@ def entries(zipped: Stream) -> Iterator[ZipEntry]:
         name, extra = rest[:name_size], rest[name_size : name_size + extra_size]
         if _IN_EXTRA in (packed, full, header):
             full, packed, header = _wide(_extras(extra).get(_WIDE, b""), full, packed, header)
+        held += _LOCAL.size + name_size + packed
+        if held > place.size:
+            raise Locked("has members that share their bytes, as those of a bomb do")
         text = _name(name, extra)
         if not text.endswith(("/", "\\")):
             kind = S_IFMT(mode >> 16)

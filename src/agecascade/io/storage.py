@@ -57,17 +57,21 @@ def opened(location: Location) -> BinaryIO:
 def walk(location: Location) -> Iterator[tuple[str, str, list[str], list[str]]]:
     """As os.walk, from the top: (folder, its posix path below `location`, names of folders, names of files).
 
-    The caller may sort and shorten the names of folders, which are visited next.
+    The caller may sort and shorten the names of folders, which are visited next. Raises OSError where a folder cannot be listed.
     """
     if not is_remote(location):
-        for folder, folders, files in os.walk(location):
+        for folder, folders, files in os.walk(location, onerror=_raise):
             below = os.path.relpath(folder, location)
             yield folder, "" if below == "." else Path(below).as_posix(), folders, files
         return
     top = _remote(location)
-    for folder, folders, files in top.fs.walk(top.path):  # UPath.walk asks the store about each file
+    for folder, folders, files in top.fs.walk(top.path, on_error="raise"):  # UPath.walk asks the store about each file
         below = folder.rstrip("/").removeprefix(top.path.rstrip("/")).strip("/")
         yield top.fs.unstrip_protocol(folder), below, folders, files
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def deliver(folder: Path, target: Location) -> bool:

@@ -119,7 +119,12 @@ def decoded(distribution: Tensor, grid: Tensor, decoding: str) -> Tensor:
         return grid[below.clamp_max(len(grid) - 1)]
     if decoding == "mode":
         return grid[distribution.argmax(dim=1)]
-    return distribution @ grid
+    return within(distribution @ grid, grid)
+
+
+def within(value: Tensor, grid: Tensor) -> Tensor:
+    """Values (B,) in label units, clamped to the grid's range (K,), which rounding of a sum can leave."""
+    return value.clamp(grid[0], grid[-1])
 
 
 def mean_step(grid: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from agecascade.methods.base import Method, MethodOptions
+from agecascade.methods.base import Method, MethodOptions, within
 from agecascade.methods.regression import SmoothL1Options
 
 
@@ -45,4 +45,4 @@ class DeltaAge(Method):
 
     def predict(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Value (B,) of outputs (B, n), clamped to the grid's range, and distribution (B, K); n is below K where ages are sampled."""
-        return outputs.mean(1).clamp(self.grid[0], self.grid[-1]), spread_over(outputs, self.grid)
+        return within(outputs.mean(1), self.grid), spread_over(outputs, self.grid)

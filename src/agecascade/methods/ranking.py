@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from agecascade.labels import ranking_targets
-from agecascade.methods.base import DECODINGS, Method, decoded
+from agecascade.methods.base import DECODINGS, Method, decoded, within
 
 
 def soft_ranking_targets(label: Tensor, grid: Tensor, smoothing: float) -> Tensor:
@@ -58,7 +58,7 @@ class Cumulative(Method):
         above = self.above(outputs)  # (B, K-1)
         distribution = differenced(above)
         if self.options.decoding == "expectation":  # equal to the distribution's where no mass was cut
-            return self.grid[0] + above @ self.grid.diff(), distribution
+            return within(self.grid[0] + above @ self.grid.diff(), self.grid), distribution
         if self.options.decoding == "count":
             return self.grid[(above > 0.5).sum(dim=1)], distribution
         return decoded(distribution, self.grid, self.options.decoding), distribution

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from agecascade.methods.base import Method, MethodOptions
+from agecascade.methods.base import Method, MethodOptions, within
 
 
 class Regression(Method):
@@ -46,7 +46,7 @@ class MetricRegression(Regression):
 
     def predict(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Value (B,) in label units of outputs (B, 1)."""
-        return self.middle + self.reach * torch.tanh(outputs[:, 0]), None
+        return within(self.middle + self.reach * torch.tanh(outputs[:, 0]), self.grid), None
 
 
 class MetricRegressionL1(MetricRegression):
@@ -80,4 +80,4 @@ class SmoothL1(Regression):
 
     def predict(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Value (B,) in label units of outputs (B, 1), clamped to the grid's range, which holds every label."""
-        return (self.middle + outputs[:, 0]).clamp(self.grid[0], self.grid[-1]), None
+        return within(self.middle + outputs[:, 0], self.grid), None

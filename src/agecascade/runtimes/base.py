@@ -67,6 +67,7 @@ class FoldModel(ABC):
     ) -> NDArray[np.float64]:
         """As `predict`, of a value (N,) and a distribution (N, K): this fold's own, or those of all folds together."""
         card = self.card
+        value = np.clip(value, card.grid[0], card.grid[-1])  # sums of single precision end a rounding beyond
         unknown = np.full_like(value, np.nan)
         ends = (unknown, unknown) if card.interval is None else card.interval.bounds(value, distribution, np.array(card.grid))
         if threshold is None:
@@ -95,6 +96,8 @@ class ExportedModel(FoldModel):
         if not outputs:
             return np.empty(0), None
         value, *distribution = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
+        if not all(np.isfinite(numbers).all() for numbers in (value, *distribution)):  # of NaN, a mode is an age like any other
+            raise ModelError("the exported model's outputs are not finite; export it again in another precision (`agecascade export`)")
         return value.astype(np.float64), distribution[0] if distribution else None
 
 

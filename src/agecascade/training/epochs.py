@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -128,6 +128,17 @@ def loss_error(loss: float, epoch: int, batch: int, batches: int, sample_id: np.
     return LossError(
         f"the loss is {loss} in epoch {epoch}, batch {batch} of {batches}, {where}; lower learning_rate, or look at these labels{suffix}"
     )
+
+
+def unvalidated(weights: Iterable[tuple[str, Tensor]], epoch: int, suffix: str) -> Record:
+    """The record of a validation without pictures: NaN. epoch: counted from 1.
+
+    Raises LossError where a weight is not finite, for no loss is computed behind the last step.
+    """
+    for name, weight in weights:
+        if not torch.isfinite(weight).all():
+            raise LossError(f"{name} holds numbers that are not finite after epoch {epoch}; lower learning_rate{suffix}")
+    return {"validation_loss": math.nan, "validation_error": math.nan}
 
 
 def require_pictures(history: History, processes: int = 1) -> None:

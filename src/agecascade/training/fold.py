@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from agecascade import model_folder
 from agecascade.augmentation import Augmenter
+from agecascade.errors import LossError
 from agecascade.inference import predict_values
 from agecascade.io.files import write_table
 from agecascade.loading import Faces
@@ -68,9 +69,12 @@ def train_fold(
         if checkpoint:
             checkpoint.run = run.run_id
         epochs = train(network, method, training, validation, job.recipe, augmenter, seed=job.random_seed, **options)  # type: ignore[arg-type]
-        for record in epochs:
-            run.epoch(record)
-            history.append({name: value for name, value in record.items() if name != SPEED})
+        try:
+            for record in epochs:
+                run.epoch(record)
+                history.append({name: value for name, value in record.items() if name != SPEED})
+        except LossError as error:
+            raise LossError(f"{title}: {error}") from None
         if folder is None:
             return
         if job.row.method != IDENTITY:

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from agecascade.inference import batched_features
+from agecascade.inference import batched_features, finite
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces
 from agecascade.methods.base import Method
@@ -173,8 +173,8 @@ class HeadTrainings:
         """As `predict_values`, from features: value (n,) float64 in label units and distribution (n, K) float32, or None."""
         mirrored = [features.mirrored[rows]] if flip and len(rows) else []  # an array without rows where no picture is needed mirrored
         views = [features.plain[rows], *mirrored]
-        value, distribution = method.averaged([method.predict(head(torch.from_numpy(view).to(self.device))) for view in views])
-        return value.double().cpu().numpy(), None if distribution is None else distribution.cpu().numpy()
+        value, distribution = method.averaged([method.predict(finite(head(torch.from_numpy(view).to(self.device)))) for view in views])
+        return finite(value).double().cpu().numpy(), None if distribution is None else distribution.cpu().numpy()
 
     def _rows(self, job: Job) -> dict[str, np.ndarray]:
         """The faces of each role of a job's fold, ascending indices (n,)."""

@@ -26,6 +26,7 @@ from agecascade.training.epochs import (
     run_epochs,
     single_terms,
     smoothed,
+    unvalidated,
 )
 from agecascade.training.optimisers import LearningRate, clip_each, create_optimiser
 from agecascade.training.progress import Progress
@@ -211,10 +212,11 @@ class _Cohort:
     def validate(self, index: int) -> Record:
         """As `loop.evaluate`, of one fold."""
         fold = self.folds[index]
-        if not len(fold.validation):
-            return {"validation_loss": math.nan, "validation_error": math.nan}
-        rows = torch.from_numpy(fold.validation).to(self.device)
         state = {name: value[index] for name, value in self._result.items()}
+        if not len(fold.validation):
+            epoch = len(fold.records) + 1
+            return unvalidated(state.items(), epoch, self.error_suffix(index, epoch))
+        rows = torch.from_numpy(fold.validation).to(self.device)
         outputs = full_precision(functional_call(self.head, state, (self.samples.features[rows],)))
         label, sigma = self.samples.label[rows], self.samples.sigma[rows]
         loss, error = self.method.loss(outputs, label, sigma), self.method.error(outputs, label).mean()

@@ -18,7 +18,7 @@ from agecascade.models.base import Network
 from agecascade.params import Recipe
 from agecascade.training import optimisers
 from agecascade.training.checkpoint import Checkpoint
-from agecascade.training.epochs import History, Record, batches_of, full_precision, loss_error, require_pictures, run_epochs
+from agecascade.training.epochs import History, Record, batches_of, full_precision, loss_error, require_pictures, run_epochs, unvalidated
 from agecascade.training.learner import Learner, autocast
 from agecascade.training.memory import explain_shortage, keep_freed_memory, reserved_memory
 from agecascade.training.optimisers import LearningRate
@@ -140,17 +140,20 @@ class NetworkTraining:
             raise loss_error(loss[batch - first].item(), epoch, batch + 1, len(parts), ids, suffix=self.error_suffix(0, epoch))
 
     def validate(self, index: int) -> Record:
-        """As `evaluate`, of the network that is kept."""
-        learner = self.learner
+        """As `evaluate`, of the network that is kept. Raises LossError where there is nothing to validate and a weight is not finite."""
+        learner, epoch = self.learner, len(self.history.records) + 1
         learner.processes.align(learner.result)
+        if not len(self.validation):
+            return unvalidated(learner.result.named_parameters(), epoch, self.error_suffix(index, epoch))
         return evaluate(learner.result, self.method, self.validation, self.augmenter, learner.precision, learner.processes)
 
     def keep(self, index: int) -> None:
         self.learner.keep()
 
     def error_suffix(self, index: int, epoch: int) -> str:
-        """Where the state before `epoch` is."""
-        return f"; the state after epoch {epoch - 1} is in {self.checkpoint.path}" if self.checkpoint and epoch > 1 else ""
+        """What else helps, and where the state before `epoch` is."""
+        remedy = ", or take precision: fp32" if self.learner.precision == "bf16" else ""
+        return remedy + (f"; the state after epoch {epoch - 1} is in {self.checkpoint.path}" if self.checkpoint and epoch > 1 else "")
 
     def end_epoch(self) -> None:
         """Save the checkpoint."""
