@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agecascade.training.memory import keep_freed_memory
+from agecascade.io.compute import keep_freed_memory
 from training import BATCH, SIZE, has_bf16, matrix_rate
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,9 @@ from agecascade.methods.base import Method
 from agecascade.models.base import Network
 from agecascade.params import Normalisation
 
+MOST = 256  # pictures of a batch
+PIXELS = 1 << 20  # of a batch on a processor
+
 
 def predict_values(
     network: Network,
@@ -23,7 +27,7 @@ def predict_values(
     image_size: int,
     normalisation: Normalisation,
     flip: bool = True,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Value (N,) float64 in label units and distribution (N, K) float32, or None, of pictures (N, S, S, 3) uint8 RGB.
 
@@ -49,16 +53,19 @@ def finite(outputs: Tensor) -> Tensor:
 
 
 def batched_features(
-    network: Network, images: Images, image_size: int, normalisation: Normalisation, mirror: bool = False, batch_size: int = 256
+    network: Network, images: Images, image_size: int, normalisation: Normalisation, mirror: bool = False, batch_size: int | None = None
 ) -> Iterator[np.ndarray]:
     """The head's input (b, ...) float32 of one batch after the other, of each picture or of its mirror image."""
     for batch in batches(network, images, image_size, normalisation, batch_size):
         yield network.features(batch.flip(3) if mirror else batch).float().cpu().numpy()
 
 
-def batches(network: Network, images: Images, image_size: int, normalisation: Normalisation, batch_size: int) -> Iterator[Tensor]:
+def batches(
+    network: Network, images: Images, image_size: int, normalisation: Normalisation, batch_size: int | None = None
+) -> Iterator[Tensor]:
     """Normalised batches (B, 3, H, W) on the network's device, in evaluation mode without gradients."""
     device = next(network.parameters()).device
+    batch_size = batch_size or pictures_at_once(image_size, device)
     was_training = network.training
     network.eval()
     try:
@@ -67,6 +74,11 @@ def batches(network: Network, images: Images, image_size: int, normalisation: No
                 yield plain(_sized(images[start : start + batch_size], image_size), normalisation, device)
     finally:
         network.train(was_training)
+
+
+def pictures_at_once(image_size: int, device: torch.device) -> int:
+    """Pictures of a batch, a power of two: MOST, but on a processor fewer of more than 64 pixels, whose maps would fill gigabytes."""
+    return MOST if device.type != "cpu" else min(MOST, 1 << max(0, int(math.log2(PIXELS / image_size**2))))
 
 
 def _sized(batch: np.ndarray | Tensor, size: int) -> np.ndarray | Tensor:

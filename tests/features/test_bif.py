@@ -82,7 +82,7 @@ def test_batches_do_not_change_them(monkeypatch: pytest.MonkeyPatch):
     pictures = noise_batch(7, 64)
     whole = np.concatenate(list(bif_features(pictures)))
     monkeypatch.setattr(bif, "CHUNK", 3)
-    monkeypatch.setattr("agecascade.features.bif.BATCH", 4)
+    monkeypatch.setattr("agecascade.features.bif.MOST", 4)
     parts = list(bif_features(pictures))
     assert [len(part) for part in parts] == [4, 3]
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-5, atol=1e-6)

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from agecascade import models
+from agecascade import inference, models
 from agecascade.errors import TrainingError
 from agecascade.models.base import Network
 from agecascade.training import memory
@@ -159,9 +159,9 @@ def test_this_machine_tells_what_is_free() -> None:
 
 PAGES = """
 import resource, torch
-from agecascade.training import memory
+from agecascade.io import compute
 if {kept}:
-    memory.keep_freed_memory()
+    compute.keep_freed_memory()
 
 def step():
     tensors = [torch.ones(1 << 20) for _ in range(16)]  # 4 MiB each
@@ -172,7 +172,7 @@ for _ in range(5):
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 step()
 if {returned}:
-    memory.return_memory()
+    compute.return_memory()
     step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -187,3 +187,11 @@ def test_freed_memory_is_kept_for_the_next_step_and_returned_when_asked() -> Non
     pages = (16 << 22) // mmap.PAGESIZE
     assert faults(kept=True, returned=False) < pages / 8
     assert faults(kept=True, returned=True) > pages / 2
+
+
+@pytest.mark.parametrize(("size", "pictures"), [(32, 256), (64, 256), (96, 64), (128, 64), (150, 32), (224, 16), (1024, 1), (2000, 1)])
+def test_a_batch_that_is_only_looked_at_holds_fewer_large_pictures(size: int, pictures: int) -> None:
+    """At 224 pixels, 256 of them took gigabytes. A whole number of batches is a part of `features`."""
+    assert inference.pictures_at_once(size, torch.device("cpu")) == pictures
+    assert inference.MOST % pictures == 0
+    assert inference.pictures_at_once(size, torch.device("cuda")) == inference.MOST

@@ -20,7 +20,7 @@ from agecascade.explain import KINDS, comparison_ages, draw_study, grad_cam, lac
 from agecascade.explain.explained import Array, Explained, concatenated, figures, joined
 from agecascade.explain.occlusion import occlude
 from agecascade.inference import predict_values
-from agecascade.io.compute import ordered
+from agecascade.io.compute import keep_freed_memory, ordered
 from agecascade.loading import Images
 from agecascade.loading.faces import Faces
 from agecascade.loading.pictures import take
@@ -92,6 +92,7 @@ class _TestedPart:
 
 def _explained(settings: Explain, shared: SharedFaces, part: _TestedPart) -> Explained:
     """What is asked for of a part, here or on a worker."""
+    keep_freed_memory()
     faces, rows = shared.load(), part.rows
     model = torch_runtime.load(part.model.found())
     before = torch_runtime.load(part.before.found()) if part.before else None

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agecascade.features.layers import BATCH, scale_features
+from agecascade.features.layers import scale_features
+from agecascade.inference import MOST
 from agecascade.loading import Images
 
 # (side, sigma, lambda) in pixels of the two scales of each band, and the side of the square that a maximum is taken over
@@ -161,6 +162,6 @@ def bif_features(
     """Bio-inspired features (b, SIZE) of one batch of pictures (N, S, S, 3) uint8 after the other; pooling: max or std."""
     extract = Bif(pooling).to(device)
     with torch.inference_mode():
-        for start in range(0, len(images), BATCH):
-            pictures = torch.as_tensor(prepare(images[start : start + BATCH]), device=device)
+        for start in range(0, len(images), MOST):
+            pictures = torch.as_tensor(prepare(images[start : start + MOST]), device=device)
             yield scale_features(extract(pictures), normalise).cpu().numpy()

@@ -16,8 +16,9 @@ from tqdm import tqdm
 from agecascade import model_folder
 from agecascade.errors import ParamsError
 from agecascade.features.bif import HEIGHT, bif_features
-from agecascade.features.layers import BATCH, network_features, several_folds_error
-from agecascade.io.compute import ordered
+from agecascade.features.layers import network_features, several_folds_error
+from agecascade.inference import MOST
+from agecascade.io.compute import keep_freed_memory, ordered
 from agecascade.loading.faces import Faces
 from agecascade.loading.pictures import Images, take
 from agecascade.loading.shared import SharedFaces
@@ -25,7 +26,7 @@ from agecascade.model_card import ModelCard
 from agecascade.models.base import Network
 from agecascade.params import FeaturesSettings, Params
 
-PART = 4 * BATCH  # pictures of one call: whole batches, so that they are the same wherever they are computed
+PART = 4 * MOST  # pictures of one call: whole batches, so that they are the same wherever they are computed
 
 Batches = list[NDArray[np.float32]]
 
@@ -66,6 +67,7 @@ class _Extraction:
     model: model_folder.SharedModel | None
 
     def __call__(self, start: int) -> Batches:
+        keep_freed_memory()
         faces, settings = self.faces.load(), self.settings
         images = take(faces.images, np.arange(start, min(start + PART, len(faces))))
         device = "cuda" if torch.cuda.is_available() else "cpu"

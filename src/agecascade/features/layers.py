@@ -23,7 +23,6 @@ REDUCED: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda maps: maps.amax((2, 3)),
     "flatten": lambda maps: maps.flatten(1),  # (B, C * h * w)
 }
-BATCH = 256  # pictures
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -103,7 +102,7 @@ def network_features(
     device = next(network.parameters()).device
     precision = torch.float16 if device.type == "cuda" else torch.bfloat16
     with torch.autocast(device.type, dtype=precision, enabled=half):
-        for batch in batches(network, images, image_size, normalisation, BATCH):
+        for batch in batches(network, images, image_size, normalisation):
             yield scale_features(mirror_mean(at_layer, reduced, batch).float(), normalise).cpu().numpy()
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from agecascade.io.compute import not_shared, ordered
+from agecascade.io.compute import keep_freed_memory, not_shared, ordered
 from agecascade.io.files import copied, write_table
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces
@@ -35,7 +35,6 @@ from agecascade.training.frozen import HeadTrainings
 from agecascade.training.intervals import TESTED, VALIDATED, conclude, with_intervals
 from agecascade.training.jobs import Job, begun_heads, jobs_of, pictures_to_learn
 from agecascade.training.learner import slow_precision
-from agecascade.training.memory import keep_freed_memory
 from agecascade.training.model_cards import NAME as README
 from agecascade.training.model_cards import model_card
 from agecascade.training.on_workers import Recorder, Sent, StepFiles, log_finished

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from agecascade.augmentation import Augmenter
+from agecascade.io.compute import keep_freed_memory
 from agecascade.loading import order, portion
 from agecascade.methods.base import Method
 from agecascade.models.base import Network
@@ -20,7 +21,7 @@ from agecascade.training import optimisers
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.epochs import History, Record, batches_of, full_precision, loss_error, require_pictures, run_epochs, unvalidated
 from agecascade.training.learner import Learner, autocast
-from agecascade.training.memory import explain_shortage, keep_freed_memory, reserved_memory
+from agecascade.training.memory import explain_shortage, reserved_memory
 from agecascade.training.optimisers import LearningRate
 from agecascade.training.parallel import Processes
 from agecascade.training.progress import Progress

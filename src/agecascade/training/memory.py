@@ -1,13 +1,10 @@
-"""Memory of trainings: the check before the first step, for a process that runs out of it is killed; freed memory is kept."""
+"""Memory of trainings: the check before the first step, for a process that runs out of it is killed."""
 
 from __future__ import annotations
 
-import ctypes
 import itertools
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from threading import Lock
 
@@ -22,28 +19,8 @@ from agecascade.models.fused import chains, learning
 GIB = 2**30
 _SHORTAGE = ("can't allocate memory", "not enough memory: you tried to allocate")  # torch's messages on CPUs: Linux, Windows
 
-# glibc's malloc.h: memory at the heap's end that is given back, blocks outside the heap, heaps of threads
-_MALLOPT = {"M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_MMAP_MAX": (-4, 0), "M_ARENA_MAX": (-8, 1)}
-
 _lock = Lock()
 _reserved: list[int] = []  # bytes that each running training needs at least
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Let this process keep the memory of freed tensors for the next ones, where the C library is glibc; elsewhere nothing changes.
-
-    By default glibc gives large blocks back to the system, which clears every page of the next ones anew: thousands of page faults a step.
-    All threads share one heap, for the heaps of threads are given back too. Call it before threads start.
-    """
-    if (library := _glibc()) is not None:
-        for option, value in _MALLOPT.values():
-            library.mallopt(option, value)
-
-
-@cache
-def _glibc() -> ctypes.CDLL | None:
-    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 @contextmanager

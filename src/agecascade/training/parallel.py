@@ -12,9 +12,9 @@ from joblib import Parallel, delayed
 from torch import Tensor, nn
 
 from agecascade.errors import TrainingError
+from agecascade.io.compute import keep_freed_memory
 from agecascade.params import Compute, Row
 from agecascade.training.jobs import Job
-from agecascade.training.memory import keep_freed_memory
 from agecascade.training.optimisers import draws
 
 if TYPE_CHECKING:
