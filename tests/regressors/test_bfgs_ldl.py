@@ -140,12 +140,11 @@ def test_a_minimum_is_converged_and_an_end_before_it_is_not(monkeypatch: pytest.
         model = BfgsLdl().fit(feature, label)
         assert (model.n_iter_ < model.max_iter, model.converged_) == (True, False)
 
-    def uphill(*args: object) -> tuple[float, np.ndarray]:
-        loss, gradient = divergence(*args)
-        return loss, -gradient
+    def without_a_step(*args: object, **settings: object) -> object:
+        return scipy.optimize.OptimizeResult(minimise(*args, **settings), success=False, status=2, message="ABNORMAL: ")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bfgs_ldl, "divergence", uphill)  # no step descends, so that the line search fails
+        patch.setattr(scipy.optimize, "minimize", without_a_step)  # as where a line search fails, which rounding decides
         model = BfgsLdl().fit(feature, label)
         assert (model.n_iter_ < model.max_iter, model.converged_) == (True, False)
 

@@ -252,7 +252,7 @@ def test_unknown_reader_is_named_with_the_nearest(tmp_path):
 def test_interrupted_writing_leaves_the_earlier_archive(tmp_path, monkeypatch):
     before = written(tmp_path, "agedb", DrawSettings(pictures=3, subjects=1))
 
-    def broken(*_):
+    def broken(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("agecascade.synthetic.render", broken)
