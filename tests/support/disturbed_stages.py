@@ -410,7 +410,6 @@ def disturbed(study: Study, kind: str, times: int) -> dict[str, dict[str, Any]]:
     """Disturb stages in turn; {stage: {times, happened, equal, faults}}."""
     stages_of_kind = WITH_PROCESSES if kind == "worker_killed" else TRACKED if kind.startswith(("store", "server")) else None
     chosen = [item for item in study.items if stages_of_kind is None or item.stage in stages_of_kind]
-    study.chance.shuffle(chosen)
     counts: dict[str, dict[str, Any]] = {}
     for number in range(times):
         item = chosen[number % len(chosen)]
