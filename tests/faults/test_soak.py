@@ -7,10 +7,7 @@ A few draws in a short form; AGECASCADE_WHOLE=1 draws fifty.
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -18,8 +15,7 @@ from typing import Any
 import pytest
 
 import drawn_studies
-from places import ROOT
-from project import WHOLE, repeated
+from project import WHOLE, repeated, result_of
 
 TIMES = repeated(2, whole=50)
 GROWTH = 3.0  # MiB that a study may add to the memory, in the second half of the draws: libraries are loaded at their first use
@@ -31,18 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 @pytest.fixture(scope="module")
 def soaked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What tests/support/soak.py found."""
-    outer = {"DVC_ROOT", "MLFLOW_TRACKING_URI", "AGECASCADE_MIRROR", "DVC_EXP_NAME"}
-    environment = {key: value for key, value in os.environ.items() if key not in outer}
-    support = ROOT / "tests" / "support"
-    ended = subprocess.run(
-        [sys.executable, str(support / "soak.py"), str(tmp_path_factory.mktemp("study")), str(TIMES), "0"],
-        env={**environment, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{support}", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr[-4000:] + ended.stdout[-4000:]
-    return json.loads(ended.stdout.splitlines()[-1])
+    return result_of("soak.py", str(tmp_path_factory.mktemp("study")), str(TIMES), "0")
 
 
 def test_valid_studies_finish_and_invalid_ones_stop_in_check_with_one_line(soaked: dict[str, Any]) -> None:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
-from places import ROOT, sample_params
-from project import repeated
+from places import sample_params
+from project import repeated, result_of
 from repository import shrunk
 
 STAGES = 34  # items of the small study
@@ -52,18 +50,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def program(folder: Path, *arguments: str) -> dict[str, Any]:
     """What tests/support/disturbed_stages.py finds."""
-    outer = {"DVC_ROOT", "MLFLOW_TRACKING_URI", "AGECASCADE_MIRROR", "DVC_EXP_NAME"}
-    environment = {key: value for key, value in os.environ.items() if key not in outer}
-    support = ROOT / "tests" / "support"
-    ended = subprocess.run(
-        [sys.executable, str(support / "disturbed_stages.py"), str(folder), *arguments],
-        env={**environment, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{support}", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr[-4000:] + ended.stdout[-4000:]
-    return json.loads(ended.stdout.splitlines()[-1])
+    return result_of("disturbed_stages.py", str(folder), *arguments)
 
 
 @pytest.mark.parametrize("kind", [kind for kind, times in TIMES.items() if times])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from agecascade.training.initial_weights import initialise
 from places import ROOT, sample_params
 
 STEP = "target_from_scratch"
+OUTER = {"DVC_ROOT", "MLFLOW_TRACKING_URI", "AGECASCADE_MIRROR", "DVC_EXP_NAME"}  # variables of whoever runs the tests
 WHOLE = bool(os.environ.get("AGECASCADE_WHOLE"))  # CONTRIBUTING.md: the slow tests in full
 
 
@@ -63,6 +65,22 @@ def prepare(folder: Path, pictures: int = 96, **changes: Any) -> None:
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=SPLITS), splits / "sample_fgnet.parquet")
     initialise(params.load(folder / "params.yaml"), folder / "models" / "scratch")
+
+
+def result_of(script: str, *arguments: str) -> dict[str, Any]:
+    """The JSON object that a script of tests/support prints last, run in a process of its own, without the variables of OUTER."""
+    support = ROOT / "tests" / "support"
+    inherited = {key: value for key, value in os.environ.items() if key not in OUTER}
+    ended = subprocess.run(
+        [sys.executable, str(support / script), *arguments],
+        env={**inherited, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{support}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:] + ended.stdout[-4000:]
+    content: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return content
 
 
 def start(folder: Path, *launcher: str, **environment: str) -> subprocess.Popen[str]:
