@@ -166,7 +166,9 @@ class Watch:
                 processes = [process for root in roots for process in (root, *root.children(recursive=True))]
                 pids = [process.pid for process in processes]
                 now = time.perf_counter()
-                self.used.append(Used(now - self.start, sum(map(_processor_seconds, processes))))
+                # what has ended is counted by those who waited for it, or no more: the seconds never fall
+                before = self.used[-1].processor if self.used else 0.0
+                self.used.append(Used(now - self.start, max(before, sum(map(_processor_seconds, processes)))))
                 if now - last >= READ and sum(map(_resident_mib, pids)) > self.peak:
                     read, last = sum(map(_proportional_mib, pids)), now
                     if read > self.peak:
