@@ -15,7 +15,7 @@ from pathlib import Path
 from environment import written_processor
 
 from agecascade.results.kept import vector_instructions
-from agecascade.tracking_store import flat
+from agecascade.tracking.names import flat
 
 METRICS = "metrics/mae.json"
 

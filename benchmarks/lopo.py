@@ -75,7 +75,7 @@ class Task:
 
     def step(self, folds: str) -> float:
         """Seconds of one step over these folds; what it wrote is removed."""
-        from agecascade.tracking import Tracker
+        from agecascade.tracking.tracker import Tracker
         from agecascade.training.cascade import train_step
 
         with tempfile.TemporaryDirectory(dir=self.folder) as outputs:

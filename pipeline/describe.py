@@ -6,8 +6,8 @@ from pathlib import Path
 
 from agecascade import params
 from agecascade.dataset_report.describe import describe
-from agecascade.tracking import log_run
-from agecascade.tracking_store import withheld
+from agecascade.tracking.store import withheld
+from agecascade.tracking.tracker import log_run
 from common import run
 
 TABLES, PLOTS = Path("metrics/datasets"), Path("plots/data")

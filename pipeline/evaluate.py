@@ -9,7 +9,7 @@ from agecascade.evaluation.evaluate import evaluate
 from agecascade.evaluation.results import headline_step
 from agecascade.evaluation.rows import EvaluatedRow
 from agecascade.evaluation.tracked import committed_params, log_evaluation
-from agecascade.tracking import Run
+from agecascade.tracking.tracker import Run
 from common import run
 
 METRICS, PLOTS = Path("metrics"), Path("plots/results")

@@ -11,8 +11,9 @@ from agecascade.evaluation.results import headline_step
 from agecascade.evaluation.tracked import attach, runs_page
 from agecascade.report.cards import write_cards
 from agecascade.report.page import write_report
-from agecascade.tracking import Run, Tracker
-from agecascade.tracking_store import first_line, warn
+from agecascade.tracking.answers import first_line
+from agecascade.tracking.store import warn
+from agecascade.tracking.tracker import Run, Tracker
 from common import run
 
 METRICS, PLOTS, MODELS = Path("metrics"), Path("plots"), Path("models")

@@ -11,7 +11,7 @@ from agecascade.io.files import write_csv, written_beside
 from agecascade.io.places import work_folder
 from agecascade.loading.faces import load_cached_faces
 from agecascade.plots.search import search_table
-from agecascade.tracking import log_run
+from agecascade.tracking.tracker import log_run
 from agecascade.training.on_workers import StepFiles
 from agecascade.training.search import search
 from common import run

@@ -12,7 +12,7 @@ import pytest
 from agecascade import params
 from agecascade.evaluation.tracked import log_evaluation
 from agecascade.report.page import write_report
-from agecascade.tracking_store import runs_address, tracking_uri
+from agecascade.tracking.store import runs_address, tracking_uri
 from browser import launched, mlflow_pages
 from finished import write_finished
 from places import ROOT, sample_params

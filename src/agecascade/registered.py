@@ -10,7 +10,8 @@ from pathlib import Path
 from agecascade.errors import ModelError
 from agecascade.extras import not_installed
 from agecascade.io.files import temporary_folder
-from agecascade.tracking_store import first_line, store_exists, tracking_uri, without_password
+from agecascade.tracking.answers import first_line
+from agecascade.tracking.store import store_exists, tracking_uri, without_password
 
 KEY = "model"  # of the model folder among the artifacts of a logged model, as `report.registry` writes it
 

@@ -18,7 +18,7 @@ from agecascade.evaluation.runs import Evaluation
 from agecascade.evaluation.tables import to_markdown
 from agecascade.io.yaml_text import load_yaml
 from agecascade.params import Augment, check
-from agecascade.tracking_store import flat
+from agecascade.tracking.names import flat
 from places import ROOT
 
 TABLE = PaperTable.model_validate(

@@ -9,8 +9,9 @@ import pytest
 
 from agecascade import params
 from agecascade.evaluation.tracked import attach, changed_params, evaluation_runs, log_evaluation, logged_params, run_name, runs_page
-from agecascade.tracking import Tracker
-from agecascade.tracking_store import data_inputs, flat
+from agecascade.tracking.names import flat
+from agecascade.tracking.store import data_inputs
+from agecascade.tracking.tracker import Tracker
 from finished import MAIN, figures, write_finished
 from places import sample_params
 

@@ -31,7 +31,7 @@ TIMES = {  # of each kind
     "store_gone": repeated(6, whole=100),
     "store_locked": repeated(3, whole=40),
     "worker_killed": repeated(3, whole=100),
-    "server": repeated(0, whole=400),  # minutes for each that is slow; tests/test_tracking_server.py has all of them in short
+    "server": repeated(0, whole=400),  # minutes for each that is slow; tests/tracking/test_server.py has all of them in short
 }
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]

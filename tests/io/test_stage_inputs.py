@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
-from agecascade.io.stage_inputs import fault_of, faulty_input, inputs_of
+from agecascade.io.stage_inputs import fault_of, faulty_input, inputs_of, made_in
+from agecascade.study import load_safe
 from places import ROOT
 
 
@@ -68,3 +69,19 @@ def test_what_is_missing_is_named(root: Path) -> None:
     assert fault_of(root / "absent") == "is missing"
     (root / "data" / "aligned" / "sample_fgnet" / "part-0.parquet").unlink()
     assert faulty_input("finetune", "target", root) == "data/aligned/sample_fgnet is empty; `dvc repro finetune@target` makes it first"
+
+
+def test_what_a_folder_lacks_is_named(root: Path) -> None:
+    """regress reads the folder of all splits: one that vanished is not among what the folder holds."""
+    for path in ("data/features/agedb.parquet", "data/splits/sample_agedb.parquet"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"a": [1]}), root / path)
+    made = list(made_in("data/splits", root))
+    assert "data/splits/sample_fgnet.parquet" in made
+    assert "data/splits/sample_fgnet.excluded.parquet" in made
+    for path in made:
+        pq.write_table(pa.table({"a": [1]}), root / path)
+    item = next(iter(load_safe((root / "params.yaml").read_text())["regressors"]))
+    assert faulty_input("regress", item, root) is None
+    (root / "data" / "splits" / "sample_fgnet.parquet").unlink()
+    assert faulty_input("regress", item, root) == "data/splits/sample_fgnet.parquet is missing; `dvc repro` makes it again"

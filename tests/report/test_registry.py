@@ -17,7 +17,7 @@ from agecascade.errors import ModelError
 from agecascade.estimator import Estimator
 from agecascade.imaging import encode_image
 from agecascade.report.registry import OUTPUTS, log_model
-from agecascade.tracking import Tracker
+from agecascade.tracking.tracker import Tracker
 from model_folders import SIZE, write_model
 
 DRAWN = [{"step": "target", "dataset": "target", "pictures": 320, "drawn": True}]

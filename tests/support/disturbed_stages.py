@@ -32,8 +32,8 @@ from typing import Any
 import psutil
 from ruamel.yaml import YAML
 
-from agecascade import tracking
 from agecascade.io.stage_inputs import filled_in, inputs_of
+from agecascade.tracking import answers
 from one_process import stages
 from places import ROOT
 from stores import FAULTY, serving
@@ -320,7 +320,7 @@ def at_a_server(behaviour: str, study: Study, item: Item) -> Verdict:
 
     def first() -> None:
         os.environ["MLFLOW_TRACKING_URI"] = address
-        tracking.SLOW, tracking.PATIENCE = 1.0, 6.0
+        answers.SLOW, answers.PATIENCE = 1.0, 6.0
 
     address = study.address(behaviour, study.chance.randrange(1000))
     beginning = time.monotonic()
@@ -410,6 +410,7 @@ def disturbed(study: Study, kind: str, times: int) -> dict[str, dict[str, Any]]:
     """Disturb stages in turn; {stage: {times, happened, equal, faults}}."""
     stages_of_kind = WITH_PROCESSES if kind == "worker_killed" else TRACKED if kind.startswith(("store", "server")) else None
     chosen = [item for item in study.items if stages_of_kind is None or item.stage in stages_of_kind]
+    study.chance.shuffle(chosen)  # a short form reaches other stages under each seed
     counts: dict[str, dict[str, Any]] = {}
     for number in range(times):
         item = chosen[number % len(chosen)]

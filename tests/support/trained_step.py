@@ -8,13 +8,13 @@ import pandas as pd
 
 from agecascade.loading import Faces
 from agecascade.params import Params
-from agecascade.tracking import Tracker
+from agecascade.tracking.tracker import Tracker
 from agecascade.training.cascade import train_step
 from agecascade.training.initial_weights import initialise
 
 
 def silent_tracker() -> Tracker:
-    """A tracker that tracks nothing: tests of tracking stand in test_tracking.py."""
+    """A tracker that tracks nothing: tests of tracking stand in tests/tracking."""
     silent = Tracker("test", "finetune")
     silent.lost = True
     return silent

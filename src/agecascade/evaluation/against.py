@@ -18,7 +18,7 @@ from agecascade.evaluation.tables import p_text, to_markdown
 from agecascade.params import REGRESS, Params, check
 from agecascade.plots.numbers import interval_text, number_text
 from agecascade.schema import are_ages
-from agecascade.tracking_store import flat
+from agecascade.tracking.names import flat
 
 PREDICTIONS, PARAMS, LOCK = "data/predictions", "params.yaml", "dvc.lock"
 PROTOCOL = ("protocol", "folds", "test", "duplicates", "apart_from")  # of the target data set: what decides which pictures are tested

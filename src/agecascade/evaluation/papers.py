@@ -20,7 +20,7 @@ from agecascade.evaluation.runs import Evaluation
 from agecascade.evaluation.tables import to_markdown
 from agecascade.params import REGRESS, read_yaml
 from agecascade.params.block import Block
-from agecascade.tracking_store import flat
+from agecascade.tracking.names import flat
 
 Setting = Mapping[str, str | float]
 

@@ -19,7 +19,7 @@ from agecascade.errors import AgecascadeError
 from agecascade.evaluation.tables import counted, to_markdown
 from agecascade.evaluation.tracked import evaluation_runs
 from agecascade.plots.numbers import YEARS, interval_text
-from agecascade.tracking_store import flat
+from agecascade.tracking.names import flat
 
 METRICS = "metrics/mae.json"
 TIME_BOUNDED = "metrics/time_bounded.json"

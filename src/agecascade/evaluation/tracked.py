@@ -12,20 +12,10 @@ from typing import Any
 from agecascade.errors import ParamsError, TrackingError
 from agecascade.io.files import checksum
 from agecascade.params import Params, read_yaml
-from agecascade.tracking import Run, Tracker
-from agecascade.tracking_store import (
-    data_inputs,
-    first_line,
-    flat,
-    git_revision,
-    nested,
-    runs_address,
-    store_exists,
-    tracking_uri,
-    warn,
-    withheld,
-    without_password,
-)
+from agecascade.tracking.answers import first_line
+from agecascade.tracking.names import flat, nested
+from agecascade.tracking.store import data_inputs, git_revision, runs_address, store_exists, tracking_uri, warn, withheld, without_password
+from agecascade.tracking.tracker import Run, Tracker
 
 # params that every evaluation shows; of the rest those that were changed, and those of tracking.params
 ALWAYS = ("study", "method", "backbone", "seed", "lambda", "sigma", "decoding", "pooling", "image_size", "precision")

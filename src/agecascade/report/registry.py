@@ -23,7 +23,7 @@ from agecascade.extras import PIPELINE
 from agecascade.faces.rows import BOX, COLUMNS
 from agecascade.imaging import encode_image
 from agecascade.registered import KEY
-from agecascade.tracking_store import tracking_uri
+from agecascade.tracking.store import tracking_uri
 
 NAME = "model"  # of the logged model
 CHAMPION = "champion"  # alias of the registered model's newest version

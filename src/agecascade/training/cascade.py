@@ -24,8 +24,8 @@ from agecascade.loading.faces import load_cached_faces
 from agecascade.model_folder import ModelCard, model_digest, read_card, write_card
 from agecascade.params import Compute, Params, Row
 from agecascade.schema import VALIDATION
-from agecascade.tracking import Tracker
-from agecascade.tracking_store import data_inputs
+from agecascade.tracking.store import data_inputs
+from agecascade.tracking.tracker import Tracker
 from agecascade.training import frozen
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.epochs import Record

@@ -19,7 +19,7 @@ from agecascade.methods import Method
 from agecascade.model_folder import IDENTITY, ModelCard, model_digest
 from agecascade.models.base import Network
 from agecascade.schema import PREDICTIONS
-from agecascade.tracking import Tracker
+from agecascade.tracking.tracker import Tracker
 from agecascade.training.checkpoint import Checkpoint
 from agecascade.training.epochs import SPEED, Record
 from agecascade.training.intervals import INTERVALS, TESTED, VALIDATED, Judged, calibrated

@@ -19,7 +19,7 @@ from agecascade.methods.base import Method
 from agecascade.model_folder import IDENTITY, model_digest
 from agecascade.models.base import Network
 from agecascade.params import PRESETS, Augment
-from agecascade.tracking import Tracker
+from agecascade.tracking.tracker import Tracker
 from agecascade.training.epochs import SPEED
 from agecascade.training.fold import prediction_table, tags, write_fold
 from agecascade.training.heads import FeatureSamples, HeadFold, batchable, train_heads

@@ -16,7 +16,7 @@ from agecascade.loading import Faces
 from agecascade.loading.shared import SharedFaces
 from agecascade.model_folder import model_digest, read_card
 from agecascade.params import Compute
-from agecascade.tracking import Run, Tracker
+from agecascade.tracking.tracker import Run, Tracker
 from agecascade.training.epochs import Record
 from agecascade.training.fold import tags
 from agecascade.training.jobs import Job

@@ -20,7 +20,7 @@ from agecascade.io.files import copied, write_json
 from agecascade.io.resume import ResumeCache, fingerprint
 from agecascade.loading import Faces
 from agecascade.params import SEARCHED, Compare, Compute, Params, Schedule, Search, Step
-from agecascade.tracking import Tracker
+from agecascade.tracking.tracker import Tracker
 from agecascade.training import frozen
 from agecascade.training.cascade import StepTrainings, worker_trainings
 from agecascade.training.epochs import Record

@@ -1,4 +1,4 @@
-"""Tracking with MLflow: runs, curves and artifacts. No failure here ends a training."""
+"""Runs, curves and artifacts in MLflow. No failure here ends a training."""
 
 from __future__ import annotations
 
@@ -11,36 +11,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agecascade.tracking_store import (
-    EXPERIMENT,
-    LENGTH,
-    Names,
-    TooSlow,
-    as_number,
-    bound_answers,
-    common_tags,
-    first_line,
-    flat,
-    is_remote,
-    log_batch,
-    means,
-    open_store,
-    refused,
-    replaced,
-    tracking_uri,
-    warn,
-    why_lost,
-    within,
-)
+from agecascade.tracking.answers import Patience, bound_answers, briefly, first_line, log_batch, refused, why_lost
+from agecascade.tracking.names import LENGTH, Names, as_number, flat, means, replaced
+from agecascade.tracking.store import EXPERIMENT, common_tags, is_remote, open_store, tracking_uri, warn
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as StoredRun
 
-SLOW = 10.0  # seconds after which a call that still waits says so
-PATIENCE = 90.0  # seconds that a stage waits for its calls, all of them together, but for SLOW of each, of a server QUICK
-QUICK = 1.0
-SHARE = 0.1  # of the time that a stage has taken, which it may wait besides
 Result = TypeVar("Result")
 
 
@@ -56,9 +34,7 @@ class Tracker:
         self.said: set[str] = set()  # names whose replacement was said, and texts
         self.data: dict[str, tuple[str, str]] = {}  # of all runs: {data set: (digest, what it is used for)}
         self.ended: list[Mapping[str, float | None]] = []  # final metrics of the trainings of a stage
-        self._patience = PATIENCE
-        self._began = time.monotonic()
-        self._waited = 0.0  # seconds, as PATIENCE counts them
+        self._patience = Patience()
 
     @classmethod
     def silent(cls) -> Tracker:
@@ -115,16 +91,7 @@ class Tracker:
 
     def _bounded(self, action: Callable[[], Result]) -> Result:
         """The result of a call, which uses up the tracker's patience. Raises TooSlow when it is at its end."""
-        start = time.monotonic()
-        left = self._patience + SHARE * (start - self._began) - self._waited
-        if left <= 0:
-            raise TooSlow(f"its answers took {self._waited:.0f} s in all")
-        notice = f"tracking at {tracking_uri()} has not answered for {SLOW:.0f} s; waiting for {left - SLOW:.0f} s more at most"
-        try:
-            return within(action, left, lambda: self._say(notice, "slow"), SLOW)
-        finally:
-            spared = QUICK if tracking_uri().startswith("http") else SLOW
-            self._waited += max(time.monotonic() - start - spared, 0)
+        return self._patience.bounded(action, lambda notice: self._say(notice, "slow"))
 
     @contextmanager
     def stage_run(self, name: str, params: Mapping[str, Any] | None = None, system_metrics: bool = False) -> Iterator[Run]:
@@ -312,7 +279,7 @@ class Run:
         run_id, client = self.run_id, self.tracker.__dict__.get("client")
         if self.tracker.lost and run_id is not None and client is not None:
             with suppress(Exception):
-                within(lambda: client.set_terminated(run_id, status), SLOW, lambda: None, SLOW)
+                briefly(lambda: client.set_terminated(run_id, status))
         self._call(lambda client, run_id: client.set_terminated(run_id, status))
 
     def _call(self, action: Callable[[MlflowClient, str], object]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agecascade import tracking, tracking_store
-from agecascade.tracking import Tracker
+from agecascade.tracking import answers
+from agecascade.tracking.tracker import Tracker
 from stores import REFUSED, SHAPES, serving
 
 Address = Callable[[str, int], str]
@@ -26,9 +26,9 @@ def address() -> Iterator[Address]:
 def tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: Address, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """What a stage that is tracked by such a server says."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setattr(tracking, "SLOW", 1.0)
-    monkeypatch.setattr(tracking, "PATIENCE", 4.0)
-    monkeypatch.setattr(tracking, "SHARE", 0.0)
+    monkeypatch.setattr(answers, "SLOW", 1.0)
+    monkeypatch.setattr(answers, "PATIENCE", 4.0)
+    monkeypatch.setattr(answers, "SHARE", 0.0)
     for name in ("model.json", "history.csv"):
         (tmp_path / name).write_text("x")
 
@@ -69,14 +69,14 @@ def test_a_password_is_not_printed(tracked: Callable[..., str], address: Address
 
 
 def test_an_answer_without_an_end_is_not_held_in_memory(tracked: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "PATIENCE", 60.0)
-    monkeypatch.setattr(tracking, "SLOW", 60.0)
-    monkeypatch.setattr(tracking_store, "LARGEST", 1 << 20)
+    monkeypatch.setattr(answers, "PATIENCE", 60.0)
+    monkeypatch.setattr(answers, "SLOW", 60.0)
+    monkeypatch.setattr(answers, "LARGEST", 1 << 20)
     assert "an answer of more than 1 MiB" in tracked("endless", 1)
 
 
 def test_answers_that_are_all_slow_use_up_the_patience(tracked: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "SLOW", 10.0)  # none of them is
+    monkeypatch.setattr(answers, "SLOW", 10.0)  # none of them is
     beginning = time.monotonic()
     (line,) = tracked("slow", 0).splitlines()
     assert "its answers took 4 s in all" in line or "no answer within" in line
@@ -84,10 +84,10 @@ def test_answers_that_are_all_slow_use_up_the_patience(tracked: Callable[..., st
 
 
 def test_a_long_stage_may_wait_a_share_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "PATIENCE", 0.0)
+    monkeypatch.setattr(answers, "PATIENCE", 0.0)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     tracker = Tracker("own", "finetune")
-    with pytest.raises(tracking_store.TooSlow):
+    with pytest.raises(answers.TooSlow):
         tracker._bounded(lambda: time.sleep(0.5))
-    tracker._began -= 3600
+    tracker._patience._began -= 3600
     tracker._bounded(lambda: time.sleep(0.5))

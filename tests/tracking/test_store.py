@@ -15,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_length_limit, _validate_param_name, _validate_tag_name
 
-from agecascade import tracking
 from agecascade.errors import TrackingError
 from agecascade.evaluation.tracked import evaluation_runs
 from agecascade.params import check
-from agecascade.tracking import Run, Tracker
-from agecascade.tracking_store import LENGTH, Names, TooSlow, first_line, is_remote, withheld, within, without_password
+from agecascade.tracking import answers
+from agecascade.tracking.answers import TooSlow, first_line, within
+from agecascade.tracking.names import LENGTH, Names
+from agecascade.tracking.store import is_remote, withheld, without_password
+from agecascade.tracking.tracker import Run, Tracker, log_run
 from places import sample_params
 
 
@@ -64,7 +66,7 @@ def test_names_that_mlflow_takes_stay(name: str) -> None:
 
 def test_a_refused_name_costs_nothing_else(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     metrics = {"fg@net": {"target": {"mae": 3.5}}, "fgnet": {"target": {"mae": 4.0}}, "huge": 10**400, "list": [1.0]}
-    tracker = tracking.log_run("own", "evaluate", "evaluate", {"data'sets": {"a": 1}, "lambda": 0.1}, metrics, [], {"t@g": "x"})
+    tracker = log_run("own", "evaluate", "evaluate", {"data'sets": {"a": 1}, "lambda": 0.1}, metrics, [], {"t@g": "x"})
     (stored,) = tracker.client.search_runs([tracker.experiment_id])
     assert stored.data.metrics == {"fg_net/target/mae": 3.5, "fgnet/target/mae": 4.0}
     assert stored.data.params == {"data_sets.a": "1", "lambda": "0.1"}
@@ -137,9 +139,9 @@ def test_without_its_artifacts_a_copy_leaves_the_earlier_runs_where_they_are(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "SLOW", 0.5)
-    monkeypatch.setattr(tracking, "PATIENCE", 2.0)
-    monkeypatch.setattr(tracking, "SHARE", 0.0)
+    monkeypatch.setattr(answers, "SLOW", 0.5)
+    monkeypatch.setattr(answers, "PATIENCE", 2.0)
+    monkeypatch.setattr(answers, "SHARE", 0.0)
 
 
 def test_a_locked_store_costs_its_patience_and_says_so(
@@ -147,10 +149,11 @@ def test_a_locked_store_costs_its_patience_and_says_so(
 ) -> None:
     tracker = Tracker("own", "finetune")
     assert tracker.experiment_id  # made while nobody holds it
-    monkeypatch.setattr(tracking, "SLOW", 0.5)
-    monkeypatch.setattr(tracking, "SHARE", 0.0)
-    monkeypatch.setattr(tracker, "_patience", 2.0)
-    monkeypatch.setattr(tracker, "_waited", 0.0)  # making it may take long
+    monkeypatch.setattr(answers, "SLOW", 0.5)
+    monkeypatch.setattr(answers, "SHARE", 0.0)
+    monkeypatch.setattr(answers, "PATIENCE", 2.0)
+    monkeypatch.setattr(tracker, "_patience", answers.Patience())  # making it may take long, and say so
+    tracker.said.clear()
     connection = sqlite3.connect(root / "mlflow.db")
     connection.execute("BEGIN EXCLUSIVE")
     start = time.monotonic()

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agecascade import tracking
 from agecascade.errors import TrackingError
 from agecascade.evaluation.tracked import evaluation_runs
-from agecascade.tracking import Tracker
-from agecascade.tracking_store import flat, nested
+from agecascade.tracking.names import flat, nested
+from agecascade.tracking.tracker import Tracker, log_run
 
 
 @pytest.fixture
@@ -116,7 +115,7 @@ def test_a_stages_result_is_one_run_with_flat_settings_numbers_and_files(root: P
     (root / "tables").mkdir()
     (root / "tables" / "mae.csv").write_text("mae\n")
     metrics = {"target": {"mae": 3.5, "method": "dex"}, "worst": None}
-    tracker = tracking.log_run("sample", "search", "tuned", {"grid": {"folds": 2}}, metrics, [root / "tables"], {"step": "target"})
+    tracker = log_run("sample", "search", "tuned", {"grid": {"folds": 2}}, metrics, [root / "tables"], {"step": "target"})
     (stored,) = tracker.client.search_runs([tracker.experiment_id])
     assert stored.info.run_name == "tuned"
     assert stored.data.params == {"grid.folds": "2"}
