@@ -15,6 +15,7 @@ from agecascade.datasets.base import ManifestRow, Reject
 from agecascade.errors import ParamsError
 from agecascade.io.yaml_text import load_yaml
 from agecascade.synthetic import write
+from forms import some
 from places import ROOT
 
 
@@ -138,7 +139,7 @@ def test_targets_that_are_of_no_use(repository: Path, name: str, target: str, me
 
 
 def test_a_drawn_study_fetches_nothing_and_is_short(repository: Path) -> None:
-    for name in [*study.names(ROOT), "csv_table", "morph2", "scut_fbp"]:
+    for name in [*some(study.names(ROOT), 12), "csv_table", "morph2", "scut_fbp"]:
         made = params.check(load_yaml(study.render(name, repository, drawn=True)))
         assert made.study == f"{name}_drawn"
         for dataset in made.datasets.values():
@@ -346,24 +347,23 @@ def test_outside_of_a_repository_the_folder_is_named(tmp_path: Path) -> None:
         study.apply("sample", tmp_path)
 
 
-@pytest.mark.parametrize("drawn", [False, True])
-@pytest.mark.parametrize(
-    ("content", "line"),
-    [
-        (b"", "own.yaml holds nothing; it is to hold the keys that differ"),
-        (b"- a\n", "own.yaml holds no keys"),
-        (b"seed: [\n", "own.yaml is no YAML: while parsing a flow node"),
-        (b"seed: 1\nseed: 2\n", "own.yaml is no YAML: .*duplicate key"),
-        (b"seed:\n\tone: 2\n", "own.yaml is no YAML: .*cannot start any token"),
-        (b"study: \xe9\n", "own.yaml is no YAML: 'utf-8' codec"),
-        (b"align: &all\n  size: *all\n", "own.yaml: align.size: "),
-        (b"study: " + b"[" * 5000 + b"\n", "own.yaml is no YAML: "),
-        (b"seed: " + b"9" * 5000 + b"\n", "own.yaml is no YAML: "),
-        (b"datasets: null\n", "own.yaml: datasets: Input should be a valid dictionary"),
-        (b"cascade: 3\n", "own.yaml: cascade: Input should be a valid dictionary"),
-        (b"datasets: {fgnet: 3}\n", "own.yaml: datasets.fgnet: "),
-    ],
-)
+NO_OVERLAYS: list[tuple[bytes, str]] = [
+    (b"", "own.yaml holds nothing; it is to hold the keys that differ"),
+    (b"- a\n", "own.yaml holds no keys"),
+    (b"seed: [\n", "own.yaml is no YAML: while parsing a flow node"),
+    (b"seed: 1\nseed: 2\n", "own.yaml is no YAML: .*duplicate key"),
+    (b"seed:\n\tone: 2\n", "own.yaml is no YAML: .*cannot start any token"),
+    (b"study: \xe9\n", "own.yaml is no YAML: 'utf-8' codec"),
+    (b"align: &all\n  size: *all\n", "own.yaml: align.size: "),
+    (b"study: " + b"[" * 5000 + b"\n", "own.yaml is no YAML: "),
+    (b"seed: " + b"9" * 5000 + b"\n", "own.yaml is no YAML: "),
+    (b"datasets: null\n", "own.yaml: datasets: Input should be a valid dictionary"),
+    (b"cascade: 3\n", "own.yaml: cascade: Input should be a valid dictionary"),
+    (b"datasets: {fgnet: 3}\n", "own.yaml: datasets.fgnet: "),
+]
+
+
+@pytest.mark.parametrize(("content", "line", "drawn"), some([(*case, drawn) for case in NO_OVERLAYS for drawn in (False, True)], 14))
 def test_a_file_that_is_no_overlay_is_one_line(repository: Path, content: bytes, line: str, drawn: bool) -> None:
     (repository / "studies" / "own.yaml").write_bytes(content)
     with pytest.raises(ParamsError, match=rf"^studies/{line}") as raised:

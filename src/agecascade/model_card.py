@@ -142,11 +142,10 @@ class ModelCard:
 
     def outline(self) -> Network:
         """The network's shape alone, on the device "meta"."""
-        import torch
 
-        from agecascade.models.shapes import without_values
+        from agecascade.models.shapes import outlines
 
-        with torch.device("meta"), without_values():
+        with outlines():
             return self.network()
 
     def objective(self) -> Method:

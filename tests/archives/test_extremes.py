@@ -14,9 +14,9 @@ import pytest
 
 from agecascade.archives import open_archives, recordio, streams
 from agecascade.errors import ArchiveError
+from forms import repeated
 from many_members import FILES, walked, write_many
 from packed import PACK, contents, peak_of, tarred, zipped
-from project import repeated
 from publishers import write_tar, write_zip
 
 MIB = 1 << 20

@@ -23,6 +23,7 @@ import project
 from agecascade import model_folder, synthetic
 from agecascade.params import DrawSettings
 from fold_models import random_model
+from forms import WHOLE
 from places import ROOT
 
 FOLDER = ROOT / "benchmarks"
@@ -80,7 +81,7 @@ CALLS: dict[str, Callable[[Path], Call]] = {
     "against": lambda folder: Call(["HEAD"]),
     "agreement": of_sample,
     "cost": lambda folder: Call(["released"]),
-    "growth": lambda folder: Call([] if project.WHOLE else ["--stages", "clean", "align", "split", "describe"]),
+    "growth": lambda folder: Call([] if WHOLE else ["--stages", "clean", "align", "split", "describe"]),
     "precision": of_step,
     "sampling": of_daa,
     "time_to_mae": of_step,
@@ -89,11 +90,11 @@ CALLS: dict[str, Callable[[Path], Call]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800 if project.WHOLE else 540)
+@pytest.mark.timeout(1800 if WHOLE else 540)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_quick_run_prints_the_keys_of_its_docstring(name: str, tmp_path: Path, photos: Path) -> None:
     call = CALLS.get(name, lambda folder: Call())(tmp_path)
-    reason = call.impossible or (None if project.WHOLE else LONG.get(name))
+    reason = call.impossible or (None if WHOLE else LONG.get(name))
     if reason:
         assert run(name, Call(["--help"], tmp_path), photos).startswith("usage:")
         pytest.skip(f"{reason}; --help is answered; AGECASCADE_WHOLE=1 runs the long ones")

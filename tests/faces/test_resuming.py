@@ -30,7 +30,7 @@ from agecascade.faces.align import align
 from agecascade.faces.detectors.weights import YUNET
 from agecascade.params import Align, Compute
 from agecascade.schema import MANIFEST
-from project import repeated
+from forms import repeated
 
 PICTURES = 240
 SETTINGS = Align(size=48, encoding="jpeg", part_pictures=40)

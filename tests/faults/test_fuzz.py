@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from forms import repeated
 from places import ROOT
-from project import repeated
 
 CASES = repeated(1000, whole=200_000)
 TARGETS = 53

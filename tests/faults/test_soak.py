@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 import drawn_studies
-from project import WHOLE, repeated, result_of
+from forms import WHOLE, repeated
+from project import result_of
 
 TIMES = repeated(2, whole=50)
 GROWTH = 3.0  # MiB that a study may add to the memory, in the second half of the draws: libraries are loaded at their first use

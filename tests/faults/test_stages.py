@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from forms import repeated
 from places import sample_params
-from project import repeated, result_of
+from project import result_of
 from repository import shrunk
 
 STAGES = 34  # items of the small study

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from project import repeated, whole_only
+from forms import repeated, whole_only
 from repository import Repository
 
 PAIRS = repeated(2, whole=20)

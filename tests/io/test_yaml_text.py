@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from agecascade import study
 from agecascade.io.yaml_text import comments_above, dump_yaml, load_yaml
+from forms import some
 from places import ROOT
 
 BLOCKS = ("datasets", "weights", "pretrain", "search", "cascade", "features", "screen", "explain", "regressors")
@@ -62,8 +63,8 @@ def test_a_block_is_emptied_by_null_and_braces(sample: Path, block: str) -> None
     assert set_params(sample, "seed=3") == ["-seed: 0", "+seed: 3"]
 
 
-@pytest.mark.parametrize("name", [*study.names(ROOT), "megaage_asian", "scut_fbp"])
-def test_every_study_is_written_as_dvc_writes_it(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", [*some(study.names(ROOT), 10), "megaage_asian", "scut_fbp"])
+def test_a_study_is_written_as_dvc_writes_it(tmp_path: Path, name: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(study.render(name, ROOT))
     assert set_params(path, "seed=12345") == ["-seed: 0", "+seed: 12345"]

@@ -23,6 +23,7 @@ from agecascade.methods import dldl
 from agecascade.params import Params
 from agecascade.training.initial_weights import initialise
 from agecascade.training.jobs import jobs_of
+from forms import some
 from places import sample_params
 from small_sets import random_faces, rolled_splits
 from trained_step import trained
@@ -102,9 +103,10 @@ def test_a_loss_that_is_not_finite_is_told_with_step_row_and_fold(
 GROUPS = [1.0, 5.0, 10.0, 17.5, 28.5, 40.5, 50.5, 69.0]
 
 
-@pytest.mark.parametrize(
-    "grid", [{"groups": True}, {"values": [0.0, 3.5, 20.0, 69.0]}, {"present": True}, {"low": 0, "high": 72, "step": 4}]
-)
+GRIDS: list[dict[str, Any]] = [{"groups": True}, {"present": True}, {"values": [0.0, 3.5, 20.0, 69.0]}, {"low": 0, "high": 72, "step": 4}]
+
+
+@pytest.mark.parametrize("grid", some(GRIDS, 2))
 def test_every_method_learns_over_any_grid(faces: Faces, splits: pd.DataFrame, tmp_path: Path, grid: dict[str, Any]) -> None:
     grouped = "groups" in grid
     if grouped:

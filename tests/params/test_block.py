@@ -18,6 +18,7 @@ from agecascade.explain.checks import check_explanations
 from agecascade.features.layers import check_features
 from agecascade.regressors import check_regressors
 from agecascade.training.initial_weights import require_rows
+from forms import repeated
 from places import faults_of, sample_params
 
 RULE = "a name is 1 to 64 of the letters a-z and A-Z, digits, _ and -, and begins with a letter"
@@ -119,7 +120,7 @@ def with_options() -> dict[str, Any]:
     return content
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=repeated(60, whole=150), suppress_health_check=[HealthCheck.too_slow])
 @given(path=st.sampled_from(list(numeric_leaves(with_options()))), value=st.sampled_from(EXTREMES))
 def test_any_number_passes_the_check_or_is_one_line_that_names_its_key(path: tuple[Any, ...], value: Any) -> None:
     content = with_options()

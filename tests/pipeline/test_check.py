@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from forms import some
 from places import ROOT, sample_params
 from stages import Stage, resolved
 
@@ -23,17 +24,20 @@ def checked(folder: Path, content: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+FAULTS = [
+    # DVC itself stops at these three before any stage runs, with a message that names no key
+    ("datasets", "fg@net", {}, "error: params.yaml: datasets: a name is 1 to 64 of"),
+    ("datasets", "", {}, "error: params.yaml: datasets: a name is 1 to 64 of"),
+    ("cascade", "regress", {}, "error: params.yaml: cascade.regress: regress is the name of the folder"),
+    ("datasets", "sample_fgnet", {"reader": "fgnett"}, "error: datasets.sample_fgnet.reader: unknown reader 'fgnett'; did you mean"),
+    ("explain", "target", {"layer": "block9"}, "error: explain.target.layer: unknown layer 'block9'; this network has last, block1"),
+    ("datasets", "sample_fgnet", {"options": {"fold": 3}}, "error: datasets.sample_fgnet.options.fold: unknown key 'fold'"),
+]
+
+
 @pytest.mark.parametrize(
     ("block", "name", "change", "line"),
-    [
-        # DVC itself stops at these three before any stage runs, with a message that names no key
-        ("datasets", "fg@net", {}, "error: params.yaml: datasets: a name is 1 to 64 of"),
-        ("datasets", "", {}, "error: params.yaml: datasets: a name is 1 to 64 of"),
-        ("cascade", "regress", {}, "error: params.yaml: cascade.regress: regress is the name of the folder"),
-        ("datasets", "sample_fgnet", {"reader": "fgnett"}, "error: datasets.sample_fgnet.reader: unknown reader 'fgnett'; did you mean"),
-        ("explain", "target", {"layer": "block9"}, "error: explain.target.layer: unknown layer 'block9'; this network has last, block1"),
-        ("datasets", "sample_fgnet", {"options": {"fold": 3}}, "error: datasets.sample_fgnet.options.fold: unknown key 'fold'"),
-    ],
+    some(FAULTS, 3),
 )
 def test_a_fault_is_one_line_and_leaves_no_trace(tmp_path: Path, block: str, name: str, change: dict[str, Any], line: str) -> None:
     content = sample_params()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from forms import whole_only
 from images import picture
-from project import whole_only
 from publishers import write_folder
 from repository import Repository
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from project import whole_only
+from forms import whole_only
 from repository import Repository
 
 MAIN = "dldl_v2-tinyagenet-s0"

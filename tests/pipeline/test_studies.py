@@ -14,8 +14,8 @@ import pytest
 
 from agecascade import params, study
 from agecascade.io.yaml_text import dump_yaml, load_yaml
+from forms import WHOLE
 from places import ROOT
-from project import WHOLE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from project import whole_only
+from forms import whole_only
 from repository import Repository
 
 pytestmark = [whole_only, pytest.mark.slow, pytest.mark.timeout(3000)]

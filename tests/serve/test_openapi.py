@@ -12,8 +12,8 @@ from agecascade.serve.answers import Answers
 from agecascade.serve.app import create_app
 from agecascade.serve.limits import Limits
 from agecascade.serve.service import Service
+from forms import repeated
 from model_folders import CROP, write_model
-from project import repeated
 
 schemathesis = pytest.importorskip("schemathesis")
 

@@ -1,4 +1,4 @@
-"""A small project whose one training stage is ready to run, and how often slow tests repeat: what tests of stages share."""
+"""A small project whose one training stage is ready to run: what tests of stages share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from ruamel.yaml import YAML
 
 from agecascade import params
@@ -24,15 +23,6 @@ from places import ROOT, sample_params
 
 STEP = "target_from_scratch"
 OUTER = {"DVC_ROOT", "MLFLOW_TRACKING_URI", "AGECASCADE_MIRROR", "DVC_EXP_NAME"}  # variables of whoever runs the tests
-WHOLE = bool(os.environ.get("AGECASCADE_WHOLE"))  # CONTRIBUTING.md: the slow tests in full
-
-
-whole_only = pytest.mark.skipif(not WHOLE, reason="minutes of DVC runs: AGECASCADE_WHOLE=1 uv run pytest -m slow")
-
-
-def repeated(times: int, *, whole: int) -> int:
-    """How often a slow test does a thing: a few times in CI, `whole` times where AGECASCADE_WHOLE is set."""
-    return whole if WHOLE else times
 
 
 def prepare(folder: Path, pictures: int = 96, **changes: Any) -> None:

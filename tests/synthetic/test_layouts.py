@@ -16,8 +16,8 @@ import pytest
 from agecascade import params, study
 from agecascade.datasets import READERS, reader
 from agecascade.io.yaml_text import dump_yaml, load_yaml
+from forms import WHOLE
 from places import ROOT
-from project import WHOLE
 
 TARGET = "agedb"  # of the data sets that know no labels
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from project import STEP, finish, prepare, repeated, results, start
+from forms import repeated
+from project import STEP, finish, prepare, results, start
 
 KILLS = repeated(3, whole=10)
 

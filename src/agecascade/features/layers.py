@@ -14,6 +14,7 @@ from agecascade.errors import ParamsError, unknown_name
 from agecascade.inference import batches
 from agecascade.loading import Images
 from agecascade.models.base import Network
+from agecascade.models.shapes import outlines
 from agecascade.models.timm_backbone import Timm
 from agecascade.params import Normalisation, Params, Training
 
@@ -127,7 +128,7 @@ def check_features(params: Params) -> None:
     networks = {name: features for name, features in params.features.items() if features.extractor == "network"}
     if not networks:
         return
-    with torch.device("meta"):  # neither memory nor random numbers are used; the layers are those of the backbone, whatever the head
+    with outlines():  # the layers are those of the backbone, whatever the head
         empty = models.create(params.backbone)
     for name, features in networks.items():
         try:

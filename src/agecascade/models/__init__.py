@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from agecascade.models.daa import DaaNetwork
 from agecascade.models.dlib_resnet29 import DlibResNet29
 from agecascade.models.heads import LAYERS, POOLINGS, PooledNetwork
 from agecascade.models.resnet import MobileNetV2, ResNet, SENet50
+from agecascade.models.shapes import outlines
 from agecascade.models.thinagenet import thin_vgg16
 from agecascade.models.timm_backbone import Timm
 from agecascade.models.vgg16 import VGG16
@@ -91,13 +93,13 @@ def create(
 
 def require_backbone(name: str) -> None:
     """Raise ModelError for an unknown backbone, naming the nearest known ones."""
-    with torch.device("meta"):
+    with outlines():
         _backbone(name)
 
 
 def block_names(backbone: str, head: str = "pooled", head_options: Mapping[str, Any] | None = None) -> list[str]:
     """The names of a network's blocks in order, for `trainable: from:<block>`. Raises ModelError as `create`."""
-    with torch.device("meta"):  # neither memory nor random numbers are used
+    with outlines():
         return list(create(backbone, head, head_options=head_options).blocks)
 
 
@@ -128,8 +130,8 @@ def require_size(network: Network, name: str, size: int) -> None:
     fault = _fault(network, size)
     if fault is None:
         return
-    fit = [str(other) for other in SIZES if _fault(network, other) is None]
-    advice = f"set image_size to {' or '.join(fit[:3])}" if fit else "choose another backbone"
+    fit = list(islice((str(other) for other in SIZES if _fault(network, other) is None), 3))
+    advice = f"set image_size to {' or '.join(fit)}" if fit else "choose another backbone"
     raise ModelError(f"{name} cannot take pictures of {size} pixels ({fault}); {advice}")
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from agecascade.errors import ModelError, unknown_name
 from agecascade.models.base import Backbone
+from agecascade.models.shapes import outlines
 
 _STACKS = ("blocks", "stages", "layers", "features")  # timm's names of stacks of blocks; each block gets a name here
 Options = dict[str, Any]
@@ -63,7 +64,7 @@ def _created(name: str) -> Any:
     frozen = options.pop(_FROZEN, None) is not None
     network = _made(bare, options, name)
     for option, value in options.items():
-        with torch.device("meta"):
+        with outlines():
             differs = _outline(_made(bare, options, name)) != _outline(_made(bare, {**options, option: None}, name))  # None: timm's default
         if not differs:
             raise ModelError(f"backbone timm/{name}: {option}={value} changes nothing in this network; correct it or leave it away")
@@ -90,7 +91,7 @@ def _made(bare: str, options: Options, name: str) -> Any:
 
 def _used(name: str) -> set[str]:
     """The modules of a timm network that compute its features."""
-    with torch.device("meta"):  # neither memory nor random numbers are used
+    with outlines():
         shape = _created(name).eval()
         used: set[str] = set()
         for part, module in shape.named_children():

@@ -11,6 +11,7 @@ from torch import Tensor
 from agecascade import models
 from agecascade.errors import ModelError
 from agecascade.models.base import Network
+from agecascade.models.shapes import outlines
 from agecascade.pretrained.layouts import Layout, layout_of
 from agecascade.pretrained.reading import State
 
@@ -108,7 +109,7 @@ def _fitting(state: State, layout: Layout) -> list[str]:
     """The names of the backbones that a published state dict fits."""
     names = []
     for name in layout.backbones:
-        with torch.device("meta"):
+        with outlines():
             network = models.create(name)
         if fit(renamed(state, layout, name), network).fits:
             names.append(name)
