@@ -217,6 +217,7 @@ def stage(work: Path, name: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_stage_writes_what_the_params_describe(work: Path):
     for name in ("deep", "bif", "bif_std"):
         result = stage(work, name)
