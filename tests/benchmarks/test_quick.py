@@ -30,10 +30,18 @@ FOLDER = ROOT / "benchmarks"
 PROGRAMS = {path.stem: path for path in sorted(FOLDER.glob("*.py")) if '__name__ == "__main__"' in path.read_text(encoding="utf-8")}
 LONG = {
     "against": "installs two checkouts",
+    "align": "aligns with a peer's loop too",
+    "daa": "times a head that makes a map for each age",
     "data_path": "reads batches in a dozen processes",
+    "efficiency": "times every network",
+    "growth": "draws data sets of two sizes and runs stages on each",
+    "inference": "asks each runtime for seconds",
     "lopo": "trains heads of 82 folds on two networks",
     "pipeline": "installs a checkout and runs the whole sample",
+    "precision": "trains in every precision",
+    "training": "trains in bf16, for which many processors have no instructions",
     "two_stage": "fits three regressors on folds of 82 subjects",
+    "whole_folds": "trains folds in several ways",
 }
 PATTERN = re.compile(r"[\w{}|]*\{[\w|]+\}[\w{}|]*")  # a key with a part that varies: {network}_{onnx|int8}_ms
 DAA_ROW = "daa-resnet18-s0"

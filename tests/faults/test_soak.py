@@ -34,7 +34,7 @@ def soaked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_valid_studies_finish_and_invalid_ones_stop_in_check_with_one_line(soaked: dict[str, Any]) -> None:
     faults = [f"draw {draw['number']}, fault at {draw['fault']}: {fault}" for draw in soaked["draws"] for fault in draw["faults"]]
     assert not faults, "\n\n".join(faults)[:6000]
-    assert len(soaked["draws"]) == TIMES + 1
+    assert len(soaked["draws"]) == TIMES + (TIMES > 2)
     assert sum(draw["fault"] is not None for draw in soaked["draws"]) == TIMES // 2
     assert all(draw["last"] == "report" for draw in soaked["draws"] if draw["fault"] is None)
 

@@ -22,16 +22,16 @@ from repository import shrunk
 
 STAGES = 34  # items of the small study
 TIMES = {  # of each kind
-    "killed": repeated(STAGES, whole=1200),
-    "full": repeated(12, whole=10 * STAGES),
-    "forbidden": repeated(8, whole=2 * STAGES),
-    "vanished": repeated(12, whole=10 * STAGES),
-    "cut": repeated(12, whole=10 * STAGES),
-    "clock": repeated(6, whole=3 * STAGES),
-    "store_cut": repeated(6, whole=100),
-    "store_gone": repeated(6, whole=100),
-    "store_locked": repeated(3, whole=40),
-    "worker_killed": repeated(3, whole=100),
+    "killed": repeated(10, whole=1200),
+    "full": repeated(5, whole=10 * STAGES),
+    "forbidden": repeated(4, whole=2 * STAGES),
+    "vanished": repeated(5, whole=10 * STAGES),
+    "cut": repeated(5, whole=10 * STAGES),
+    "clock": repeated(3, whole=3 * STAGES),
+    "store_cut": repeated(3, whole=100),
+    "store_gone": repeated(3, whole=100),
+    "store_locked": repeated(1, whole=40),
+    "worker_killed": repeated(1, whole=100),
     "server": repeated(0, whole=400),  # minutes for each that is slow; tests/tracking/test_server.py has all of them in short
 }
 

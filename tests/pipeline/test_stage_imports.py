@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from agecascade.io.stage_code import NO_STAGES
+from forms import some
 from places import ROOT
 
 SECONDS = frozenset({"torch", "timm", "mlflow", "sqlalchemy", "sklearn", "scipy", "matplotlib", "onnxruntime", "ray", "distributed"})
@@ -25,9 +26,10 @@ ALLOWED = {  # what a stage may import of SECONDS when it starts; all others not
 }
 STAGES = sorted({path.stem for path in (ROOT / "pipeline").glob("*.py")} - NO_STAGES)
 FAST = {"inventory", "download", "clean", "align", "split", "describe", "regress"}
+HEAVY = some([stage for stage in STAGES if stage not in FAST], 4)
 
 
-@pytest.mark.parametrize("stage", [stage if stage in FAST else pytest.param(stage, marks=pytest.mark.slow) for stage in STAGES])
+@pytest.mark.parametrize("stage", [*sorted(FAST), *(pytest.param(stage, marks=pytest.mark.slow) for stage in HEAVY)])
 def test_a_stage_imports_no_library_that_takes_long(stage: str) -> None:
     program = f"import sys; sys.path.insert(0, 'pipeline'); import {stage}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()

@@ -215,12 +215,12 @@ def clock(study: Study, item: Item) -> Verdict:
 def store_cut(study: Study, item: Item) -> Verdict:
     """MLflow's store ends in the middle, or is none."""
     path = study.folder / STORE
-    if study.chance.random() < 0.3:
-        path.write_bytes(study.chance.randbytes(1000))
-    else:
-        os.truncate(path, study.chance.randrange(path.stat().st_size))
+    whole = path.read_bytes()
+    path.write_bytes(study.chance.randbytes(1000) if study.chance.random() < 0.3 else whole[: study.chance.randrange(len(whole))])
     verdict = in_the_same_bytes(study, item)
-    path.unlink(missing_ok=True)
+    for left in study.folder.glob(f"{STORE}*"):  # its journals too
+        left.unlink()
+    path.write_bytes(whole)
     return verdict
 
 

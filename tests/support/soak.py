@@ -2,8 +2,8 @@
 
 python soak.py FOLDER TIMES SEED [LOG]      prints a JSON object: {"draws": [...], "counts": [...]}
 
-The first study is the small sample as it is. Between two studies all files go, as with a new clone, but the store of MLflow's and its
-artifacts: a process that opens one store after the other would keep each of them open, which no stage does.
+The first of many studies is the small sample as it is. Between two studies all files go, as with a new clone, but the store of MLflow's
+and its artifacts: a process that opens one store after the other would keep each of them open, which no stage does.
 """
 
 from __future__ import annotations
@@ -144,11 +144,16 @@ def emptied(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def first_of(times: int) -> int:
+    """The number of the first draw: 0, the small sample as it is, but where few are drawn."""
+    return 0 if times > 2 else 1
+
+
 def soak(folder: Path, times: int, seed: int, log: Path | None) -> dict[str, Any]:
     """Draw studies, every second one with a fault, and run them."""
     os.chdir(folder)
     draws, counted = [], []
-    for number in range(times + 1):
+    for number in range(first_of(times), times + 1):
         chance = random.Random(f"{seed} {number}")
         emptied(folder)
         key: str | None = None
