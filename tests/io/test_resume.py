@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -130,6 +131,38 @@ def test_an_entry_of_a_killed_run_is_made_anew_and_its_state_is_there(tmp_path: 
     assert not list(tmp_path.glob(f".{name}.*"))
     cache.clear()
     assert not [path for path in tmp_path.iterdir() if not path.name.endswith(".alive")]
+
+
+def test_what_a_killed_run_of_other_params_had_begun_goes(tmp_path: Path) -> None:
+    """Its entry has a fingerprint that no later run asks for."""
+    other = f"step-{'b' * 24}"
+    killed(
+        tmp_path,
+        f"""
+        cache = ResumeCache(root)
+        def make(folder):
+            (folder / "half").write_bytes(b"half")
+            cache.state({other!r}).mkdir()
+            os.kill(os.getpid(), signal.SIGKILL)
+        cache.entry({other!r}, make)
+        """,
+    )
+    cache, at_work = ResumeCache(tmp_path), tmp_path / ".at_work"
+
+    def make(folder: Path) -> None:
+        (folder / "half").write_bytes(b"half")
+        ResumeCache(tmp_path).clear()  # of another stage, meanwhile
+        at_work.mkdir()
+        assert (folder / "half").exists()
+
+    cache.entry(f"step-{FINGERPRINT}", make)
+    assert at_work.exists()
+    assert not list(tmp_path.glob(f".{other}.*"))
+    assert cache.state(other).exists()  # a run of these params would go on from it
+    for path in (cache.state(other), tmp_path / f"{other}.lock"):
+        os.utime(path, (0, 0))
+    cache.clear()
+    assert not cache.state(other).exists()
 
 
 def test_an_entry_stays_as_long_as_a_living_run_uses_it(tmp_path: Path) -> None:

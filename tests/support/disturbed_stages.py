@@ -1,8 +1,9 @@
 """Stages of a small study that something happens to, and that are run again: what is left must be that of a run without it.
 
-python disturbed_stages.py FOLDER prepare             in a folder with params.yaml: runs all of it
-python disturbed_stages.py FOLDER KIND TIMES SEED     in such a folder, or a copy; the last line printed is a JSON object by stage
+python disturbed_stages.py FOLDER [KIND TIMES SEED]...    in a folder with params.yaml; it prints a JSON object {kind: {stage: counts}} for
+                                                         each kind when it is done, and in the last line all of them
 
+The study is run whole first, where it was not yet.
 One process imports everything, and forks for each run of a stage, so that a fault costs a second and not the start of Python. Before each
 run the stage's outputs are removed, as DVC does, and what interrupted stages keep to go on with (.agecascade/work), so that there is work
 to do. KINDS has what may happen. After it the stage runs once more, and every file of the study must have its bytes.
@@ -380,7 +381,7 @@ def written(entries: list[Any], item: list[str], block: Mapping[str, Any]) -> It
             yield filled_in(path, item[0] if item else None, block)
 
 
-def opened(folder: Path, seed: int) -> Study:
+def opened(folder: Path) -> Study:
     """The study in a folder, with all stages imported, and run where it was not yet."""
     sys.path.insert(0, str(ROOT / "pipeline"))
     os.chdir(folder)
@@ -397,7 +398,7 @@ def opened(folder: Path, seed: int) -> Study:
     import sklearn.svm  # noqa: F401
     import torch._dynamo  # noqa: F401  who may not write may not be allowed to read a library either
 
-    study = Study(folder, everything, random.Random(seed))
+    study = Study(folder, everything, random.Random(0))
     if (folder / SECONDS).exists():
         study.seconds = json.loads((folder / SECONDS).read_text())
     else:
@@ -432,7 +433,12 @@ def disturbed(study: Study, kind: str, times: int) -> dict[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    place, what, *numbers = sys.argv[1:]
-    found = opened(Path(place).resolve(), int(numbers[1]) if numbers else 0)
-    with serving() as found.address:
-        print(json.dumps(found.seconds if what == "prepare" else disturbed(found, what, int(numbers[0]))))
+    place, *words = sys.argv[1:]
+    made = opened(Path(place).resolve())
+    found: dict[str, Any] = {}
+    with serving() as made.address:
+        for kind, times, seed in zip(words[::3], words[1::3], words[2::3], strict=True):
+            made.chance = random.Random(int(seed))
+            found[kind] = disturbed(made, kind, int(times))
+            print(json.dumps({kind: found[kind]}), flush=True)
+    print(json.dumps(found))

@@ -81,18 +81,27 @@ def sweep(path: Path, *, without_lock: bool = True) -> None:
 
     without_lock: also files without a lock beside them, which an earlier version left, or, in a person's folder, that person.
     """
-    if path in _swept:
-        return
-    _swept.add(path)
-    name = re.compile(rf"(\.{re.escape(_short_stem(path))}\.[0-9a-f]{{8}})(\.lock|{re.escape(path.suffix)})")
-    begun = {match[1] for entry in os.scandir(path.parent) if (match := name.fullmatch(entry.name))}
-    for stem in begun:
-        lock = path.with_name(f"{stem}.lock")
+    if path not in _swept:
+        _swept.add(path)
+        _sweep(path.parent, re.escape(_short_stem(path)), path.suffix, without_lock)
+
+
+def sweep_folders(folder: Path) -> None:
+    """Remove the folders that killed processes had begun to write in a folder of the project's own, for whatever name."""
+    _sweep(folder, ".+", "", without_lock=False)
+
+
+def _sweep(folder: Path, stem: str, suffix: str, without_lock: bool) -> None:
+    """Remove what was begun in a folder for names with this stem, a pattern, and this suffix, and whose process is gone."""
+    name = re.compile(rf"(\.{stem}\.[0-9a-f]{{8}})(\.lock|{re.escape(suffix)})")
+    begun = {match[1] for entry in os.scandir(folder) if (match := name.fullmatch(entry.name))}
+    for each in begun:
+        lock = folder / f"{each}.lock"
         if not without_lock and not lock.exists():
             continue
         with abandoned(lock) as gone:
             if gone:
-                _remove(path.with_name(stem + path.suffix))
+                _remove(folder / f"{each}{suffix}")
 
 
 @contextmanager

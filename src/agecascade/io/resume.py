@@ -22,7 +22,7 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from agecascade.io.files import written_beside
+from agecascade.io.files import sweep_folders, written_beside
 
 KEPT_DAYS = 30  # how long finished work waits for a run that needs it again
 
@@ -155,12 +155,13 @@ class ResumeCache:
             self._remove(lock.stem)
 
     def _remove_old(self) -> None:
-        """Remove the entries that no run has used for KEPT_DAYS."""
+        """Remove the entries and states that no run has used for KEPT_DAYS, and what killed runs had begun to write."""
         oldest = time.time() - KEPT_DAYS * 24 * 3600
         for lock in list(self.root.glob(f"*-{'[0-9a-f]' * 24}.lock")):
-            entry = self.root / lock.stem
-            if entry.is_dir() and entry.stat().st_mtime < oldest:
+            kept = [place.stat().st_mtime for place in (self.root / lock.stem, self.state(lock.stem)) if place.is_dir()]
+            if kept and max(kept) < oldest:
                 self._remove(lock.stem)
+        sweep_folders(self.root)
 
     def _use(self, name: str) -> None:
         with self._guard:
