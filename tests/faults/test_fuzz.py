@@ -1,6 +1,6 @@
 """Bytes from strangers, guided by coverage: names, tables, archives, pictures, params, cards and weights give the told errors alone.
 
-A thousand cases of each target in the short form; AGECASCADE_WHOLE=1 has ten million in all.
+Three hundred cases of each target in the short form; AGECASCADE_WHOLE=1 has ten million in all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from forms import repeated
 from places import ROOT
 
-CASES = repeated(1000, whole=200_000)
+CASES = repeated(300, whole=200_000)
 TARGETS = 53
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(20_000)]
