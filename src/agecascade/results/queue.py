@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -155,18 +154,13 @@ def _output(root: Path, *command: str) -> str:
     """What a command prints. Raises AgecascadeError with its last line where it fails.
 
     Programs of this environment are found first: DVC starts the workers of its queue as `dvc`, and where there is none they end unseen.
-    The output goes to files: those workers would hold a pipe open, and stay as long as a task that was switched off counts as running.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as failed:
-        result = subprocess.run(
-            command, cwd=root, env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL, stdout=said, stderr=failed, check=False
-        )
-        said.seek(0)
-        failed.seek(0)
-        stdout, stderr = said.read(), failed.read()
+    result = subprocess.run(
+        command, cwd=root, env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if result.returncode != 0:
-        message = (stderr or stdout).strip().splitlines()
+        message = (result.stderr or result.stdout).strip().splitlines()
         shown = " ".join(command).replace(f"{sys.executable} -m ", "")
         raise AgecascadeError(f"`{shown}` failed: {message[-1] if message else f'status {result.returncode}'}")
-    return stdout
+    return result.stdout
