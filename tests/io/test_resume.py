@@ -27,6 +27,22 @@ def killed(folder: Path, script: str) -> None:
     assert subprocess.run([sys.executable, "-c", head + body], check=False).returncode == -signal.SIGKILL
 
 
+def killed_at_work(folder: Path, name: str) -> None:
+    """A process that is killed in the third epoch of the entry `name`, half of which it has written."""
+    killed(
+        folder,
+        f"""
+        cache = ResumeCache(root)
+        def make(folder):
+            (folder / "half").write_bytes(b"half")
+            cache.state({name!r}).mkdir()
+            (cache.state({name!r}) / "epoch").write_text("3")
+            os.kill(os.getpid(), signal.SIGKILL)
+        cache.entry({name!r}, make)
+        """,
+    )
+
+
 @contextmanager
 def held(lock: Path) -> Iterator[None]:
     """Another thread holds the lock until the block ends."""
@@ -111,18 +127,7 @@ def test_what_is_made_once_is_made_again_only_after_a_failure(tmp_path: Path) ->
 
 def test_an_entry_of_a_killed_run_is_made_anew_and_its_state_is_there(tmp_path: Path) -> None:
     name = f"step-{FINGERPRINT}"
-    killed(
-        tmp_path,
-        f"""
-        cache = ResumeCache(root)
-        def make(folder):
-            (folder / "half").write_bytes(b"half")
-            cache.state({name!r}).mkdir()
-            (cache.state({name!r}) / "epoch").write_text("3")
-            os.kill(os.getpid(), signal.SIGKILL)
-        cache.entry({name!r}, make)
-        """,
-    )
+    killed_at_work(tmp_path, name)
     assert list(tmp_path.glob(f".{name}.*/half"))
     cache, epochs = ResumeCache(tmp_path), []
     entry = cache.entry(name, lambda folder: epochs.append((cache.state(name) / "epoch").read_text()))
@@ -136,17 +141,7 @@ def test_an_entry_of_a_killed_run_is_made_anew_and_its_state_is_there(tmp_path: 
 def test_what_a_killed_run_of_other_params_had_begun_goes(tmp_path: Path) -> None:
     """Its entry has a fingerprint that no later run asks for."""
     other = f"step-{'b' * 24}"
-    killed(
-        tmp_path,
-        f"""
-        cache = ResumeCache(root)
-        def make(folder):
-            (folder / "half").write_bytes(b"half")
-            cache.state({other!r}).mkdir()
-            os.kill(os.getpid(), signal.SIGKILL)
-        cache.entry({other!r}, make)
-        """,
-    )
+    killed_at_work(tmp_path, other)
     cache, at_work = ResumeCache(tmp_path), tmp_path / ".at_work"
 
     def make(folder: Path) -> None:
